@@ -1,0 +1,1 @@
+"""What Singer plugins over HTTP have in common."""

@@ -1,0 +1,1 @@
+"""Singer tap for the Hustle v3 API."""
