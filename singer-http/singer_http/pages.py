@@ -1,0 +1,117 @@
+"""One page of a list, and the guard that follows a list from page to page to its true end."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from singer_http.errors import MalformedAnswerError, RepeatedCursorError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+logger = logging.getLogger(__name__)
+
+EMPTY_PAGES = 1000
+"""So many empty pages one after another are taken for a list without an end."""
+
+_LONGEST_EMPTY = 64
+_decode_records = msgspec.json.Decoder(list[dict[str, Any]]).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a list, its records not yet decoded.
+
+    Attributes:
+        records: The JSON array of records, as it came. Kept as bytes: a page waiting to be written is then a
+            fifth of the size, and the threads that fetch leave the decoding to the one that writes.
+        next: The cursor of the page that follows, None where the list ends.
+    """
+
+    records: msgspec.Raw
+    next: str | None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the page holds no record."""
+        # Anything longer than a few blanks between brackets holds one, and need not be decoded to know.
+        return memoryview(self.records).nbytes < _LONGEST_EMPTY and msgspec.json.decode(self.records) == []
+
+    def decode(self) -> list[dict[str, Any]]:
+        """The records, as new objects.
+
+        Raises:
+            MalformedAnswerError: They are not a list of JSON objects.
+        """
+        try:
+            return _decode_records(self.records)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            # Without its cause: the decoder's message can quote the records.
+            raise MalformedAnswerError("A page holds something other than records.") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """One independent chain of pages: a stream, one of its partitions, and where to begin.
+
+    Attributes:
+        stream: The stream's name.
+        partition: The partition's context, None where the stream has no partitions.
+        path: The list's path below the API's base URL.
+        params: The query of every page, the cursor left out.
+        cursor_param: The name that the cursor goes by in the query.
+        start: The cursor to begin with, None for the beginning of the list.
+        parse: Makes a page of an answer's body; raises :class:`msgspec.DecodeError` where it is none.
+    """
+
+    stream: str
+    partition: Mapping[str, Any] | None
+    path: str
+    params: dict[str, str | int]
+    cursor_param: str
+    start: str | None
+    parse: Callable[[bytes], Page]
+
+    @property
+    def label(self) -> str:
+        """The slice for the operator: the stream, and the partition where there is one."""
+        if not self.partition:
+            return self.stream
+        return f"{self.stream} ({', '.join(f'{key} {value}' for key, value in self.partition.items())})"
+
+    def query(self, cursor: str | None) -> dict[str, str | int]:
+        """The query for the page at a cursor."""
+        return self.params if cursor is None else {**self.params, self.cursor_param: cursor}
+
+
+class Chain:
+    """The guard of one slice: sees every page in its order, and ends what would never end."""
+
+    def __init__(self, of: Slice) -> None:
+        self._slice = of
+        self._seen = {of.start}
+        self._empty = 0
+
+    def follow(self, page: Page) -> str | None:
+        """The cursor of the page after this one, None at the end.
+
+        Raises:
+            RepeatedCursorError: The page leads back to one that was read already, or the list only goes on empty.
+        """
+        if page.next is None:
+            return None
+        if page.next in self._seen:
+            raise RepeatedCursorError(
+                f"{self._slice.label}: the API gave the same cursor twice; the list cannot be read to its end."
+            )
+        self._seen.add(page.next)
+        self._empty = self._empty + 1 if page.is_empty else 0
+        if self._empty >= EMPTY_PAGES:
+            raise RepeatedCursorError(
+                f"{self._slice.label}: {EMPTY_PAGES} empty pages one after another; the list does not seem to end."
+            )
+        return page.next

@@ -1,0 +1,324 @@
+"""The base class of every stream: declares slices, writes their pages, and keeps the bookmarks true."""
+
+from __future__ import annotations
+
+import abc
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from singer_sdk.mapper import SameRecordTransform
+from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE, REPLICATION_INCREMENTAL
+from singer_sdk.streams import Stream
+from typing_extensions import override
+
+from singer_http.bookmarks import RESUME, Bookmarks
+from singer_http.clock import Stopped
+from singer_http.conform import Conformer
+from singer_http.errors import ApiError, AuthenticationError, ConfigurationError, MalformedAnswerError
+from singer_http.pages import Slice
+from singer_http.reader import Reader
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Generator, Iterator, Mapping, Sequence
+
+    from singer_sdk.helpers.types import Context, Record
+    from singer_sdk.metrics import Counter
+    from singer_sdk.singerlib import Catalog, MetadataMapping
+
+    from singer_http.bookmarks import Bookmark
+    from singer_http.pages import Page
+    from singer_http.reader import Fetched
+    from singer_http.tap import ApiTap
+
+    Partition = Mapping[str, Any]
+
+
+class ApiStream(Stream, abc.ABC):
+    """A list of an API, read whole or partition by partition.
+
+    A subclass says where the list is (:attr:`path`), what its schema and key are, and, through its plugin's own
+    base class, how a page is parsed and which partitions there are.
+    """
+
+    path: ClassVar[str]
+    """The list, below the API's base URL."""
+    cursor_param: ClassVar[str] = "cursor"
+    """What a page is asked for with."""
+    incremental_key: ClassVar[str | None] = None
+    """The property that an INCREMENTAL read is said to follow; None where the stream cannot be read so."""
+
+    def __init__(self, tap: ApiTap) -> None:
+        super().__init__(tap=tap)
+        self._api_tap = tap
+        self._failed = False
+        self._written = 0
+
+    @abc.abstractmethod
+    def parse(self, body: bytes) -> Page:
+        """Make a page of an answer's body; raises :class:`msgspec.DecodeError` where it is none."""
+
+    @property
+    @abc.abstractmethod
+    def page_limit(self) -> int:
+        """Records asked for in one page: a cursor is only good with the limit that it was given for."""
+
+    def query(self, partition: Partition | None) -> dict[str, str | int]:
+        """The query of every page of a partition, the cursor left out."""
+        return {"limit": self.page_limit, **(partition or {})}
+
+    @property
+    @override
+    def partitions(self) -> list[dict[str, Any]] | None:
+        """The partitions that are read one by one; None for a list that is read whole."""
+        return None
+
+    @cached_property
+    def bookmarks(self) -> Bookmarks:
+        """The stream's part of the state."""
+        return Bookmarks(self.stream_state)
+
+    # Catalog
+
+    @property
+    @override
+    def metadata(self) -> MetadataMapping:
+        metadata = super().metadata
+        if self.incremental_key and metadata.root.valid_replication_keys is None:
+            metadata.root.valid_replication_keys = [self.incremental_key]
+        return metadata
+
+    @override
+    def apply_catalog(self, catalog: Catalog) -> None:
+        super().apply_catalog(catalog)
+        if self.replication_method == REPLICATION_FULL_TABLE:
+            self.replication_key = None
+        elif self.replication_method != REPLICATION_INCREMENTAL or self.incremental_key is None:
+            raise ConfigurationError(
+                f"The catalog asks for replication method {self.replication_method} in stream {self.name}, which "
+                f"can be read as FULL_TABLE{' or INCREMENTAL' if self.incremental_key else ' only'}."
+            )
+        elif self.replication_key not in {None, self.incremental_key}:
+            raise ConfigurationError(
+                f"The catalog has replication key {self.replication_key} for stream {self.name}; it is "
+                f"{self.incremental_key}."
+            )
+        else:
+            self.replication_key = self.incremental_key
+
+    # Slices
+
+    def slices(self) -> Iterator[Slice]:
+        """What is to be read, in order: every partition that the last run did not complete."""
+        self._begin()
+        partitions: Sequence[Partition | None] = [None] if self.partitions is None else self.partitions
+        for partition in partitions:
+            bookmark = self.bookmarks.get(partition)
+            if not bookmark.get(RESUME, {}).get("done"):
+                yield self._slice(partition, self._start(bookmark))
+
+    def _slice(self, partition: Partition | None, start: str | None) -> Slice:
+        return Slice(
+            stream=self.name,
+            partition=partition,
+            path=self.path,
+            params=self.query(partition),
+            cursor_param=self.cursor_param,
+            start=start,
+            parse=self.parse,
+        )
+
+    def _begin(self) -> None:
+        """Take up the read that a cut-off run left, or begin a new one."""
+        if self.replication_method == REPLICATION_INCREMENTAL:
+            self.bookmarks.clear_progress(failed=False)
+            return
+        resume = self.bookmarks.stream.get(RESUME)
+        version = self._initialized_at // 1000
+        if resume:
+            reason = self._resume_refused(resume, version)
+            if reason is None:
+                self._stream_version = resume["version"] if self._activates_version else None
+                return
+            self.logger.warning("%s: the resume point is dropped, %s; the stream is read afresh.", self.name, reason)
+        self.bookmarks.clear_progress(failed=False)
+        self.bookmarks.stream[RESUME] = {"version": version, "limit": self.page_limit}
+        self._stream_version = version if self._activates_version else None
+
+    def _resume_refused(self, resume: dict[str, Any], now: int) -> str | None:
+        if not isinstance(resume.get("version"), int):
+            return "it is not one of this tap's"
+        if now - resume["version"] > self._api_tap.resume_max_age:
+            return "it is older than resume_max_age"
+        if resume.get("limit") != self.page_limit:
+            return "the page size has changed since"
+        return None
+
+    def _start(self, bookmark: dict[str, Any]) -> str | None:
+        if self.replication_method != REPLICATION_INCREMENTAL:
+            bookmark = bookmark.get(RESUME, {})
+        elif bookmark.get("cursor") and bookmark.get("limit") != self.page_limit:
+            self.logger.warning("%s: the page size has changed; read from the beginning once.", self.name)
+            return None
+        cursor = bookmark.get("cursor")
+        return cursor if isinstance(cursor, str) else None
+
+    # Reading
+
+    @override
+    def get_records(self, context: Context | None) -> Iterator[Record]:
+        """The records of one partition as the API gives them, outside of a run."""
+        for _, pages in Reader(self._api_tap.session, [self._slice(context, None)]):
+            for fetched in pages:
+                yield from fetched.page.decode()
+
+    @override
+    def _sync_records(
+        self, context: Context | None = None, *, write_messages: bool = True
+    ) -> Generator[Record, Any, None]:
+        """Write the records of every slice; a slice that fails is reported, and the next one is read.
+
+        Records are yielded as they are written, conformed and mapped, for batches to be made of them. A page's
+        bookmark moves when the record after it is asked for, so never past what was written.
+        """
+        self._written = 0
+        counter = self.get_record_counter()
+        with counter, self.get_sync_timer():
+            try:
+                for of, pages in self._api_tap.read(self):
+                    counter.with_context(of.partition)
+                    try:
+                        yield from self._sync_slice(of, pages, counter, write_messages=write_messages)
+                    except ApiError as failure:
+                        self._fail(of.label, failure)
+            except ApiError as failure:  # the partitions could not be listed
+                self._fail(self.name, failure)
+        self._report_unknown_properties()
+
+    def _sync_slice(
+        self, of: Slice, pages: Iterator[Fetched], counter: Counter, *, write_messages: bool
+    ) -> Iterator[Record]:
+        for fetched in pages:
+            records = self._records(fetched.page, of)
+            room = None if self.ABORT_AT_RECORD_COUNT is None else self.ABORT_AT_RECORD_COUNT - self._written
+            messages = self._messages(records[:room], fetched.at)
+            if write_messages:
+                self._api_tap.writer.write_records(messages)
+            yield from (message["record"] for message in messages)
+            self._written += len(records)
+            self._check_max_record_limit(self._written - 1)
+            counter.increment(len(records))
+            self._turn_page(of, fetched, records)
+            if write_messages and self._api_tap.state_is_due():
+                self._write_state_message()
+
+    def _fail(self, label: str, failure: ApiError) -> None:
+        if isinstance(failure, AuthenticationError):
+            raise Stopped from failure
+        self._failed = True
+        self._api_tap.report(label, failure)
+
+    def _records(self, page: Page, of: Slice) -> list[Record]:
+        """The records of a page, complete and conformed."""
+        records = []
+        for raw in page.decode():
+            for name, value in (of.partition or {}).items():
+                raw.setdefault(name, value)
+            if any(raw.get(key) is None for key in self.primary_keys):
+                raise MalformedAnswerError(
+                    f"{of.label}: a record came without its key ({', '.join(self.primary_keys)})."
+                )
+            record = self.post_process(raw, of.partition)
+            if record is not None:
+                records.append(self._conform(record))
+        return records
+
+    def _messages(self, records: Sequence[Record], at: dt.datetime) -> list[dict[str, Any]]:
+        """RECORD messages, as the dictionaries that they are encoded from."""
+        version = {} if self._stream_version is None else {"version": self._stream_version}
+        rest = {**version, "time_extracted": at}
+        if self._is_unmapped:
+            return [{"type": "RECORD", "stream": self._alias, "record": record, **rest} for record in records]
+        return [
+            {"type": "RECORD", "stream": stream_map.stream_alias, "record": mapped, **rest}
+            for record in records
+            for stream_map in self.stream_maps
+            if (mapped := stream_map.transform(record)) is not None
+        ]
+
+    def _turn_page(self, of: Slice, fetched: Fetched, records: Sequence[Record]) -> None:
+        """Move the bookmark behind a page whose records are all written."""
+        bookmark = self.bookmarks.of(of.partition)
+        if self.replication_method == REPLICATION_INCREMENTAL:
+            self._remember_end(bookmark, fetched, records)
+        elif fetched.page.next is None:
+            bookmark.setdefault(RESUME, {}).pop("cursor", None)
+            bookmark[RESUME]["done"] = True
+        else:
+            bookmark.setdefault(RESUME, {})["cursor"] = fetched.page.next
+        self.state_manager.is_flushed = False
+
+    def _remember_end(self, bookmark: Bookmark, fetched: Fetched, records: Sequence[Record]) -> None:
+        """Keep where the list ended: the next run goes on with the page that was the last to hold anything.
+
+        With that page and not with the one after it: it may have been filled up since.
+        """
+        if fetched.page.is_empty:
+            return
+        bookmark["cursor"] = fetched.cursor
+        bookmark["limit"] = self.page_limit
+        key = self.replication_key or ""
+        newest = max((value for record in records if isinstance(value := record.get(key), str)), default="")
+        bookmark["replication_key"] = key
+        bookmark["replication_key_value"] = max(newest, bookmark.get("replication_key_value") or "")
+
+    @override
+    def finalize_state_progress_markers(self, state: dict[str, Any] | None = None) -> None:
+        """Leave nothing of a complete read in the state; called by the SDK when the stream has been read."""
+        if not self.selected:
+            return
+        if self._stream_version is not None and not self._failed:
+            self._write_activate_version_message(self._stream_version)
+        self.bookmarks.clear_progress(failed=self._failed)
+        self.state_manager.is_flushed = False
+        if self._api_tap.state_is_due():
+            self._write_state_message()
+
+    def _report_unknown_properties(self) -> None:
+        if unknown := self._conform.unknown:
+            self.logger.warning(
+                "%s: %d properties that the schema does not know were left out: %s.",
+                self.name,
+                len(unknown),
+                ", ".join(f"{name} ({count} times)" for name, count in sorted(unknown.items())),
+            )
+
+    # What the SDK would do before and around each read
+
+    @property
+    @override
+    def emit_activate_version_messages(self) -> bool:
+        # The SDK's way is to send it before the read; ours is sent when the read is complete.
+        return False
+
+    @property
+    def _activates_version(self) -> bool:
+        return bool(self.config.get("emit_activate_version_messages", False))
+
+    @override
+    def get_replication_key_signpost(self, context: Context | None = None) -> None:
+        # Bookmarks are cursors: there is no time that they must not pass.
+        return None
+
+    @cached_property
+    def _conform(self) -> Conformer:
+        return Conformer(self.effective_schema, self.mask)
+
+    @cached_property
+    def _is_unmapped(self) -> bool:
+        only, *others = self.stream_maps
+        return not others and type(only) is SameRecordTransform and not only.flattening_enabled
+
+    @cached_property
+    def _alias(self) -> str:
+        return self.stream_maps[0].stream_alias

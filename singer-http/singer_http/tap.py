@@ -1,0 +1,283 @@
+"""The base class of both taps: shared settings, one session for all streams, and a run that ends in the open."""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import ipaddress
+import os
+import signal
+import sys
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+from urllib.parse import urlsplit
+
+import click
+from singer_sdk import Tap
+from singer_sdk import typing as th
+from singer_sdk.exceptions import ConfigValidationError
+from singer_sdk.plugin_base import JSONSchemaValidator, _ConfigInput
+from singer_sdk.singerlib.encoding.simple import StateMessage
+from singer_sdk.tap_base import CliTestOptionValue
+from typing_extensions import override
+
+from singer_http.clock import Clock, Stopped, SystemClock
+from singer_http.errors import ApiError, ConfigurationError, IncompleteError, OutputClosedError
+from singer_http.output import BufferedWriter
+from singer_http.reader import Reader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from types import FrameType
+
+    from singer_http.client import Session
+    from singer_http.pages import Slice
+    from singer_http.reader import Fetched
+    from singer_http.stream import ApiStream
+
+DEFAULT_TIMEOUT = 60
+DEFAULT_RESUME_AGE = 24 * 60 * 60
+STATE_SHARE = 1 / 20
+"""STATE messages may come to this share of all that is written ..."""
+STATE_RATE = 20_000.0
+"""... and to so many bytes a second besides, for runs that wait more than they write."""
+
+SHARED_SETTINGS: tuple[th.Property[Any], ...] = (
+    th.Property(
+        "user_agent",
+        th.StringType(pattern="^[ -~]+$"),
+        title="User agent",
+        description="What the tap calls itself to the API. The default is its name and version.",
+    ),
+    th.Property(
+        "request_timeout",
+        th.IntegerType(minimum=1),
+        default=DEFAULT_TIMEOUT,
+        title="Request timeout",
+        description="Seconds that a request may take until the last byte of its answer.",
+    ),
+    th.Property(
+        "resume_max_age",
+        th.IntegerType(minimum=0),
+        default=DEFAULT_RESUME_AGE,
+        title="Resume: maximum age",
+        description=(
+            "Seconds after the beginning of a full-table read that was cut off for which a later run still goes on"
+            " where it stopped. After that the table is read afresh. 0 always reads afresh."
+        ),
+    ),
+    th.Property(
+        "emit_activate_version_messages",
+        th.BooleanType,
+        default=False,
+        title="Emit ACTIVATE_VERSION messages",
+        description=(
+            "Whether to send ACTIVATE_VERSION when a full table has been read completely, for loaders that then"
+            " remove the rows that are gone."
+        ),
+    ),
+)
+"""Settings of every tap, to follow its own."""
+
+
+class ApiTap(Tap, abc.ABC):
+    """A tap that reads an API through one session.
+
+    A run goes on when a stream or a partition fails, says what failed at its end, and then ends with an error.
+    A signal stops it between two pages, with a STATE that a later run goes on from.
+    """
+
+    message_writer_class = BufferedWriter
+
+    secret_settings: ClassVar[frozenset[str]]
+    """Settings whose values no message may repeat."""
+
+    def __init__(self, *, clock: Clock | None = None, **kwargs: Any) -> None:
+        self.clock: Clock = clock or SystemClock()
+        self._failures: list[tuple[str, ApiError]] = []
+        self._signal: int | None = None
+        self._state_written = 0
+        self._state_size = 0
+        self._state_time = 0.0
+        super().__init__(**kwargs)
+
+    @cached_property
+    @abc.abstractmethod
+    def session(self) -> Session:
+        """The one session of all streams."""
+
+    @abc.abstractmethod
+    def check_connection(self) -> str:
+        """Make one cheap request with the credentials, and say in a sentence what it showed."""
+
+    @property
+    def resume_max_age(self) -> int:
+        """Seconds for which a cut-off read may be gone on with."""
+        return cast("int", self.config["resume_max_age"])
+
+    @property
+    def writer(self) -> BufferedWriter:
+        """The writer of messages."""
+        return cast("BufferedWriter", self.message_writer)
+
+    # Settings
+
+    @override
+    def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
+        """Check the settings, naming each that is wrong and repeating no secret."""
+        schema = self.config_jsonschema
+        self.append_builtin_config(schema)
+        # A setting that is null is one that is not set: it takes its default.
+        self._config = {setting: value for setting, value in self._config.items() if value is not None}
+        errors = [self._sentence(error) for error in JSONSchemaValidator(schema).iter_errors(self._config)]
+        if not errors:
+            errors = list(self.setting_errors(self._config))
+        if errors and raise_errors:
+            raise ConfigValidationError("Config validation failed", errors=errors, schema=schema)
+        return errors
+
+    @abc.abstractmethod
+    def setting_errors(self, config: Mapping[str, Any]) -> Iterator[str]:
+        """Sentences on what the JSON schema of the settings cannot tell; each names its setting."""
+
+    def _sentence(self, error: Any) -> str:
+        if not error.path:
+            return str(error.message)
+        setting = str(error.path[0])
+        if setting in self.secret_settings:
+            return f"{setting} is not valid: it must be of {error.validator} {error.validator_value}."
+        return f"{setting} is not valid: {error.message}."
+
+    # Reading
+
+    def read(self, stream: ApiStream) -> Iterator[tuple[Slice, Iterator[Fetched]]]:
+        """The slices of a stream, each with its pages."""
+        return iter(Reader(self.session, stream.slices()))
+
+    def state_is_due(self) -> bool:
+        """Whether a STATE is worth its size now: all of them together stay a small share of the output."""
+        written = self.writer.written - self._state_written
+        waited = self.clock.monotonic() - self._state_time
+        if written * STATE_SHARE + waited * STATE_RATE < self._state_size:
+            return False
+        self._state_size = len(self.writer.serialize_message(StateMessage(self.state)))
+        self._state_written = self.writer.written
+        self._state_time = self.clock.monotonic()
+        return True
+
+    def report(self, label: str, failure: ApiError) -> None:
+        """Take note of what could not be read; the run goes on."""
+        self.logger.warning("%s: could not be read, the rest goes on. %s", label, failure)
+        self._failures.append((label, failure))
+
+    @override  # type: ignore[misc]
+    def sync_all(self) -> None:  # final in the SDK, and the only place around a whole run
+        """Read every selected stream.
+
+        Raises:
+            ApiError: Something could not be read; everything else was.
+            SystemExit: A signal ended the run.
+        """
+        try:
+            super().sync_all()
+        except Stopped as stop:
+            self._leave(complete=False, is_read=not isinstance(stop.__cause__, OutputClosedError))
+            if isinstance(stop.__cause__, ApiError):
+                raise stop.__cause__ from None
+            sys.exit(128 + (self._signal or signal.SIGTERM))
+        except BaseException:
+            self._leave(complete=False)
+            raise
+        self._leave(complete=True)
+        if self._failures:
+            for label, failure in self._failures:
+                self.logger.error("Not read: %s. %s", label, failure)
+            raise IncompleteError(f"{len(self._failures)} parts could not be read; all the others are complete.")
+
+    def _leave(self, *, complete: bool, is_read: bool = True) -> None:
+        """End the run: nothing more is fetched, and the last STATE says how far it got."""
+        self.clock.stop()
+        self.session.close()
+        if is_read:
+            # Of a batch that was not finished the bookmarks may know more than was written.
+            if complete or not self.config.get("batch_config"):
+                self.state_writer.write_state(self.state)
+            self.writer.flush()
+
+    @override
+    def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
+        """Stop at the next safe point; at once when asked a second time."""
+        if self._signal is not None:
+            os._exit(128 + signum)
+        self._signal = signum
+        self.logger.info("Stopping for signal %d.", signum)
+        self.clock.stop()
+
+    # Command line
+
+    @classmethod
+    @override
+    def invoke(cls, **kwargs: Any) -> None:
+        with cls._spoken():
+            super().invoke(**kwargs)
+
+    @classmethod
+    @override
+    def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> Any:
+        with cls._spoken():
+            try:
+                return super().cb_config(ctx, param, value)
+            except (OSError, ValueError):
+                raise ConfigurationError(f"--config: {', '.join(value)} is not a readable JSON file.") from None
+
+    @classmethod
+    @override
+    def cb_test(cls, ctx: click.Context, param: click.Option, value: str) -> None:
+        """Answer ``--test`` with a verdict on the connection, for one request."""
+        if value != CliTestOptionValue.All.value:
+            super().cb_test(ctx, param, value)
+            return
+        given = ctx.params.get("config") or _ConfigInput()
+        with cls._spoken():
+            tap = cls(config=given.config, parse_env_config=given.parse_env)
+            click.echo(f"{cls.name}: {tap.check_connection()}")
+        ctx.exit()
+
+    @classmethod
+    @contextlib.contextmanager
+    def _spoken(cls) -> Iterator[None]:
+        """End the process with a sentence on stderr for what an operator can mend."""
+        try:
+            yield
+        except ConfigValidationError as error:
+            for sentence in error.errors:
+                cls.logger.error("%s", sentence)  # noqa: TRY400 - the sentence is the message
+            sys.exit(1)
+        except ApiError as error:
+            cls.logger.error("%s", error)  # noqa: TRY400
+            sys.exit(1)
+
+
+def url_errors(setting: str, url: str) -> Iterator[str]:
+    """What is wrong with a URL that tokens are sent to."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        _ = parts.port
+    except ValueError:
+        parts, host = urlsplit(""), ""
+    if parts.scheme not in {"http", "https"} or not host:
+        yield f"{setting} is not valid: it must be a URL such as https://api.example.com."
+    elif parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+        yield f"{setting} is not valid: it must hold no user, password, query or fragment."
+    elif parts.scheme == "http" and not _is_loopback(host):
+        yield f"{setting} is not valid: plain http would send the token in clear; use https."
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
