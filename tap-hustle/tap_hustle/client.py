@@ -1,0 +1,97 @@
+"""How the Hustle API is spoken to: logging in, and the envelope of its lists.
+
+Facts from the vendor's guide and OpenAPI document (v3): a token is asked for with a JSON body and lasts two hours;
+a list answers ``{items, cursor, hasMore}`` and ends where ``hasMore`` is false or ``cursor`` is null.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from singer_http.auth import RenewedToken, Token
+from singer_http.budget import Budget
+from singer_http.client import Session, Transport, log_in
+from singer_http.pages import Page
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from singer_http.clock import Clock
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_URL = "https://api.hustle.com/v3"
+REQUESTS_PER_SECOND = 25
+"""The vendor's limit on requests for resources; tokens do not count."""
+LONGEST_PAGE = 1000
+"""The most records that the API gives in one page."""
+
+
+class _TokenAnswer(msgspec.Struct):
+    access_token: str
+    expires_in: float
+
+    def __post_init__(self) -> None:
+        if not self.access_token.isascii() or not self.access_token.isprintable() or not self.access_token:
+            raise ValueError("no token")
+        if self.expires_in <= 0:
+            raise ValueError("no lifetime")
+
+
+class _ListAnswer(msgspec.Struct):
+    items: msgspec.Raw
+    cursor: str | None = None
+    hasMore: bool = False  # noqa: N815 - the vendor's name
+
+
+_decode_token = msgspec.json.Decoder(_TokenAnswer).decode
+_decode_list = msgspec.json.Decoder(_ListAnswer).decode
+
+
+def parse_page(body: bytes) -> Page:
+    """Make a page of a list's answer.
+
+    Raises:
+        msgspec.DecodeError: It is not the list that is documented.
+    """
+    answer = _decode_list(body)
+    if not bytes(memoryview(answer.items)[:1]) == b"[":
+        raise msgspec.ValidationError("items is not an array")
+    if answer.hasMore and not answer.cursor:
+        logger.warning("A list says that it goes on but gives no cursor: it is taken to end here.")
+    return Page(records=answer.items, next=answer.cursor if answer.hasMore and answer.cursor else None)
+
+
+def open_session(config: Mapping[str, Any], clock: Clock) -> Session:
+    """A session with the API.
+
+    Args:
+        config: The tap's settings, validated.
+        clock: Measures and waits.
+    """
+    transport = Transport(
+        user_agent=config["user_agent"],
+        timeout=config["request_timeout"],
+        connections=1,
+        clock=clock,
+    )
+    url = config.get("auth_url") or f"{config['api_url'].rstrip('/')}/oauth/token"
+    credential = {
+        "grant_type": "client_credentials",
+        "client_id": config["client_id"],
+        "client_secret": config["client_secret"],
+    }
+
+    def fetch_token() -> Token:
+        answer = log_in(url, transport, credential, _decode_token, clock)
+        return Token.lasting(answer.access_token, answer.expires_in, clock.monotonic())
+
+    return Session(
+        base_url=config["api_url"],
+        transport=transport,
+        tokens=RenewedToken(fetch_token, clock),
+        budget=Budget(config["requests_per_second"], 1.0, clock),
+        clock=clock,
+    )

@@ -1,0 +1,154 @@
+"""The tap: its settings, its streams, and the organizations that they are read by."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import msgspec
+from singer_http.errors import ConfigurationError
+from singer_http.pages import Slice
+from singer_http.reader import Reader
+from singer_http.tap import SHARED_SETTINGS, ApiTap, url_errors
+from singer_sdk import typing as th
+from typing_extensions import override
+
+from tap_hustle.client import DEFAULT_URL, LONGEST_PAGE, REQUESTS_PER_SECOND, open_session, parse_page
+from tap_hustle.streams import STREAMS, HustleStream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from singer_http.client import Session
+
+
+class TapHustle(ApiTap):
+    """Singer tap for the Hustle v3 API (peer-to-peer texting)."""
+
+    name = "tap-hustle"
+    secret_settings = frozenset({"client_id", "client_secret"})
+
+    config_jsonschema: ClassVar[dict[str, Any]] = th.PropertiesList(
+        th.Property(
+            "client_id",
+            th.StringType(min_length=1),
+            required=True,
+            secret=True,
+            title="Client ID",
+            description="The client id that Hustle gave you; it has the form of an email address.",
+        ),
+        th.Property(
+            "client_secret",
+            th.StringType(min_length=1),
+            required=True,
+            secret=True,
+            title="Client secret",
+            description="The secret that belongs to the client id.",
+        ),
+        th.Property(
+            "api_url",
+            th.StringType,
+            default=DEFAULT_URL,
+            title="API URL",
+            description="Base URL of the API, with its version.",
+        ),
+        th.Property(
+            "auth_url",
+            th.StringType,
+            title="Token URL",
+            description="URL that access tokens are asked for at. The default is api_url followed by /oauth/token.",
+        ),
+        th.Property(
+            "organization_ids",
+            th.ArrayType(th.StringType(min_length=1)),
+            title="Organization IDs",
+            description=(
+                "Read only these organizations, and what belongs to the whole account. The default is every"
+                " organization that the credentials may read."
+            ),
+        ),
+        th.Property(
+            "page_size",
+            th.IntegerType(minimum=1, maximum=LONGEST_PAGE),
+            default=LONGEST_PAGE,
+            title="Page size",
+            description="Records asked for in one request.",
+        ),
+        th.Property(
+            "requests_per_second",
+            th.IntegerType(minimum=1),
+            default=REQUESTS_PER_SECOND,
+            title="Requests per second",
+            description=(
+                "The most requests that are sent in any second. Hustle allows 25; set less where something else"
+                " uses the same credentials."
+            ),
+        ),
+        *SHARED_SETTINGS,
+    ).to_dict()
+
+    @override
+    def discover_streams(self) -> list[HustleStream]:
+        return [stream(self) for stream in STREAMS]
+
+    @override
+    def setting_errors(self, config: Mapping[str, Any]) -> Iterator[str]:
+        for setting in ("api_url", "auth_url"):
+            if config.get(setting) is not None:
+                yield from url_errors(setting, config[setting])
+
+    @cached_property
+    @override
+    def session(self) -> Session:
+        user_agent = self.config.get("user_agent") or f"{self.name}/{self.plugin_version}"
+        return open_session({**self.config, "user_agent": user_agent}, self.clock)
+
+    @override
+    def check_connection(self) -> str:
+        page = self.session.get("/organizations", {"limit": 1}, parse_page)
+        if page.is_empty:
+            return "the credentials work, but show no organization."
+        return "the credentials work, and organizations can be read."
+
+    @property
+    def wanted_organizations(self) -> frozenset[str] | None:
+        """The organizations that the settings restrict the run to, None for all."""
+        return frozenset(self.config.get("organization_ids") or ()) or None
+
+    @cached_property
+    def organization_ids(self) -> tuple[str, ...]:
+        """The organizations to read by, in the API's order.
+
+        Raises:
+            ConfigurationError: The settings name one that the credentials do not show.
+        """
+        everything = Slice(
+            stream="organizations",
+            partition=None,
+            path="/organizations",
+            params={"limit": int(self.config["page_size"])},
+            cursor_param="cursor",
+            start=None,
+            parse=parse_page,
+        )
+        visible = dict.fromkeys(
+            organization.id
+            for _, pages in Reader(self.session, [everything])
+            for fetched in pages
+            for organization in _decode_organizations(fetched.page.records)
+        )
+        wanted = self.wanted_organizations
+        if wanted is None:
+            return tuple(visible)
+        if unknown := sorted(wanted - visible.keys()):
+            raise ConfigurationError(
+                f"organization_ids names {', '.join(unknown)}, which these credentials do not show: check the ids."
+            )
+        return tuple(organization for organization in visible if organization in wanted)
+
+
+class _Organization(msgspec.Struct):
+    id: str
+
+
+_decode_organizations = msgspec.json.Decoder(list[_Organization]).decode
