@@ -177,6 +177,14 @@ class Session:
         self.requests = 0
         """Requests sent so far, tokens not counted."""
 
+    def log_in(self) -> None:
+        """Make sure that there is a token, before anything is sent with it.
+
+        Raises:
+            AuthenticationError: There is none to be had.
+        """
+        self._tokens.get()
+
     def get(self, path: str, params: Params, parse: Callable[[bytes], T]) -> T:
         """Read a resource, as often as the table of rules gives it a chance.
 

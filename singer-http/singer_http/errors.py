@@ -14,12 +14,16 @@ class ApiError(Exception):
     """Something an operator has to know; the text is one sentence that says what to do about it."""
 
 
-class ConfigurationError(ApiError):
-    """A setting is wrong; raised before the first request and names the setting."""
+class FatalError(ApiError):
+    """Nothing can be read: the whole run ends, and not the stream alone."""
 
 
-class AuthenticationError(ApiError):
-    """No token could be had: nothing can be read, and the run ends."""
+class ConfigurationError(FatalError):
+    """A setting is wrong; raised before the first record, and names the setting."""
+
+
+class AuthenticationError(FatalError):
+    """No token could be had."""
 
 
 class CredentialsRefusedError(AuthenticationError):
@@ -164,6 +168,12 @@ RULES: tuple[Rule, ...] = (
         Action.FAIL,
         ForbiddenError,
         "{request}: HTTP 403; these credentials may not read it. Ask for the permission, or leave it out.",
+    ),
+    Rule(
+        _only(404),
+        Action.FAIL,
+        RefusedRequestError,
+        "{request}: HTTP 404; there is no such list here, check the API's URL in the settings.",
     ),
     Rule(
         _only(429),

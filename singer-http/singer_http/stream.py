@@ -14,7 +14,7 @@ from typing_extensions import override
 from singer_http.bookmarks import RESUME, Bookmarks
 from singer_http.clock import Stopped
 from singer_http.conform import Conformer
-from singer_http.errors import ApiError, AuthenticationError, ConfigurationError, MalformedAnswerError
+from singer_http.errors import ApiError, ConfigurationError, FatalError, MalformedAnswerError
 from singer_http.pages import Slice
 from singer_http.reader import Reader
 
@@ -213,7 +213,7 @@ class ApiStream(Stream, abc.ABC):
                 self._write_state_message()
 
     def _fail(self, label: str, failure: ApiError) -> None:
-        if isinstance(failure, AuthenticationError):
+        if isinstance(failure, FatalError):
             raise Stopped from failure
         self._failed = True
         self._api_tap.report(label, failure)

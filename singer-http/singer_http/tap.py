@@ -107,6 +107,14 @@ class ApiTap(Tap, abc.ABC):
         """The one session of all streams."""
 
     @abc.abstractmethod
+    def prepare(self) -> None:
+        """Check, before the first message, what only the API can tell.
+
+        Raises:
+            FatalError: The run would be of no use.
+        """
+
+    @abc.abstractmethod
     def check_connection(self) -> str:
         """Make one cheap request with the credentials, and say in a sentence what it showed."""
 
@@ -130,6 +138,7 @@ class ApiTap(Tap, abc.ABC):
         # A setting that is null is one that is not set: it takes its default.
         self._config = {setting: value for setting, value in self._config.items() if value is not None}
         errors = [self._sentence(error) for error in JSONSchemaValidator(schema).iter_errors(self._config)]
+        errors = list(dict.fromkeys(errors))  # several missing settings are one sentence, said for each of them
         if not errors:
             errors = list(self.setting_errors(self._config))
         if errors and raise_errors:
@@ -141,8 +150,11 @@ class ApiTap(Tap, abc.ABC):
         """Sentences on what the JSON schema of the settings cannot tell; each names its setting."""
 
     def _sentence(self, error: Any) -> str:
+        if error.validator == "required":
+            missing = [setting for setting in error.validator_value if setting not in error.instance]
+            return f"{', '.join(missing)} must be set."
         if not error.path:
-            return str(error.message)
+            return f"The settings are not valid: {error.validator}."
         setting = str(error.path[0])
         if setting in self.secret_settings:
             return f"{setting} is not valid: it must be of {error.validator} {error.validator_value}."
@@ -179,6 +191,7 @@ class ApiTap(Tap, abc.ABC):
             SystemExit: A signal ended the run.
         """
         try:
+            self.prepare()
             super().sync_all()
         except Stopped as stop:
             self._leave(complete=False, is_read=not isinstance(stop.__cause__, OutputClosedError))
@@ -192,7 +205,7 @@ class ApiTap(Tap, abc.ABC):
         if self._failures:
             for label, failure in self._failures:
                 self.logger.error("Not read: %s. %s", label, failure)
-            raise IncompleteError(f"{len(self._failures)} parts could not be read; all the others are complete.")
+            raise IncompleteError(f"The run is not complete: {len(self._failures)} parts of it, named above.")
 
     def _leave(self, *, complete: bool, is_read: bool = True) -> None:
         """End the run: nothing more is fetched, and the last STATE says how far it got."""
@@ -200,7 +213,7 @@ class ApiTap(Tap, abc.ABC):
         self.session.close()
         if is_read:
             # Of a batch that was not finished the bookmarks may know more than was written.
-            if complete or not self.config.get("batch_config"):
+            if self.state and (complete or not self.config.get("batch_config")):
                 self.state_writer.write_state(self.state)
             self.writer.flush()
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import msgspec
-from singer_http.errors import ConfigurationError
+from singer_http.errors import ApiError, ConfigurationError, MalformedAnswerError
 from singer_http.pages import Slice
 from singer_http.reader import Reader
 from singer_http.tap import SHARED_SETTINGS, ApiTap, url_errors
@@ -87,6 +86,10 @@ class TapHustle(ApiTap):
         *SHARED_SETTINGS,
     ).to_dict()
 
+    def __init__(self, **kwargs: Any) -> None:
+        self._organizations: tuple[str, ...] | ApiError | None = None
+        super().__init__(**kwargs)
+
     @override
     def discover_streams(self) -> list[HustleStream]:
         return [stream(self) for stream in STREAMS]
@@ -104,6 +107,16 @@ class TapHustle(ApiTap):
         return open_session({**self.config, "user_agent": user_agent}, self.clock)
 
     @override
+    def prepare(self) -> None:
+        self.session.log_in()
+        if wanted := self.wanted_organizations:
+            unknown = sorted(wanted.difference(self._visible_organizations()))
+            if unknown:
+                raise ConfigurationError(
+                    f"organization_ids names {', '.join(unknown)}, which these credentials do not show: check the ids."
+                )
+
+    @override
     def check_connection(self) -> str:
         page = self.session.get("/organizations", {"limit": 1}, parse_page)
         if page.is_empty:
@@ -115,13 +128,30 @@ class TapHustle(ApiTap):
         """The organizations that the settings restrict the run to, None for all."""
         return frozenset(self.config.get("organization_ids") or ()) or None
 
-    @cached_property
+    @property
     def organization_ids(self) -> tuple[str, ...]:
         """The organizations to read by, in the API's order.
 
         Raises:
-            ConfigurationError: The settings name one that the credentials do not show.
+            ApiError: They could not be listed.
         """
+        wanted = self.wanted_organizations
+        return tuple(
+            organization for organization in self._visible_organizations() if wanted is None or organization in wanted
+        )
+
+    def _visible_organizations(self) -> tuple[str, ...]:
+        """Every organization that the credentials show: listed once a run, whether that works or not."""
+        if self._organizations is None:
+            try:
+                self._organizations = tuple(dict.fromkeys(self._list_organizations()))
+            except ApiError as failure:
+                self._organizations = failure
+        if isinstance(self._organizations, ApiError):
+            raise self._organizations
+        return self._organizations
+
+    def _list_organizations(self) -> Iterator[str]:
         everything = Slice(
             stream="organizations",
             partition=None,
@@ -131,24 +161,9 @@ class TapHustle(ApiTap):
             start=None,
             parse=parse_page,
         )
-        visible = dict.fromkeys(
-            organization.id
-            for _, pages in Reader(self.session, [everything])
-            for fetched in pages
-            for organization in _decode_organizations(fetched.page.records)
-        )
-        wanted = self.wanted_organizations
-        if wanted is None:
-            return tuple(visible)
-        if unknown := sorted(wanted - visible.keys()):
-            raise ConfigurationError(
-                f"organization_ids names {', '.join(unknown)}, which these credentials do not show: check the ids."
-            )
-        return tuple(organization for organization in visible if organization in wanted)
-
-
-class _Organization(msgspec.Struct):
-    id: str
-
-
-_decode_organizations = msgspec.json.Decoder(list[_Organization]).decode
+        for _, pages in Reader(self.session, [everything]):
+            for fetched in pages:
+                for organization in fetched.page.decode():
+                    if not isinstance(organization.get("id"), str):
+                        raise MalformedAnswerError("GET /organizations: an organization came without its id.")
+                    yield organization["id"]
