@@ -1,1 +1,28 @@
-"""The vendors APIs on loopback."""
+"""The vendors' APIs on loopback: true to their documents, and hostile on demand.
+
+In a test::
+
+    with serve_in_thread(Scenario(hustle=HustleScenario(leads=5_000))) as sandbox:
+        read_everything(sandbox.hustle.api_url, sandbox.hustle.client_id, sandbox.hustle.client_secret)
+        assert set(sandbox.report().served["leads"]) == set(sandbox.truth.ids["leads"])
+"""
+
+from api_sandbox.faults import Fault
+from api_sandbox.hustle.scenario import Forbidden, HustleScenario
+from api_sandbox.report import Report
+from api_sandbox.scenario import Scenario, ScenarioError, load_scenario
+from api_sandbox.server import RunningSandbox, serve_in_thread
+from api_sandbox.truth import Truth
+
+__all__ = [
+    "Fault",
+    "Forbidden",
+    "HustleScenario",
+    "Report",
+    "RunningSandbox",
+    "Scenario",
+    "ScenarioError",
+    "Truth",
+    "load_scenario",
+    "serve_in_thread",
+]

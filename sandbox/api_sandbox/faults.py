@@ -1,0 +1,220 @@
+"""Faults on demand: what to break, in which requests, and how often."""
+
+import random
+from dataclasses import dataclass, field
+from typing import Literal
+
+import msgspec
+
+from api_sandbox.limits import RetryAfterForm
+
+FaultKind = Literal[
+    "status",
+    "empty_body",
+    "not_json",
+    "truncated",
+    "reset",
+    "wrong_shape",
+    "expire_token",
+    "slow",
+    "repeat_cursor",
+    "more_without_cursor",
+    "cursor_without_more",
+    "empty_page",
+    "unknown_fields",
+    "null_item",
+]
+
+ANSWER_KINDS: frozenset[FaultKind] = frozenset(
+    {"status", "empty_body", "not_json", "truncated", "reset", "wrong_shape", "expire_token"}
+)
+"""Faults that stand in the place of the answer; one of them at most acts on a request."""
+
+PAGE_KINDS: frozenset[FaultKind] = frozenset(
+    {
+        "repeat_cursor",
+        "more_without_cursor",
+        "cursor_without_more",
+        "empty_page",
+        "unknown_fields",
+        "null_item",
+    }
+)
+"""Faults inside a well-formed page; several may act together."""
+
+DELAY_KINDS: frozenset[FaultKind] = frozenset({"slow"})
+"""Faults of time, which go with any other."""
+
+LOWEST_STATUS, HIGHEST_STATUS = 200, 599
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One fault: a kind, the requests that it matches, and the details of the kind.
+
+    A request matches when every condition given matches. `path` is `*` or the end of a path (`/leads`,
+    `/hustle/v3/leads`, `/oauth/token`). `organization` is an id, or an index into the organizations.
+    `page` counts from 1 in the chain of pages of a query. `nth` lists ordinals, from 1, among the matching
+    requests. Of those, a share of `rate` is hit, `times` at most.
+    """
+
+    kind: FaultKind
+    path: str = "*"
+    organization: str | int | None = None
+    page: int | None = None
+    cursor: str | None = None
+    nth: tuple[int, ...] = ()
+    times: int | None = None
+    rate: float = 1.0
+
+    status: int = 500
+    """`status`: the code answered."""
+    html: bool = False
+    """`status`: an HTML page, as a proxy in front of an API writes it, and not the vendor's envelope."""
+    retry_after: float | None = None
+    """`status`: seconds promised in a Retry-After header; none is sent by default."""
+    retry_after_form: RetryAfterForm = "seconds"
+    """`status`: whether Retry-After is a number of seconds or an HTTP date."""
+    keep: float = 0.5
+    """`truncated`, and `reset` in mid-body: the share of the body that is sent."""
+    honest_length: bool = True
+    """`truncated`: Content-Length tells what is sent. If false it tells the whole and the connection closes."""
+    when: Literal["before", "mid_body"] = "before"
+    """`reset`: before anything is answered, or when a part of the body is out."""
+    delay: float = 0.0
+    """`slow`: seconds before the answer begins."""
+    chunk_bytes: int | None = None
+    """`slow`: the body goes out in pieces of so many bytes."""
+    pause: float = 0.0
+    """`slow`: seconds between two pieces."""
+    back: int = 0
+    """`repeat_cursor`: 0 gives the cursor that was sent in; n the one of n pages before."""
+    shape: Literal["object", "list", "null", "text"] = "object"
+    """`wrong_shape`: the JSON value that stands for the answer: `{}`, `[]`, `null` or a string."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that could never act, so that no test passes because its fault slept."""
+        if self.path != "*" and not self.path.startswith("/"):
+            raise ValueError(f"path must be '*' or begin with '/', not {self.path!r}")
+        if not 0.0 <= self.rate <= 1.0:
+            raise ValueError(f"rate is a share between 0 and 1, not {self.rate}")
+        if not 0.0 <= self.keep < 1.0:
+            raise ValueError(f"keep is a share from 0 to below 1, not {self.keep}")
+        if not LOWEST_STATUS <= self.status <= HIGHEST_STATUS:
+            raise ValueError(f"status must be from {LOWEST_STATUS} to {HIGHEST_STATUS}, not {self.status}")
+        if self.kind == "slow" and not (self.delay or self.chunk_bytes):
+            raise ValueError("a slow fault needs delay or chunk_bytes")
+        if self.chunk_bytes is not None and self.chunk_bytes < 1:
+            raise ValueError(f"chunk_bytes must be positive, not {self.chunk_bytes}")
+        if any(ordinal < 1 for ordinal in self.nth) or (self.page is not None and self.page < 1):
+            raise ValueError("nth and page count from 1")
+        if min(self.delay, self.pause, self.back, self.times or 0) < 0:
+            raise ValueError("delay, pause, back and times cannot be negative")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a request is, as far as faults are concerned.
+
+    Attributes:
+        path: The whole path of the request.
+        organization: Id and index of the organization asked for, if one was.
+        page: Place in the chain of pages, from 1; None where the request is no page.
+        cursor: The cursor sent in.
+        steps_aside: The request comes from a cursor that an `empty_page` gave, so no other empty page may
+            stand in its place, lest the data never come.
+        with_token: The request needs an access token, which can expire.
+    """
+
+    path: str
+    organization: tuple[str, int] | None = None
+    page: int | None = None
+    cursor: str | None = None
+    steps_aside: bool = False
+    with_token: bool = True
+
+
+@dataclass(slots=True)
+class _Armed:
+    """A fault with its counters."""
+
+    fault: Fault
+    chance: random.Random
+    matched: int = 0
+    fired: int = 0
+
+    def fires(self, target: Target) -> bool:
+        fault = self.fault
+        if not _matches(fault, target) or (fault.times is not None and self.fired >= fault.times):
+            return False
+        self.matched += 1
+        if fault.nth and self.matched not in fault.nth:
+            return False
+        if fault.rate < 1.0 and self.chance.random() >= fault.rate:
+            return False
+        self.fired += 1
+        return True
+
+
+def _matches(fault: Fault, target: Target) -> bool:
+    """Whether every condition of a fault holds, its counters apart."""
+    if fault.path != "*" and not target.path.endswith(fault.path):
+        return False
+    if fault.organization is not None and (
+        target.organization is None or fault.organization not in target.organization
+    ):
+        return False
+    if fault.page is not None and fault.page != target.page:
+        return False
+    if fault.cursor is not None and fault.cursor != target.cursor:
+        return False
+    return _has_room(fault, target)
+
+
+def _has_room(fault: Fault, target: Target) -> bool:
+    """Whether the request offers what the kind of fault needs."""
+    if fault.kind not in PAGE_KINDS:
+        return target.with_token or fault.kind != "expire_token"
+    if target.page is None:
+        return False
+    if fault.kind == "empty_page":
+        return not target.steps_aside
+    # The first page was asked for without a cursor: there is none to give back.
+    return fault.kind != "repeat_cursor" or target.page > fault.back + 1
+
+
+@dataclass(slots=True)
+class FaultBook:
+    """All faults of a running sandbox and their counters.
+
+    Attributes:
+        seed: Makes the faults with a `rate` hit the same ordinals in every run.
+    """
+
+    seed: int
+    _armed: list[_Armed] = field(default_factory=list)
+
+    def add(self, *faults: Fault) -> None:
+        """Put faults after those that are there."""
+        for fault in faults:
+            # Not for secrets: the same faults must hit the same requests in every run.
+            chance = random.Random(f"{self.seed}/{len(self._armed)}")  # noqa: S311
+            self._armed.append(_Armed(fault, chance))
+
+    def replace(self, *faults: Fault) -> None:
+        """Put faults in the place of those that are there, with fresh counters."""
+        self._armed.clear()
+        self.add(*faults)
+
+    def draw(self, target: Target) -> list[Fault]:
+        """The faults that act on a request: at most one on the answer, or any number on the page, and delays."""
+        if not self._armed:
+            return []
+        drawn = [armed.fault for armed in self._armed if self._draws(armed, DELAY_KINDS, target)]
+        for armed in self._armed:
+            if self._draws(armed, ANSWER_KINDS, target):
+                return [*drawn, armed.fault]
+        return drawn + [armed.fault for armed in self._armed if self._draws(armed, PAGE_KINDS, target)]
+
+    @staticmethod
+    def _draws(armed: _Armed, kinds: frozenset[FaultKind], target: Target) -> bool:
+        return armed.fault.kind in kinds and armed.fires(target)

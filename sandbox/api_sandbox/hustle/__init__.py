@@ -1,0 +1,1 @@
+"""The Hustle v3 API, simulated from its documents."""

@@ -1,0 +1,181 @@
+"""Access tokens: the client credentials flow, and the blocks for those who fail at it."""
+
+import hmac
+import time
+from base64 import urlsafe_b64encode
+from collections import defaultdict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from itertools import count
+from typing import Any
+
+import msgspec
+
+from api_sandbox.hustle.errors import Refused
+
+_DAY = 24 * 3600.0
+SCOPE = "read:account write:account"
+
+Clock = Callable[[], float]
+
+
+class Credentials(msgspec.Struct, frozen=True):
+    """What a client shows to be given a token."""
+
+    client_id: str
+    client_secret: str
+
+
+class _TokenRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of a token request; the spec allows no other field."""
+
+    grant_type: str
+    client_id: str
+    client_secret: str
+
+
+@dataclass(slots=True)
+class LoginGuard:
+    """Blocks callers who fail to log in: first for the account, then altogether.
+
+    The vendor says when a block begins but not what ends the count. Here only a block does, not a success, and
+    an attempt while blocked counts as failed too: the strict reading.
+
+    Attributes:
+        per_account: Failed attempts after which a caller is blocked for the account.
+        per_day: Failed attempts within 24 hours after which a caller is blocked altogether.
+        block_seconds: How long the block for the account lasts.
+        clock: Seconds, monotonic.
+    """
+
+    per_account: int
+    per_day: int
+    block_seconds: float
+    clock: Clock = time.monotonic
+    _failed: defaultdict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+    _blocked_until: dict[tuple[str, str], float] = field(default_factory=dict)
+    _of_day: defaultdict[str, deque[float]] = field(default_factory=lambda: defaultdict(deque))
+
+    def blocks(self, caller: str, account: str) -> bool:
+        """Whether a caller (an IP address) may not even try."""
+        now = self.clock()
+        of_day = self._of_day[caller]
+        while of_day and of_day[0] <= now - _DAY:
+            of_day.popleft()
+        return len(of_day) >= self.per_day or self._blocked_until.get((caller, account), now) > now
+
+    def failed(self, caller: str, account: str) -> None:
+        """Count a failed attempt."""
+        now = self.clock()
+        self._of_day[caller].append(now)
+        pair = (caller, account)
+        if self._blocked_until.get(pair, now) > now:
+            return
+        self._failed[pair] += 1
+        if self._failed[pair] >= self.per_account:
+            self._blocked_until[pair] = now + self.block_seconds
+            self._failed[pair] = 0
+
+    def clear(self) -> None:
+        """Forget all attempts and blocks."""
+        self._failed.clear()
+        self._blocked_until.clear()
+        self._of_day.clear()
+
+
+@dataclass(slots=True)
+class TokenDesk:
+    """Gives tokens out and knows which of them work.
+
+    Attributes:
+        credentials: The right ones.
+        guard: Keeps those out who fail.
+        lifetime: Seconds for which a token works.
+        expires_in: Seconds that are told of it.
+        clock: Seconds, monotonic.
+    """
+
+    credentials: Credentials
+    guard: LoginGuard
+    lifetime: float
+    expires_in: float
+    clock: Clock = time.monotonic
+    _ends: dict[str, float] = field(default_factory=dict)
+    _numbers: "count[int]" = field(default_factory=count)
+
+    def answer(self, content_type: str, body: bytes, caller: str) -> dict[str, Any]:
+        """The answer to a token request.
+
+        Raises:
+            Refused: 400 for a malformed request, 401 for wrong credentials, 403 for a blocked caller.
+        """
+        try:
+            shown = self._read(content_type, body, caller)
+        except Refused:
+            self.guard.failed(caller, "")
+            raise
+        if self.guard.blocks(caller, shown.client_id):
+            self.guard.failed(caller, shown.client_id)
+            raise Refused(HTTPStatus.FORBIDDEN, "too many failed attempts; this caller is blocked")
+        if shown != self.credentials:
+            self.guard.failed(caller, shown.client_id)
+            raise Refused(HTTPStatus.UNAUTHORIZED, "client_id or client_secret is wrong")
+        told = float(self.expires_in)
+        return {
+            "access_token": self._issue(),
+            "scope": SCOPE,
+            "expires_in": int(told) if told.is_integer() else told,
+            "token_type": "Bearer",
+        }
+
+    def _read(self, content_type: str, body: bytes, caller: str) -> Credentials:
+        if content_type.partition(";")[0].strip().lower() != "application/json":
+            raise Refused(HTTPStatus.BAD_REQUEST, "the body must be application/json")
+        try:
+            asked = msgspec.json.decode(body, type=_TokenRequest)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            if self.guard.blocks(caller, ""):
+                raise Refused(HTTPStatus.FORBIDDEN, "too many failed attempts; this caller is blocked") from error
+            raise Refused(HTTPStatus.BAD_REQUEST, f"the token request is malformed: {error}") from error
+        if asked.grant_type != "client_credentials":
+            raise Refused(HTTPStatus.BAD_REQUEST, "grant_type must be client_credentials")
+        return Credentials(asked.client_id, asked.client_secret)
+
+    def _issue(self) -> str:
+        now = int(time.time())
+        header = {"alg": "HS256", "typ": "JWT"}
+        claims = {
+            "sub": self.credentials.client_id,
+            "scope": SCOPE,
+            "iat": now,
+            "exp": now + int(self.expires_in),
+            "jti": str(next(self._numbers)),
+        }
+        text = f"{_part(header)}.{_part(claims)}"
+        digest = hmac.digest(self.credentials.client_secret.encode(), text.encode(), "sha256")
+        token = f"{text}.{_base64(digest)}"
+        self._ends[token] = self.clock() + self.lifetime
+        return token
+
+    def check(self, authorization: str | None) -> None:
+        """Let a request pass whose Authorization header has a token that works.
+
+        Raises:
+            Refused: 401 for any other.
+        """
+        scheme, _, token = (authorization or "").partition(" ")
+        if scheme.lower() != "bearer" or self._ends.get(token.strip(), float("-inf")) <= self.clock():
+            raise Refused(HTTPStatus.UNAUTHORIZED, "the access token is missing, unknown or expired")
+
+    def expire_all(self) -> None:
+        """End the life of every token now."""
+        self._ends.clear()
+
+
+def _part(content: dict[str, Any]) -> str:
+    return _base64(msgspec.json.encode(content))
+
+
+def _base64(raw: bytes) -> str:
+    return urlsafe_b64encode(raw).decode().rstrip("=")

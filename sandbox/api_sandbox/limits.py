@@ -1,0 +1,73 @@
+"""Request limits as a vendor enforces them."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
+from typing import Literal
+
+RetryAfterForm = Literal["seconds", "date"]
+
+Counts = Literal["accepted", "all"]
+
+
+@dataclass(slots=True)
+class SlidingWindow:
+    """An exact limit over every window of time, wherever it begins.
+
+    Attributes:
+        limit: Requests allowed in a window; None allows all.
+        seconds: Length of the window.
+        counts: `accepted` if refused requests leave the window as it was; `all` if they fill it too, so
+            that a client which keeps hammering never comes in again.
+    """
+
+    limit: int | None
+    seconds: float = 1.0
+    counts: Counts = "accepted"
+    _times: deque[float] = field(default_factory=deque)
+
+    def admit(self, now: float) -> bool:
+        """Whether a request that arrives at `now` (seconds of a monotonic clock) is within the limit."""
+        if self.limit is None:
+            return True
+        times = self._times
+        while times and times[0] <= now - self.seconds:
+            times.popleft()
+        admitted = len(times) < self.limit
+        if admitted or self.counts == "all":
+            times.append(now)
+        return admitted
+
+    def clear(self) -> None:
+        """Forget all requests."""
+        self._times.clear()
+
+
+@dataclass(slots=True)
+class BusiestWindow:
+    """The highest number of requests that fell into any window of time.
+
+    Attributes:
+        seconds: Length of the window.
+        peak: The highest number so far.
+    """
+
+    seconds: float = 1.0
+    peak: int = 0
+    _times: deque[float] = field(default_factory=deque)
+
+    def seen(self, now: float) -> None:
+        """Count a request that arrived at `now`."""
+        times = self._times
+        times.append(now)
+        while times[0] <= now - self.seconds:
+            times.popleft()
+        self.peak = max(self.peak, len(times))
+
+
+def retry_after(seconds: float, form: RetryAfterForm) -> str:
+    """The value of a Retry-After header (RFC 9110, section 10.2.3)."""
+    if form == "date":
+        return format_datetime(datetime.now(timezone.utc) + timedelta(seconds=seconds), usegmt=True)
+    return f"{seconds:g}"

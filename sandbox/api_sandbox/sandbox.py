@@ -1,0 +1,62 @@
+"""A sandbox without its server: the APIs, their faults, their truth and their report."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from api_sandbox.control import control_routes
+from api_sandbox.faults import FaultBook
+from api_sandbox.hustle.api import HustleApi
+from api_sandbox.report import Recorder, Report
+from api_sandbox.scenario import Scenario
+from api_sandbox.truth import Truth
+
+CONTROL_PREFIX = "/_sandbox"
+HUSTLE_PREFIX = "/hustle"
+
+
+class Sandbox:
+    """All that one scenario simulates. Its methods belong in the thread that serves it.
+
+    Attributes:
+        faults: What goes wrong.
+        hustle: The Hustle API.
+        app: The ASGI application of everything.
+    """
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.faults = FaultBook(scenario.seed)
+        self.faults.add(*scenario.faults)
+        self._recorder = Recorder()
+        self.hustle = HustleApi(scenario.seed, scenario.hustle, self.faults, self._recorder)
+        self.app = Starlette(
+            routes=[Mount(CONTROL_PREFIX, routes=control_routes(self)), Mount(HUSTLE_PREFIX, app=self.hustle)]
+        )
+
+    def truth(self) -> Truth:
+        """What there is to be read."""
+        selector = self.hustle.selector
+        return Truth(
+            ids={name: rows.ids(0, len(rows)) for name, rows in selector.all_rows().items()},
+            by_organization={
+                name: {owner: rows.ids(0, len(rows)) for owner, rows in owned.items()}
+                for name, owned in selector.rows_by_organization().items()
+            },
+        )
+
+    def records(self, stream: str) -> Iterator[dict[str, Any]]:
+        """Every record of a list, as a sound API answers it."""
+        rows = self.hustle.selector.all_rows()[stream]
+        return map(msgspec.json.decode, rows.encoded(0, len(rows)))
+
+    def report(self) -> Report:
+        """What was served."""
+        return self._recorder.report()
+
+    def reset(self) -> None:
+        """Forget what was served, all tokens, failed logins and blocks. Faults and data stay."""
+        self._recorder = Recorder()
+        self.hustle.reset(self._recorder)
