@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
+from operator import attrgetter
 from typing import TYPE_CHECKING, cast
 
 from pyrate_limiter import InMemoryBucket, Rate, RateItem
@@ -13,11 +15,13 @@ if TYPE_CHECKING:
 
     from singer_http.clock import Clock
 
+_timestamp = attrgetter("timestamp")
 logger = logging.getLogger(__name__)
 
-MARGIN = 0.04
-"""Share by which the window is widened: requests sent evenly arrive squeezed together by the network, and
-the vendor counts arrivals."""
+MARGIN = 0.02
+"""Share by which the window is widened, for what the network makes of the distances between requests."""
+_ROOM_FOR_OLD = 4
+"""Windows' worth of counted requests that may pile up before those that no longer count are forgotten."""
 
 
 class Budget:
@@ -37,6 +41,7 @@ class Budget:
         self.window = window
         self._clock = clock
         self._bucket = bucket or InMemoryBucket([self.rate(requests, window)])
+        self._turn = threading.Lock()
         self._lock = threading.Lock()
         self._paused_until = 0.0
 
@@ -50,14 +55,31 @@ class Budget:
         """The rate that the budget comes to, in requests a second."""
         return self.requests / (self.window * (1 + MARGIN))
 
-    def spend(self) -> None:
+    def spend(self) -> RateItem:
         """Wait until one more request may be sent, and count it.
+
+        Returns:
+            What was counted, for :meth:`came_late`.
 
         Raises:
             Stopped: The run is being ended.
         """
-        while (wait := self._try_spend()) > 0:
-            self._clock.sleep(wait)
+        # One after the other, so that they are sent in the order in which they were wanted.
+        with self._turn:
+            while isinstance(spent := self._try_spend(), float):
+                self._clock.sleep(spent)
+            return spent
+
+    def came_late(self, spent: RateItem, seconds: float) -> None:
+        """Correct when a request is counted, from when it was to be sent to when it can have arrived.
+
+        The vendor counts arrivals. A request that was held up on its way, by a connection that had to be made or
+        by a busy machine, falls together with the requests of the window after unless it is counted later too.
+        """
+        if isinstance(self._bucket, InMemoryBucket):
+            with self._lock:
+                spent.timestamp += math.ceil(seconds * 1000)
+                self._bucket.items.sort(key=_timestamp)
 
     def pause(self, seconds: float) -> None:
         """Let nobody send for so many seconds: the API said so, or seems to have had enough."""
@@ -70,12 +92,16 @@ class Budget:
         """Seconds until requests may be sent again, 0 when nothing holds them."""
         return max(0.0, self._paused_until - self._clock.monotonic())
 
-    def _try_spend(self) -> float:
+    def _try_spend(self) -> RateItem | float:
+        """Spend if it can be done now; otherwise the seconds after which to try again."""
         with self._lock:
             if (pause := self.paused_for) > 0:
                 return pause
-            item = RateItem("request", int(self._clock.monotonic() * 1000))
+            now = int(self._clock.monotonic() * 1000)
+            item = RateItem("request", now)
             if self._bucket.put(item):
-                return 0.0
+                if cast("int", self._bucket.count()) > _ROOM_FOR_OLD * self.requests:
+                    self._bucket.leak(now)
+                return item
             # The bucket counts whole milliseconds: one more is needed to be past the window for certain.
             return (cast("int", self._bucket.waiting(item)) + 1) / 1000

@@ -18,10 +18,12 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from typing_extensions import override
 
-from singer_http.errors import LOGIN_RULES, Action, Fault, rule_for
+from singer_http.errors import LOGIN_RULES, Action, Fault, UnwantedError, rule_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from pyrate_limiter import RateItem
 
     from singer_http.auth import TokenSource
     from singer_http.budget import Budget
@@ -41,6 +43,8 @@ LONGEST_BACKOFF = 60.0
 """Seconds; the backoff doubles up to here."""
 FIRST_CONTACT_TRIES = 3
 """Requests in all to a host that never answered: that is more often a wrong URL than an outage."""
+MOST_LATE = 0.1
+"""Seconds by which a request on a standing connection may be taken to arrive late."""
 _CHUNK = 1 << 16
 
 
@@ -168,9 +172,11 @@ class Session:
         self._base_url = base_url.rstrip("/")
         self._transport = transport
         self._tokens = tokens
-        self._clock = clock
         self._lock = threading.Lock()
+        self._thread = threading.local()
         self._answered = False
+        self._fastest: dict[str, float] = {}
+        self.clock = clock
         self.budget = budget
         self.latency = 0.0
         """Seconds from request to answer, of late: a moving average over about eight requests."""
@@ -185,7 +191,15 @@ class Session:
         """
         self._tokens.get()
 
-    def get(self, path: str, params: Params, parse: Callable[[bytes], T]) -> T:
+    def get(
+        self,
+        path: str,
+        params: Params,
+        parse: Callable[[bytes], T],
+        *,
+        is_wanted: Callable[[], bool] = lambda: True,
+        is_tentative: bool = False,
+    ) -> T:
         """Read a resource, as often as the table of rules gives it a chance.
 
         Args:
@@ -193,48 +207,66 @@ class Session:
             params: The query.
             parse: Makes of the body what is wanted; raises :class:`msgspec.DecodeError` (or its subclass
                 :class:`msgspec.ValidationError`) where it is not what the API documents.
+            is_wanted: Asked when the budget has a request to spend, which may be a good while later.
+            is_tentative: The resource may not exist: whatever goes wrong is not worth another try.
 
         Raises:
+            UnwantedError: The request was no longer wanted.
             ApiError: The subclass that the table names for what went wrong.
             Stopped: The run is being ended.
         """
-        attempts = _Attempts(f"GET {path}", self._clock)
+        attempts = _Attempts(f"GET {path}", self.clock)
         while True:
             token = self._tokens.get()
-            self.budget.spend()
+            spent = self.budget.spend()
+            if not is_wanted():
+                raise UnwantedError(f"GET {path}: no longer wanted.")
             try:
-                return _parsed(self._timed(path, token, params), parse)
+                return _parsed(self._timed(path, token, params, spent), parse)
             except _Problem as problem:
-                self._recover(attempts, problem, token)
+                self._recover(attempts, problem, token, most_tries=1 if is_tentative else None)
 
     def close(self) -> None:
         """Close the connections."""
         self._transport.close()
 
-    def _timed(self, path: str, token: str, params: Params) -> Answer:
+    def _timed(self, path: str, token: str, params: Params, spent: RateItem) -> Answer:
         with self._lock:
             self.requests += 1
-        start = self._clock.monotonic()
+        start = self.clock.monotonic()
         answer = self._transport.send("GET", self._base_url + path, token=token, params=params, json=None)
-        took = self._clock.monotonic() - start
+        took = self.clock.monotonic() - start
         with self._lock:
             self.latency += (took - self.latency) * (1 / 8 if self._answered else 1)
             self._answered = True
+            fastest = self._fastest[path] = min(took, self._fastest.get(path, took))
+        # How late it arrived is not known, but what it took longer than the fastest of its kind bounds it. The
+        # first of a connection had to wait for the connection; others that take long do so at the API more often
+        # than on the way, and count as late to some extent only.
+        if getattr(self._thread, "is_connected", False):
+            self.budget.came_late(spent, min(took - fastest, MOST_LATE))
+        else:
+            self._thread.is_connected = True
+            self.budget.came_late(spent, took)
         return answer
 
-    def _recover(self, attempts: _Attempts, problem: _Problem, token: str) -> None:
+    def _recover(self, attempts: _Attempts, problem: _Problem, token: str, most_tries: int | None) -> None:
         """Do what the table says so that the request may be tried again, or raise."""
         rule = rule_for(problem.condition)
         if rule.action is Action.REAUTHENTICATE and not attempts.renewed:
             attempts.renewed = True
             self._tokens.refused(token)
             return
-        wait = attempts.wait(rule, problem, None if self._answered else FIRST_CONTACT_TRIES)
         if rule.action is Action.WAIT:
             # Every thread has to stop, not this one alone, and for no less than one window of the limit.
-            self.budget.pause(max(wait, self.budget.window))
+            self.budget.pause(self.budget.window)
+        if not self._answered:
+            most_tries = FIRST_CONTACT_TRIES
+        wait = attempts.wait(rule, problem, most_tries)
+        if rule.action is Action.WAIT:
+            self.budget.pause(wait)
         else:
-            self._clock.sleep(wait)
+            self.clock.sleep(wait)
 
 
 class _Attempts:
@@ -263,8 +295,9 @@ class _Attempts:
         backoff_wait = next(self._backoffs)
         asked = _retry_after(problem.retry_after, self._clock)
         wait = backoff_wait if asked is None else asked
+        waited = self._clock.monotonic() - self._began + wait
         if rule.action is Action.WAIT:
-            over = self._clock.monotonic() - self._began + wait > THROTTLE_PATIENCE
+            over = most_tries == 1 or waited > THROTTLE_PATIENCE
         else:
             tries = min(rule.tries, most_tries or rule.tries)
             over = rule.action is not Action.RETRY or self._tries >= tries or wait > THROTTLE_PATIENCE

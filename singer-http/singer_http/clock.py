@@ -28,6 +28,10 @@ class Clock(Protocol):
         """Wait; raises :class:`Stopped` as soon as the run is ended."""
         ...
 
+    def check(self) -> None:
+        """Raise :class:`Stopped` if the run has been ended."""
+        ...
+
     def stop(self) -> None:
         """End the run: wakes every thread that sleeps."""
         ...
@@ -50,6 +54,11 @@ class SystemClock(Clock):
     @override
     def sleep(self, seconds: float) -> None:
         if self._stopped.wait(max(0.0, seconds)):
+            raise Stopped
+
+    @override
+    def check(self) -> None:
+        if self._stopped.is_set():
             raise Stopped
 
     @override

@@ -58,6 +58,10 @@ class RefusedRequestError(ApiError):
     """The API understood the request and refused it: the request is wrong, not the moment."""
 
 
+class UnwantedError(ApiError):
+    """The request was given up before it was sent."""
+
+
 class RepeatedCursorError(ApiError):
     """A list led back to where it had been: going on would never end."""
 

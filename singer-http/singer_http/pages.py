@@ -13,6 +13,8 @@ from singer_http.errors import MalformedAnswerError, RepeatedCursorError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from singer_http.errors import ApiError
+
 logger = logging.getLogger(__name__)
 
 EMPTY_PAGES = 1000
@@ -66,6 +68,7 @@ class Slice:
         cursor_param: The name that the cursor goes by in the query.
         start: The cursor to begin with, None for the beginning of the list.
         parse: Makes a page of an answer's body; raises :class:`msgspec.DecodeError` where it is none.
+        failure: Why there is nothing to read at all, where that is known beforehand.
     """
 
     stream: str
@@ -75,6 +78,7 @@ class Slice:
     cursor_param: str
     start: str | None
     parse: Callable[[bytes], Page]
+    failure: ApiError | None = None
 
     @property
     def label(self) -> str:
@@ -89,15 +93,22 @@ class Slice:
 
 
 class Chain:
-    """The guard of one slice: sees every page in its order, and ends what would never end."""
+    """The guard of one list: sees every page in its order, and ends what would never end.
 
-    def __init__(self, of: Slice) -> None:
-        self._slice = of
-        self._seen = {of.start}
+    Args:
+        start: The cursor that the list is begun with, None for its beginning.
+    """
+
+    def __init__(self, start: str | None) -> None:
+        self._seen = {start}
         self._empty = 0
 
-    def follow(self, page: Page) -> str | None:
+    def follow(self, page: Page, label: str) -> str | None:
         """The cursor of the page after this one, None at the end.
+
+        Args:
+            page: The page that was read.
+            label: The list, for the operator.
 
         Raises:
             RepeatedCursorError: The page leads back to one that was read already, or the list only goes on empty.
@@ -106,12 +117,12 @@ class Chain:
             return None
         if page.next in self._seen:
             raise RepeatedCursorError(
-                f"{self._slice.label}: the API gave the same cursor twice; the list cannot be read to its end."
+                f"{label}: the API gave the same cursor twice; the list cannot be read to its end."
             )
         self._seen.add(page.next)
         self._empty = self._empty + 1 if page.is_empty else 0
         if self._empty >= EMPTY_PAGES:
             raise RepeatedCursorError(
-                f"{self._slice.label}: {EMPTY_PAGES} empty pages one after another; the list does not seem to end."
+                f"{label}: {EMPTY_PAGES} empty pages one after another; the list does not seem to end."
             )
         return page.next

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -109,13 +110,24 @@ class ApiStream(Stream, abc.ABC):
     # Slices
 
     def slices(self) -> Iterator[Slice]:
-        """What is to be read, in order: every partition that the last run did not complete."""
-        self._begin()
-        partitions: Sequence[Partition | None] = [None] if self.partitions is None else self.partitions
+        """What is to be read, in order: every partition that the last run did not complete.
+
+        Called ahead of the read and by any thread: it only looks at the state.
+        """
+        partitions: Sequence[Partition | None]
+        try:
+            partitions = [None] if self.partitions is None else self.partitions
+        except ApiError as failure:
+            yield replace(self._slice(None, None), failure=failure)
+            return
         for partition in partitions:
             bookmark = self.bookmarks.get(partition)
-            if not bookmark.get(RESUME, {}).get("done"):
-                yield self._slice(partition, self._start(bookmark))
+            if self.replication_method == REPLICATION_INCREMENTAL:
+                yield self._slice(partition, self._goes_on_at(bookmark))
+            elif self._resumed is None:
+                yield self._slice(partition, None)
+            elif not bookmark.get(RESUME, {}).get("done"):
+                yield self._slice(partition, bookmark.get(RESUME, {}).get("cursor"))
 
     def _slice(self, partition: Partition | None, start: str | None) -> Slice:
         return Slice(
@@ -128,49 +140,50 @@ class ApiStream(Stream, abc.ABC):
             parse=self.parse,
         )
 
+    def _goes_on_at(self, bookmark: Bookmark) -> str | None:
+        """Where an INCREMENTAL read begins: a cursor is only good with the page size that it was given for."""
+        return bookmark.get("cursor") if bookmark.get("limit") == self.page_limit else None
+
+    @cached_property
+    def _resumed(self) -> int | None:
+        """The version of a full-table read that was cut off and is gone on with, None for a new one."""
+        resume = self.bookmarks.stream.get(RESUME)
+        if resume is None or self.replication_method == REPLICATION_INCREMENTAL:
+            return None
+        version = resume.get("version")
+        if not isinstance(version, int):
+            reason = "it is not one of this tap's"
+        elif self._initialized_at // 1000 - version >= self._api_tap.resume_max_age:
+            reason = "it is older than resume_max_age"
+        elif resume.get("limit") != self.page_limit:
+            reason = "the page size is another one now"
+        else:
+            return version
+        self.logger.warning("%s: the resume point is dropped, as %s; read from the beginning.", self.name, reason)
+        return None
+
     def _begin(self) -> None:
-        """Take up the read that a cut-off run left, or begin a new one."""
+        """Note in the state that the stream is being read."""
         if self.replication_method == REPLICATION_INCREMENTAL:
             self.bookmarks.clear_progress(failed=False)
             return
-        resume = self.bookmarks.stream.get(RESUME)
-        version = self._initialized_at // 1000
-        if resume:
-            reason = self._resume_refused(resume, version)
-            if reason is None:
-                self._stream_version = resume["version"] if self._activates_version else None
-                return
-            self.logger.warning("%s: the resume point is dropped, %s; the stream is read afresh.", self.name, reason)
-        self.bookmarks.clear_progress(failed=False)
-        self.bookmarks.stream[RESUME] = {"version": version, "limit": self.page_limit}
-        self._stream_version = version if self._activates_version else None
-
-    def _resume_refused(self, resume: dict[str, Any], now: int) -> str | None:
-        if not isinstance(resume.get("version"), int):
-            return "it is not one of this tap's"
-        if now - resume["version"] > self._api_tap.resume_max_age:
-            return "it is older than resume_max_age"
-        if resume.get("limit") != self.page_limit:
-            return "the page size has changed since"
-        return None
-
-    def _start(self, bookmark: dict[str, Any]) -> str | None:
-        if self.replication_method != REPLICATION_INCREMENTAL:
-            bookmark = bookmark.get(RESUME, {})
-        elif bookmark.get("cursor") and bookmark.get("limit") != self.page_limit:
-            self.logger.warning("%s: the page size has changed; read from the beginning once.", self.name)
-            return None
-        cursor = bookmark.get("cursor")
-        return cursor if isinstance(cursor, str) else None
+        version = self._resumed
+        if version is None:
+            version = self._initialized_at // 1000
+            self.bookmarks.clear_progress(failed=False)
+            self.bookmarks.stream[RESUME] = {"version": version, "limit": self.page_limit}
+        if self.config.get("emit_activate_version_messages"):
+            self._stream_version = version
 
     # Reading
 
     @override
     def get_records(self, context: Context | None) -> Iterator[Record]:
         """The records of one partition as the API gives them, outside of a run."""
-        for _, pages in Reader(self._api_tap.session, [self._slice(context, None)]):
-            for fetched in pages:
-                yield from fetched.page.decode()
+        with Reader(self._api_tap.session, [self._slice(context, None)]) as reader:
+            for _, pages in reader:
+                for fetched in pages:
+                    yield from fetched.page.decode()
 
     @override
     def _sync_records(
@@ -182,17 +195,18 @@ class ApiStream(Stream, abc.ABC):
         bookmark moves when the record after it is asked for, so never past what was written.
         """
         self._written = 0
+        self._begin()
         counter = self.get_record_counter()
         with counter, self.get_sync_timer():
-            try:
-                for of, pages in self._api_tap.read(self):
-                    counter.with_context(of.partition)
-                    try:
-                        yield from self._sync_slice(of, pages, counter, write_messages=write_messages)
-                    except ApiError as failure:
-                        self._fail(of.label, failure)
-            except ApiError as failure:  # the partitions could not be listed
-                self._fail(self.name, failure)
+            for of, pages in self._api_tap.read(self):
+                counter.with_context(of.partition)
+                try:
+                    yield from self._sync_slice(of, pages, counter, write_messages=write_messages)
+                except FatalError as failure:
+                    raise Stopped from failure
+                except ApiError as failure:
+                    self._failed = True
+                    self._api_tap.report(of.label, failure)
         self._report_unknown_properties()
 
     def _sync_slice(
@@ -211,12 +225,6 @@ class ApiStream(Stream, abc.ABC):
             self._turn_page(of, fetched, records)
             if write_messages and self._api_tap.state_is_due():
                 self._write_state_message()
-
-    def _fail(self, label: str, failure: ApiError) -> None:
-        if isinstance(failure, FatalError):
-            raise Stopped from failure
-        self._failed = True
-        self._api_tap.report(label, failure)
 
     def _records(self, page: Page, of: Slice) -> list[Record]:
         """The records of a page, complete and conformed."""
@@ -300,10 +308,6 @@ class ApiStream(Stream, abc.ABC):
     def emit_activate_version_messages(self) -> bool:
         # The SDK's way is to send it before the read; ours is sent when the read is complete.
         return False
-
-    @property
-    def _activates_version(self) -> bool:
-        return bool(self.config.get("emit_activate_version_messages", False))
 
     @override
     def get_replication_key_signpost(self, context: Context | None = None) -> None:

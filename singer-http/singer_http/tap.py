@@ -36,11 +36,14 @@ if TYPE_CHECKING:
     from singer_http.stream import ApiStream
 
 DEFAULT_TIMEOUT = 60
+DEFAULT_PARALLEL = 16
 DEFAULT_RESUME_AGE = 24 * 60 * 60
 STATE_SHARE = 1 / 20
 """STATE messages may come to this share of all that is written ..."""
+STATE_INTERVAL = 5.0
+"""... but one is sent after so many seconds all the same, for runs that wait more than they write ..."""
 STATE_RATE = 20_000.0
-"""... and to so many bytes a second besides, for runs that wait more than they write."""
+"""... unless they then came to more than so many bytes a second."""
 
 SHARED_SETTINGS: tuple[th.Property[Any], ...] = (
     th.Property(
@@ -55,6 +58,23 @@ SHARED_SETTINGS: tuple[th.Property[Any], ...] = (
         default=DEFAULT_TIMEOUT,
         title="Request timeout",
         description="Seconds that a request may take until the last byte of its answer.",
+    ),
+    th.Property(
+        "max_parallel_requests",
+        th.IntegerType(minimum=1),
+        default=DEFAULT_PARALLEL,
+        title="Parallel requests, at most",
+        description="The most requests that are under way at once. 1 sends one after the other.",
+    ),
+    th.Property(
+        "predict_cursors",
+        th.BooleanType,
+        default=True,
+        title="Predict cursors",
+        description=(
+            "Whether to ask for the next pages of a long list before their cursors are known, where the cursors"
+            " follow a pattern. Only answers to cursors that turn out right are used."
+        ),
     ),
     th.Property(
         "resume_max_age",
@@ -95,6 +115,7 @@ class ApiTap(Tap, abc.ABC):
     def __init__(self, *, clock: Clock | None = None, **kwargs: Any) -> None:
         self.clock: Clock = clock or SystemClock()
         self._failures: list[tuple[str, ApiError]] = []
+        self._reader: Reader | None = None
         self._signal: int | None = None
         self._state_written = 0
         self._state_size = 0
@@ -164,13 +185,24 @@ class ApiTap(Tap, abc.ABC):
 
     def read(self, stream: ApiStream) -> Iterator[tuple[Slice, Iterator[Fetched]]]:
         """The slices of a stream, each with its pages."""
-        return iter(Reader(self.session, stream.slices()))
+        if self._reader is not None:
+            yield from self._reader.of_stream(stream.name)
+            return
+        # A stream on its own, such as in a dry run of some records: nothing is fetched that may not be needed.
+        with Reader(self.session, stream.slices()) as reader:
+            yield from reader
+
+    def _ahead(self) -> Iterator[Slice]:
+        """The slices of all selected streams, in the order in which the SDK reads the streams."""
+        for stream in self.streams.values():
+            if stream.selected:
+                yield from cast("ApiStream", stream).slices()
 
     def state_is_due(self) -> bool:
         """Whether a STATE is worth its size now: all of them together stay a small share of the output."""
         written = self.writer.written - self._state_written
         waited = self.clock.monotonic() - self._state_time
-        if written * STATE_SHARE + waited * STATE_RATE < self._state_size:
+        if written * STATE_SHARE < self._state_size and waited < max(STATE_INTERVAL, self._state_size / STATE_RATE):
             return False
         self._state_size = len(self.writer.serialize_message(StateMessage(self.state)))
         self._state_written = self.writer.written
@@ -192,6 +224,15 @@ class ApiTap(Tap, abc.ABC):
         """
         try:
             self.prepare()
+            for stream in self.streams.values():
+                _ = cast("ApiStream", stream).bookmarks  # threads look at them, and must not be the first
+            self._reader = Reader(
+                self.session,
+                self._ahead(),
+                parallel=self.config["max_parallel_requests"],
+                predict=self.config["predict_cursors"],
+                on_idle=self.writer.flush,
+            )
             super().sync_all()
         except Stopped as stop:
             self._leave(complete=False, is_read=not isinstance(stop.__cause__, OutputClosedError))
@@ -210,6 +251,13 @@ class ApiTap(Tap, abc.ABC):
     def _leave(self, *, complete: bool, is_read: bool = True) -> None:
         """End the run: nothing more is fetched, and the last STATE says how far it got."""
         self.clock.stop()
+        if self._reader is not None:
+            self._reader.close()
+            self.logger.info(
+                "Pages asked for ahead of their cursors: %d used, %d for nothing.",
+                self._reader.predictions.hits,
+                self._reader.predictions.misses,
+            )
         self.session.close()
         if is_read:
             # Of a batch that was not finished the bookmarks may know more than was written.

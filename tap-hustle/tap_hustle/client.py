@@ -74,7 +74,7 @@ def open_session(config: Mapping[str, Any], clock: Clock) -> Session:
     transport = Transport(
         user_agent=config["user_agent"],
         timeout=config["request_timeout"],
-        connections=1,
+        connections=config["max_parallel_requests"],
         clock=clock,
     )
     url = config.get("auth_url") or f"{config['api_url'].rstrip('/')}/oauth/token"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -94,6 +95,11 @@ class TapHustle(ApiTap):
     def discover_streams(self) -> list[HustleStream]:
         return [stream(self) for stream in STREAMS]
 
+    @property
+    def hustle_streams(self) -> list[HustleStream]:
+        """The streams, as what they are."""
+        return [stream for stream in self.streams.values() if isinstance(stream, HustleStream)]
+
     @override
     def setting_errors(self, config: Mapping[str, Any]) -> Iterator[str]:
         for setting in ("api_url", "auth_url"):
@@ -115,6 +121,10 @@ class TapHustle(ApiTap):
                 raise ConfigurationError(
                     f"organization_ids names {', '.join(unknown)}, which these credentials do not show: check the ids."
                 )
+        elif any(stream.selected and stream.by_organization for stream in self.hustle_streams):
+            # Here rather than ahead of the first stream that needs them, where every request would wait for it.
+            with contextlib.suppress(ApiError):  # the streams themselves will say so
+                self._visible_organizations()
 
     @override
     def check_connection(self) -> str:
@@ -161,9 +171,10 @@ class TapHustle(ApiTap):
             start=None,
             parse=parse_page,
         )
-        for _, pages in Reader(self.session, [everything]):
-            for fetched in pages:
-                for organization in fetched.page.decode():
-                    if not isinstance(organization.get("id"), str):
-                        raise MalformedAnswerError("GET /organizations: an organization came without its id.")
-                    yield organization["id"]
+        with Reader(self.session, [everything]) as reader:
+            for _, pages in reader:
+                for fetched in pages:
+                    for organization in fetched.page.decode():
+                        if not isinstance(organization.get("id"), str):
+                            raise MalformedAnswerError("GET /organizations: an organization came without its id.")
+                        yield organization["id"]
