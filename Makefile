@@ -1,0 +1,78 @@
+# Everything a contributor types. Needs Python 3.10 or newer and git; brings its own uv where there is none.
+
+PYTHON ?= python3
+TEST_WORKERS ?= 2
+PYTEST_ARGS ?=
+
+ifneq ($(origin PYTHON),file)
+export UV_PYTHON := $(PYTHON)
+endif
+
+# The uv on PATH, or one of our own in .uv.
+UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
+BIN := .venv/bin
+SYNCED := .venv/.synced
+
+# Trust what the machine trusts, where it says: behind a company's proxy, uv's own list is not enough.
+export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/ssl/cert.pem /etc/pki/tls/certs),true,false)
+
+# Demo and tests start Meltano and the plugins dozens of times: twice as slow where Python may not keep its bytecode.
+unexport PYTHONDONTWRITEBYTECODE
+
+.DEFAULT_GOAL := help
+.PHONY: help sync demo test lint format docs dist clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+sync: $(SYNCED) ## install the workspace and its tools into .venv
+
+demo: $(SYNCED) ## run the whole pipeline on this machine: sandbox API, Meltano, PostgreSQL
+	@$(BIN)/python -m demo
+
+test: $(SYNCED) ## run all tests
+	$(BIN)/pytest -n $(TEST_WORKERS) $(PYTEST_ARGS)
+
+lint: $(SYNCED) ## check style, types and the lock file
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(UV) lock --check
+
+format: $(SYNCED) ## format the code and fix what can be fixed
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+docs: $(SYNCED) ## regenerate what is made from the plugins: meltano.yml, tables
+	$(BIN)/python -m docs.meltano_plugins
+	$(BIN)/python docs/generate.py
+
+dist: $(SYNCED) ## build every distribution into dist/
+	rm -rf dist
+	$(UV) build --all-packages --out-dir dist
+
+clean: ## remove what was built or installed here
+	rm -rf .venv .uv .demo .meltano dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(SYNCED): uv.lock pyproject.toml $(wildcard */pyproject.toml) | $(UV)
+	@echo "Installing the workspace into .venv"
+	@$(UV) sync --all-packages --locked --quiet
+	@touch $@
+
+.uv/bin/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || { \
+	  echo "Python 3.10 or newer is needed, but '$(PYTHON)' says: $$($(PYTHON) --version 2>&1 | tail -n 1)."; \
+	  echo "Install one, or name it: make PYTHON=/path/to/python3.12"; exit 1; }
+	@echo "uv is not installed here: fetching it into .uv"
+	@rm -rf .uv
+	@if $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then \
+	  $(PYTHON) -m venv .uv && .uv/bin/python -m pip install --quiet --disable-pip-version-check '$(UV_REQUIREMENT)'; \
+	else \
+	  $(PYTHON) -m pip install --quiet --disable-pip-version-check --target .uv '$(UV_REQUIREMENT)'; \
+	fi || { rm -rf .uv; \
+	  echo "uv could not be installed. Install it yourself (https://docs.astral.sh/uv), or give '$(PYTHON)' its venv"; \
+	  echo "and pip modules (Debian and Ubuntu: apt install python3-venv), see that a package index can be reached,"; \
+	  echo "and run make again."; exit 1; }
+
+UV_REQUIREMENT := uv>=0.8

@@ -1,0 +1,83 @@
+"""The layout that everything relies on: who may import whom, and what installs with what."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from importlib.metadata import packages_distributions, requires
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = {
+    path.parent.name: path.parent
+    for path in ROOT.glob("*/*/__init__.py")
+    if (path.parents[1] / "pyproject.toml").exists()
+}
+PLUGINS = sorted(name for name in PACKAGES if name.startswith(("tap_", "target_")))
+SHARED = "singer_http"
+SANDBOX = "api_sandbox"
+REPOSITORY_ONLY = {"demo", "docs", "tests", "bench"}
+MAY_IMPORT = {SHARED: set[str](), SANDBOX: set[str](), **{plugin: {SHARED} for plugin in PLUGINS}}
+
+
+def distribution(package: str) -> str:
+    return package.replace("_", "-")
+
+
+def declared(package: str) -> set[str]:
+    """The distributions that a package's own says it needs, extras apart."""
+    names = (re.match(r"[\w.-]+", requirement) for requirement in requires(distribution(package)) or ())
+    return {re.sub(r"[-_.]+", "-", name[0]).lower() for name in names if name}
+
+
+def imported(package: str) -> dict[str, Path]:
+    """The top-level modules that a package imports, each with a file that does."""
+    modules: dict[str, Path] = {}
+    for path in sorted(PACKAGES[package].rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                modules |= {alias.name.partition(".")[0]: path for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+                modules[node.module.partition(".")[0]] = path
+    return modules
+
+
+def test_every_package_has_its_place() -> None:
+    assert PLUGINS
+    assert set(PACKAGES) == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("package", sorted(PACKAGES))
+def test_imports_go_one_way(package: str) -> None:
+    ours = set(PACKAGES) | REPOSITORY_ONLY
+    forbidden = ours - {package} - MAY_IMPORT[package]
+    assert {name: path for name, path in imported(package).items() if name in forbidden} == {}
+
+
+@pytest.mark.parametrize("package", sorted(PACKAGES))
+def test_dependencies_name_no_neighbour(package: str) -> None:
+    ours = {distribution(name) for name in PACKAGES}
+    assert declared(package) & ours <= {distribution(name) for name in MAY_IMPORT[package]}
+
+
+@pytest.mark.parametrize("package", sorted(PACKAGES))
+def test_what_is_imported_is_declared(package: str) -> None:
+    installed = packages_distributions()
+    outside = set(imported(package)) - set(sys.stdlib_module_names) - set(PACKAGES)
+    missing = {
+        name for name in outside if not {d.lower().replace("_", "-") for d in installed[name]} & declared(package)
+    }
+    assert missing == set()
+
+
+@pytest.mark.parametrize("package", sorted(PACKAGES))
+def test_nobody_asks_for_the_old_backoff(package: str) -> None:
+    # Its module would overwrite the one that singer-sdk brings as python-backoff.
+    assert "backoff" not in declared(package)
+
+
+def test_the_old_backoff_is_not_locked() -> None:
+    assert 'name = "backoff"\n' not in (ROOT / "uv.lock").read_text()
