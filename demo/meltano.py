@@ -1,0 +1,102 @@
+"""Run Meltano as a user would, in this project, with a system directory and an environment of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from demo.processes import PATH_WITH_SCRIPTS, SCRIPTS, DemoError, Program, running, tail
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PROJECT = Path(__file__).parents[1]
+# The user's own settings, with which Meltano or a plugin might talk to something real.
+FOREIGN_PREFIXES = ("MELTANO_", "TAP_", "TARGET_", "SINGER_", "PG")
+CHATTER = re.compile(r"METRIC|Inserting with SQL|Skipping parse of env var")  # what says nothing about a failure
+
+
+@dataclass(frozen=True)
+class MeltanoRun:
+    """One finished Meltano command.
+
+    Attributes:
+        exit_code: What it ended with.
+        seconds: How long it took.
+        log: Where it wrote all that it had to say.
+    """
+
+    exit_code: int
+    seconds: float
+    log: Path
+
+    def check(self) -> MeltanoRun:
+        """Return the run if it succeeded.
+
+        Raises:
+            DemoError: If it did not.
+        """
+        if self.exit_code:
+            problem = tail(self.log, without=CHATTER)
+            raise DemoError(f"Meltano ended with exit code {self.exit_code}: {self.log}\n{problem}")
+        return self
+
+
+@dataclass
+class Meltano:
+    """The project's Meltano, with everything that it keeps in one directory.
+
+    Attributes:
+        directory: Holds its system database, its run files and its logs.
+        variables: Environment variables that meltano.yml refers to.
+    """
+
+    directory: Path
+    variables: Mapping[str, str]
+    _runs: int = field(default=0, init=False)
+
+    def run(self, *arguments: str, variables: Mapping[str, str] | None = None) -> MeltanoRun:
+        """Run one Meltano command to its end.
+
+        Args:
+            arguments: The command, as on the command line.
+            variables: Environment variables for this run alone.
+
+        Returns:
+            How it ended.
+        """
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._runs += 1
+        log = self.directory / f"meltano-{self._runs}.log"
+        no_dotenv = self.directory / "no.env"
+        no_dotenv.touch()
+        program = Program(
+            name="Meltano",
+            command=[SCRIPTS / "meltano", "--env-file", no_dotenv, "--log-format", "uncolored", *arguments],
+            log=log,
+            cwd=PROJECT,
+            env=self._environment() | dict(variables or {}),
+        )
+        begin = time.monotonic()
+        with running(program) as meltano:
+            exit_code = meltano.wait()
+        return MeltanoRun(exit_code, time.monotonic() - begin, log)
+
+    def _environment(self) -> dict[str, str]:
+        own = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN_PREFIXES)}
+        return {
+            **own,
+            "PATH": PATH_WITH_SCRIPTS,
+            "MELTANO_PROJECT_ROOT": str(PROJECT),
+            "MELTANO_SYS_DIR_ROOT": str(self.directory / "system"),
+            "MELTANO_ENVIRONMENT": "sandbox",
+            "MELTANO_PROJECT_READONLY": "true",
+            "MELTANO_SEND_ANONYMOUS_USAGE_STATS": "false",
+            "MELTANO_CLI_DISABLE_VERSION_CHECK": "true",
+            "NO_COLOR": "1",
+            **self.variables,
+        }

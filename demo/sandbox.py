@@ -1,0 +1,88 @@
+"""The sandbox APIs as a running program, and what they know to be true."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.request import ProxyHandler, Request, build_opener
+
+from demo.processes import SCRIPTS, Program, running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+# Loopback is reached directly, whatever proxy the environment names for the rest of the world.
+_OPENER = build_opener(ProxyHandler({}))
+_TIMEOUT = 30.0
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """A running sandbox.
+
+    Attributes:
+        hustle: Where its Hustle API is, and the credentials that it takes.
+        control_url: Where it is controlled.
+    """
+
+    hustle: Mapping[str, str]
+    control_url: str
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment variables that the sandbox environment in meltano.yml refers to."""
+        return {f"SANDBOX_HUSTLE_{name.upper()}": value for name, value in self.hustle.items()}
+
+    def hustle_counts(self) -> dict[str, int]:
+        """Return the true number of records of each Hustle stream."""
+        return {stream: truth["count"] for stream, truth in self.ask("truth?ids=false").items()}
+
+    def hustle_ids(self, stream: str, organization: str | None = None) -> set[str]:
+        """Return the ids of all records of a Hustle stream, or of those of one organization."""
+        truth = self.ask("truth")[stream]
+        return set(truth["by_organization"][organization]["ids"] if organization else truth["ids"])
+
+    def ask(self, path: str, body: object = None) -> Any:
+        """Send a request to the control API: GET, or POST where there is a body.
+
+        Args:
+            path: Path and query below the control URL.
+            body: What to send as JSON.
+
+        Returns:
+            The decoded answer.
+        """
+        request = Request(  # noqa: S310  # always http on loopback
+            f"{self.control_url}/{path}",
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        with _OPENER.open(request, timeout=_TIMEOUT) as answer:
+            return json.loads(answer.read() or b"null")
+
+
+@contextmanager
+def running_sandbox(scenario: Path, directory: Path) -> Iterator[Sandbox]:
+    """Run a sandbox for as long as the block lasts.
+
+    Args:
+        scenario: What it simulates.
+        directory: Where its output goes.
+
+    Yields:
+        The sandbox, ready for requests.
+    """
+    ready_line = directory / "sandbox.json"
+    program = Program(
+        name="the sandbox",
+        command=[SCRIPTS / "api-sandbox", "serve", "--port", "0", "--scenario", scenario],
+        log=directory / "sandbox.log",
+        output=ready_line,
+    )
+    with running(program) as process:
+        process.wait_until(lambda: ready_line.read_bytes().endswith(b"\n"))
+        described = json.loads(ready_line.read_bytes())
+        yield Sandbox(hustle=described["hustle"], control_url=described["control_url"])

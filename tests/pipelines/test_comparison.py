@@ -1,0 +1,47 @@
+"""A missing or doubled row never looks like success."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from demo.comparison import StreamCount, compare, table
+from demo.postgres import Postgres, TableCount, embedded_postgres
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def warehouse() -> Iterator[Postgres]:
+    with embedded_postgres() as server, server.connect() as connection:
+        connection.execute("CREATE SCHEMA things")
+        connection.execute("CREATE TABLE things.leads (id text)")
+        connection.execute("INSERT INTO things.leads VALUES ('a'), ('b'), ('b')")
+        yield server
+
+
+def test_counts_come_from_the_tables(warehouse: Postgres) -> None:
+    leads, tags = compare(warehouse, "things", {"leads": 3, "tags": 0})
+    assert leads == StreamCount("leads", TableCount(rows=3, ids=2), 3)
+    assert tags == StreamCount("tags", TableCount(rows=0, ids=0), 0)
+    assert not leads.agrees
+    assert tags.agrees
+
+
+@pytest.mark.parametrize(
+    ("rows", "ids", "truth", "agrees"),
+    [(3, 3, 3, True), (3, 2, 3, False), (3, 3, 4, False), (4, 4, 3, False), (0, 0, 0, True)],
+)
+def test_agreement_is_each_record_once(rows: int, ids: int, truth: int, *, agrees: bool) -> None:
+    assert StreamCount("leads", TableCount(rows, ids), truth).agrees is agrees
+
+
+def test_table_points_at_the_difference() -> None:
+    counts = [StreamCount("leads", TableCount(20_000, 19_999), 20_000), StreamCount("tags", TableCount(5, 5), 5)]
+    heading, leads, tags, total = table(counts, 12.34).splitlines()
+    assert heading.split() == ["stream", "rows", "in", "PostgreSQL", "rows", "in", "the", "API"]
+    assert leads.split() == ["leads", "20,000", "20,000", "<-", "differs:", "19,999", "distinct", "ids"]
+    assert tags.split() == ["tags", "5", "5"]
+    assert total.split() == ["all", "20,005", "20,005", "in", "12.3", "seconds"]

@@ -1,0 +1,109 @@
+"""`make demo` tells the truth, and leaves nothing behind however it ends."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+import yaml
+
+if TYPE_CHECKING:
+    from tests.pipelines.conftest import Survivors
+
+ROOT = Path(__file__).parents[2]
+PIPELINE = "meltano run tap-hustle target-postgres"
+
+
+def start_demo(directory: Path, **scenario: object) -> subprocess.Popen[str]:
+    path = directory / "scenario.yml"
+    path.write_text(yaml.safe_dump({"hustle": {"leads": 50}} | scenario))
+    return subprocess.Popen(
+        [sys.executable, "-u", "-m", "demo", "--scenario", path],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@dataclass(frozen=True)
+class Interior:
+    """What a demo has started and made while it loads."""
+
+    processes: list[psutil.Process]
+    directories: list[Path]
+
+
+def while_loading(demo: subprocess.Popen[str]) -> Interior:
+    """Wait until a demo's tap runs, and look inside."""
+    while True:
+        assert demo.poll() is None
+        processes = psutil.Process(demo.pid).children(recursive=True)
+        commands = {process: command_line(process) for process in processes}
+        if any(Path(word).name == "tap-hustle" for words in commands.values() for word in words[:2]):
+            break
+        time.sleep(0.05)
+    options = (word.partition("=") for words in commands.values() for word in words)
+    sockets = {Path(value) for name, _, value in options if name == "--unix_socket_directories"}
+    logs = {Path(words[words.index("--env-file") + 1]).parent for words in commands.values() if "--env-file" in words}
+    return Interior(processes, [*sockets, *logs])
+
+
+def command_line(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return []
+
+
+def test_demo_loads_everything_twice(tmp_path: Path) -> None:
+    with start_demo(tmp_path) as demo:
+        output, errors = demo.communicate()
+    assert demo.returncode == 0, errors
+    assert output.count(PIPELINE) == 2
+    assert "differs" not in output
+    assert "exactly once" in output
+    assert not errors
+
+
+def test_demo_fails_where_a_record_is_missing(tmp_path: Path) -> None:
+    # A list that ends like this is taken to be complete, with a warning. Who counts knows better.
+    ends_early = {"kind": "more_without_cursor", "path": "/leads", "page": 1}
+    with start_demo(tmp_path, hustle={"organizations": 1, "leads": 1001}, faults=[ends_early]) as demo:
+        output, errors = demo.communicate()
+    assert demo.returncode == 1
+    assert "differs: 1,000 distinct ids" in output
+    assert "differ in leads" in errors
+    log = Path(errors.rpartition(" ")[2].strip())
+    assert "leads" in log.read_text()
+    shutil.rmtree(log.parent)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_demo_leaves_nothing_behind(tmp_path: Path, number: signal.Signals, survivors: Survivors) -> None:
+    with start_demo(tmp_path) as demo:
+        interior = while_loading(demo)
+        demo.send_signal(number)
+        _, errors = demo.communicate()
+    assert demo.returncode == 128 + number
+    assert errors == ""
+    assert survivors(interior.processes) == []
+    assert len(interior.directories) == 2
+    assert [directory for directory in interior.directories if directory.exists()] == []
+
+
+def test_killed_demo_leaves_no_process_behind(tmp_path: Path, survivors: Survivors) -> None:
+    with start_demo(tmp_path) as demo:
+        interior = while_loading(demo)
+        demo.kill()
+    assert survivors(interior.processes) == []
+    for directory in interior.directories:
+        shutil.rmtree(directory)

@@ -1,0 +1,77 @@
+"""`meltano run` from the API into the warehouse: everything arrives, once, whatever happens on the way."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tests.pipelines.conftest import StartPipeline
+
+# Each of these passes: the request succeeds when it is sent again.
+PASSING_FAULTS: list[dict[str, Any]] = [
+    {"kind": "status", "status": 502, "html": True, "path": "/leads", "nth": [1]},
+    {"kind": "truncated", "path": "/leads", "nth": [2], "honest_length": False},
+    {"kind": "expire_token", "path": "/groups", "nth": [1]},
+    {"kind": "reset", "path": "/agents", "nth": [1]},
+    {"kind": "status", "status": 429, "path": "/tags", "nth": [1]},
+    {"kind": "empty_page", "path": "/leads", "nth": [4]},
+    {"kind": "unknown_fields", "path": "/custom_fields"},
+]
+
+
+def test_every_record_arrives_once_in_every_run(start_pipeline: StartPipeline) -> None:
+    pipeline = start_pipeline(empty_organizations=1)
+    pipeline.load().check()
+    assert pipeline.differing() == []
+    assert set(pipeline.column("leads", "id")) == pipeline.sandbox.hustle_ids("leads")
+
+    new = pipeline.sandbox.ask("leads", {"organization": 1, "count": 7})["ids"]
+    pipeline.load().check()
+    assert pipeline.differing() == []
+    assert set(new) <= set(pipeline.column("leads", "id"))
+
+
+def test_faults_that_pass_lose_nothing_and_tell_no_secret(start_pipeline: StartPipeline) -> None:
+    pipeline = start_pipeline(*PASSING_FAULTS)
+    run = pipeline.load("--log-level=debug", variables={"TAP_HUSTLE_PAGE_SIZE": "50"}).check()
+    assert pipeline.differing() == []
+    assert pipeline.sandbox.hustle["client_secret"] not in run.log.read_text()
+    outcomes = pipeline.sandbox.ask("report?ids=false")["outcomes"]
+    assert {outcome for path in outcomes.values() for outcome in path} == {"200", "401", "429", "502", "close", "reset"}
+
+
+def test_lasting_fault_fails_the_run(start_pipeline: StartPipeline) -> None:
+    pipeline = start_pipeline({"kind": "status", "status": 403, "path": "/tags"})
+    run = pipeline.load()
+    assert run.exit_code != 0
+    assert "tags" in run.log.read_text()
+
+
+def test_prod_environment_takes_everything_from_variables(start_pipeline: StartPipeline) -> None:
+    pipeline = start_pipeline()
+    hustle = pipeline.sandbox.hustle
+    chosen = min(pipeline.sandbox.hustle_ids("organizations"))
+    variables = {
+        "TAP_HUSTLE_API_URL": hustle["api_url"],
+        "TAP_HUSTLE_CLIENT_ID": hustle["client_id"],
+        "TAP_HUSTLE_CLIENT_SECRET": hustle["client_secret"],
+        "TAP_HUSTLE_ORGANIZATION_IDS": json.dumps([chosen]),
+        "TAP_HUSTLE_STREAM_MAPS": json.dumps({"leads": {"initial": "(record.get('firstName') or '')[:1]"}}),
+        "TAP_HUSTLE__SELECT": json.dumps(["leads.id", "leads.firstName", "organizations.*"]),
+        "TARGET_POSTGRES_SQLALCHEMY_URL": pipeline.warehouse.sqlalchemy_url,
+    }
+    pipeline.meltano.run("--environment=prod", "run", "hustle-to-postgres", variables=variables).check()
+
+    assert {count.stream for count in pipeline.counts() if count.loaded.rows} == {"leads", "organizations"}
+    assert pipeline.column("organizations", "id") == [chosen]
+    assert set(pipeline.column("leads", "id")) == pipeline.sandbox.hustle_ids("leads", chosen)
+    assert pipeline.columns("leads") == {"id", "firstName", "initial"}
+
+
+def test_configuration_is_tested_by_meltano(start_pipeline: StartPipeline) -> None:
+    pipeline = start_pipeline(leads=5)
+    pipeline.meltano.run("config", "test", "tap-hustle").check()
+    assert pipeline.meltano.run(
+        "config", "test", "tap-hustle", variables={"TAP_HUSTLE_CLIENT_SECRET": "wrong"}
+    ).exit_code
