@@ -45,7 +45,7 @@ format: $(SYNCED) ## format the code and fix what can be fixed
 
 docs: $(SYNCED) ## regenerate what is made from the plugins: meltano.yml, tables
 	$(BIN)/python -m docs.meltano_plugins
-	$(BIN)/python docs/generate.py
+	$(BIN)/python -m docs.generate
 
 dist: $(SYNCED) ## build every distribution into dist/
 	rm -rf dist

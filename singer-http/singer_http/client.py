@@ -6,6 +6,7 @@ import email.utils
 import logging
 import math
 import threading
+from collections import Counter
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -180,8 +181,8 @@ class Session:
         self.budget = budget
         self.latency = 0.0
         """Seconds from request to answer, of late: a moving average over about eight requests."""
-        self.requests = 0
-        """Requests sent so far, tokens not counted."""
+        self.requests: Counter[str] = Counter()
+        """Requests sent so far, by path; those for tokens are not among them."""
 
     def log_in(self) -> None:
         """Make sure that there is a token, before anything is sent with it.
@@ -232,7 +233,7 @@ class Session:
 
     def _timed(self, path: str, token: str, params: Params, spent: RateItem) -> Answer:
         with self._lock:
-            self.requests += 1
+            self.requests[path] += 1
         start = self.clock.monotonic()
         answer = self._transport.send("GET", self._base_url + path, token=token, params=params, json=None)
         took = self.clock.monotonic() - start

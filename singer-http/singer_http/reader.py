@@ -226,7 +226,7 @@ class Reader:
         slices: What to read, in order. Taken from as needed, by any thread, one at a time.
         parallel: The most requests at once; 1 sends one after the other.
         predict: Whether to ask for pages ahead of their cursors.
-        on_idle: Called by the one who takes pages, before waiting for one.
+        on_idle: Called by the one who takes pages, now and then while waiting for one.
     """
 
     def __init__(
@@ -305,15 +305,16 @@ class Reader:
 
     def _take(self, track: _Track) -> Fetched | BaseException:
         """Wait for the next page of the slice at the head."""
-        with self._changed:
-            if (request := self._taken(track)) is not None:
-                return request
-        self._on_idle()
-        with self._changed:
-            while (request := self._taken(track)) is None:
-                self._changed.wait(_GLANCE)
-                self._session.clock.check()
-            return request
+        is_idle = False
+        while True:
+            with self._changed:
+                if (request := self._taken(track)) is not None:
+                    return request
+                if is_idle:
+                    self._changed.wait(_GLANCE)
+            is_idle = True
+            self._on_idle()
+            self._session.clock.check()
 
     def _taken(self, track: _Track) -> Fetched | BaseException | None:
         request = track.take()

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from singer_sdk import metrics
 from singer_sdk.mapper import SameRecordTransform
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE, REPLICATION_INCREMENTAL
 from singer_sdk.streams import Stream
@@ -15,7 +16,7 @@ from typing_extensions import override
 from singer_http.bookmarks import RESUME, Bookmarks
 from singer_http.clock import Stopped
 from singer_http.conform import Conformer
-from singer_http.errors import ApiError, ConfigurationError, FatalError, MalformedAnswerError
+from singer_http.errors import ApiError, ConfigurationError, FatalError, ForbiddenError, MalformedAnswerError
 from singer_http.pages import Slice
 from singer_http.reader import Reader
 
@@ -53,6 +54,7 @@ class ApiStream(Stream, abc.ABC):
         super().__init__(tap=tap)
         self._api_tap = tap
         self._failed = False
+        self._is_partial = False
         self._written = 0
 
     @abc.abstractmethod
@@ -196,6 +198,7 @@ class ApiStream(Stream, abc.ABC):
         """
         self._written = 0
         self._begin()
+        self._api_tap.progress.begin(self.name)
         counter = self.get_record_counter()
         with counter, self.get_sync_timer():
             for of, pages in self._api_tap.read(self):
@@ -204,10 +207,29 @@ class ApiStream(Stream, abc.ABC):
                     yield from self._sync_slice(of, pages, counter, write_messages=write_messages)
                 except FatalError as failure:
                     raise Stopped from failure
+                except ForbiddenError as failure:
+                    self._leave_out(of, failure)
                 except ApiError as failure:
                     self._failed = True
                     self._api_tap.report(of.label, failure)
         self._report_unknown_properties()
+        self._log_metric(
+            metrics.Point(
+                "counter",
+                metric=metrics.Metric.HTTP_REQUEST_COUNT,
+                value=self._api_tap.session.requests[self.path],
+                tags={metrics.Tag.STREAM: self.name, metrics.Tag.ENDPOINT: self.path},
+            )
+        )
+
+    def _leave_out(self, of: Slice, failure: ForbiddenError) -> None:
+        """A 403: a warning where the settings say that it is known, a failure otherwise."""
+        if self.name in self.config.get("skip_forbidden", ()):
+            self.logger.warning("%s: left out, as skip_forbidden says. %s", of.label, failure)
+            self._is_partial = True
+        else:
+            self._failed = True
+            self._api_tap.report(of.label, failure)
 
     def _sync_slice(
         self, of: Slice, pages: Iterator[Fetched], counter: Counter, *, write_messages: bool
@@ -222,6 +244,7 @@ class ApiStream(Stream, abc.ABC):
             self._written += len(records)
             self._check_max_record_limit(self._written - 1)
             counter.increment(len(records))
+            self._api_tap.progress.page(len(records))
             self._turn_page(of, fetched, records)
             if write_messages and self._api_tap.state_is_due():
                 self._write_state_message()
@@ -285,7 +308,7 @@ class ApiStream(Stream, abc.ABC):
         """Leave nothing of a complete read in the state; called by the SDK when the stream has been read."""
         if not self.selected:
             return
-        if self._stream_version is not None and not self._failed:
+        if self._stream_version is not None and not self._failed and not self._is_partial:
             self._write_activate_version_message(self._stream_version)
         self.bookmarks.clear_progress(failed=self._failed)
         self.state_manager.is_flushed = False

@@ -24,6 +24,7 @@ from typing_extensions import override
 from singer_http.clock import Clock, Stopped, SystemClock
 from singer_http.errors import ApiError, ConfigurationError, IncompleteError, OutputClosedError
 from singer_http.output import BufferedWriter
+from singer_http.progress import Progress
 from singer_http.reader import Reader
 
 if TYPE_CHECKING:
@@ -84,6 +85,15 @@ SHARED_SETTINGS: tuple[th.Property[Any], ...] = (
         description=(
             "Seconds after the beginning of a full-table read that was cut off for which a later run still goes on"
             " where it stopped. After that the table is read afresh. 0 always reads afresh."
+        ),
+    ),
+    th.Property(
+        "skip_forbidden",
+        th.ArrayType(th.StringType(min_length=1)),
+        title="Streams that may be forbidden",
+        description=(
+            "Names of streams in which HTTP 403 is expected: what it concerns is left out with a warning, where"
+            " otherwise the run would end with an error."
         ),
     ),
     th.Property(
@@ -209,6 +219,15 @@ class ApiTap(Tap, abc.ABC):
         self._state_time = self.clock.monotonic()
         return True
 
+    @cached_property
+    def progress(self) -> Progress:
+        """What the run says of itself while it goes on."""
+        return Progress(self.session, self.clock, self.logger)
+
+    def _idle(self) -> None:
+        self.writer.flush()
+        self.progress.tick()
+
     def report(self, label: str, failure: ApiError) -> None:
         """Take note of what could not be read; the run goes on."""
         self.logger.warning("%s: could not be read, the rest goes on. %s", label, failure)
@@ -223,6 +242,7 @@ class ApiTap(Tap, abc.ABC):
             SystemExit: A signal ended the run.
         """
         try:
+            self._check_stream_names()
             self.prepare()
             for stream in self.streams.values():
                 _ = cast("ApiStream", stream).bookmarks  # threads look at them, and must not be the first
@@ -231,7 +251,7 @@ class ApiTap(Tap, abc.ABC):
                 self._ahead(),
                 parallel=self.config["max_parallel_requests"],
                 predict=self.config["predict_cursors"],
-                on_idle=self.writer.flush,
+                on_idle=self._idle,
             )
             super().sync_all()
         except Stopped as stop:
@@ -247,6 +267,10 @@ class ApiTap(Tap, abc.ABC):
             for label, failure in self._failures:
                 self.logger.error("Not read: %s. %s", label, failure)
             raise IncompleteError(f"The run is not complete: {len(self._failures)} parts of it, named above.")
+
+    def _check_stream_names(self) -> None:
+        if unknown := sorted(set(self.config.get("skip_forbidden", ())) - self.streams.keys()):
+            raise ConfigurationError(f"skip_forbidden names {', '.join(unknown)}, which are no streams of {self.name}.")
 
     def _leave(self, *, complete: bool, is_read: bool = True) -> None:
         """End the run: nothing more is fetched, and the last STATE says how far it got."""
