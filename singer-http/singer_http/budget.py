@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, cast
 
 from pyrate_limiter import InMemoryBucket, Rate, RateItem
 
+from singer_http.errors import QuotaReachedError
+
 if TYPE_CHECKING:
     from pyrate_limiter import AbstractBucket
 
@@ -20,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 MARGIN = 0.02
 """Share by which the window is widened, for what the network makes of the distances between requests."""
+LONG_WINDOW = 60.0
+"""Seconds from which on a window is no rate: what it allows may be spent at once."""
 _ROOM_FOR_OLD = 4
 """Windows' worth of counted requests that may pile up before those that no longer count are forgotten."""
 
@@ -33,13 +37,25 @@ class Budget:
         requests: How many requests the vendor allows in one window.
         window: Length of that window, in seconds.
         clock: Measures and waits.
-        bucket: A pyrate-limiter bucket to keep the log in, for budgets shared between processes.
+        bucket: A pyrate-limiter bucket to keep the log in, for budgets shared between processes; it is then kept
+            by the wall clock, which is the only one that they share.
+        patience: The longest wait, in seconds; what would have to wait longer raises :class:`QuotaReachedError`.
     """
 
-    def __init__(self, requests: int, window: float, clock: Clock, bucket: AbstractBucket | None = None) -> None:
+    def __init__(
+        self,
+        requests: int,
+        window: float,
+        clock: Clock,
+        bucket: AbstractBucket | None = None,
+        *,
+        patience: float = math.inf,
+    ) -> None:
         self.requests = requests
         self.window = window
         self._clock = clock
+        self._now = clock.monotonic if bucket is None else clock.time
+        self._patience = patience
         self._bucket = bucket or InMemoryBucket([self.rate(requests, window)])
         self._turn = threading.Lock()
         self._lock = threading.Lock()
@@ -55,6 +71,17 @@ class Budget:
         """The rate that the budget comes to, in requests a second."""
         return self.requests / (self.window * (1 + MARGIN))
 
+    def worth_in_flight(self, latency: float) -> float:
+        """How many requests under way at once use the whole budget, at so many seconds for each: Little's law."""
+        return math.inf if self.window >= LONG_WINDOW else self.per_second * latency
+
+    @property
+    def left(self) -> int:
+        """How many requests could be sent at once now."""
+        with self._lock:
+            self._bucket.leak(self._time())
+            return max(0, self.requests - cast("int", self._bucket.count()))
+
     def spend(self) -> RateItem:
         """Wait until one more request may be sent, and count it.
 
@@ -62,11 +89,16 @@ class Budget:
             What was counted, for :meth:`came_late`.
 
         Raises:
+            QuotaReachedError: The wait would be longer than the budget's patience.
             Stopped: The run is being ended.
         """
         # One after the other, so that they are sent in the order in which they were wanted.
         with self._turn:
             while isinstance(spent := self._try_spend(), float):
+                if spent > self._patience:
+                    raise QuotaReachedError(
+                        f"The request quota is used up: the next request could be sent in {math.ceil(spent / 60)} min."
+                    )
                 self._clock.sleep(spent)
             return spent
 
@@ -97,7 +129,7 @@ class Budget:
         with self._lock:
             if (pause := self.paused_for) > 0:
                 return pause
-            now = int(self._clock.monotonic() * 1000)
+            now = self._time()
             item = RateItem("request", now)
             if self._bucket.put(item):
                 if cast("int", self._bucket.count()) > _ROOM_FOR_OLD * self.requests:
@@ -105,3 +137,6 @@ class Budget:
                 return item
             # The bucket counts whole milliseconds: one more is needed to be past the window for certain.
             return (cast("int", self._bucket.waiting(item)) + 1) / 1000
+
+    def _time(self) -> int:
+        return int(self._now() * 1000)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from typing_extensions import Self
 
 from singer_http.clock import Stopped
-from singer_http.errors import ApiError, RefusedRequestError, UnwantedError
+from singer_http.errors import TOO_MUCH, ApiError, RefusedRequestError, UnwantedError
 from singer_http.pages import Chain
 from singer_http.prediction import following
 
@@ -156,6 +156,8 @@ class _Track:
                 self._drop_after(request)
                 if request is self.requests[0] and self._may_restart(request, outcome):
                     continue
+                if self._may_narrow(request, outcome):
+                    continue
                 self.frontier = None
                 return
             try:
@@ -194,6 +196,16 @@ class _Track:
         self.requests.clear()
         self.guard = Chain(None)
         self._append(None)
+        return True
+
+    def _may_narrow(self, request: _Request, outcome: BaseException) -> bool:
+        """Ask for less where the API seems to have been asked for too much at once."""
+        cursor = self.slice.narrower(request.cursor) if isinstance(outcome, TOO_MUCH) else None
+        if cursor is None:
+            return False
+        logger.info("%s: too much for one request; asking for less.", self.slice.label)
+        self.requests.pop()
+        self._append(cursor)
         return True
 
     def _append(self, cursor: str | None) -> None:
@@ -351,7 +363,8 @@ class Reader:
 
     def _worth_sending(self) -> int:
         """Requests that use the whole budget at the latency of late, and one that waits for its turn."""
-        return min(self._parallel, math.ceil(self._session.budget.per_second * self._session.latency) + 1)
+        worth = self._session.budget.worth_in_flight(self._session.latency)
+        return min(self._parallel, math.ceil(min(worth, self._parallel)) + 1)
 
     def _choose(self) -> tuple[_Track, _Request] | None:
         for track in self._tracks:
@@ -392,9 +405,10 @@ class Reader:
             page = self._session.get(
                 of.path,
                 of.query(request.cursor),
-                of.parse,
+                lambda body: of.page(body, request.cursor),
                 is_wanted=lambda: not request.is_dropped,
                 is_tentative=request.is_guess,
+                is_divisible=of.narrower(request.cursor) is not None,
             )
         except (Exception, Stopped) as error:  # noqa: BLE001 - it is raised again where the page is waited for
             return error
