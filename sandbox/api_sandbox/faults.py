@@ -80,6 +80,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """`truncated`: Content-Length tells what is sent. If false it tells the whole and the connection closes."""
     when: Literal["before", "mid_body"] = "before"
     """`reset`: before anything is answered, or when a part of the body is out."""
+    committed: bool = True
+    """Where tokens are exchanged, `reset`, `truncated` and `empty_body`: whether the exchange has taken place."""
     delay: float = 0.0
     """`slow`: seconds before the answer begins."""
     chunk_bytes: int | None = None
