@@ -37,24 +37,25 @@ class Budget:
         requests: How many requests the vendor allows in one window.
         window: Length of that window, in seconds.
         clock: Measures and waits.
-        bucket: A pyrate-limiter bucket to keep the log in, for budgets shared between processes; it is then kept
-            by the wall clock, which is the only one that they share.
+        bucket: A pyrate-limiter bucket to keep the log in, for budgets shared between processes.
+        by_wall_clock: Whether the log is kept by the wall clock: the only one that processes share, and runs.
         patience: The longest wait, in seconds; what would have to wait longer raises :class:`QuotaReachedError`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         requests: int,
         window: float,
         clock: Clock,
         bucket: AbstractBucket | None = None,
         *,
+        by_wall_clock: bool = False,
         patience: float = math.inf,
     ) -> None:
         self.requests = requests
         self.window = window
         self._clock = clock
-        self._now = clock.monotonic if bucket is None else clock.time
+        self._now = clock.time if by_wall_clock else clock.monotonic
         self._patience = patience
         self._bucket = bucket or InMemoryBucket([self.rate(requests, window)])
         self._turn = threading.Lock()
