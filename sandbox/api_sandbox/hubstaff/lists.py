@@ -169,17 +169,15 @@ class Lists:
             "view_only": False,
             "profile": {"job_title": dice.pick(TEXTS.words), "custom_fields": {"field_1": "XL"}},
             "limits": {"weekly_limit": 40.0, "daily_limit": 8.0, "dow_limit": ["mon", "tue"]},
-            "project_members": [
-                {
-                    **self._membership(self.dice("nested", project.id, member.user_id), member, organization),
-                    "project_id": project.id,
-                    "project_type": "project",
-                    "project_status": project.status,
-                }
-                for project in member.projects
-            ],
+            "project_members": [self._nested(project, member, organization) for project in member.projects],
         }
         return content
+
+    def _nested(self, project: Project, member: Member, organization: Organization) -> Fields:
+        """A membership of a project, within that of the organization: it does not say whose it is."""
+        made = self._membership(self.dice("nested", project.id, member.user_id), member, organization)
+        del made["user_id"]
+        return {**made, "project_id": project.id, "project_type": "project", "project_status": project.status}
 
     def _trackable(self, dice: Dice) -> bool | str:
         drawn = dice.pick(("true", "false", "viewer"))

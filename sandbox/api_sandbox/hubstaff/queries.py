@@ -9,7 +9,8 @@ from urllib.parse import parse_qsl
 
 from api_sandbox.hubstaff.clock import Clock
 from api_sandbox.hubstaff.errors import NOT_FOUND, invalid, refuse
-from api_sandbox.hubstaff.table import ITEMS, LISTINGS, Listing
+from api_sandbox.hubstaff.listing import Listing
+from api_sandbox.hubstaff.table import ITEMS, LISTINGS
 from api_sandbox.hubstaff.windows import Bounds, read_windows
 
 DEFAULT_LIMIT = 100
@@ -18,6 +19,7 @@ MAX_LIMIT = 500
 """The most that may be asked for."""
 
 _DIGITS = re.compile(r"[0-9]{1,18}")
+_TEXTS = frozenset({"remote_ids", "email"})
 _OTHERS = ("year", "include_removed")
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 
@@ -139,7 +141,7 @@ def _filters(listing: Listing, given: Mapping[str, list[str]]) -> dict[str, froz
     for name, path in listing.filters.items():
         if name in given:
             values = _split(given[name])
-            if name != "remote_ids" and not all(map(_DIGITS.fullmatch, values)):
+            if name not in _TEXTS and not all(map(_DIGITS.fullmatch, values)):
                 raise invalid(f"{name} must be ids")
             found[path] = frozenset(values)
     return found

@@ -12,11 +12,11 @@ from api_sandbox.hubstaff.clock import Clock, day_of, instant, months_before, pa
 from api_sandbox.hubstaff.daily import DailyBook, DailyRow
 from api_sandbox.hubstaff.errors import FORBIDDEN, INACTIVE_PLAN, NOT_FOUND, refuse
 from api_sandbox.hubstaff.events import EventBook
+from api_sandbox.hubstaff.listing import Listing
 from api_sandbox.hubstaff.lists import Lists
 from api_sandbox.hubstaff.queries import Query, flag
 from api_sandbox.hubstaff.records import Record, Row
 from api_sandbox.hubstaff.scenario import HubstaffScenario
-from api_sandbox.hubstaff.table import Listing
 from api_sandbox.hubstaff.windows import Bounds
 
 _PARTS = {"team": "teams", "integration": "integrations", "client": "clients", "project": "projects"}
@@ -82,8 +82,12 @@ class Selector:
     def rows(self, query: Query) -> list[Row]:
         """All rows of a query, in the order of the list."""
         rows = self._source(query)
-        for path, ids in query.filters.items():
-            rows = [row for row in rows if not ids.isdisjoint(map(str, row.values(path)))]
+        wanted = query.filters.items()
+        if query.listing.stream == "budget_histories" and wanted:
+            # Of a project or of a client, never both: the filters add up, says the Swagger.
+            return [row for row in rows if any(_names(row, path, ids) for path, ids in wanted)]
+        for path, ids in wanted:
+            rows = [row for row in rows if _names(row, path, ids)]
         if self.scenario.role == "user" and query.listing.own is not None:
             rows = [row for row in rows if self._mine(row, query.listing.own)]
         return rows
@@ -108,15 +112,11 @@ class Selector:
             return list(self.lists.of(listing.stream, 0))
         organization = self._owners[listing.scope, query.owner]
         rows = list(self._of_organization(query, organization))
-        if listing.scope == "project" and not self._kept_by_project(listing):
+        if listing.scope == "project" and listing.kept is None and listing.source != "last":
             rows = [row for row in rows if query.owner in row.values("project_id")]
         if listing.scope == "client":
             rows = [row for row in rows if query.owner in row.values("client_id")]
         return rows
-
-    def _kept_by_project(self, listing: Listing) -> bool:
-        """Whether rows are kept by project, and not found among those of the organization."""
-        return listing.stream in {"project_members", "project_integration_links", "last_activities"}
 
     def _of_organization(self, query: Query, organization: Organization) -> Iterable[Row]:
         listing = query.listing
@@ -144,10 +144,9 @@ class Selector:
 
     def _listed(self, query: Query, organization: Organization) -> Iterable[Record]:
         listing = query.listing
-        in_organization = listing.scope in {"organization", "client"} or (
-            listing.scope == "project" and not self._kept_by_project(listing)
-        )
-        rows: Iterable[Record] = self.lists.of(listing.stream, organization.id if in_organization else query.owner)
+        by_part = listing.kept is not None or listing.scope in {"team", "integration"}
+        owner = query.owner if by_part else organization.id
+        rows: Iterable[Record] = self.lists.of(listing.kept or listing.stream, owner)
         if listing.source == "balances" and query.parameters.get("year", "") not in {"", *self._years(organization)}:
             return ()
         if listing.stream in {"members", "project_members"} and not flag(query.parameters, "include_removed"):
@@ -213,6 +212,10 @@ class Selector:
             mine = self.account.organizations
             return any(row.key == project.id for one in mine for project in one.members[0].projects)
         return self.account.me in row.values(path)
+
+
+def _names(row: Row, path: str, ids: frozenset[str]) -> bool:
+    return not ids.isdisjoint(map(str, row.values(path)))
 
 
 def _holds(bounds: Bounds, row: Record) -> bool:

@@ -1,13 +1,11 @@
 """All paths that list something, as data: what each gives, which parameters it knows, and what it hides."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal
 
+from api_sandbox.hubstaff.events import CONFIDENCES, UNUSUAL_TYPES
+from api_sandbox.hubstaff.listing import Choice, Listing
 from api_sandbox.hubstaff.windows import Window
-
-Source = Literal["list", "activities", "activity_updates", "daily", "daily_updates", "events", "last", "balances"]
-Scope = Literal["", "organization", "project", "team", "integration", "client"]
 
 _WORK = {"user_ids": "user_id", "project_ids": "project_id", "task_ids": "task_id"}
 _TRACKED = {**_WORK, "global_todo_ids": "global_todo_id"}
@@ -24,77 +22,6 @@ def _slots(days: int | None = None, months: int | None = None, by: str = "time_s
 
 def _optional(name: str, by: str, unit: Literal["time", "day"] = "time", months: int | None = None) -> Window:
     return Window(name, by, unit, required=False, months=months)
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """A parameter of few values.
-
-    Attributes:
-        field: What it is compared with.
-        values: Those that are allowed.
-        default: What is chosen if the parameter is missing; None for everything.
-        everything: The value that hides nothing.
-        many: Whether several may be given.
-    """
-
-    field: str
-    values: tuple[str, ...]
-    default: tuple[str, ...] | None = None
-    everything: str | None = None
-    many: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """A path that lists something.
-
-    Attributes:
-        path: With the id of what it belongs to, in braces.
-        stream: What is listed.
-        envelope: The key of the list in the answer.
-        windows: Which stretches of time can be asked for.
-        filters: Parameters of ids, and where these ids are in the rows.
-        choices: Parameters of few values.
-        includes: What can be side loaded.
-        extras: Parameters that show a field which is hidden otherwise; `include=name` for values of `include`.
-        source: Where rows come from.
-        own: Where in a row the user is to whom it belongs, if a plain member sees own rows only.
-        managers: Whether a plain member is refused.
-        money: Whether managers are refused too.
-        paged: Whether it is a list at all; else the one row that there is.
-        key: Fields, or what the path belongs to, that make a row's id where rows have none.
-        requires: Parameters of ids that must be given, besides windows.
-    """
-
-    path: str
-    stream: str
-    envelope: str
-    windows: tuple[Window, ...] = ()
-    filters: Mapping[str, str] = field(default_factory=dict)
-    choices: Mapping[str, Choice] = field(default_factory=dict)
-    includes: tuple[str, ...] = ()
-    extras: Mapping[str, str] = field(default_factory=dict)
-    source: Source = "list"
-    own: str | None = "user_id"
-    managers: bool = False
-    money: bool = False
-    paged: bool = True
-    key: tuple[str, ...] = ("id",)
-    requires: tuple[str, ...] = ()
-
-    @property
-    def scope(self) -> Scope:
-        """What the path belongs to."""
-        for scope in ("organization", "project", "team", "integration", "client"):
-            if f"{{{scope}_id}}" in self.path:
-                return scope
-        return ""
-
-    @property
-    def walled(self) -> bool:
-        """Whether its answers can take too long."""
-        return any(window.required for window in self.windows)
 
 
 _STATUS = {"status": Choice("status", ("active", "archived", "all"), ("active",), "all")}
@@ -186,14 +113,16 @@ LISTINGS: tuple[Listing, ...] = (
         extras={"include_profile": "profile", "include_projects": "project_members", "include_limits": "limits"},
         key=("organization_id", "user_id"),
     ),
-    _project(
-        "members",
+    Listing(
+        f"{_PROJECT}/members",
         "project_members",
+        "members",
         filters=_MEMBERSHIP,
         choices=_ROLES,
         windows=_MEMBER_TIMES,
         includes=_PEOPLE,
         extras={"include_profile": "profile"},
+        kept="project_members",
         key=("project_id", "user_id"),
     ),
     _organization("projects", filters={"project_ids": "id"}, choices=_STATUS, includes=("clients",), own="member"),
@@ -225,6 +154,7 @@ LISTINGS: tuple[Listing, ...] = (
     ),
     _organization(
         "invites",
+        filters={"email": "email"},
         choices={"status": Choice("status", ("all", "pending", "accepted", "expired"), ("pending",), "all")},
         includes=("users", "projects"),
         own=None,
@@ -355,9 +285,10 @@ LISTINGS: tuple[Listing, ...] = (
     ),
     Listing(
         f"{_PROJECT}/integration_links",
-        "project_integration_links",
+        "integration_project_links",
         "project_links",
         own=None,
+        kept="project_integration_links",
         key=("integration_id", "project_id"),
     ),
     Listing(
@@ -384,6 +315,10 @@ LISTINGS: tuple[Listing, ...] = (
         windows=(_slots(by="starts_at"),),
         filters=_USERS,
         includes=_PEOPLE,
+        choices={
+            "confidence_level": Choice("confidence_level", CONFIDENCES),
+            "unusual_activity_type": Choice("type", UNUSUAL_TYPES),
+        },
         source="events",
         managers=True,
     ),

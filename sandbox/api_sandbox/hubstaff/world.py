@@ -9,11 +9,12 @@ from api_sandbox.hubstaff.activities import ActivityBook
 from api_sandbox.hubstaff.clock import Clock, day_of, stopped
 from api_sandbox.hubstaff.daily import DailyBook
 from api_sandbox.hubstaff.events import EventBook
+from api_sandbox.hubstaff.listing import Listing
 from api_sandbox.hubstaff.lists import Lists
 from api_sandbox.hubstaff.records import Row
 from api_sandbox.hubstaff.scenario import HubstaffScenario
 from api_sandbox.hubstaff.selector import Selector
-from api_sandbox.hubstaff.table import LISTINGS, Listing
+from api_sandbox.hubstaff.table import LISTINGS
 
 _SECONDARY = frozenset({"client", "project"})
 """What most lists can also be asked for by, besides the organization."""
