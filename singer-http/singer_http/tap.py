@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import copy
 import ipaddress
 import os
 import signal
@@ -130,6 +131,8 @@ class ApiTap(Tap, abc.ABC):
         self._state_written = 0
         self._state_size = 0
         self._state_time = 0.0
+        if isinstance(kwargs.get("catalog"), dict):
+            kwargs["catalog"] = _with_chosen_methods(kwargs["catalog"])
         super().__init__(**kwargs)
 
     @cached_property
@@ -341,6 +344,19 @@ class ApiTap(Tap, abc.ABC):
         except ApiError as error:
             cls.logger.error("%s", error)  # noqa: TRY400
             sys.exit(1)
+
+
+def _with_chosen_methods(catalog: dict[str, Any]) -> dict[str, Any]:
+    """Put each stream's replication method where the SDK looks for it.
+
+    The Singer specification has it chosen as ``replication-method`` in the stream's metadata, which the SDK drops.
+    """
+    catalog = copy.deepcopy(catalog)
+    for stream in catalog.get("streams", []):
+        for entry in stream.get("metadata", []):
+            if not entry["breadcrumb"] and (method := entry["metadata"].get("replication-method")):
+                stream["replication_method"] = method
+    return catalog
 
 
 def url_errors(setting: str, url: str) -> Iterator[str]:
