@@ -235,6 +235,7 @@ class ApiStream(Stream, abc.ABC):
         self, of: Slice, pages: Iterator[Fetched], counter: Counter, *, write_messages: bool
     ) -> Iterator[Record]:
         for fetched in pages:
+            self._api_tap.clock.check()  # between two pages is where a run can be stopped
             records = self._records(fetched.page, of)
             room = None if self.ABORT_AT_RECORD_COUNT is None else self.ABORT_AT_RECORD_COUNT - self._written
             messages = self._messages(records[:room], fetched.at)
