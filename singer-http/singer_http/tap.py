@@ -5,12 +5,14 @@ from __future__ import annotations
 import abc
 import contextlib
 import copy
+import io
 import ipaddress
+import json
 import os
 import signal
 import sys
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import IO, TYPE_CHECKING, Any, ClassVar, cast
 from urllib.parse import urlsplit
 
 import click
@@ -22,6 +24,7 @@ from singer_sdk.singerlib.encoding.simple import StateMessage
 from singer_sdk.tap_base import CliTestOptionValue
 from typing_extensions import override
 
+from singer_http.bookmarks import sound
 from singer_http.clock import Clock, Stopped, SystemClock
 from singer_http.errors import ApiError, ConfigurationError, IncompleteError, OutputClosedError
 from singer_http.output import BufferedWriter
@@ -194,6 +197,15 @@ class ApiTap(Tap, abc.ABC):
             return f"{setting} is not valid: it must be of {error.validator} {error.validator_value}."
         return f"{setting} is not valid: {error.message}."
 
+    @override
+    def load_state(self, state: dict[str, Any]) -> None:
+        bookmarks = state.get("bookmarks")
+        if not isinstance(bookmarks, dict):
+            bookmarks = {}
+        super().load_state(
+            {"bookmarks": {name: sound(bookmark) for name, bookmark in bookmarks.items() if isinstance(bookmark, dict)}}
+        )
+
     # Reading
 
     def read(self, stream: ApiStream) -> Iterator[tuple[Slice, Iterator[Fetched]]]:
@@ -305,9 +317,9 @@ class ApiTap(Tap, abc.ABC):
 
     @classmethod
     @override
-    def invoke(cls, **kwargs: Any) -> None:
+    def invoke(cls, *, state: IO[str] | None = None, catalog: IO[str] | None = None, **kwargs: Any) -> None:
         with cls._spoken():
-            super().invoke(**kwargs)
+            super().invoke(state=_checked("--state", state), catalog=_checked("--catalog", catalog), **kwargs)
 
     @classmethod
     @override
@@ -315,7 +327,7 @@ class ApiTap(Tap, abc.ABC):
         with cls._spoken():
             try:
                 return super().cb_config(ctx, param, value)
-            except (OSError, ValueError):
+            except (OSError, ValueError, TypeError):
                 raise ConfigurationError(f"--config: {', '.join(value)} is not a readable JSON file.") from None
 
     @classmethod
@@ -344,6 +356,20 @@ class ApiTap(Tap, abc.ABC):
         except ApiError as error:
             cls.logger.error("%s", error)  # noqa: TRY400
             sys.exit(1)
+
+
+def _checked(option: str, file: IO[str] | None) -> IO[str] | None:
+    """The file again, after a look at whether it holds a JSON object."""
+    if file is None:
+        return None
+    try:
+        text = file.read()
+        is_object = isinstance(json.loads(text), dict)
+    except ValueError:
+        is_object = False
+    if not is_object:
+        raise ConfigurationError(f"{option}: {file.name} does not hold a JSON object.")
+    return io.StringIO(text)
 
 
 def _with_chosen_methods(catalog: dict[str, Any]) -> dict[str, Any]:
