@@ -54,15 +54,20 @@ def streams_table(discovered: Mapping[str, Any]) -> str:
 
 def documents() -> Iterator[tuple[Path, str]]:
     """Yield every document with generated parts, as it should be."""
+    front = ROOT / "README.md"
+    front_text = front.read_text(encoding="utf-8")
     for plugin in PLUGINS:
         tables = {"settings": settings_table(about(plugin))}
         if plugin.startswith("tap-"):
             tables["streams"] = streams_table(catalog(plugin))
-        path = ROOT / plugin / "README.md"
-        text = path.read_text(encoding="utf-8")
+        own = ROOT / plugin / "README.md"
+        own_text = own.read_text(encoding="utf-8")
         for part, table in tables.items():
-            text = _with_part(text, BEGIN.format(part=part, plugin=plugin), table)
-        yield path, text
+            begin = BEGIN.format(part=part, plugin=plugin)
+            own_text = _with_part(own_text, begin, table)
+            front_text = _with_part(front_text, begin, table)
+        yield own, own_text
+    yield front, front_text
 
 
 def _with_part(text: str, begin: str, table: str) -> str:

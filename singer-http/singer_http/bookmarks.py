@@ -24,19 +24,35 @@ RESUME = "resume"
 _SDK_MARKERS = ("progress_markers", "replication_key_signpost", "starting_replication_value")
 
 
+def sound(state: Mapping[str, Any]) -> Bookmark:
+    """A stream's state as it was handed to the tap, without whatever is not as this module writes it."""
+    partitions = state.get("partitions")
+    kept = {**_bookmark(state), "partitions": []}
+    for bookmark in partitions if isinstance(partitions, list) else []:
+        if isinstance(bookmark, dict) and _is_context(bookmark.get("context")):
+            kept["partitions"].append(_bookmark(bookmark))
+    return {key: value for key, value in kept.items() if value or key != "partitions"}
+
+
+def _bookmark(bookmark: Mapping[str, Any]) -> Bookmark:
+    return {key: value for key, value in bookmark.items() if key != RESUME or isinstance(value, dict)}
+
+
+def _is_context(context: Any) -> bool:
+    return isinstance(context, dict) and all(isinstance(value, str | int) for value in context.values())
+
+
 class Bookmarks:
     """A stream's part of the state, with its partitions found at once instead of searched for.
 
     Args:
-        state: The stream's own, writable part of the tap's state.
+        state: The stream's own, writable part of the tap's state, a :func:`sound` one.
     """
 
     def __init__(self, state: Bookmark) -> None:
         self._state = state
         self._partitions: dict[Hashable, Bookmark] = {
-            _key(bookmark["context"]): bookmark
-            for bookmark in state.get("partitions", [])
-            if isinstance(bookmark, dict) and isinstance(bookmark.get("context"), dict)
+            _key(bookmark["context"]): bookmark for bookmark in state.get("partitions", [])
         }
 
     @property

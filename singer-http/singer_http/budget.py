@@ -95,6 +95,7 @@ class Budget:
         """
         # One after the other, so that they are sent in the order in which they were wanted.
         with self._turn:
+            self._clock.check()
             while isinstance(spent := self._try_spend(), float):
                 if spent > self._patience:
                     raise QuotaReachedError(

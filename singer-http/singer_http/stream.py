@@ -155,9 +155,10 @@ class ApiStream(Stream, abc.ABC):
         if resume is None or self.replication_method == REPLICATION_INCREMENTAL:
             return None
         version = resume.get("version")
-        if not isinstance(version, int):
-            reason = "it is not one of this tap's"
-        elif self._initialized_at // 1000 - version >= self._api_tap.resume_max_age:
+        now = self._initialized_at // 1000
+        if not isinstance(version, int) or version > now:
+            reason = "it is none that this tap can have left"
+        elif now - version >= self._api_tap.resume_max_age:
             reason = "it is older than resume_max_age"
         elif resume.get("limit") != self.page_limit:
             reason = "the page size is another one now"
@@ -216,6 +217,7 @@ class ApiStream(Stream, abc.ABC):
                 except ApiError as failure:
                     self._failed = True
                     self._api_tap.report(of.label, failure)
+        self._api_tap.writer.flush()
         self._report_unknown_properties()
         self._log_metric(
             metrics.Point(
@@ -239,6 +241,7 @@ class ApiStream(Stream, abc.ABC):
         self, of: Slice, pages: Iterator[Fetched], counter: Counter, *, write_messages: bool
     ) -> Iterator[Record]:
         for fetched in pages:
+            self._api_tap.clock.check()  # between two pages is where a run can be stopped
             records = self._records(fetched.page, of)
             room = None if self.ABORT_AT_RECORD_COUNT is None else self.ABORT_AT_RECORD_COUNT - self._written
             messages = self._messages(records[:room], fetched.at)
@@ -306,6 +309,11 @@ class ApiStream(Stream, abc.ABC):
         newest = max((value for record in records if isinstance(value := record.get(key), str)), default="")
         bookmark["replication_key"] = key
         bookmark["replication_key_value"] = max(newest, bookmark.get("replication_key_value") or "")
+
+    @override
+    def _abort_sync(self, abort_reason: Exception) -> None:
+        self._api_tap.writer.flush()
+        super()._abort_sync(abort_reason)
 
     @override
     def finalize_state_progress_markers(self, state: dict[str, Any] | None = None) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import copy
+import io
 import ipaddress
+import json
 import os
 import signal
 import sys
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import IO, TYPE_CHECKING, Any, ClassVar, cast
 from urllib.parse import urlsplit
 
 import click
@@ -21,6 +24,7 @@ from singer_sdk.singerlib.encoding.simple import StateMessage
 from singer_sdk.tap_base import CliTestOptionValue
 from typing_extensions import override
 
+from singer_http.bookmarks import sound
 from singer_http.clock import Clock, Stopped, SystemClock
 from singer_http.errors import ApiError, ConfigurationError, IncompleteError, OutputClosedError, QuotaReachedError
 from singer_http.output import BufferedWriter
@@ -130,6 +134,8 @@ class ApiTap(Tap, abc.ABC):
         self._state_written = 0
         self._state_size = 0
         self._state_time = 0.0
+        if isinstance(kwargs.get("catalog"), dict):
+            kwargs["catalog"] = _with_chosen_methods(kwargs["catalog"])
         super().__init__(**kwargs)
 
     @cached_property
@@ -190,6 +196,15 @@ class ApiTap(Tap, abc.ABC):
         if setting in self.secret_settings:
             return f"{setting} is not valid: it must be of {error.validator} {error.validator_value}."
         return f"{setting} is not valid: {error.message}."
+
+    @override
+    def load_state(self, state: dict[str, Any]) -> None:
+        bookmarks = state.get("bookmarks")
+        if not isinstance(bookmarks, dict):
+            bookmarks = {}
+        super().load_state(
+            {"bookmarks": {name: sound(bookmark) for name, bookmark in bookmarks.items() if isinstance(bookmark, dict)}}
+        )
 
     # Reading
 
@@ -326,9 +341,9 @@ class ApiTap(Tap, abc.ABC):
 
     @classmethod
     @override
-    def invoke(cls, **kwargs: Any) -> None:
+    def invoke(cls, *, state: IO[str] | None = None, catalog: IO[str] | None = None, **kwargs: Any) -> None:
         with cls._spoken():
-            super().invoke(**kwargs)
+            super().invoke(state=_checked("--state", state), catalog=_checked("--catalog", catalog), **kwargs)
 
     @classmethod
     @override
@@ -336,7 +351,7 @@ class ApiTap(Tap, abc.ABC):
         with cls._spoken():
             try:
                 return super().cb_config(ctx, param, value)
-            except (OSError, ValueError):
+            except (OSError, ValueError, TypeError):
                 raise ConfigurationError(f"--config: {', '.join(value)} is not a readable JSON file.") from None
 
     @classmethod
@@ -365,6 +380,33 @@ class ApiTap(Tap, abc.ABC):
         except ApiError as error:
             cls.logger.error("%s", error)  # noqa: TRY400
             sys.exit(1)
+
+
+def _checked(option: str, file: IO[str] | None) -> IO[str] | None:
+    """The file again, after a look at whether it holds a JSON object."""
+    if file is None:
+        return None
+    try:
+        text = file.read()
+        is_object = isinstance(json.loads(text), dict)
+    except ValueError:
+        is_object = False
+    if not is_object:
+        raise ConfigurationError(f"{option}: {file.name} does not hold a JSON object.")
+    return io.StringIO(text)
+
+
+def _with_chosen_methods(catalog: dict[str, Any]) -> dict[str, Any]:
+    """Put each stream's replication method where the SDK looks for it.
+
+    The Singer specification has it chosen as ``replication-method`` in the stream's metadata, which the SDK drops.
+    """
+    catalog = copy.deepcopy(catalog)
+    for stream in catalog.get("streams", []):
+        for entry in stream.get("metadata", []):
+            if not entry["breadcrumb"] and (method := entry["metadata"].get("replication-method")):
+                stream["replication_method"] = method
+    return catalog
 
 
 def url_errors(setting: str, url: str) -> Iterator[str]:

@@ -42,8 +42,8 @@ class _TokenAnswer(msgspec.Struct):
 
 class _ListAnswer(msgspec.Struct):
     items: msgspec.Raw
+    hasMore: bool  # noqa: N815 - the vendor's name
     cursor: str | None = None
-    hasMore: bool = False  # noqa: N815 - the vendor's name
 
 
 _decode_token = msgspec.json.Decoder(_TokenAnswer).decode

@@ -1,0 +1,324 @@
+"""The reader: the same pages in the same order however they are fetched, and little fetched for nothing."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from singer_http.clock import Stopped, SystemClock
+from singer_http.errors import ApiError, RefusedRequestError, RepeatedCursorError, ServerFailedError, UnwantedError
+from singer_http.pages import Page, Slice
+from singer_http.reader import HELD_PER_REQUEST, Reader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from singer_http.client import Session
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A page as it is asked for."""
+
+    path: str
+    page: int
+    is_tentative: bool
+
+
+@dataclass
+class FakeApi:
+    """Lists of pages, served to any number of threads.
+
+    Attributes:
+        lists: The records of each page of each list, by path.
+        cursors: What the cursor to the n-th page of a list looks like.
+        delay: Seconds before an answer.
+        trouble: Called with what is asked for; may raise.
+    """
+
+    lists: dict[str, list[list[int]]]
+    cursors: Callable[[str, int], str] = lambda _, page: f"[{page},1000]"
+    delay: Callable[[], float] = lambda: 0.0
+    trouble: Callable[[Asked], None] = lambda _: None
+    per_second: float = 1e9
+    latency: float = 1.0
+    asked: Counter[tuple[str, str | None]] = field(default_factory=Counter)
+    most_at_once: int = 0
+    clock: SystemClock = field(default_factory=SystemClock)
+    _at_once: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.budget = SimpleNamespace(per_second=self.per_second)
+        self._pages = {
+            (path, self.cursors(path, number)): number
+            for path, pages in self.lists.items()
+            for number in reversed(range(1, len(pages)))
+        }
+
+    def get(
+        self, path: str, params: dict[str, Any], _parse: object, *, is_wanted: Callable[[], bool], is_tentative: bool
+    ) -> Page:
+        if not is_wanted():
+            raise UnwantedError("not wanted")
+        cursor = params.get("cursor")
+        with self._lock:
+            self.asked[path, cursor] += 1
+            self._at_once += 1
+            self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            self.clock.sleep(self.delay())
+            number = 0 if cursor is None else self._pages.get((path, cursor))
+            if number is None:
+                raise RefusedRequestError("no such cursor")
+            self.trouble(Asked(path, number, is_tentative))
+            pages = self.lists[path]
+            following = self.cursors(path, number + 1) if number + 1 < len(pages) else None
+            return Page(msgspec.Raw(msgspec.json.encode([{"id": record} for record in pages[number]])), following)
+        finally:
+            with self._lock:
+                self._at_once -= 1
+
+    @property
+    def requests(self) -> int:
+        return self.asked.total()
+
+    @property
+    def needed(self) -> int:
+        return sum(len(pages) for pages in self.lists.values())
+
+    def slices(self) -> Iterator[Slice]:
+        for path in self.lists:
+            yield slice_of(path)
+
+    def reader(self, **settings: Any) -> Reader:
+        return Reader(cast("Session", self), self.slices(), **settings)
+
+
+def slice_of(path: str, start: str | None = None, failure: ApiError | None = None) -> Slice:
+    return Slice(
+        stream=path.strip("/").split("-")[0],
+        partition={"list": path},
+        path=path,
+        params={},
+        cursor_param="cursor",
+        start=start,
+        parse=lambda _: pytest.fail("parsed by the fake"),
+        failure=failure,
+    )
+
+
+def read(reader: Reader) -> dict[str, list[list[int]]]:
+    """Everything, page by page, with what a slice failed with in the place of its next page."""
+    found: dict[str, list[list[int]]] = {}
+    with reader:
+        for of, pages in reader:
+            assert of.path not in found
+            found[of.path] = []
+            for fetched in pages:
+                found[of.path].append([record["id"] for record in fetched.page.decode()])
+    return found
+
+
+def dice(seed: str | int) -> random.Random:
+    return random.Random(seed)  # noqa: S311
+
+
+def opaque(path: str, page: int) -> str:
+    return dice(f"{path} {page}").randbytes(9).hex()
+
+
+def drifting(path: str, page: int) -> str:
+    return f"[{page},1000]" if page < 7 else opaque(path, page)
+
+
+lists = st.lists(st.integers(1, 12), min_size=1, max_size=6).map(
+    lambda lengths: {
+        f"/list-{place}": [[place * 10_000 + page * 10 + record for record in range(3)] for page in range(length)]
+        for place, length in enumerate(lengths)
+    }
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    lists=lists,
+    cursors=st.sampled_from([lambda _, page: f"[{page},1000]", opaque, drifting]),
+    parallel=st.integers(1, 16),
+    predict=st.booleans(),
+    seed=st.integers(0, 10**6),
+)
+def test_the_same_pages_in_the_same_order(
+    *, lists: dict[str, list[list[int]]], cursors: Callable[[str, int], str], parallel: int, predict: bool, seed: int
+) -> None:
+    delays = dice(seed)
+    api = FakeApi(lists, cursors, delay=lambda: delays.choice([0, 0, 0.001, 0.003]))
+    assert read(api.reader(parallel=parallel, predict=predict)) == lists
+    assert api.most_at_once <= parallel
+    if parallel == 1 or not predict:
+        assert api.requests == api.needed
+
+
+@settings(max_examples=40, deadline=None)
+@given(lists=lists, parallel=st.integers(1, 16), seed=st.integers(0, 10**6))
+def test_errors_of_pages_ahead_are_no_errors_of_the_run(
+    lists: dict[str, list[list[int]]], parallel: int, seed: int
+) -> None:
+    chance = dice(seed)
+
+    def trouble(asked: Asked) -> None:
+        if asked.is_tentative and chance.random() < 0.5:
+            raise ServerFailedError("a fault that a second try would have mended")
+
+    api = FakeApi(lists, trouble=trouble, delay=lambda: chance.choice([0, 0.002]))
+    assert read(api.reader(parallel=parallel, predict=True)) == lists
+
+
+def test_a_failing_slice_gives_its_pages_then_its_error_and_the_rest_goes_on() -> None:
+    everything = {"/list-0": [[1], [2], [3], [4]], "/list-1": [[5]], "/list-2": [[6], [7]]}
+
+    def trouble(asked: Asked) -> None:
+        if (asked.path, asked.page) == ("/list-0", 2):
+            raise ServerFailedError("broken for good")
+
+    found: dict[str, list[int]] = {}
+    failed = []
+    with FakeApi(everything, trouble=trouble).reader(parallel=8, predict=True) as reader:
+        for of, pages in reader:
+            found[of.path] = []
+            try:
+                for fetched in pages:
+                    found[of.path] += [record["id"] for record in fetched.page.decode()]
+            except ServerFailedError:
+                failed.append(of.path)
+    assert found == {"/list-0": [1, 2], "/list-1": [5], "/list-2": [6, 7]}
+    assert failed == ["/list-0"]
+
+
+def test_a_slice_that_is_known_to_fail_fails_in_its_place() -> None:
+    api = FakeApi({"/list-0": [[1]], "/list-2": [[3]]})
+    slices = [slice_of("/list-0"), slice_of("/list-1", failure=ServerFailedError("no partitions")), slice_of("/list-2")]
+    order = []
+    with Reader(cast("Session", api), slices, parallel=4) as reader:
+        for of, pages in reader:
+            try:
+                order.append((of.path, len(list(pages))))
+            except ServerFailedError:
+                order.append((of.path, -1))
+    assert order == [("/list-0", 1), ("/list-1", -1), ("/list-2", 1)]
+
+
+def test_a_list_that_leads_back_ends_with_an_error() -> None:
+    api = FakeApi({"/list-0": [[page] for page in range(50)]}, lambda _, page: f"[{(page - 1) % 5 + 1},1000]")
+    delivered = 0
+    with api.reader(parallel=8, predict=True) as reader:
+        _, pages = next(iter(reader))
+        with pytest.raises(RepeatedCursorError):  # noqa: PT012
+            for _ in pages:
+                delivered += 1
+    assert delivered <= 6
+
+
+def test_a_stored_cursor_that_is_refused_begins_afresh(caplog: pytest.LogCaptureFixture) -> None:
+    api = FakeApi({"/list-0": [[1], [2], [3]]})
+    with Reader(cast("Session", api), [slice_of("/list-0", start="gone")], parallel=4, predict=True) as reader:
+        _, pages = next(iter(reader))
+        assert [fetched.page.decode()[0]["id"] for fetched in pages] == [1, 2, 3]
+    assert "list" in caplog.text
+    assert "from the beginning" in caplog.text
+
+
+def test_a_stored_cursor_is_gone_on_with() -> None:
+    api = FakeApi({"/list-0": [[page] for page in range(20)]})
+    with Reader(cast("Session", api), [slice_of("/list-0", start="[12,1000]")], parallel=4, predict=True) as reader:
+        _, pages = next(iter(reader))
+        assert [fetched.page.decode()[0]["id"] for fetched in pages] == list(range(12, 20))
+
+
+@pytest.mark.parametrize(("cursors", "wasted"), [(opaque, 0), (drifting, 4)])
+def test_unpredictable_cursors_waste_no_more_than_was_under_way(
+    cursors: Callable[[str, int], str], wasted: int
+) -> None:
+    # 20 a second at 150 ms: four under way, the one that waits for its turn included.
+    api = FakeApi({"/list-0": [[page] for page in range(30)]}, cursors, lambda: 0.004, per_second=20, latency=0.15)
+    assert read(api.reader(parallel=16, predict=True))["/list-0"] == [[page] for page in range(30)]
+    assert api.requests - api.needed <= wasted
+
+
+def test_prediction_wastes_no_more_than_was_under_way_at_the_end() -> None:
+    api = FakeApi({"/list-0": [[page] for page in range(100)]}, delay=lambda: 0.004, per_second=25, latency=0.15)
+    reader = api.reader(parallel=16, predict=True)
+    assert len(read(reader)["/list-0"]) == 100
+    assert reader.predictions.hits >= 90
+    assert api.requests - api.needed <= 5
+    assert reader.predictions.misses == api.requests - api.needed
+
+
+def test_no_more_under_way_than_the_budget_can_use() -> None:
+    api = FakeApi({f"/list-{n}": [[n]] for n in range(60)}, delay=lambda: 0.003, per_second=10, latency=0.2)
+    read(api.reader(parallel=16))
+    assert api.most_at_once <= 3
+
+
+def test_a_writer_that_stands_still_holds_the_reader_up() -> None:
+    api = FakeApi({f"/list-{n}": [[n], [n]] for n in range(200)})
+    with api.reader(parallel=4, predict=True) as reader:
+        slices = iter(reader)
+        _, pages = next(slices)
+        next(pages)
+        quiet_since, asked = time.monotonic(), -1
+        while time.monotonic() - quiet_since < 0.1:
+            if api.requests != asked:
+                quiet_since, asked = time.monotonic(), api.requests
+            time.sleep(0.005)
+        # Of the slice that is being read all pages may have been fetched, of the others as many as may be held.
+        assert api.requests <= 2 + HELD_PER_REQUEST * 4
+
+
+def test_leaving_in_the_middle_ends_the_threads() -> None:
+    before = set(threading.enumerate())
+    api = FakeApi({f"/list-{n}": [[n]] * 5 for n in range(20)}, delay=lambda: 0.002)
+    with api.reader(parallel=8, predict=True) as reader:
+        for _, pages in reader:
+            next(pages)
+            break
+    for thread in set(threading.enumerate()) - before:
+        thread.join(5)
+    assert set(threading.enumerate()) <= before
+
+
+def test_a_run_that_is_ended_stops_waiting() -> None:
+    api = FakeApi({"/list-0": [[1], [2]]}, delay=lambda: 60)
+    with api.reader(parallel=2) as reader:
+        _, pages = next(iter(reader))
+        threading.Timer(0.05, api.clock.stop).start()
+        with pytest.raises(Stopped):
+            next(pages)
+
+
+def test_a_bug_in_the_declaration_of_slices_is_not_swallowed() -> None:
+    def slices() -> Iterator[Slice]:
+        yield slice_of("/list-0")
+        raise ZeroDivisionError
+
+    api = FakeApi({"/list-0": [[1]]})
+    with Reader(cast("Session", api), slices(), parallel=4) as reader, pytest.raises(ZeroDivisionError):  # noqa: PT012
+        for _, pages in reader:
+            assert len(list(pages)) == 1
+
+
+def test_streams_are_taken_one_after_the_other() -> None:
+    api = FakeApi({"/a-0": [[1]], "/a-1": [[2]], "/b-0": [[3]], "/b-1": [[4]]})
+    with api.reader(parallel=4) as reader:
+        assert [of.path for of, pages in reader.of_stream("a") if list(pages)] == ["/a-0", "/a-1"]
+        assert [of.path for of, pages in reader.of_stream("nothing of it")] == []
+        assert [of.path for of, pages in reader.of_stream("b") if list(pages)] == ["/b-0", "/b-1"]
