@@ -44,7 +44,14 @@ DRIFT = {
 }
 EMPTY = {"task_id", "last_task_id", "last_client_activity", "phone", "last_visited_at"}
 """Required fields that are null where there is nothing."""
-TYPES: dict[str, Any] = {"integer": int, "number": (int, float), "string": str, "boolean": bool, "array": list, "object": dict}
+TYPES: dict[str, Any] = {
+    "integer": int,
+    "number": (int, float),
+    "string": str,
+    "boolean": bool,
+    "array": list,
+    "object": dict,
+}
 
 
 @pytest.fixture(scope="module")

@@ -76,6 +76,7 @@ class Organization:
         index: Its place among the organizations.
         zone: Name of the time zone whose days `date` means.
         began: The first day with tracked time.
+        today: The last day before anybody moves the clock.
         members: Of now and of before.
         projects: Active and archived.
         todos: Ids of its global to-dos.
@@ -86,6 +87,7 @@ class Organization:
     index: int
     zone: str
     began: date
+    today: date
     members: tuple[Member, ...]
     projects: tuple[Project, ...]
     todos: tuple[int, ...]
@@ -139,6 +141,7 @@ class _Builder:
     def __init__(self, seed: int, scenario: HubstaffScenario, today: date) -> None:
         self._seed = seed
         self._scenario = scenario
+        self._today = today
         self._began = today - timedelta(days=scenario.history_days)
         self._half = today - timedelta(days=scenario.history_days // 2)
         self._users = Numbers(1_000_000)
@@ -164,6 +167,7 @@ class _Builder:
             index=index,
             zone=ZONES[index % len(ZONES)],
             began=self._began,
+            today=self._today,
             members=tuple(self._member(index, place, projects) for place in range(self._scenario.members)),
             projects=projects,
             todos=todos,

@@ -298,6 +298,8 @@ class Lists:
             }
             self.add("integrations", organization.id, Record(own_id, str(own_id), content))
             self._links(content, organization, dice)
+            for task in self.rows["tasks"].get(organization.id, ())[number::2]:
+                self.add("integration_tasks", own_id, task)
 
     def _links(self, integration: Fields, organization: Organization, dice: Dice) -> None:
         own_id = integration["id"]
@@ -319,8 +321,6 @@ class Lists:
             row |= {**self._past(dice, organization), "status": "active", **of_integration}
             number = self._numbers["integration_user_links"].take()
             self.add("integration_user_links", own_id, Record(number, f"{own_id}:{member.user_id}", row))
-        for task in self.rows["tasks"].get(organization.id, ())[own_id % 3 :: 3]:
-            self.add("integration_tasks", own_id, task)
 
     def _small(self, stream: str, organization: Organization, make: Maker) -> None:
         for number in range(self.scenario.small):

@@ -31,7 +31,7 @@ def budget(dice: Dice, organization: Organization) -> Fields:
 
 
 def _some_day(dice: Dice, organization: Organization) -> date:
-    return organization.began + timedelta(days=dice.below(40))
+    return organization.began + timedelta(days=dice.below((organization.today - organization.began).days + 1))
 
 
 def _user(dice: Dice, organization: Organization) -> int:
@@ -101,7 +101,9 @@ def _job_site(organization: Organization, dice: Dice, _number: int, _hidden: boo
 
 
 def _schedule(organization: Organization, dice: Dice, _number: int, _hidden: bool) -> Fields:  # noqa: FBT001
-    first = _some_day(dice, organization)
+    # Work is planned ahead.
+    ahead = organization.today + timedelta(days=dice.below(30))
+    first = ahead if dice.chance(30) else _some_day(dice, organization)
     made: Fields = {
         "user_id": _user(dice, organization),
         "organization_id": organization.id,
