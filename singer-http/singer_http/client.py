@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from singer_http.errors import Rule
 
 logger = logging.getLogger(__name__)
+# What it warns of is handled here, and it quotes headers, which may hold a token.
+logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 T = TypeVar("T")
 Params = dict[str, str | int]

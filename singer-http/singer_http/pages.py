@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from singer_http.errors import ApiError
-
-logger = logging.getLogger(__name__)
 
 EMPTY_PAGES = 1000
 """So many empty pages one after another are taken for a list without an end."""
@@ -32,10 +29,12 @@ class Page:
         records: The JSON array of records, as it came. Kept as bytes: a page waiting to be written is then a
             fifth of the size, and the threads that fetch leave the decoding to the one that writes.
         next: The cursor of the page that follows, None where the list ends.
+        remark: What an operator should know of the page, None as a rule.
     """
 
     records: msgspec.Raw
     next: str | None
+    remark: str | None = None
 
     @property
     def is_empty(self) -> bool:

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from singer_sdk import metrics
+from singer_sdk.exceptions import MapExpressionError
 from singer_sdk.mapper import SameRecordTransform
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE, REPLICATION_INCREMENTAL
 from singer_sdk.streams import Stream
@@ -242,6 +243,8 @@ class ApiStream(Stream, abc.ABC):
     ) -> Iterator[Record]:
         for fetched in pages:
             self._api_tap.clock.check()  # between two pages is where a run can be stopped
+            if fetched.page.remark:
+                self.logger.warning("%s: %s", of.label, fetched.page.remark)
             records = self._records(fetched.page, of)
             room = None if self.ABORT_AT_RECORD_COUNT is None else self.ABORT_AT_RECORD_COUNT - self._written
             messages = self._messages(records[:room], fetched.at)
@@ -277,12 +280,19 @@ class ApiStream(Stream, abc.ABC):
         rest = {**version, "time_extracted": at}
         if self._is_unmapped:
             return [{"type": "RECORD", "stream": self._alias, "record": record, **rest} for record in records]
-        return [
-            {"type": "RECORD", "stream": stream_map.stream_alias, "record": mapped, **rest}
-            for record in records
-            for stream_map in self.stream_maps
-            if (mapped := stream_map.transform(record)) is not None
-        ]
+        try:
+            return [
+                {"type": "RECORD", "stream": stream_map.stream_alias, "record": mapped, **rest}
+                for record in records
+                for stream_map in self.stream_maps
+                if (mapped := stream_map.transform(record)) is not None
+            ]
+        except MapExpressionError as error:
+            raise ConfigurationError(f"stream_maps: {self.name}: {error}") from None
+        except Exception as error:  # noqa: BLE001 - an expression may raise anything
+            # Without its message, which can quote the record.
+            name = type(error).__name__
+            raise ConfigurationError(f"stream_maps: {self.name}: an expression fails on a record ({name}).") from None
 
     def _turn_page(self, of: Slice, fetched: Fetched, records: Sequence[Record]) -> None:
         """Move the bookmark behind a page whose records are all written."""

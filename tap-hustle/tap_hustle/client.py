@@ -6,7 +6,6 @@ a list answers ``{items, cursor, hasMore}`` and ends where ``hasMore`` is false 
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from singer_http.clock import Clock
-
-logger = logging.getLogger(__name__)
 
 DEFAULT_URL = "https://api.hustle.com/v3"
 REQUESTS_PER_SECOND = 25
@@ -59,9 +56,12 @@ def parse_page(body: bytes) -> Page:
     answer = _decode_list(body)
     if not bytes(memoryview(answer.items)[:1]) == b"[":
         raise msgspec.ValidationError("items is not an array")
-    if answer.hasMore and not answer.cursor:
-        logger.warning("A list says that it goes on but gives no cursor: it is taken to end here.")
-    return Page(records=answer.items, next=answer.cursor if answer.hasMore and answer.cursor else None)
+    if not answer.hasMore:
+        return Page(answer.items, next=None)
+    if not answer.cursor:
+        remark = "the API says that the list goes on but gives no cursor; it is taken to end here."
+        return Page(answer.items, next=None, remark=remark)
+    return Page(answer.items, next=answer.cursor)
 
 
 def open_session(config: Mapping[str, Any], clock: Clock) -> Session:
