@@ -4,7 +4,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,14 @@ def spec() -> Any:
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[RunningSandbox]:
-    hubstaff = HubstaffScenario(events_per_day=1.0, trackable="string", history_days=30, requests_per_hour=None)
+    hubstaff = HubstaffScenario(
+        now=datetime(2026, 3, 31, 12, tzinfo=timezone.utc),
+        events_per_day=1.0,
+        trackable="string",
+        small=9,
+        history_days=30,
+        requests_per_hour=None,
+    )
     with serve_in_thread(Scenario(seed=5, hubstaff=hubstaff)) as running:
         yield running
 

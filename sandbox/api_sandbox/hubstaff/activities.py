@@ -119,6 +119,7 @@ class ActivityBook:
     def take_out(self, activity: Activity) -> None:
         """Delete an activity: no list knows of it any more."""
         self._changes += 1
+        activity.gone = True
         organization = self.account.organizations[activity.organization]
         for day in (activity.date, activity.date - timedelta(days=1)):
             rows = self.of_shift(organization, day)
@@ -148,7 +149,7 @@ class ActivityBook:
     def _next_id(self, created: int) -> int:
         """An id for what is not of chance: in the half of its second that chance leaves free."""
         stride = self._shifts.stride
-        self._last_id = max(self._last_id + 1, (created - EPOCH) * stride + stride // 2)
+        self._last_id = max(self._last_id + 2, (created - EPOCH) * stride + stride // 2)
         if self._last_id % stride < stride // 2:
             self._last_id += stride // 2 - self._last_id % stride
         return self._last_id

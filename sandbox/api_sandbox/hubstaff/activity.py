@@ -30,6 +30,7 @@ class Activity:
         updated: Of the last change.
         seen: From when on readers see it.
         spread: Chance for the fields that nobody counts.
+        gone: Whether it was deleted.
     """
 
     id: int
@@ -44,6 +45,7 @@ class Activity:
     updated: int
     seen: float
     spread: int
+    gone: bool = False
 
     @property
     def ends(self) -> int:
@@ -54,6 +56,26 @@ class Activity:
     def manual(self) -> bool:
         """Whether it was written by hand and not tracked by a client."""
         return self.spread % 20 == 0
+
+    @property
+    def overall(self) -> int:
+        """Seconds with input of any kind."""
+        return 0 if self.manual else self.tracked * (self.spread % 101) // 100
+
+    @property
+    def keyboard(self) -> int:
+        """Seconds with input by keyboard."""
+        return self.overall // 2
+
+    @property
+    def mouse(self) -> int:
+        """Seconds with input by mouse."""
+        return self.overall - self.overall // 3
+
+    @property
+    def input_tracked(self) -> int:
+        """Seconds in which input was looked for."""
+        return 0 if self.manual else self.tracked
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +108,6 @@ class ActivityRow:
     def fields(self) -> Fields:
         """What the API answers."""
         found = self.activity
-        overall = 0 if found.manual else found.tracked * (found.spread % 101) // 100
         return {
             "id": found.id,
             "date": found.date.isoformat(),
@@ -97,11 +118,11 @@ class ActivityRow:
             "user_id": found.member.user_id,
             "project_id": found.project.id,
             "task_id": None if found.task is None else found.task.id,
-            "keyboard": overall // 2,
-            "mouse": overall - overall // 3,
-            "overall": overall,
+            "keyboard": found.keyboard,
+            "mouse": found.mouse,
+            "overall": found.overall,
             "tracked": found.tracked,
-            "input_tracked": 0 if found.manual else found.tracked,
+            "input_tracked": found.input_tracked,
             "tracks_input": not found.manual,
             "billable": found.project.billable,
             "paid": found.spread % 7 == 0,

@@ -132,6 +132,9 @@ class Changes:
         project = self._chance.choice((activity.project, *organization.projects))
 
         def change() -> None:
+            # Readers may see a later change first, and then never the earlier one.
+            if activity.gone or now < activity.updated:
+                return
             world.daily.sum_again(activity, now)
             if project is not activity.project:
                 activity.task = None

@@ -45,23 +45,26 @@ class DailyRow:
 
     def fields(self) -> Fields:
         """What the API answers."""
-        rows = [ActivityRow(activity).fields() for activity in self.activities]
-        tracked = sum(row["tracked"] for row in rows)
+        rows = self.activities
+        first = rows[0]
+        tracked = sum(row.tracked for row in rows)
         return {
             "id": self.key,
-            "date": rows[0]["date"],
-            "user_id": rows[0]["user_id"],
-            "project_id": rows[0]["project_id"],
-            "task_id": rows[0]["task_id"],
-            **{name: sum(row[name] for row in rows) for name in ("keyboard", "mouse", "overall")},
+            "date": first.date.isoformat(),
+            "user_id": first.member.user_id,
+            "project_id": first.project.id,
+            "task_id": None if first.task is None else first.task.id,
+            "keyboard": sum(row.keyboard for row in rows),
+            "mouse": sum(row.mouse for row in rows),
+            "overall": sum(row.overall for row in rows),
             "tracked": tracked,
-            "input_tracked": sum(row["input_tracked"] for row in rows),
-            "manual": sum(row["tracked"] for row in rows if row["time_type"] == "manual"),
+            "input_tracked": sum(row.input_tracked for row in rows),
+            "manual": sum(row.tracked for row in rows if row.manual),
             "idle": tracked // 50,
             "resumed": tracked // 90,
-            "billable": sum(row["tracked"] for row in rows if row["billable"]),
+            "billable": sum(row.tracked for row in rows if row.project.billable),
             "work_break": 0,
-            "created_at": instant(min(activity.created for activity in self.activities)),
+            "created_at": instant(min(row.created for row in rows)),
             "updated_at": instant(self.updated),
         }
 
@@ -97,11 +100,6 @@ class DailyBook:
         found = (row for day in days for row in self._of(organization, day) if start <= row.updated < stop)
         return sorted(found, key=_key)
 
-    def all(self, organization: Organization) -> list[DailyRow]:
-        """All of them, in the order of ids."""
-        days = {activity.date for activity in self.activities.all(organization)}
-        return sorted((row for day in days for row in self._of(organization, day)), key=_key)
-
     def sum_again(self, activity: Activity, now: int) -> None:
         """Note that a group was summed up again, because an activity leaves it or changes."""
         self._summed_again[activity.organization][activity.date, _group(activity)] = now
@@ -136,7 +134,7 @@ class DailyBook:
                 lane = activity.member.lane
                 place = (day.toordinal() - _FIRST_DAY) * self.activities.account.lanes + lane
                 self._numbers[named] = place * _ROOM + self._taken[lane, day]
-                self._taken[lane, day] += 1
+                self._taken[lane, day] += 2  # As everywhere, a number is left free between two ids.
 
 
 def _group(activity: Activity) -> Group:

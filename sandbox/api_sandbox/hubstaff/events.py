@@ -260,7 +260,6 @@ _MAKERS: dict[str, Maker] = {
     "unusual_activities": _unusual,
     "tracking_states": _tracking_state,
 }
-EVENT_STREAMS = tuple(_MAKERS)
 
 
 @dataclass(slots=True)
@@ -293,10 +292,6 @@ class EventBook:
         days = (first + timedelta(days=number) for number in range((last - first).days + 1))
         return [row for day in days for row in self._day(stream, organization, day) if row.since <= now]
 
-    def all(self, stream: str, organization: Organization) -> list[Record]:
-        """All that there are, in the order of ids."""
-        return self.between(stream, organization, organization.began, day_of(self.clock.horizon()))
-
     def _day(self, stream: str, organization: Organization, day: date) -> list[Record]:
         key = (stream, organization.index, day)
         if key not in self._days:
@@ -304,7 +299,6 @@ class EventBook:
         return self._days[key]
 
     def _make(self, stream: str, organization: Organization, day: date) -> Iterator[Record]:
-        kind = EVENT_STREAMS.index(stream)
         for member in organization.members:
             if day < member.joined or (member.removed is not None and day >= member.removed):
                 continue
@@ -313,7 +307,7 @@ class EventBook:
             for number in range(self._many(stream, dice)):
                 content = _MAKERS[stream](self._occasion(stream, organization, member, day, number))
                 if content is not None:
-                    own_id = place * _ROOM + number + kind
+                    own_id = place * _ROOM + 2 * number
                     since = organization.midnight(day) + DAY if stream == "daily_tool_usages" else 0.0
                     yield Record(own_id, str(own_id), {"id": own_id, **content}, max(since, _since(content)))
 

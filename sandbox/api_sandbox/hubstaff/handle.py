@@ -42,19 +42,20 @@ class HubstaffAddress(msgspec.Struct, frozen=True):
         return cls(root + BASE, root + AUTH_PATH, **msgspec.structs.asdict(api.tokens.credentials))
 
 
-def truth_of(api: HubstaffApi, streams: Iterable[str] | None = None) -> Truth:
-    """What there is to be read.
+def truth_of(api: HubstaffApi, streams: Iterable[str] | None = None, since: datetime | None = None) -> Truth:
+    """What there is to be read now: nothing of before the time that a list reaches back to.
 
     Args:
         api: Of which account.
         streams: Of which streams; None for all.
+        since: Nothing of before, in streams that grow day by day.
     """
     ids: dict[str, list[str]] = {}
     owned: dict[str, dict[str, list[str]]] = {}
     for stream in api.world.streams() if streams is None else streams:
         distinct: dict[str, None] = {}
         by_organization: defaultdict[str, list[str]] = defaultdict(list)
-        for organization, row in api.world.rows(stream):
+        for organization, row in api.world.rows(stream, None if since is None else since.timestamp()):
             distinct[row.id] = None
             if organization is not None:
                 by_organization[str(organization.id)].append(row.id)
@@ -85,14 +86,15 @@ class RunningHubstaff:
         """What there is to be read: ids by stream, and by stream and organization."""
         return self._do(truth_of)
 
-    def ids(self, stream: str, organization: str | None = None) -> list[str]:
+    def ids(self, stream: str, organization: str | None = None, since: datetime | None = None) -> list[str]:
         """The ids of one stream, which is quicker than everything of a big account.
 
         Args:
             stream: Its name.
             organization: Id of an organization; None for the whole account.
+            since: Nothing of before, in streams that grow day by day; None for as far back as the list reaches.
         """
-        found = self._do(lambda api: truth_of(api, [stream]))
+        found = self._do(lambda api: truth_of(api, [stream], since))
         return found.ids[stream] if organization is None else found.by_organization[stream].get(organization, [])
 
     def records(self, stream: str) -> list[dict[str, Any]]:

@@ -67,7 +67,9 @@ def _found(value: Any, path: Sequence[str]) -> Iterator[Any]:
 
 @dataclass(slots=True)
 class Numbers:
-    """Ids of one kind of thing: growing, with gaps, never twice in the account.
+    """Ids of one kind of thing: growing, never twice in the account, and never one after the other.
+
+    Between two ids there is always a number, so that a page can be asked for by another than its first row's id.
 
     Attributes:
         last: The last one given.
@@ -77,5 +79,5 @@ class Numbers:
 
     def take(self, gap: int = 0) -> int:
         """The next one, after a gap."""
-        self.last += 1 + gap
+        self.last += 2 + gap
         return self.last

@@ -1,14 +1,15 @@
 """Finds the rows that a query selects, as the user of the tokens may see them."""
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from http import HTTPStatus
 
 from api_sandbox.hubstaff.account import Account, Organization
 from api_sandbox.hubstaff.activities import ActivityBook
 from api_sandbox.hubstaff.activity import Activity, ActivityRow
-from api_sandbox.hubstaff.clock import Clock, day_of, instant, months_before, parse_instant
+from api_sandbox.hubstaff.clock import DAY, Clock, day_of, instant, months_before, parse_instant
 from api_sandbox.hubstaff.daily import DailyBook, DailyRow
 from api_sandbox.hubstaff.errors import FORBIDDEN, INACTIVE_PLAN, NOT_FOUND, refuse
 from api_sandbox.hubstaff.events import EventBook
@@ -17,7 +18,7 @@ from api_sandbox.hubstaff.lists import Lists
 from api_sandbox.hubstaff.queries import Query, flag
 from api_sandbox.hubstaff.records import Record, Row
 from api_sandbox.hubstaff.scenario import HubstaffScenario
-from api_sandbox.hubstaff.windows import Bounds
+from api_sandbox.hubstaff.windows import Bounds, earliest
 
 _PARTS = {"team": "teams", "integration": "integrations", "client": "clients", "project": "projects"}
 _DAY_LENGTH = len("2026-01-01")
@@ -92,19 +93,33 @@ class Selector:
             rows = [row for row in rows if self._mine(row, query.listing.own)]
         return rows
 
-    def everything(self, listing: Listing, owner: int, organization: Organization) -> Sequence[Row]:
-        """Every row of a list that can be read at all, whatever it hides if it is not asked for more."""
-        if listing.source == "activities":
-            return [ActivityRow(activity) for activity in self.activities.all(organization)]
-        if listing.source == "daily":
-            return self.daily.all(organization)
-        if listing.source == "events":
-            return self.events.all(listing.stream, organization)
+    def everything(self, listing: Listing, owner: int, organization: Organization, since: float | None) -> list[Row]:
+        """Every row of a list that can be read, whatever it hides if it is not asked for more.
+
+        Args:
+            listing: The list.
+            owner: Id of what the path belongs to.
+            organization: Whose rows.
+            since: Nothing of before, in lists that grow day by day.
+        """
         if listing.source == "last":
-            return self._last(organization)
+            return list(self._last(organization))
         if not listing.paged:
             return [self._seats(organization)]
-        return self.lists.of(listing.stream, owner)
+        if listing.source in {"list", "balances"}:
+            return list(self.lists.of(listing.kept or listing.stream, owner))
+        window = listing.windows[0]
+        starts = [start for start in (earliest(window, self.clock), since) if start is not None]
+        start = max(starts, default=float(organization.midnight(organization.began) - DAY))
+        if listing.source == "activities":
+            return list(map(ActivityRow, self.activities.by_slot(organization, start, self.clock.horizon() + DAY)))
+        today = day_of(self.clock.horizon()) + timedelta(days=1)
+        if listing.source == "daily":
+            first = max(day_of(start), organization.began - timedelta(days=366))
+            return list(self.daily.by_date(organization, first, today))
+        text = instant(math.ceil(start)) if window.unit == "time" else day_of(start).isoformat()
+        rows = self.events.between(listing.stream, organization, day_of(start), today)
+        return [row for row in rows if row.content[window.field] >= text]
 
     def _source(self, query: Query) -> list[Row]:
         listing = query.listing

@@ -12,7 +12,6 @@ from api_sandbox.hubstaff.clock import (
     day_of,
     instant,
     instant_months_before,
-    months_before,
     parse_day,
     parse_instant,
 )
@@ -92,6 +91,19 @@ def read_windows(windows: Sequence[Window], given: Mapping[str, str], clock: Clo
     return found
 
 
+def earliest(window: Window, clock: Clock) -> float | None:
+    """Seconds since 1970 of the first time, or the beginning of the first day, that a list reaches back to.
+
+    None where it reaches back for ever.
+    """
+    if window.reach_days is not None:
+        return clock.now() - window.reach_days * DAY
+    if window.months is None:
+        return None
+    then = instant_months_before(clock.now(), window.months)
+    return then if window.unit == "time" else then - then % DAY
+
+
 def _times(window: Window, start: str | None, stop: str | None, clock: Clock) -> Bounds:
     ends = [None if text is None else parse_instant(text) for text in (start, stop)]
     if (start is not None and ends[0] is None) or (stop is not None and ends[1] is None):
@@ -104,19 +116,14 @@ def _times(window: Window, start: str | None, stop: str | None, clock: Clock) ->
             raise invalid(f"{window.name}[stop] is before {window.name}[start]")
         if window.days is not None and last - first > window.days * DAY:
             raise _too_long(window)
-    if first is not None and first < _reach(window, clock):
+    reach = earliest(window, clock)
+    if first is not None and reach is not None and first < reach:
         raise _too_early(window)
     # Rows have whole seconds: the first one at or after a fraction is the next.
     texts = [fallback if end is None else instant(math.ceil(end)) for end, fallback in zip(ends, _ALWAYS, strict=True)]
     if ends[1] is None and last is not None:
         texts[1] = instant(math.ceil(last))
     return Bounds(window, *texts)
-
-
-def _reach(window: Window, clock: Clock) -> float:
-    if window.reach_days is not None:
-        return clock.now() - window.reach_days * DAY
-    return float("-inf") if window.months is None else instant_months_before(clock.now(), window.months)
 
 
 def _days(window: Window, start: str | None, stop: str | None, clock: Clock) -> Bounds:
@@ -130,7 +137,8 @@ def _days(window: Window, start: str | None, stop: str | None, clock: Clock) -> 
         counted = (last - first).days + (0 if window.apart else 1)
         if window.days is not None and counted > window.days:
             raise _too_long(window)
-    if first is not None and window.months is not None and first < months_before(day_of(clock.now()), window.months):
+    reach = earliest(window, clock)
+    if first is not None and reach is not None and first < day_of(reach):
         raise _too_early(window)
     texts = [fallback if end is None else end.isoformat() for end, fallback in zip(ends, _ALWAYS, strict=True)]
     return Bounds(window, *texts)

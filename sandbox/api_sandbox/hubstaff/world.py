@@ -79,8 +79,13 @@ class World:
         yield from dict.fromkeys(listing.stream for listing in self._listings())
         yield "users"
 
-    def rows(self, stream: str) -> Iterator[tuple[Organization | None, Row]]:
-        """Every row of a stream with its organization: whatever the API can be asked for."""
+    def rows(self, stream: str, since: float | None = None) -> Iterator[tuple[Organization | None, Row]]:
+        """Every row of a stream with its organization: whatever the API can be asked for now.
+
+        Args:
+            stream: Its name.
+            since: Seconds since 1970: nothing of before, in streams that grow day by day.
+        """
         self.catch_up()
         if stream == "organizations":
             yield from ((None, row) for row in self.lists.of(stream, 0))
@@ -92,7 +97,8 @@ class World:
         listing = next(listing for listing in self._listings() if listing.stream == stream)
         for organization in self.account.organizations:
             for owner in self._owners(listing, organization):
-                yield from ((organization, row) for row in self.selector.everything(listing, owner, organization))
+                rows = self.selector.everything(listing, owner, organization, since)
+                yield from ((organization, row) for row in rows)
 
     def _listings(self) -> Iterator[Listing]:
         """One path for each stream: that of organizations, where there are others too."""
