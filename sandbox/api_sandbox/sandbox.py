@@ -47,19 +47,16 @@ class Sandbox:
 
     def truth(self) -> Truth:
         """What there is to be read; the streams of Hubstaff have `hubstaff/` before their names."""
+        return self.truth_of_hustle().with_another(NAMESPACE, lambda: truth_of(self.hubstaff))
+
+    def truth_of_hustle(self) -> Truth:
+        """What there is to be read of Hustle."""
         selector = self.hustle.selector
-        hubstaff = truth_of(self.hubstaff)
         return Truth(
-            ids={
-                **{name: rows.ids(0, len(rows)) for name, rows in selector.all_rows().items()},
-                **{NAMESPACE + name: ids for name, ids in hubstaff.ids.items()},
-            },
+            ids={name: rows.ids(0, len(rows)) for name, rows in selector.all_rows().items()},
             by_organization={
-                **{
-                    name: {owner: rows.ids(0, len(rows)) for owner, rows in owned.items()}
-                    for name, owned in selector.rows_by_organization().items()
-                },
-                **{NAMESPACE + name: owned for name, owned in hubstaff.by_organization.items()},
+                name: {owner: rows.ids(0, len(rows)) for owner, rows in owned.items()}
+                for name, owned in selector.rows_by_organization().items()
             },
         )
 

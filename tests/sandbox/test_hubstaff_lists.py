@@ -247,3 +247,46 @@ def test_the_same_scenario_gives_the_same_bytes(hubstaff: Get) -> None:
             return [hubstaff(running, f"organizations/{own_id}/{name}", **window).content for name in names]
 
     assert everything() == everything()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"organizations": 0},
+        {"history_days": 0},
+        {"small": 0, "tasks": 0, "activities_per_day": 0, "tools_per_day": 0, "captures_per_day": 0},
+        {"members": 1, "removed_members": 0, "shared_members": 0, "projects": 1},
+    ],
+    ids=lambda settings: next(iter(settings)),
+)
+def test_accounts_may_be_empty(serve: Serve, hubstaff: Get, settings: dict[str, Any]) -> None:
+    sandbox = serve(account(**settings))
+    for listing in LISTINGS:
+        for path in paths(sandbox, listing) if listing.scope != "client" else ():
+            for window in windows(listing):
+                required = dict.fromkeys(listing.requires, 1)
+                answer = hubstaff(sandbox, path, **window, **required)
+                assert answer.status_code == 200, answer.text
+                break
+    assert hubstaff(sandbox, "users/me").status_code == 200
+    assert len(sandbox.hubstaff.ids("organizations")) == settings.get("organizations", 2)
+
+
+def test_the_truth_of_both_vendors_is_told_together(sandbox: RunningSandbox) -> None:
+    truth = sandbox.truth
+    assert truth.ids["hubstaff/projects"] == sandbox.hubstaff.truth.ids["projects"]
+    assert {"leads", "hubstaff/leads", "hubstaff/members"} & set(truth.ids) == {"leads", "hubstaff/members"}
+    assert truth.count("hubstaff/projects") == len(sandbox.hubstaff.records("projects"))
+    assert len(truth.ids) == len(list(truth.ids))
+    own_id = truth.ids["hubstaff/organizations"][0]
+    owned = sandbox.hubstaff.ids("projects", own_id)
+    assert truth.by_organization["hubstaff/projects"][own_id] == owned
+    since = datetime(2026, 3, 25, tzinfo=timezone.utc)
+    assert 0 < len(sandbox.hubstaff.ids("activities", since=since)) < truth.count("hubstaff/activities")
+
+
+def test_truth_ends_where_lists_do(serve: Serve) -> None:
+    sandbox = serve(account(history_days=60, organizations=1))
+    first = min(row["date"] for row in sandbox.hubstaff.records("daily_tool_usages"))
+    assert first == "2026-02-28"
+    assert min(row["date"] for row in sandbox.hubstaff.records("daily_activities")) < first
