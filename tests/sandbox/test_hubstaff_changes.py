@@ -124,6 +124,8 @@ def test_what_is_deleted_is_gone_everywhere(sandbox: RunningSandbox, hubstaff: G
     (gone,) = sandbox.hubstaff.delete("tasks", 1, organization=0)
     assert gone not in sandbox.hubstaff.ids("tasks")
     assert hubstaff(sandbox, f"tasks/{gone}").status_code == 404
+    (project,) = sandbox.hubstaff.delete("projects", 1)
+    assert hubstaff(sandbox, f"projects/{project}/members").status_code == 404
     with pytest.raises(ValueError, match="not 999"):
         sandbox.hubstaff.delete("tasks", 999)
 

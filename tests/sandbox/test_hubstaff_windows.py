@@ -141,6 +141,7 @@ def test_words_for_times() -> None:
     expected = datetime(2026, 3, 1, tzinfo=timezone.utc).timestamp()
     for text in ("2026-03-01T00:00:00Z", "2026-03-01", "2026-03-01T01:00:00+01:00", "2026-03-01T00:00:00"):
         assert parse_instant(text) == expected
+    assert parse_instant("2026-03-01T00:00:00.5Z") == parse_instant("2026-03-01T00:00:00.5000000Z") == expected + 0.5
     assert parse_instant("tomorrow") is None
     assert parse_day("2026-03-01T07:00:00Z") == parse_day("2026-03-01") == date(2026, 3, 1)
     assert parse_day("2026-13-01") is parse_day("2026-3-1") is None

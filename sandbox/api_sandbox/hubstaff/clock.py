@@ -1,12 +1,14 @@
 """The sandbox's own time, which can be moved on, and the words that the API has for times."""
 
 import math
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
+_FRACTION = re.compile(r"\.([0-9]+)")
 
 
 @dataclass(slots=True)
@@ -55,8 +57,11 @@ def instant(seconds: float) -> str:
 
 def parse_instant(text: str) -> float | None:
     """Seconds since 1970 of an ISO 8601 time; without an offset it is UTC. None for anything else."""
+    whole = text[:-1] + "+00:00" if text.endswith(("Z", "z")) else text
+    # Python 3.10 reads fractions of three or six digits only.
+    whole = _FRACTION.sub(lambda found: f".{found[1]:0<6.6}", whole)
     try:
-        parsed = datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith(("Z", "z")) else text)
+        parsed = datetime.fromisoformat(whole)
     except ValueError:
         return None
     if parsed.tzinfo is None:

@@ -56,7 +56,10 @@ class Selector:
             self._owners["organization", organization.id] = organization
 
     def organization(self, listing: Listing, owner: int) -> Organization | None:
-        """The organization that a path is about; None for the account's own."""
+        """The organization that a path is about; None for the account's own, and for what is not there."""
+        part = _PARTS.get(listing.scope)
+        if part is not None and self.lists.find(part, owner) is None:
+            return None
         return self._owners.get((listing.scope, owner))
 
     def check(self, listing: Listing, owner: int) -> None:
