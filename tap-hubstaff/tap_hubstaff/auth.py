@@ -44,6 +44,8 @@ logger = logging.getLogger(__name__)
 DEFAULT_AUTH_URL = "https://account.hubstaff.com/access_tokens"
 WARN_BEFORE = 14 * 24 * 60 * 60
 """Seconds before the end of a refresh token from which on its owner is told."""
+USUAL_LIFETIME = 24 * 60 * 60.0
+"""Seconds that an access token lasts, by the vendor's guide."""
 LOCK_PATIENCE = 300.0
 """Seconds to wait for another run that is exchanging the token."""
 _RENEW = "Create a new personal access token (or have the application authorized again) and put it into the settings."
@@ -71,15 +73,19 @@ ROTATION_RULES = tuple(_rotation_rule(rule) for rule in LOGIN_RULES)
 
 class _TokenAnswer(msgspec.Struct):
     access_token: str
-    refresh_token: str
-    expires_in: float
+    refresh_token: str | None = None  # none in the answer: the old one goes on (RFC 6749, section 6)
+    expires_in: Any = None
 
     def __post_init__(self) -> None:
         for token in (self.access_token, self.refresh_token):
-            if not token.isascii() or not token.isprintable() or not token:
+            if token is not None and not (token and token.isascii() and token.isprintable()):
                 raise ValueError("no token")
-        if self.expires_in <= 0:
-            raise ValueError("no lifetime")
+
+    @property
+    def lifetime(self) -> float:
+        """Seconds; a day where it says nothing of use, for which the new refresh token must not be lost."""
+        says = self.expires_in
+        return float(says) if isinstance(says, int | float) and says > 0 else USUAL_LIFETIME
 
 
 class Kept(msgspec.Struct):
@@ -203,7 +209,8 @@ class Rotation:
     def _exchange(self, refresh_token: str) -> Kept:
         form = Form({"grant_type": "refresh_token", "refresh_token": refresh_token}, self._client)
         answer = log_in(self._url, self._transport, form, _decode_answer, self._clock, ROTATION_RULES)
-        kept = Kept(answer.refresh_token, answer.access_token, self._clock.time() + answer.expires_in)
+        following = answer.refresh_token or refresh_token
+        kept = Kept(following, answer.access_token, self._clock.time() + answer.lifetime)
         self._store.write(kept)  # before anything else: the old one is dead
         return kept
 

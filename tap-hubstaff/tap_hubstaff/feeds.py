@@ -104,19 +104,14 @@ class PassiveJobSiteVisits(WindowedStream):
 
 
 class AttendanceShifts(WindowedStream):
-    """Shifts, and how they were kept to."""
+    """Shifts, and how they were kept to.
+
+    The vendor keeps them as long as the organization's plan says, and refuses what is older: three years is its most.
+    """
 
     name = "attendance_shifts"
     path = "/organizations/{organization_id}/attendance_shifts"
-    by = Filter("date", "date", longest=31, by_day=True)
-
-
-class Timesheets(WindowedStream):
-    """Timesheets, with their approvals. The list takes any stretch of days: a year keeps the requests few."""
-
-    name = "timesheets"
-    path = "/organizations/{organization_id}/timesheets"
-    by = Filter("date", "start_date", longest=366, by_day=True)
+    by = Filter("date", "date", longest=31, months=36, by_day=True)
 
 
 class TimeEditLogs(WindowedStream):

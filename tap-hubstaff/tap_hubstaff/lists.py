@@ -190,6 +190,13 @@ class LastActivities(HubstaffStream):
     asked_for: ClassVar[Mapping[str, str | int]] = {"include_removed": "true"}
 
 
+class Timesheets(HubstaffStream):
+    """Timesheets, read whole: they are approved, denied and paid long after their days."""
+
+    name = "timesheets"
+    path = "/organizations/{organization_id}/timesheets"
+
+
 class JobSites(HubstaffStream):
     """Places of work."""
 

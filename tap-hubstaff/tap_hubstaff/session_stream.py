@@ -71,10 +71,21 @@ class TimeSessions(WindowedStream):
     @override
     def _due(self, bookmark: Bookmark) -> Any:
         feed, begin, stop = super()._due(bookmark)
-        if not self._is_full and SESSIONS in bookmark and "replication_key_value" in bookmark:
+        before = self._before(bookmark)
+        if before is not None and self._since(bookmark) is not None:
             # Exactly where the last run's ledger begins.
-            begin = BEGINNING + dt.timedelta(seconds=bookmark[SESSIONS]["at"])
+            begin = BEGINNING + dt.timedelta(seconds=before.at)
         return feed, begin, stop
+
+    def _before(self, bookmark: Bookmark) -> Ledger | None:
+        """What the last run left, None where that is nothing that can be gone on with."""
+        try:
+            ledger = None if self._is_full else _unflat_ledger(bookmark[SESSIONS])
+        except (LookupError, ValueError, TypeError):
+            return None
+        # What the vendor no longer gives is not gone: sessions from before that stay as they are.
+        earliest = _seconds(self.by.earliest(self._hubstaff.now()))
+        return ledger if ledger is not None and ledger.at >= earliest else None
 
     @override
     def _records(self, page: Page, of: Slice) -> list[Record]:
@@ -118,11 +129,7 @@ class TimeSessions(WindowedStream):
         resume = bookmark.get(RESUME, {})
         if of.start is not None and SESSIONS in resume:
             return _unflat(resume[SESSIONS])
-        before = Ledger(0)
-        if SESSIONS in bookmark and not self._is_full:
-            earliest = _seconds(self.by.earliest(self._hubstaff.now()))
-            # What the vendor no longer gives is not gone: sessions from before that stay as they are.
-            before = _unflat_ledger(bookmark[SESSIONS]) if bookmark[SESSIONS]["at"] >= earliest else before
+        before = self._before(bookmark) or Ledger(0)
         reread_from = self.bookmark_after(of.plan) - self.lookback
         return Builder.following(before, _seconds(reread_from))
 

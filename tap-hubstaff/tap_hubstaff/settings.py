@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 DEFAULT_LOOKBACK = 2
+DEFAULT_PARALLEL = 4
+"""More would only use up the hour's requests sooner, and leave more pages behind where a run is cut off."""
+_OWN = {"max_parallel_requests", "predict_cursors"}
+"""Shared settings that are other ones here, or none: the ids that pages begin at follow no pattern."""
 
 _IDS = th.ArrayType(th.IntegerType(minimum=1))
 
@@ -156,7 +160,14 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
             " the next run goes on from there."
         ),
     ),
-    *(setting for setting in SHARED_SETTINGS if setting.name != "predict_cursors"),  # ids of rows follow no pattern
+    th.Property(
+        "max_parallel_requests",
+        th.IntegerType(minimum=1),
+        default=DEFAULT_PARALLEL,
+        title="Parallel requests, at most",
+        description="The most requests that are under way at once. 1 sends one after the other.",
+    ),
+    *(setting for setting in SHARED_SETTINGS if setting.name not in _OWN),
 ).to_dict()
 
 

@@ -27,7 +27,7 @@ STREAMS: tuple[type[HubstaffStream], ...] = (
     feeds.Activities,
     TimeSessions,
     lists.LastActivities,
-    feeds.Timesheets,
+    lists.Timesheets,
     feeds.TimeEditLogs,
     feeds.Notes,
     feeds.DailyToolUsages,

@@ -174,20 +174,32 @@ class WindowedStream(HubstaffStream):
         """What is to be read for an organization, from when, and up to when."""
         windows = Feed(WINDOWS, self.path, self.by)
         began = self._hubstaff.began
-        value = None if self._is_full else bookmark.get("replication_key_value")
-        if value is None:
+        since = None if self._is_full else self._since(bookmark)
+        if since is None:
             return windows, self._start(self.by), self._end(self.by)
-        since = parse_iso(value)
         if self.updates is None:
             since -= self.lookback
             return windows, midnight(since - WEST) if self.by.by_day else since, self._end(self.by)
         if since >= self.updates.by.earliest(began):
             return self.updates, since, self._end(self.updates.by)
+        self._say_too_long_ago()
+        return windows, self._start(self.by), self._end(self.by)
+
+    def _since(self, bookmark: Bookmark) -> dt.datetime | None:
+        """Where the last run ended, None where there was none."""
+        value = bookmark.get("replication_key_value")
+        try:
+            return None if value is None else parse_iso(value)
+        except (ValueError, TypeError, AttributeError):
+            self.logger.warning("%s: a bookmark is none of this tap's, so all is read again.", self.name)
+            return None
+
+    @functools.cache  # noqa: B019 - a stream lives as long as the run
+    def _say_too_long_ago(self) -> None:
         self.logger.warning(
             "%s: the last run was longer ago than the vendor's list of updates reaches, so all is read again.",
             self.name,
         )
-        return windows, self._start(self.by), self._end(self.by)
 
     def _resume_at(self, feed: Feed, resume: Mapping[str, Any]) -> Window | None:
         """Where a run that was cut off goes on, None where there is no such place."""

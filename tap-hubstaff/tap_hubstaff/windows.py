@@ -31,7 +31,7 @@ KNOWN_DAYS = 7
 """Days seen before the length of a window is judged by them: a week has days without work."""
 REMEMBERED_WEEKS = 5
 """Weeks whose days are judged by."""
-RECOVERY = 4
+RECOVERY = 16
 """Windows that have to go well before a length that was too much is tried again."""
 
 

@@ -58,7 +58,7 @@ class FakeApi:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        self.budget = SimpleNamespace(per_second=self.per_second)
+        self.budget = SimpleNamespace(worth_in_flight=lambda latency: self.per_second * latency)
         self._pages = {
             (path, self.cursors(path, number)): number
             for path, pages in self.lists.items()
@@ -66,7 +66,14 @@ class FakeApi:
         }
 
     def get(
-        self, path: str, params: dict[str, Any], _parse: object, *, is_wanted: Callable[[], bool], is_tentative: bool
+        self,
+        path: str,
+        params: dict[str, Any],
+        _parse: object,
+        *,
+        is_wanted: Callable[[], bool],
+        is_tentative: bool,
+        **_: object,
     ) -> Page:
         if not is_wanted():
             raise UnwantedError("not wanted")

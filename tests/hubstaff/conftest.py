@@ -13,6 +13,7 @@ import sys
 import threading
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
 from itertools import count
 from pathlib import Path
@@ -150,14 +151,12 @@ def tap_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TapServer]:
 
 @pytest.fixture
 def tap(tap_server: TapServer, tmp_path: Path) -> Callable[..., Run]:
-    """Run the tap as a process; config, state and catalog may be given as objects."""
+    """Run the tap as a process; config and state may be given as objects."""
     numbers = count()
 
-    def run(
-        *args: str, config: Any = None, state: Any = None, catalog: Any = None, ahead: float = 0, kill: int | None = None
-    ) -> Run:
+    def run(*args: str, config: Any = None, state: Any = None, ahead: float = 0, kill: int | None = None) -> Run:
         given = list(args)
-        for option, content in (("--config", config), ("--state", state), ("--catalog", catalog)):
+        for option, content in (("--config", config), ("--state", state)):
             if content is not None:
                 path = tmp_path / f"{option.strip('-')}{next(numbers)}.json"
                 path.write_text(json.dumps(content))
@@ -220,7 +219,8 @@ def read(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> C
                 code = 1
                 tap.logger.error("%s", error)  # noqa: TRY400
             written = out.getvalue()
-        log = "".join(f"- - | {record.levelname} | {record.name} | {record.getMessage()}\n" for record in caplog.records)
+        lines = (f"- - | {line.levelname} | {line.name} | {line.getMessage()}\n" for line in caplog.records)
+        log = "".join(lines)
         return Run(code, written, log)
 
     return run
@@ -242,16 +242,16 @@ def serve() -> Iterator[Callable[..., RunningSandbox]]:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Callable[..., dict[str, Any]]:
-    """The settings with which the tap reads a sandbox."""
+    """The settings with which the tap reads so many days of a sandbox."""
 
-    def of(sandbox: RunningSandbox, **more: Any) -> dict[str, Any]:
+    def of(sandbox: RunningSandbox, *, days: int = 62, **more: Any) -> dict[str, Any]:
         return {
             "access_token": sandbox.hubstaff.organization_token,
             "api_url": sandbox.hubstaff.api_url,
             "auth_url": sandbox.hubstaff.auth_url,
             "token_path": str(tmp_path / "tokens"),
             "requests_per_hour": 1_000_000,
-            "start_date": "2020-01-01",
+            "start_date": (sandbox.hubstaff.now - timedelta(days=days)).date().isoformat(),
             "lookback_days": 5,
             **more,
         }
