@@ -55,6 +55,15 @@ class Budget:
         """The rate that the budget comes to, in requests a second."""
         return self.requests / (self.window * (1 + MARGIN))
 
+    @property
+    def left(self) -> int:
+        """How many requests could be sent at once now."""
+        with self._lock:
+            if self.paused_for:
+                return 0
+            self._bucket.leak(self._time())
+            return max(0, self.requests - cast("int", self._bucket.count()))
+
     def spend(self) -> RateItem:
         """Wait until one more request may be sent, and count it.
 
@@ -98,7 +107,7 @@ class Budget:
         with self._lock:
             if (pause := self.paused_for) > 0:
                 return pause
-            now = int(self._clock.monotonic() * 1000)
+            now = self._time()
             item = RateItem("request", now)
             if self._bucket.put(item):
                 if cast("int", self._bucket.count()) > _ROOM_FOR_OLD * self.requests:
@@ -106,3 +115,6 @@ class Budget:
                 return item
             # The bucket counts whole milliseconds: one more is needed to be past the window for certain.
             return (cast("int", self._bucket.waiting(item)) + 1) / 1000
+
+    def _time(self) -> int:
+        return int(self._clock.monotonic() * 1000)

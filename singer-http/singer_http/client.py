@@ -47,7 +47,7 @@ LONGEST_BACKOFF = 60.0
 """Seconds; the backoff doubles up to here."""
 FIRST_CONTACT_TRIES = 3
 """Requests in all to a host that never answered: that is more often a wrong URL than an outage."""
-MOST_LATE = 0.1
+MOST_LATE = 0.2
 """Seconds by which a request on a standing connection may be taken to arrive late."""
 _CHUNK = 1 << 16
 _GZIP = 16 + zlib.MAX_WBITS
