@@ -6,7 +6,8 @@ While a FULL_TABLE stream is being read, its state holds what a run that is cut 
      "partitions": [{"context": {"organizationId": "a"}, "resume": {"done": true}},
                     {"context": {"organizationId": "b"}, "resume": {"cursor": "WzQsMTAwMF0"}}]}
 
-Nothing of it is left when the stream is complete. An INCREMENTAL stream keeps ``cursor`` and ``limit`` in each
+A stream that is complete has ``{"resume": {"version": …, "limit": …, "done": true}}`` until the run is at its
+end, and nothing of it after that. An INCREMENTAL stream keeps ``cursor`` and ``limit`` in each
 partition, beside ``replication_key`` and ``replication_key_value``. Unpartitioned streams hold the same keys at
 the top.
 """
@@ -74,8 +75,16 @@ class Bookmarks:
         """Like :meth:`of`, without making one."""
         return self._state if partition is None else self._partitions.get(_key(partition), {})
 
+    def complete(self) -> None:
+        """Note that the whole stream has been read, for a later run that goes on with other streams."""
+        for bookmark in self._partitions.values():
+            bookmark.pop(RESUME, None)
+        if RESUME in self._state:
+            self._state[RESUME].pop("cursor", None)
+            self._state[RESUME]["done"] = True
+
     def clear_progress(self, *, failed: bool) -> None:
-        """End a read that reached its end.
+        """Forget a read, as the run has come to its end.
 
         Args:
             failed: A partition failed: it keeps its resume point and the stream its version, while the

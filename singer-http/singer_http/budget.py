@@ -22,8 +22,6 @@ logger = logging.getLogger(__name__)
 
 MARGIN = 0.02
 """Share by which the window is widened, for what the network makes of the distances between requests."""
-LONG_WINDOW = 60.0
-"""Seconds from which on a window is no rate: what it allows may be spent at once."""
 _ROOM_FOR_OLD = 4
 """Windows' worth of counted requests that may pile up before those that no longer count are forgotten."""
 
@@ -72,14 +70,12 @@ class Budget:
         """The rate that the budget comes to, in requests a second."""
         return self.requests / (self.window * (1 + MARGIN))
 
-    def worth_in_flight(self, latency: float) -> float:
-        """How many requests under way at once use the whole budget, at so many seconds for each: Little's law."""
-        return math.inf if self.window >= LONG_WINDOW else self.per_second * latency
-
     @property
     def left(self) -> int:
         """How many requests could be sent at once now."""
         with self._lock:
+            if self.paused_for:
+                return 0
             self._bucket.leak(self._time())
             return max(0, self.requests - cast("int", self._bucket.count()))
 

@@ -6,6 +6,7 @@ import email.utils
 import logging
 import math
 import threading
+import zlib
 from collections import Counter
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
@@ -48,9 +49,10 @@ FIRST_CONTACT_TRIES = 3
 """Requests in all to a host that never answered: that is more often a wrong URL than an outage."""
 TRIES_FOR_MUCH = 2
 """Requests in all for what might be too much to ask for, where less can be asked for instead."""
-MOST_LATE = 0.1
+MOST_LATE = 0.2
 """Seconds by which a request on a standing connection may be taken to arrive late."""
 _CHUNK = 1 << 16
+_GZIP = 16 + zlib.MAX_WBITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,7 @@ class Transport:
         self._session = requests.Session()
         self._session.headers["User-Agent"] = user_agent
         self._session.headers["Accept"] = "application/json"
+        self._session.headers["Accept-Encoding"] = "gzip"
         # The APIs have no use for cookies, and a jar would be state shared between threads.
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         adapter = HTTPAdapter(pool_maxsize=connections)
@@ -143,7 +146,10 @@ class Transport:
                 allow_redirects=False,  # the APIs do not redirect, and a token must not follow one
                 stream=True,
             ) as response:
-                return Answer(response.status_code, response.headers, self._read(response, deadline))
+                body = self._read(response, deadline)
+                if response.headers.get("Content-Encoding", "").lower() == "gzip":
+                    body = zlib.decompress(body, _GZIP)
+                return Answer(response.status_code, response.headers, body)
         except (requests.exceptions.SSLError, urllib3.exceptions.SSLError) as error:
             raise _Problem(Fault.UNTRUSTED) from error
         except (requests.ConnectTimeout, requests.exceptions.ProxyError) as error:
@@ -152,13 +158,13 @@ class Transport:
             raise _Problem(Fault.TIMEOUT) from error
         except requests.ConnectionError as error:
             raise _Problem(Fault.UNREACHABLE if _never_connected(error) else Fault.BROKEN) from error
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, zlib.error) as error:
             raise _Problem(Fault.BROKEN) from error
 
     def _read(self, response: requests.Response, deadline: float) -> bytes:
         # Piece by piece as they arrive: a server that sends a byte now and then would satisfy any read timeout.
         body = bytearray()
-        while piece := response.raw.read1(_CHUNK, decode_content=True):
+        while piece := response.raw.read1(_CHUNK, decode_content=False):
             body += piece
             if self._clock.monotonic() > deadline:
                 raise _Problem(Fault.TIMEOUT)
@@ -305,7 +311,7 @@ class _Attempts:
         self.renewed = False
         self._request = request
         self._clock = clock
-        self._tries = 0
+        self._tries: Counter[Rule] = Counter()
         self._began = clock.monotonic()
         self._backoffs = _backoffs()
 
@@ -320,7 +326,7 @@ class _Attempts:
         Raises:
             ApiError: There is to be no next try.
         """
-        self._tries += 1
+        self._tries[rule] += 1
         backoff_wait = next(self._backoffs)
         asked = _retry_after(problem.retry_after, self._clock)
         wait = backoff_wait if asked is None else asked
@@ -329,10 +335,10 @@ class _Attempts:
             over = most_tries == 1 or waited > THROTTLE_PATIENCE
         else:
             tries = min(rule.tries, most_tries or rule.tries)
-            over = rule.action is not Action.RETRY or self._tries >= tries or wait > THROTTLE_PATIENCE
+            over = rule.action is not Action.RETRY or self._tries[rule] >= tries or wait > THROTTLE_PATIENCE
         if over:
             raise rule.error(
-                rule.sentence.format(request=self._request, status=problem.status, tries=self._tries)
+                rule.sentence.format(request=self._request, status=problem.status, tries=self._tries[rule])
             ) from None
         condition = problem.condition
         reason = condition.value if isinstance(condition, Fault) else f"HTTP {condition}"
@@ -394,7 +400,7 @@ def _retry_after(value: str, clock: Clock) -> float | None:
     except ValueError:
         try:
             seconds = email.utils.parsedate_to_datetime(value).timestamp() - clock.time()
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
     if math.isnan(seconds):
         return None

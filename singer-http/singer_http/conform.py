@@ -9,7 +9,7 @@ the few properties whose schema asks for it, in place.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from singer_sdk.helpers._typing import is_object_type, is_uniform_list
 
@@ -124,5 +124,6 @@ def _is_boolean_only(schema: Schema) -> bool:
     return types == "boolean" or (isinstance(types, list) and set(types) in ({"boolean"}, {"boolean", "null"}))
 
 
-def _to_boolean(value: Any) -> bool | None:
-    return None if value is None else cast("bool", value != 0)
+def _to_boolean(value: Any) -> Any:
+    # The SDK looks for fractions before it looks at the schema.
+    return value if value is None or isinstance(value, float) else value != 0

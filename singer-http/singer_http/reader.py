@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-HELD_PER_REQUEST = 2
+HELD_PER_REQUEST = 1
 """Pages of slices further on that may be under way or waiting, for each request that may be sent at once."""
 _DEEP = 1024
 """Pages ahead that are more than any budget allows."""
@@ -348,10 +348,7 @@ class Reader:
 
     def _fill(self) -> None:
         """Send as many requests as are worth having under way."""
-        while not self._is_closed and self._in_flight < self._worth_sending():
-            chosen = self._choose()
-            if chosen is None:
-                return
+        while not self._is_closed and (chosen := self._choose()) is not None:
             chosen[1].is_sent = True
             self._in_flight += 1
             self._jobs.put(chosen)
@@ -361,21 +358,22 @@ class Reader:
                 self._threads.append(thread)
                 thread.start()
 
-    def _worth_sending(self) -> int:
-        """Requests that use the whole budget at the latency of late, and one that waits for its turn."""
-        worth = self._session.budget.worth_in_flight(self._session.latency)
-        return min(self._parallel, math.ceil(min(worth, self._parallel)) + 1)
-
     def _choose(self) -> tuple[_Track, _Request] | None:
-        for track in self._tracks:
-            if (request := track.certain()) is not None and self._has_room(track):
-                return track, request
-        while self._has_room(None) and (opened := self._open()) is not None:
-            if (request := opened.certain()) is not None:
-                return opened, request
-        if self._predict:
+        """The next request that is worth sending, the most certain first."""
+        budget = self._session.budget
+        in_use = math.ceil(budget.per_second * self._session.latency)
+        # One more waits for its turn, so that the budget never waits for a request. What is needed in any case may
+        # also use at once what the budget has left over.
+        if self._in_flight < min(self._parallel, max(in_use + 1, budget.left)):
             for track in self._tracks:
-                if self._has_room(track) and (request := track.predicted(self._worth_sending())) is not None:
+                if (request := track.certain()) is not None and self._has_room(track):
+                    return track, request
+            while self._has_room(None) and (opened := self._open()) is not None:
+                if (request := opened.certain()) is not None:
+                    return opened, request
+        if self._predict and self._in_flight < min(self._parallel, in_use + 1):
+            for track in self._tracks:
+                if self._has_room(track) and (request := track.predicted(in_use)) is not None:
                     return track, request
         return None
 

@@ -119,6 +119,8 @@ class ApiStream(Stream, abc.ABC):
 
         Called ahead of the read and by any thread: it only looks at the state.
         """
+        if self._resumed is not None and self.bookmarks.stream[RESUME].get("done"):
+            return
         partitions: Sequence[Partition | None]
         try:
             partitions = [None] if self.partitions is None else self.partitions
@@ -327,15 +329,21 @@ class ApiStream(Stream, abc.ABC):
 
     @override
     def finalize_state_progress_markers(self, state: dict[str, Any] | None = None) -> None:
-        """Leave nothing of a complete read in the state; called by the SDK when the stream has been read."""
+        """Note that the stream is complete; called by the SDK when it has been read."""
         if not self.selected:
             return
-        if self._stream_version is not None and not self._failed and not self._is_partial:
-            self._write_activate_version_message(self._stream_version)
-        self.bookmarks.clear_progress(failed=self._failed)
+        if not self._failed:
+            if self._stream_version is not None and not self._is_partial:
+                self._write_activate_version_message(self._stream_version)
+            self.bookmarks.complete()
         self.state_manager.is_flushed = False
         if self._api_tap.state_is_due():
             self._write_state_message()
+
+    def forget_progress(self) -> None:
+        """Leave nothing of a complete read in the state, as the run has come to its end."""
+        if self.selected:
+            self.bookmarks.clear_progress(failed=self._failed)
 
     def _report_unknown_properties(self) -> None:
         if unknown := self._conform.unknown:

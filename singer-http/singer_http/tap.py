@@ -194,7 +194,7 @@ class ApiTap(Tap, abc.ABC):
             return f"The settings are not valid: {error.validator}."
         setting = str(error.path[0])
         if setting in self.secret_settings:
-            return f"{setting} is not valid: it must be of {error.validator} {error.validator_value}."
+            return f"{setting} is not valid: {error.validator} must be {_words(error.validator_value)}."
         return f"{setting} is not valid: {error.message}."
 
     @override
@@ -284,6 +284,8 @@ class ApiTap(Tap, abc.ABC):
         except BaseException:
             self._leave(complete=False)
             raise
+        for stream in self.streams.values():
+            cast("ApiStream", stream).forget_progress()
         self._leave(complete=True)
         self._raise_failures()
 
@@ -380,6 +382,10 @@ class ApiTap(Tap, abc.ABC):
         except ApiError as error:
             cls.logger.error("%s", error)  # noqa: TRY400
             sys.exit(1)
+
+
+def _words(value: Any) -> str:
+    return " or ".join(str(each) for each in value) if isinstance(value, list) else str(value)
 
 
 def _checked(option: str, file: IO[str] | None) -> IO[str] | None:

@@ -58,7 +58,7 @@ class FakeApi:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        self.budget = SimpleNamespace(worth_in_flight=lambda latency: self.per_second * latency)
+        self.budget = SimpleNamespace(per_second=self.per_second, left=0)
         self._pages = {
             (path, self.cursors(path, number)): number
             for path, pages in self.lists.items()
@@ -255,7 +255,7 @@ def test_a_stored_cursor_is_gone_on_with() -> None:
 def test_unpredictable_cursors_waste_no_more_than_was_under_way(
     cursors: Callable[[str, int], str], wasted: int
 ) -> None:
-    # 20 a second at 150 ms: four under way, the one that waits for its turn included.
+    # 20 a second at 150 ms: three on their way, and one that waits for its turn.
     api = FakeApi({"/list-0": [[page] for page in range(30)]}, cursors, lambda: 0.004, per_second=20, latency=0.15)
     assert read(api.reader(parallel=16, predict=True))["/list-0"] == [[page] for page in range(30)]
     assert api.requests - api.needed <= wasted

@@ -1,0 +1,309 @@
+"""What several test packages need: clocks that do not wait, and servers as hostile as a test wants them."""
+
+from __future__ import annotations
+
+import heapq
+import socket
+import threading
+import time
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pytest
+from singer_http.clock import Clock, Stopped
+from typing_extensions import override
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+T = TypeVar("T")
+
+HANGING = 20
+"""Seconds after which threads that should have ended hang."""
+
+
+class FakeClock(Clock):
+    """A clock that only goes on when somebody sleeps.
+
+    Alone, a sleeper finds its time come at once. Threads that run ``together`` share a simulated time: it goes on
+    to the next wake-up when all of them sleep, so that none finds more time gone by than it slept for.
+    """
+
+    EPOCH = 1_700_000_000.0
+
+    def __init__(self) -> None:
+        self._turn = threading.Condition()
+        self._now = 1000.0
+        self._awake = 0
+        self._taking_part: set[int] = set()
+        self._wakes: list[float] = []
+        self._stopped = False
+        self.slept: list[float] = []
+        """Every sleep that was asked for."""
+
+    @override
+    def monotonic(self) -> float:
+        with self._turn:
+            return self._now
+
+    @override
+    def time(self) -> float:
+        return self.EPOCH + self.monotonic()
+
+    @override
+    def sleep(self, seconds: float) -> None:
+        with self._turn:
+            self.slept.append(seconds)
+            wake = self._now + max(0.0, seconds)
+            if self.takes_part():
+                self._sleep_until(wake)
+            self._now = max(self._now, wake)
+            if self._stopped:
+                raise Stopped
+
+    @override
+    def check(self) -> None:
+        with self._turn:
+            if self._stopped:
+                raise Stopped
+
+    @override
+    def stop(self) -> None:
+        with self._turn:
+            self._stopped = True
+            self._turn.notify_all()
+
+    def advance(self, seconds: float) -> None:
+        """Let time go by although nobody sleeps."""
+        with self._turn:
+            self._now += seconds
+
+    def lock(self) -> FakeLock:
+        """A lock for code that sleeps while it holds one: who waits for it does not keep the time from going on."""
+        return FakeLock(self, self._turn)
+
+    def together(self, work: Sequence[Callable[[], T]]) -> list[T]:
+        """Do everything at once, each in a thread of its own, and give what each returned."""
+        results: dict[int, T] = {}
+        errors: list[BaseException] = []
+
+        def run(number: int) -> None:
+            self._taking_part.add(threading.get_ident())
+            try:
+                results[number] = work[number]()
+            except BaseException as error:  # noqa: BLE001 - raised again below, in the thread of the test
+                errors.append(error)
+            finally:
+                with self._turn:
+                    self._taking_part.discard(threading.get_ident())
+                    self.fall_asleep()
+
+        threads = [threading.Thread(target=run, args=(number,), daemon=True) for number in range(len(work))]
+        self._awake = len(threads)
+        for thread in threads:
+            thread.start()
+        until = time.monotonic() + HANGING
+        for thread in threads:
+            thread.join(max(0.0, until - time.monotonic()))
+        hang = any(thread.is_alive() for thread in threads)
+        if hang:
+            self.stop()
+        assert not hang, "a thread hangs"
+        if errors:
+            raise errors[0]
+        return [results[number] for number in range(len(work))]
+
+    def takes_part(self) -> bool:
+        """Whether this thread is one of those that run together."""
+        return threading.get_ident() in self._taking_part
+
+    def fall_asleep(self) -> None:
+        """One thread less is awake; to be called with the turn held."""
+        self._awake -= 1
+        self._go_on()
+
+    def wake_up(self) -> None:
+        """One thread more is awake; to be called with the turn held."""
+        self._awake += 1
+
+    def _sleep_until(self, wake: float) -> None:
+        heapq.heappush(self._wakes, wake)
+        self.fall_asleep()
+        self._turn.wait_for(lambda: self._now >= wake or self._stopped)
+
+    def _go_on(self) -> None:
+        """Move to the next wake-up when nobody is awake; the woken count as awake from here on."""
+        if self._awake == 0 and self._wakes:
+            self._now = max(self._now, self._wakes[0])
+            while self._wakes and self._wakes[0] <= self._now:
+                heapq.heappop(self._wakes)
+                self._awake += 1
+            self._turn.notify_all()
+
+
+class FakeLock:
+    """A lock whose waiters a fake clock knows of; given to them in the order in which they came."""
+
+    def __init__(self, clock: FakeClock, turn: threading.Condition) -> None:
+        self._clock = clock
+        self._turn = turn
+        self._queue: list[tuple[int, bool]] = []
+
+    def __enter__(self) -> None:
+        with self._turn:
+            me = (threading.get_ident(), self._clock.takes_part())
+            self._queue.append(me)
+            if self._queue[0] != me:
+                if me[1]:
+                    self._clock.fall_asleep()
+                self._turn.wait_for(lambda: self._queue[0] == me)
+
+    def __exit__(self, *_: object) -> None:
+        with self._turn:
+            self._queue.pop(0)
+            # Awake from here on and not from when it gets to run, lest time go on in between.
+            if self._queue and self._queue[0][1]:
+                self._clock.wake_up()
+            self._turn.notify_all()
+
+
+@dataclass(frozen=True)
+class Received:
+    """A request as a raw server read it; header names are in lower case."""
+
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: bytes
+    connection: int
+
+
+@dataclass
+class RawServer:
+    """A server of one thread a connection that answers with the very bytes it is given.
+
+    The n-th request gets the n-th answer, and all further ones the last; or ``answer`` decides.
+    """
+
+    answer: Callable[[Received, int], Any]
+    requests: list[Received] = field(default_factory=list)
+    connections: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _listener: socket.socket = field(default_factory=lambda: socket.create_server(("127.0.0.1", 0)))
+    _open: set[socket.socket] = field(default_factory=set)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def paths(self) -> list[str]:
+        return [request.target for request in self.requests]
+
+    @contextmanager
+    def serving(self) -> Iterator[RawServer]:
+        thread = threading.Thread(target=self._accept, daemon=True)
+        thread.start()
+        try:
+            yield self
+        finally:
+            # Wakes the thread that accepts; closing alone would not.
+            with suppress(OSError):
+                self._listener.shutdown(socket.SHUT_RDWR)
+            self._listener.close()
+            thread.join(10)
+            with self._lock:
+                for connection in self._open:
+                    with suppress(OSError):
+                        connection.shutdown(socket.SHUT_RDWR)
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                with self._lock:
+                    self.connections += 1
+                    self._open.add(connection)
+                    number = self.connections
+                threading.Thread(target=self._converse, args=(connection, number), daemon=True).start()
+
+    def _converse(self, connection: socket.socket, number: int) -> None:
+        with connection, suppress(OSError):
+            stream = connection.makefile("rb")
+            with stream:
+                while request := self._read(stream, number):
+                    with self._lock:
+                        self.requests.append(request)
+                        ordinal = len(self.requests)
+                    play = self.answer(request, ordinal)
+                    if callable(play):
+                        play(connection, request)
+                        break
+                    connection.sendall(play)
+                    if b"connection: close" in play.partition(b"\r\n\r\n")[0].lower():
+                        break
+        with self._lock:
+            self._open.discard(connection)
+
+    @staticmethod
+    def _read(stream: Any, number: int) -> Received | None:
+        first = stream.readline().decode("latin-1").split()
+        if len(first) != 3:
+            return None
+        headers: dict[str, str] = {}
+        while (line := stream.readline().decode("latin-1").strip()) != "":
+            name, _, value = line.partition(":")
+            headers[name.strip().lower()] = value.strip()
+        body = stream.read(int(headers.get("content-length", 0)))
+        return Received(first[0], first[1], headers, body, number)
+
+
+def http_answer(status: int, body: bytes | str = b"", **headers: str) -> bytes:
+    """The bytes of an answer with its Content-Length, unless the headers have one; ``_`` stands for ``-``."""
+    content = body.encode() if isinstance(body, str) else body
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    if not {"Content-Length", "Transfer-Encoding"} & named.keys():
+        named["Content-Length"] = str(len(content))
+    head = "".join(f"{name}: {value}\r\n" for name, value in named.items())
+    return f"HTTP/1.1 {status} Whatever\r\n{head}\r\n".encode("latin-1") + content
+
+
+def hang_up(connection: socket.socket, _request: Received) -> None:
+    """Reset the connection without an answer."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """A clock that only goes on when somebody sleeps."""
+    return FakeClock()
+
+
+@pytest.fixture(scope="session")
+def new_clock() -> Callable[[], FakeClock]:
+    """Make such clocks, for tests of many examples."""
+    return FakeClock
+
+
+@pytest.fixture
+def answer() -> Callable[..., bytes]:
+    """Write an HTTP answer as bytes."""
+    return http_answer
+
+
+@pytest.fixture
+def reset() -> Callable[[socket.socket, Received], None]:
+    """An answer for a raw server: a connection reset."""
+    return hang_up
+
+
+@pytest.fixture
+def raw_server() -> Iterator[Callable[..., RawServer]]:
+    """Start servers that end with the test: given answers in their order, or a function of request and ordinal."""
+    with ExitStack() as stack:
+
+        def start(*answers: Any, by: Callable[[Received, int], Any] | None = None) -> RawServer:
+            chosen = by or (lambda _request, ordinal: answers[min(ordinal, len(answers)) - 1])
+            return stack.enter_context(RawServer(chosen).serving())
+
+        yield start

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyrate_limiter import InMemoryBucket, RateItem
+from singer_http.budget import MARGIN, Budget
+from singer_http.clock import Stopped, SystemClock
+from typing_extensions import override
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.conftest import FakeClock
+
+    NewBudget = Callable[..., Budget]
+
+
+class WatchedBucket(InMemoryBucket):
+    """A bucket that remembers what it let through, in milliseconds."""
+
+    def __init__(self, requests: int, window: float) -> None:
+        super().__init__([Budget.rate(requests, window)])
+        self.granted: list[int] = []
+
+    @override
+    def put(self, item: RateItem) -> bool:
+        granted = super().put(item)
+        if granted:
+            self.granted.append(item.timestamp)
+        return granted
+
+
+def most_in_any_window(times: list[float], window: float) -> int:
+    """The highest number of times that lie in one window, wherever it begins."""
+    times = sorted(times)
+    first = most = 0
+    for last, moment in enumerate(times):
+        while times[first] <= moment - window:
+            first += 1
+        most = max(most, last - first + 1)
+    return most
+
+
+def test_the_counting_of_windows_counts() -> None:
+    assert most_in_any_window([0.0, 0.5, 0.99, 1.0, 1.2], 1.0) == 4
+    assert most_in_any_window([0.0, 1.0, 2.0], 1.0) == 1
+
+
+@given(
+    requests=st.integers(1, 30),
+    window=st.sampled_from([0.1, 1.0, 7.3, 3600.0]),
+    each=st.lists(st.integers(1, 8), min_size=1, max_size=12),
+    idle=st.lists(st.floats(0, 2), min_size=1, max_size=8),
+    pauses=st.lists(st.floats(0, 5), max_size=2),
+)
+@settings(max_examples=40, deadline=None)
+def test_no_window_holds_more_than_allowed_and_nobody_starves(
+    *,
+    new_clock: Callable[[], FakeClock],
+    new_budget: NewBudget,
+    requests: int,
+    window: float,
+    each: list[int],
+    idle: list[float],
+    pauses: list[float],
+) -> None:
+    clock = new_clock()
+    bucket = WatchedBucket(requests, window)
+    budget = new_budget(requests, window, clock, bucket)
+
+    def worker(number: int) -> list[float]:
+        spent = []
+        for turn in range(each[number]):
+            clock.sleep(idle[(number + turn) % len(idle)] * window)
+            if number < len(pauses) and turn == 1:
+                budget.pause(pauses[number] * window)
+            budget.spend()
+            spent.append(clock.monotonic())
+        return spent
+
+    spent = clock.together([lambda number=number: worker(number) for number in range(len(each))])  # type: ignore[misc]
+    sent = [moment for moments in spent for moment in moments]
+    assert len(sent) == sum(each) == len(bucket.granted)
+    assert most_in_any_window([moment / 1000 for moment in bucket.granted], window) <= requests
+    assert most_in_any_window(sent, window) <= requests
+
+
+@pytest.mark.parametrize(("requests", "window"), [(1, 1.0), (25, 1.0), (1000, 3600.0), (7, 0.25)])
+def test_a_busy_client_comes_near_the_rate_and_leaves_the_margin(
+    clock: FakeClock, new_budget: NewBudget, requests: int, window: float
+) -> None:
+    budget = new_budget(requests, window, clock)
+    began = clock.monotonic()
+    for _ in range(10 * requests + 1):
+        budget.spend()
+    took = clock.monotonic() - began
+    assert took >= 10 * window * (1 + MARGIN) - 0.001
+    assert took <= 10 * (window * (1 + MARGIN) + 0.003)
+    assert budget.per_second == pytest.approx(requests / window / (1 + MARGIN))
+
+
+def test_the_margin_outlasts_a_network_that_squeezes_requests_together(clock: FakeClock, new_budget: NewBudget) -> None:
+    # A request that is held up on its way arrives with those sent after it.
+    budget = new_budget(25, 1.0, clock)
+    arrived = []
+    for number in range(200):
+        budget.spend()
+        arrived.append(clock.monotonic() + (0.039 if number % 25 == 0 else 0.0))
+    assert most_in_any_window(arrived, 1.0) <= 25
+
+
+def test_a_pause_holds_every_thread(clock: FakeClock, new_budget: NewBudget) -> None:
+    budget = new_budget(100, 1.0, clock)
+    budget.pause(30)
+    budget.pause(3)  # a shorter one does not cut it down
+    began = clock.monotonic()
+
+    def spend() -> float:
+        budget.spend()
+        return clock.monotonic() - began
+
+    assert min(clock.together([spend] * 16)) >= 30
+    assert budget.paused_for == 0
+
+
+def test_a_pause_reaches_those_who_wait_already(clock: FakeClock, new_budget: NewBudget) -> None:
+    budget = new_budget(1, 1.0, clock)
+    budget.spend()
+    began = clock.monotonic()
+
+    def spend() -> float:
+        budget.spend()
+        return clock.monotonic() - began
+
+    def pause() -> float:
+        clock.sleep(0.5)
+        budget.pause(20)
+        return 0.0
+
+    assert sorted(clock.together([spend, pause]))[1] >= 20.5
+
+
+def test_waiting_ends_with_the_run(new_budget: NewBudget) -> None:
+    clock = SystemClock()
+    budget = new_budget(1, 3600.0, clock)
+    budget.spend()
+    clock.stop()
+    began = time.monotonic()
+    with pytest.raises(Stopped):
+        budget.spend()
+    assert time.monotonic() - began < 60  # and not after an hour
+
+
+def test_two_budgets_share_a_bucket(clock: FakeClock, new_budget: NewBudget) -> None:
+    bucket = WatchedBucket(5, 1.0)
+    budgets = [new_budget(5, 1.0, clock, bucket) for _ in range(2)]
+    for number in range(40):
+        budgets[number % 2].spend()
+    assert most_in_any_window([moment / 1000 for moment in bucket.granted], 1.0) == 5

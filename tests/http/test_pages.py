@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import traceback
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from singer_http.errors import MalformedAnswerError, RepeatedCursorError
+from singer_http.pages import EMPTY_PAGES, Chain, Page, Slice
+
+LABEL = "leads of someone"
+FULL = b'[{"id":"a"}]'
+
+
+def page(records: bytes, following: str | None = None) -> Page:
+    return Page(records=msgspec.Raw(records), next=following)
+
+
+@given(
+    blanks=st.tuples(*[st.text(" \t\r\n", max_size=90)] * 2),
+    records=st.lists(st.just(b'{"id":"x"}') | st.just(b"{}") | st.just(b"null") | st.just(b"0"), max_size=20),
+)
+def test_a_page_is_empty_when_it_holds_nothing(blanks: tuple[str, str], records: list[bytes]) -> None:
+    before, after = (text.encode() for text in blanks)
+    assert page(b"[" + before + b",".join(records) + after + b"]").is_empty == (not records)
+
+
+@pytest.mark.parametrize(
+    "records",
+    [b"null", b'[null,"hush"]', b'["hush"]', b'[{"id":"hush"},[]]', b'{"hush":1}', b'[{"a":"\xffhush"}]', b"[{]"],
+)
+def test_what_is_no_record_is_refused_without_being_repeated(records: bytes) -> None:
+    with pytest.raises(MalformedAnswerError) as raised:
+        page(records).decode()
+    assert "hush" not in "".join(traceback.format_exception(raised.value))
+
+
+def test_each_decoding_makes_new_records() -> None:
+    one = page(FULL)
+    one.decode()[0]["id"] = "changed"
+    assert one.decode() == [{"id": "a"}]
+
+
+def test_a_chain_ends_where_the_list_ends() -> None:
+    chain = Chain(None)
+    assert chain.follow(page(FULL, "1"), LABEL) == "1"
+    assert chain.follow(page(FULL, "2"), LABEL) == "2"
+    assert chain.follow(page(FULL), LABEL) is None
+
+
+@given(back=st.integers(0, 8), length=st.integers(1, 9), resumed=st.booleans())
+def test_no_way_back_is_followed(back: int, length: int, *, resumed: bool) -> None:
+    chain = Chain("0" if resumed else None)
+    seen = ["0"] if resumed else []
+    for number in range(1, length + 1):
+        seen.append(str(number))
+        assert chain.follow(page(FULL, str(number)), LABEL) == str(number)
+    with pytest.raises(RepeatedCursorError, match=LABEL):
+        chain.follow(page(FULL, seen[back % len(seen)]), LABEL)
+
+
+def test_an_empty_cursor_is_a_cursor_like_any_other() -> None:
+    chain = Chain(None)
+    assert chain.follow(page(FULL, ""), LABEL) == ""
+    with pytest.raises(RepeatedCursorError):
+        chain.follow(page(FULL, ""), LABEL)
+
+
+def test_empty_pages_go_on_but_not_for_ever() -> None:
+    chain = Chain(None)
+    for number in range(EMPTY_PAGES - 1):
+        assert chain.follow(page(b"[]", f"a{number}"), LABEL) == f"a{number}"
+    assert chain.follow(page(FULL, "full"), LABEL) == "full"  # begins the count anew
+    for number in range(EMPTY_PAGES - 1):
+        assert chain.follow(page(b"[ ]", f"b{number}"), LABEL) == f"b{number}"
+    with pytest.raises(RepeatedCursorError, match=f"{LABEL}.* empty"):
+        chain.follow(page(b"[]", "last"), LABEL)
+
+
+def test_a_slice_asks_for_its_cursor_beside_its_own_query() -> None:
+    def parse(_body: bytes) -> Page:
+        raise NotImplementedError
+
+    params: dict[str, str | int] = {"limit": 2, "organizationId": "o1"}
+    of = Slice("leads", {"organizationId": "o1"}, "/leads", params, "cursor", None, parse)
+    assert of.query(None) == {"limit": 2, "organizationId": "o1"}
+    assert of.query("x") == {"limit": 2, "organizationId": "o1", "cursor": "x"}
+    assert params == {"limit": 2, "organizationId": "o1"}
+    assert of.label == "leads (organizationId o1)"

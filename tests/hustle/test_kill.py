@@ -1,0 +1,352 @@
+"""A run that is cut off, wherever that is, and gone on with: nothing is lost, and next to nothing read twice."""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from api_sandbox import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from api_sandbox import RunningSandbox
+
+    from tests.hustle.conftest import Run, Started
+
+    Settings = Callable[..., dict[str, Any]]
+    Serve = Callable[..., RunningSandbox]
+    Tap = Callable[..., Run]
+    StartTap = Callable[..., Started]
+
+PATIENCE = 30
+"""Seconds that a server keeps silent."""
+POSITIONS = 25
+"""Places in each recorded run at which it is cut off."""
+KILLS = 3
+"""Runs of each shape that are really killed."""
+PAGE = 5
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "one organization": {"organizations": 1, "leads": 300},
+    "uneven organizations": {"organizations": 6, "leads": 300, "lead_shares": "halving", "cursors": "drifting"},
+    "many small ones": {"organizations": 40, "leads": 160, "groups": 1, "tags": 1, "custom_fields": 1, "agents": 1},
+    "opaque and short": {
+        "organizations": 3,
+        "empty_organizations": 1,
+        "leads": 200,
+        "cursors": "opaque",
+        "short_pages": 0.3,
+    },
+}
+
+
+def parts(run: Run) -> dict[tuple[str, str | None], Counter[str]]:
+    """The ids that were delivered, by stream and partition, with how often."""
+    found: dict[tuple[str, str | None], Counter[str]] = {}
+    for message in run.of_type("RECORD"):
+        partitioned = message["stream"] in {"leads", "groups", "integrations"}
+        owner = message["record"]["organizationId"] if partitioned else None
+        found.setdefault((message["stream"], owner), Counter())[message["record"]["id"]] += 1
+    return found
+
+
+def assert_goes_on(first: Run, second: Run, sandbox: RunningSandbox) -> None:
+    """Both runs together delivered everything; what was unfinished between them is read again by a page at most."""
+    assert second.code == 0, second.stderr
+    for stream, ids in sandbox.truth.ids.items():
+        assert {*first.ids(stream), *second.ids(stream)} == set(ids), stream
+        assert len(second.ids(stream)) == len(set(second.ids(stream))), stream
+    before, after = parts(first), parts(second)
+    bookmarks = first.states[-1]["bookmarks"]
+    unfinished = {stream for stream, bookmark in bookmarks.items() if "resume" in bookmark}
+    for (stream, owner), delivered in after.items():
+        if stream in unfinished:
+            again = delivered.keys() & before.get((stream, owner), Counter()).keys()
+            assert len(again) <= PAGE, (stream, owner)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_run_goes_on_after_any_state(
+    tap: Tap, serve: Serve, settings: Settings, assert_clean: Callable[[Any], None], shape: str
+) -> None:
+    sandbox = serve(**SHAPES[shape])
+    config = settings(sandbox, page_size=PAGE)
+    whole = tap(config=config)
+    assert whole.code == 0
+    lines = whole.stdout.splitlines(keepends=True)
+    after_states = [place + 1 for place, message in enumerate(whole.messages) if message["type"] == "STATE"]
+    assert len(after_states) > 3
+    chance = random.Random(shape)  # noqa: S311 - the same places in every run
+    resumed_in_the_middle = 0
+    for _ in range(POSITIONS):
+        number = chance.randrange(len(after_states) - 1)
+        # The target had received some more when the tap died, for which there was no STATE yet.
+        end = chance.randint(after_states[number], after_states[number + 1] - 1)
+        cut = replace(whole, stdout=b"".join(lines[:end]))
+        resumed_in_the_middle += "cursor" in json.dumps(cut.states[-1])
+        second = tap(config=config, state=cut.states[-1])
+        until_state = replace(whole, stdout=b"".join(lines[: after_states[number]]))
+        assert_goes_on(until_state, second, sandbox)
+        for stream, ids in sandbox.truth.ids.items():
+            assert {*cut.ids(stream), *second.ids(stream)} == set(ids)
+        assert_clean(second.states[-1])
+    assert resumed_in_the_middle > 0
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_killed_run_goes_on(
+    *, start_tap: StartTap, tap: Tap, serve: Serve, settings: Settings, pipe: Path, shape: str
+) -> None:
+    # Some of the requests take a little, so that there is time to kill it.
+    sandbox = serve(Fault(kind="slow", delay=0.005), **SHAPES[shape])
+    config = settings(sandbox, page_size=PAGE)
+    chance = random.Random(shape)  # noqa: S311 - the same places in every run
+    state: Any = None
+    runs: list[Run] = []
+    for _ in range(KILLS):
+        deadly = chance.randint(1, 6)
+        started = start_tap(config=config, state=state, stdout=pipe)
+        received = bytearray()
+        states = 0
+        with pipe.open("rb") as reading:
+            for line in reading:
+                received += line
+                states += json.loads(line)["type"] == "STATE"
+                if states == deadly:
+                    started.kill(signal.SIGKILL)
+                    break
+            received += reading.read()
+        ended = started.wait()
+        assert ended.code == -signal.SIGKILL
+        runs.append(replace(ended, stdout=bytes(received[: received.rfind(b"\n") + 1])))
+        state = runs[-1].states[-1]
+    last = tap(config=config, state=state)
+    assert last.code == 0
+    for stream, ids in sandbox.truth.ids.items():
+        assert {own_id for run in (*runs, last) for own_id in run.ids(stream)} == set(ids), stream
+
+
+def test_sigterm_ends_with_a_state_to_go_on_from(
+    start_tap: StartTap, tap: Tap, serve: Serve, settings: Settings
+) -> None:
+    sandbox = serve(Fault(kind="slow", delay=0.02), leads=400, organizations=2)
+    config = settings(sandbox, page_size=PAGE, max_parallel_requests=2)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        started = start_tap(config=config)
+        sandbox.reset()
+        while sandbox.report().outcomes.get("/hustle/v3/leads", {}).get("200", 0) < 20:
+            time.sleep(0.005)
+        started.kill(number)
+        stopped = started.wait()
+        assert stopped.code == 128 + number
+        assert "Traceback" not in stopped.stderr
+        assert stopped.messages[-1]["type"] == "STATE"
+        assert 0 < len(stopped.ids("leads")) < 400
+        resumed = tap(config=config, state=stopped.states[-1])
+        assert_goes_on(stopped, resumed, sandbox)
+        # Nothing had been written after the last STATE: there is nothing at all to be read again.
+        assert set(stopped.ids("leads")).isdisjoint(resumed.ids("leads"))
+
+
+def test_sigterm_while_waiting_for_the_api(start_tap: StartTap, serve: Serve, settings: Settings) -> None:
+    sandbox = serve(Fault(kind="status", status=429, path="/leads", retry_after=3600))
+    started = start_tap(config=settings(sandbox))
+    while sandbox.report().too_many_requests == 0:
+        time.sleep(0.005)
+    started.kill(signal.SIGTERM)
+    stopped = started.wait()
+    assert stopped.code == 128 + signal.SIGTERM
+    assert stopped.messages[-1]["type"] == "STATE"
+    assert "Traceback" not in stopped.stderr
+
+
+@pytest.fixture
+def silent_server(raw_server: Callable[..., Any], answer: Callable[..., bytes]) -> Iterator[Any]:
+    """A server that gives tokens and organizations, and then never answers again."""
+    released = threading.Event()
+
+    def by(request: Any, _ordinal: int) -> Any:
+        if request.method == "POST":
+            return answer(200, '{"access_token":"t","expires_in":7200}')
+        if request.target.startswith("/organizations"):
+            return answer(200, '{"items":[{"id":"o"}],"cursor":null,"hasMore":false}')
+        return lambda *_: released.wait(PATIENCE)
+
+    yield raw_server(by=by)
+    released.set()
+
+
+def test_sigterm_does_not_wait_for_a_server_that_never_answers(start_tap: StartTap, silent_server: Any) -> None:
+    started = start_tap(
+        config={"client_id": "a", "client_secret": "b", "api_url": silent_server.url, "request_timeout": 3600}
+    )
+    while len(silent_server.requests) < 4:
+        time.sleep(0.005)
+    started.kill(signal.SIGTERM)
+    stopped = started.wait()
+    assert stopped.code == 128 + signal.SIGTERM
+    assert "Traceback" not in stopped.stderr
+    assert stopped.messages[-1]["type"] == "STATE"
+
+
+def test_a_second_signal_ends_it_at_once(start_tap: StartTap, silent_server: Any) -> None:
+    started = start_tap(config={"client_id": "a", "client_secret": "b", "api_url": silent_server.url})
+    while len(silent_server.requests) < 4:
+        time.sleep(0.005)
+    started.kill(signal.SIGTERM)
+    started.kill(signal.SIGTERM)
+    stopped = started.wait()
+    assert stopped.code in {128 + signal.SIGTERM, -signal.SIGTERM}
+    assert stopped.of_type("RECORD", "leads") == []
+
+
+def test_a_reader_that_goes_away_is_said_in_a_sentence(serve: Serve, settings: Settings, tmp_path: Path) -> None:
+    sandbox = serve(leads=3000)
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(settings(sandbox, page_size=100)))
+    with subprocess.Popen(
+        [sys.executable, "-m", "tap_hustle", "--config", str(config)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert len(process.stdout.read(10)) == 10
+        process.stdout.close()
+        said = process.stderr.read().decode()
+        code = process.wait()
+    assert code > 0
+    assert "Traceback" not in said
+    assert "Exception ignored" not in said
+    (error,) = [line for line in said.splitlines() if "| ERROR" in line]
+    assert "reader of the messages went away" in error
+
+
+# Resume points that are not taken
+
+
+@pytest.fixture
+def cut_off(tap: Tap, serve: Serve, settings: Settings) -> tuple[RunningSandbox, dict[str, Any]]:
+    """A sandbox, and the state of a run that was cut off in the middle of the leads of its second organization."""
+    sandbox = serve(Fault(kind="status", status=400, path="/leads", organization=1, page=3), leads=90)
+    state = tap(config=settings(sandbox, page_size=PAGE)).states[-1]
+    sandbox.faults.clear()
+    assert "resume" in state["bookmarks"]["leads"]
+    return sandbox, state
+
+
+def test_a_resume_point_is_taken(tap: Tap, settings: Settings, cut_off: tuple[RunningSandbox, dict[str, Any]]) -> None:
+    sandbox, state = cut_off
+    run = tap(config=settings(sandbox, page_size=PAGE), state=state)
+    assert run.code == 0
+    assert len(run.ids("leads")) == 90 - 2 * PAGE
+    assert run.said("WARNING") == []
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"), [({"resume_max_age": 0}, "resume_max_age"), ({"page_size": PAGE + 1}, "page size")]
+)
+def test_a_resume_point_that_does_not_fit_is_dropped_with_a_warning(
+    *,
+    tap: Tap,
+    settings: Settings,
+    cut_off: tuple[RunningSandbox, dict[str, Any]],
+    assert_complete: Callable[..., None],
+    assert_clean: Callable[[Any], None],
+    change: dict[str, Any],
+    reason: str,
+) -> None:
+    sandbox, state = cut_off
+    run = tap(config=settings(sandbox, **{"page_size": PAGE, **change}), state=state)
+    assert run.code == 0
+    assert_complete(run, sandbox)
+    (warning,) = run.said("WARNING")
+    assert "leads" in warning
+    assert reason in warning
+    assert_clean(run.states[-1])
+
+
+@pytest.mark.parametrize(("age", "resumes"), [(3500, True), (3700, False)])
+def test_the_age_of_a_resume_point_counts_from_the_beginning_of_the_read(
+    tap: Tap, settings: Settings, cut_off: tuple[RunningSandbox, dict[str, Any]], age: int, *, resumes: bool
+) -> None:
+    sandbox, state = cut_off
+    state["bookmarks"]["leads"]["resume"]["version"] = int(time.time()) - age
+    run = tap(config=settings(sandbox, page_size=PAGE, resume_max_age=3600), state=state)
+    assert run.code == 0
+    assert len(run.ids("leads")) == (90 - 2 * PAGE if resumes else 90)
+    assert len(run.said("WARNING")) == (0 if resumes else 1)
+
+
+def test_a_cursor_that_is_refused_makes_its_partition_begin_anew(
+    tap: Tap,
+    settings: Settings,
+    cut_off: tuple[RunningSandbox, dict[str, Any]],
+    assert_complete: Callable[..., None],
+    assert_clean: Callable[[Any], None],
+) -> None:
+    sandbox, state = cut_off
+    (unfinished,) = [one for one in state["bookmarks"]["leads"]["partitions"] if "resume" in one]
+    unfinished["resume"]["cursor"] = "no-longer-good"
+    run = tap(config=settings(sandbox, page_size=PAGE), state=state)
+    assert run.code == 0
+    assert_complete(run, sandbox)
+    (warning,) = run.said("WARNING")
+    assert unfinished["context"]["organizationId"] in warning
+    assert "leads" in warning
+    assert_clean(run.states[-1])
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"resume": "nonsense"},
+        {"resume": {}},
+        {"resume": {"version": None, "limit": PAGE}},
+        {"resume": {"version": "x", "limit": PAGE}},
+        {"resume": {"version": 4_000_000_000_000, "limit": PAGE}},
+        {"resume": {"version": 1, "limit": PAGE}},
+        {"partitions": None},
+        {"partitions": "nonsense"},
+        {"partitions": [None, 1, {}, {"context": None}, {"context": {"organizationId": ["a"]}}]},
+        {"partitions": [{"context": {"organizationId": 1}, "resume": "nonsense"}]},
+        {"progress_markers": {"replication_key_value": "x"}, "replication_key_signpost": "x"},
+    ],
+    ids=str,
+)
+def test_a_state_that_is_none_of_ours_loses_nothing(
+    *,
+    tap: Tap,
+    standing: RunningSandbox,
+    settings: Settings,
+    assert_complete: Callable[..., None],
+    assert_clean: Callable[[Any], None],
+    broken: dict[str, Any],
+) -> None:
+    state = {"bookmarks": {"leads": broken, "tags": copy.deepcopy(broken)}}
+    run = tap(config=settings(standing, page_size=PAGE), state=state)
+    assert "Traceback" not in run.stderr
+    assert run.code == 0
+    assert_complete(run, standing)
+    assert_clean(run.states[-1]["bookmarks"]["tags"])
+
+
+def test_a_resume_point_of_a_version_to_come_is_not_kept_for_ever(
+    tap: Tap, settings: Settings, cut_off: tuple[RunningSandbox, dict[str, Any]]
+) -> None:
+    # From a machine whose clock was wrong.
+    sandbox, state = cut_off
+    state["bookmarks"]["leads"]["resume"]["version"] = int(time.time()) + 10 * 365 * 86400
+    run = tap(config=settings(sandbox, page_size=PAGE), state=state)
+    assert run.code == 0
+    assert len(run.ids("leads")) == 90
