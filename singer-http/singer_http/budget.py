@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 MARGIN = 0.02
 """Share by which the window is widened, for what the network makes of the distances between requests."""
+COUNT_INTERVAL = 1.0
+"""Seconds after which a bucket that others share is counted anew: that takes its file, and its lock."""
 _ROOM_FOR_OLD = 4
 """Windows' worth of counted requests that may pile up before those that no longer count are forgotten."""
 
@@ -59,6 +61,8 @@ class Budget:
         self._turn = threading.Lock()
         self._lock = threading.Lock()
         self._paused_until = 0.0
+        self._left = 0
+        self._counted_at = -math.inf
 
     @staticmethod
     def rate(requests: int, window: float) -> Rate:
@@ -76,8 +80,12 @@ class Budget:
         with self._lock:
             if self.paused_for:
                 return 0
-            self._bucket.leak(self._time())
-            return max(0, self.requests - cast("int", self._bucket.count()))
+            now = self._clock.monotonic()
+            if isinstance(self._bucket, InMemoryBucket) or now >= self._counted_at + COUNT_INTERVAL:
+                self._counted_at = now
+                self._bucket.leak(self._time())
+                self._left = max(0, self.requests - cast("int", self._bucket.count()))
+            return self._left
 
     def spend(self) -> RateItem:
         """Wait until one more request may be sent, and count it.
@@ -130,6 +138,7 @@ class Budget:
             now = self._time()
             item = RateItem("request", now)
             if self._bucket.put(item):
+                self._left = max(0, self._left - 1)
                 if cast("int", self._bucket.count()) > _ROOM_FOR_OLD * self.requests:
                     self._bucket.leak(now)
                 return item

@@ -110,6 +110,17 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         ),
     ),
     th.Property(
+        "reread_days",
+        th.IntegerType(minimum=0),
+        default=0,
+        title="Days to read again",
+        description=(
+            "Days before today of which activities and daily activities are read again by every run, besides their"
+            " updates. Hubstaff does not tell what was deleted: rows of these days that a target did not receive again"
+            " (by _sdc_extracted_at, say) are gone."
+        ),
+    ),
+    th.Property(
         "organization_ids",
         _IDS,
         title="Organization IDs",

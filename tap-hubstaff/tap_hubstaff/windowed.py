@@ -44,6 +44,8 @@ WINDOWS = "windows"
 """Reading by when things happened."""
 UPDATES = "updates"
 """Reading what was changed since."""
+REREAD = "reread"
+"""Reading the last days once more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,9 @@ class WindowedStream(HubstaffStream):
     Without a bookmark it is read from ``start_date`` on, or from where the vendor's own reach begins. With one, the
     updates since then are read where the API has a list of them, and else what happened since then and in the
     ``lookback_days`` before.
+
+    The lists of updates do not tell of what was deleted. Where ``reread_days`` asks for it, so many days are read again
+    besides: rows of those days that a target has not received in this run are gone.
     """
 
     by: ClassVar[Filter]
@@ -130,13 +135,22 @@ class WindowedStream(HubstaffStream):
 
     @override
     def slices(self) -> Iterator[Slice]:
+        is_resumed = self._is_full and self._resumed is not None
+        if is_resumed and self.bookmarks.stream[RESUME].get("done"):
+            return
         for partition in self.partitions or ():
-            bookmark = self.bookmarks.get(partition)
-            if self._is_full and self._resumed is not None and bookmark.get(RESUME, {}).get("done"):
+            if is_resumed and self.bookmarks.get(partition).get(RESUME, {}).get("done"):
                 continue
             of = self._slice(partition, None)
-            if isinstance(of, WindowSlice) and of.plan.start < of.plan.stop:
+            if of.plan.start < of.plan.stop:
                 yield of
+            if of.feed.name == UPDATES and self.config["reread_days"]:
+                yield self._again(partition)
+
+    def _again(self, partition: Partition) -> WindowSlice:
+        """The last days once more, as what was deleted is in no list of updates."""
+        begin = max(self._start(self.by), midnight(self._hubstaff.began - self.config["reread_days"] * DAY))
+        return self._windows(partition, Feed(REREAD, self.path, self.by), begin, self._end(self.by), None)
 
     def requests_at_least(self) -> int:
         """The requests that a run takes if each window is one page."""
@@ -148,7 +162,7 @@ class WindowedStream(HubstaffStream):
         return self.replication_method == REPLICATION_FULL_TABLE
 
     @override
-    def _slice(self, partition: Partition | None, start: str | None) -> Slice:
+    def _slice(self, partition: Partition | None, start: str | None) -> WindowSlice:
         bookmark = self.bookmarks.get(partition)
         feed, begin, stop = self._due(bookmark)
         resume = bookmark.get(RESUME, {}) if not self._is_full or self._resumed is not None else {}
@@ -156,6 +170,12 @@ class WindowedStream(HubstaffStream):
         if at is not None and feed.name == WINDOWS and self.updates is not None:
             # What was read is good as of then: the updates since are the next run's.
             stop = parse_iso(resume["stop"])
+        return self._windows(partition, feed, begin, stop, at)
+
+    def _windows(
+        self, partition: Partition | None, feed: Feed, begin: dt.datetime, stop: dt.datetime, at: Window | None
+    ) -> WindowSlice:
+        """The windows of a feed from a moment to another, begun at the first or where an earlier run was cut off."""
         plan = Plan(feed.by, begin, stop, self.page_limit)
         return WindowSlice(
             stream=self.name,
@@ -240,6 +260,8 @@ class WindowedStream(HubstaffStream):
     @override
     def _turn_page(self, of: Slice, fetched: Fetched, records: Sequence[Record]) -> None:
         of = cast("WindowSlice", of)
+        if of.feed.name == REREAD:
+            return  # it is begun anew by every run
         bookmark = self.bookmarks.of(of.partition)
         if fetched.page.next is not None:
             bookmark.setdefault(RESUME, {}).update(feed=of.feed.name, stop=iso(of.plan.stop), cursor=fetched.page.next)

@@ -154,9 +154,16 @@ def tap(tap_server: TapServer, tmp_path: Path) -> Callable[..., Run]:
     """Run the tap as a process; config and state may be given as objects."""
     numbers = count()
 
-    def run(*args: str, config: Any = None, state: Any = None, ahead: float = 0, kill: int | None = None) -> Run:
+    def run(
+        *args: str,
+        config: Any = None,
+        state: Any = None,
+        catalog: Any = None,
+        ahead: float = 0,
+        kill: int | None = None,
+    ) -> Run:
         given = list(args)
-        for option, content in (("--config", config), ("--state", state)):
+        for option, content in (("--config", config), ("--state", state), ("--catalog", catalog)):
             if content is not None:
                 path = tmp_path / f"{option.strip('-')}{next(numbers)}.json"
                 path.write_text(json.dumps(content))
@@ -210,7 +217,7 @@ def read(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> C
             patched.setattr(sys, "stdout", io.TextIOWrapper(out, write_through=True))
             tap = TapHubstaff(config=config, state=state, clock=SandboxClock(sandbox.hubstaff))
             for name, stream in tap.streams.items():
-                stream.selected = not streams or name in streams  # type: ignore[misc]
+                stream.selected = not streams or name in streams
             caplog.clear()
             code = 0
             try:

@@ -74,7 +74,7 @@ def test_a_run_goes_on_after_any_state(tap: Tap, serve: Serve, settings: Setting
                         for run in (until_state, second)
                     )
                     assert len(before & after) <= PAGE, stream
-    assert in_the_middle > 0
+    assert in_the_middle > 0 or "wall_rows" in SHAPES[shape]
 
 
 def test_a_killed_run_goes_on_and_never_locks_itself_out(tap: Tap, serve: Serve, settings: Settings) -> None:

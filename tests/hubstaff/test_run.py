@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -87,7 +88,7 @@ def test_everything_arrives_once(tap: Tap, serve: Serve, settings: Settings, sha
     by_organization: dict[int, list[dict[str, Any]]] = {}
     for record in run.records("activities"):
         by_organization.setdefault(record["organization_id"], []).append(record)
-    expected = {}
+    expected: dict[int, tuple[Any, ...]] = {}
     for records in by_organization.values():
         expected |= sessions_of(records)
     assert warehouse(run) == expected
@@ -248,3 +249,44 @@ def test_a_plain_member_is_told(tap: Tap, serve: Serve, settings: Settings) -> N
     run = tap(config=settings(sandbox))
     assert run.code == 1
     assert any("plain member" in line for line in run.said("ERROR"))
+
+
+def test_what_was_deleted_is_told_by_not_coming_again(read: Read, serve: Serve, settings: Settings) -> None:
+    sandbox = serve(clock="stopped", organizations=1, shared_members=0, history_days=10, activity_delay=0.0)
+    config = settings(sandbox, reread_days=30)
+    first = read(sandbox, config, None, "activities", "daily_activities")
+    gone = set(sandbox.hubstaff.delete("activities", 9))
+    sandbox.hubstaff.advance(3600)
+    second = read(sandbox, config, first.states[-1], "activities", "daily_activities")
+    assert gone <= set(first.ids("activities"))
+    assert set(first.ids("activities")) - set(second.ids("activities")) == gone
+    third = read(sandbox, config, second.states[-1], "activities")
+    assert set(third.ids("activities")) >= set(sandbox.hubstaff.ids("activities"))
+
+
+def test_a_windowed_stream_can_be_read_whole(tap: Tap, serve: Serve, settings: Settings) -> None:
+    sandbox = serve(history_days=10, activity_delay=0.0)
+    config = settings(sandbox, page_size=30, emit_activate_version_messages=True)
+    catalog = json.loads(tap("--discover", config=config).stdout)
+    for entry in catalog["streams"]:
+        if entry["stream"] in {"activities", "time_sessions", "daily_activities", "members"}:
+            entry["replication_method"] = "FULL_TABLE"
+    first = tap(config=config, catalog=catalog)
+    assert first.code == 0, first.said("ERROR")
+    second = tap(config=config, catalog=catalog, state=first.states[-1])
+    for run in (first, second):
+        assert sorted(run.ids("activities")) == sorted(sandbox.hubstaff.ids("activities"))
+        activated = [message["stream"] for message in run.messages if message["type"] == "ACTIVATE_VERSION"]
+        assert {"activities", "time_sessions", "daily_activities", "members", "projects"} <= set(activated)
+        assert "notes" not in activated
+    lines = first.stdout.splitlines(keepends=True)
+    for number, message in enumerate(first.messages):
+        if message["type"] == "STATE" and "cursor" in json.dumps(message["value"]["bookmarks"].get("activities", {})):
+            cut = replace(first, stdout=b"".join(lines[: number + 1]))
+            rest = tap(config=config, catalog=catalog, state=cut.states[-1])
+            both = Counter(cut.ids("activities") + rest.ids("activities"))
+            assert both == Counter(sandbox.hubstaff.ids("activities"))
+            assert warehouse(cut, rest) == warehouse(first)
+            break
+    else:
+        pytest.fail("no state was written while activities were read")

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from tap_hubstaff import lists
+from tap_hubstaff.stream import HubstaffStream
 from tap_hubstaff.streams import STREAMS
 from tap_hubstaff.tap import TapHubstaff
 from tap_hubstaff.windowed import WindowedStream
@@ -28,7 +29,7 @@ KNOWN_WRONG = {
     ("time_off_requests", "time_off_request_days"): "one object there",
 }
 FROM_OTHER_DEFINITIONS = {"users": "User", "project_members": "NestedProjectMember", "seats": "OrganizationSeat"}
-ANY = {str(stream.name): stream for stream in STREAMS}
+ANY: dict[str, type[HubstaffStream]] = {vars(stream)["name"]: stream for stream in STREAMS}
 TWINS = re.compile(r"^/v2/(projects|clients)/\{\w+\}/|/time_off_policies/user_policies$")
 """Lists of one project, client or user, of what the organization's list has anyway."""
 
@@ -89,7 +90,7 @@ def test_schemas_hold_what_the_vendor_describes(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(ANY))
 def test_lists_are_where_and_as_the_vendor_says(name: str) -> None:
     stream = tap().streams[name]
-    assert isinstance(stream, ANY[name])
+    assert isinstance(stream, HubstaffStream)
     described = operation(stream.path)
     known = {parameter["name"]: parameter for parameter in described.get("parameters", ())}
     asked = {**stream.asked_for, **dict.fromkeys(stream.filters, "")}
@@ -99,14 +100,17 @@ def test_lists_are_where_and_as_the_vendor_says(name: str) -> None:
         assert choices is None or set(str(value).split(",")) <= set(choices), parameter
     defaults = {parameter: found["default"] for parameter, found in known.items() if found.get("default")}
     assert defaults.keys() <= asked.keys(), "a default of the list hides rows"
-    for feed in (stream.by, stream.updates and stream.updates.by) if isinstance(stream, WindowedStream) else ():
-        if feed is not None:
-            path = stream.path if feed is stream.by or stream.updates is None else stream.updates.path
-            at_its_path = {parameter["name"] for parameter in operation(path)["parameters"]}
-            assert {f"{feed.name}[start]", f"{feed.name}[stop]"} <= at_its_path
-            text = operation(path)["description"]
-            if said := re.search(r"ange limit is (\d+) days|difference .* is (\d+) days", text):
-                assert feed.longest == int(said[1] or said[2]), name
+    if not isinstance(stream, WindowedStream):
+        return
+    feeds = [(stream.path, stream.by)]
+    if stream.updates is not None:
+        feeds.append((stream.updates.path, stream.updates.by))
+    for path, by in feeds:
+        at_its_path = {parameter["name"] for parameter in operation(path)["parameters"]}
+        assert {f"{by.name}[start]", f"{by.name}[stop]"} <= at_its_path
+        text = operation(path)["description"]
+        if said := re.search(r"ange limit is (\d+) days|difference .* is (\d+) days", text):
+            assert by.longest == int(said[1] or said[2]), name
 
 
 @has_swagger
