@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 HELD_PER_REQUEST = 1
 """Pages of slices further on that may be under way or waiting, for each request that may be sent at once."""
+_ENOUGH_WAITING = 8
+"""Pages of one slice that wait for the writer and make it pointless to guess at more."""
 _DEEP = 1024
 """Pages ahead that are more than any budget allows."""
 _GLANCE = 0.1
@@ -124,6 +126,8 @@ class _Track:
         ahead = sum(not request.is_certain for request in self.requests)
         if self.frontier is None or ahead >= min(self.depth, deepest) or self._seems_to_end():
             return None
+        if sum(request.outcome is not None for request in self.requests) > _ENOUGH_WAITING:
+            return None  # it is the writer that is slow
         last = self.requests[-1].cursor
         previous = self.requests[-2].cursor if len(self.requests) > 1 else self.before
         cursor = following(previous, last) if previous is not None and last is not None else None
