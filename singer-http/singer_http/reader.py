@@ -254,6 +254,7 @@ class Reader:
         self._in_flight = 0
         self._is_closed = False
         self._failure: Exception | None = None
+        self._bug: Exception | None = None
         self.predictions = Predictions()
 
     def __enter__(self) -> Self:
@@ -312,6 +313,8 @@ class Reader:
         is_idle = False
         while True:
             with self._changed:
+                if self._bug is not None:
+                    raise self._bug
                 if (request := self._taken(track)) is not None:
                     return request
                 if is_idle:
@@ -381,14 +384,20 @@ class Reader:
             track, request = job
             outcome = self._fetch(track.slice, request)
             with self._changed:
-                self._in_flight -= 1
-                request.outcome = outcome
-                if isinstance(outcome, UnwantedError) and not request.is_certain:
-                    self.predictions.misses -= 1
-                if not request.is_dropped:
-                    track.settle(request)
-                self._fill()
+                try:
+                    self._settle(track, request, outcome)
+                except Exception as error:  # noqa: BLE001 - a bug; the writer must not wait for ever
+                    self._bug = error
                 self._changed.notify_all()
+
+    def _settle(self, track: _Track, request: _Request, outcome: Fetched | BaseException) -> None:
+        self._in_flight -= 1
+        request.outcome = outcome
+        if isinstance(outcome, UnwantedError) and not request.is_certain:
+            self.predictions.misses -= 1
+        if not request.is_dropped:
+            track.settle(request)
+        self._fill()
 
     def _fetch(self, of: Slice, request: _Request) -> Fetched | BaseException:
         try:
