@@ -300,7 +300,7 @@ def test_incremental_goes_on_with_what_is_new(
 
 
 def test_incremental_reads_a_list_that_has_shrunk_from_the_beginning(
-    tap: Tap, serve: Serve, settings: Settings, discover: Discover, assert_complete: Complete
+    tap: Tap, serve: Serve, settings: Settings, discover: Discover
 ) -> None:
     sandbox = serve(leads=60)
     catalog = discover("leads", change=by_entry)
