@@ -80,10 +80,17 @@ class _Request:
 
 @dataclass(slots=True)
 class Predictions:
-    """How the predictions of a run turned out: pages used, pages fetched for nothing."""
+    """How the predictions of a run turned out.
+
+    Attributes:
+        hits: Pages that were used.
+        misses: Pages that were fetched for nothing.
+        are_refused: Whether the API refused a cursor that was right, as it had not given it yet.
+    """
 
     hits: int = 0
     misses: int = 0
+    are_refused: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -155,6 +162,7 @@ class _Track:
             request, outcome = self.frontier, self.frontier.outcome
             if not isinstance(outcome, Fetched):
                 if request.is_guess:
+                    self.score.are_refused |= isinstance(outcome, RefusedRequestError)
                     request.is_guess, request.is_sent, request.outcome = False, False, None
                     return
                 self._drop_after(request)
@@ -366,7 +374,7 @@ class Reader:
             while self._has_room(None) and (opened := self._open()) is not None:
                 if (request := opened.certain()) is not None:
                     return opened, request
-        if self._predict and self._in_flight < min(self._parallel, in_use + 1):
+        if self._predict and not self.predictions.are_refused and self._in_flight < min(self._parallel, in_use + 1):
             for track in self._tracks:
                 if self._has_room(track) and (request := track.predicted(in_use)) is not None:
                     return track, request
