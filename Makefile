@@ -3,6 +3,7 @@
 PYTHON ?= python3
 TEST_WORKERS ?= 2
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
 ifneq ($(origin PYTHON),file)
 export UV_PYTHON := $(PYTHON)
@@ -20,7 +21,7 @@ export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/ca-certificates.crt /et
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help sync demo test lint format docs dist clean
+.PHONY: help sync demo test bench lint format docs dist clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +33,10 @@ demo: $(SYNCED) ## run the whole pipeline on this machine: sandbox API, Meltano,
 
 test: $(SYNCED) ## run all tests
 	$(BIN)/pytest -n $(TEST_WORKERS) $(PYTEST_ARGS)
+
+bench: $(SYNCED) ## measure tap-hustle against its peers, which it installs: bench/RESULTS.md
+	@$(UV) sync --project bench --python $(BIN)/python --locked --quiet
+	@$(BIN)/python -m bench $(BENCH_ARGS)
 
 lint: $(SYNCED) ## check style, types and the lock file
 	$(BIN)/ruff check .
@@ -52,7 +57,7 @@ dist: $(SYNCED) ## build every distribution into dist/
 	$(UV) build --all-packages --out-dir dist
 
 clean: ## remove what was built or installed here
-	rm -rf .venv .uv .demo .meltano dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .uv bench/.venv .demo .meltano dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(SYNCED): uv.lock pyproject.toml $(wildcard */pyproject.toml) | $(UV)

@@ -273,15 +273,16 @@ class Session:
         with self._lock:
             self.latency += (took - self.latency) * (1 / 8 if self._answered else 1)
             self._answered = True
-            fastest = self._fastest[path] = min(took, self._fastest.get(path, took))
-        # How late it arrived is not known, but what it took longer than the fastest of its kind bounds it. The
-        # first of a connection had to wait for the connection; others that take long do so at the API more often
-        # than on the way, and count as late to some extent only.
+            self._fastest[path] = min(took, self._fastest.get(path, took))
+            fastest_of_its_kind, fastest = self._fastest[path], min(self._fastest.values())
+        # How late it arrived is not known, but what it took longer than the fastest bounds it. The first of a
+        # connection had to wait for the connection; others that take long do so at the API more often than on the
+        # way, and count as late to some extent only.
         if getattr(self._thread, "is_connected", False):
-            self.budget.came_late(spent, min(took - fastest, MOST_LATE))
+            self.budget.came_late(spent, min(took - fastest_of_its_kind, MOST_LATE))
         else:
             self._thread.is_connected = True
-            self.budget.came_late(spent, took)
+            self.budget.came_late(spent, took - fastest)
         return answer
 
     def _recover(self, attempts: _Attempts, problem: _Problem, token: str, most_tries: int | None) -> None:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+LONGEST = 500
+"""Characters of a cursor beyond which it is no position in a list but a whole query, and not worth a look."""
 _NUMBERS = re.compile(r"(\d+)")
 
 
@@ -23,6 +25,8 @@ def following(earlier: str, later: str) -> str | None:
     The text of both, as it is or inside base64, must be the same but for its numbers. Each number goes on by its
     last step: ``[1,1000]``, ``[2,1000]`` is followed by ``[3,1000]``.
     """
+    if max(len(earlier), len(later)) > LONGEST:
+        return None
     for decode, encode in _CODECS:
         texts = [decode(earlier), decode(later)]
         if texts[0] is None or texts[1] is None or [encode(texts[0]), encode(texts[1])] != [earlier, later]:

@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 HELD_PER_REQUEST = 1
 """Pages of slices further on that may be under way or waiting, for each request that may be sent at once."""
+_ENOUGH_WAITING = 8
+"""Pages of one slice that wait for the writer and make it pointless to guess at more."""
 _DEEP = 1024
 """Pages ahead that are more than any budget allows."""
 _GLANCE = 0.1
@@ -78,10 +80,17 @@ class _Request:
 
 @dataclass(slots=True)
 class Predictions:
-    """How the predictions of a run turned out: pages used, pages fetched for nothing."""
+    """How the predictions of a run turned out.
+
+    Attributes:
+        hits: Pages that were used.
+        misses: Pages that were fetched for nothing.
+        are_refused: Whether the API refused a cursor that was right, as it had not given it yet.
+    """
 
     hits: int = 0
     misses: int = 0
+    are_refused: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -124,6 +133,8 @@ class _Track:
         ahead = sum(not request.is_certain for request in self.requests)
         if self.frontier is None or ahead >= min(self.depth, deepest) or self._seems_to_end():
             return None
+        if sum(request.outcome is not None for request in self.requests) > _ENOUGH_WAITING:
+            return None  # it is the writer that is slow
         last = self.requests[-1].cursor
         previous = self.requests[-2].cursor if len(self.requests) > 1 else self.before
         cursor = following(previous, last) if previous is not None and last is not None else None
@@ -151,6 +162,7 @@ class _Track:
             request, outcome = self.frontier, self.frontier.outcome
             if not isinstance(outcome, Fetched):
                 if request.is_guess:
+                    self.score.are_refused |= isinstance(outcome, RefusedRequestError)
                     request.is_guess, request.is_sent, request.outcome = False, False, None
                     return
                 self._drop_after(request)
@@ -262,6 +274,7 @@ class Reader:
         self._in_flight = 0
         self._is_closed = False
         self._failure: Exception | None = None
+        self._bug: Exception | None = None
         self.predictions = Predictions()
 
     def __enter__(self) -> Self:
@@ -320,6 +333,8 @@ class Reader:
         is_idle = False
         while True:
             with self._changed:
+                if self._bug is not None:
+                    raise self._bug
                 if (request := self._taken(track)) is not None:
                     return request
                 if is_idle:
@@ -371,7 +386,7 @@ class Reader:
             while self._has_room(None) and (opened := self._open()) is not None:
                 if (request := opened.certain()) is not None:
                     return opened, request
-        if self._predict and self._in_flight < min(self._parallel, in_use + 1):
+        if self._predict and not self.predictions.are_refused and self._in_flight < min(self._parallel, in_use + 1):
             for track in self._tracks:
                 if self._has_room(track) and (request := track.predicted(in_use)) is not None:
                     return track, request
@@ -389,14 +404,20 @@ class Reader:
             track, request = job
             outcome = self._fetch(track.slice, request)
             with self._changed:
-                self._in_flight -= 1
-                request.outcome = outcome
-                if isinstance(outcome, UnwantedError) and not request.is_certain:
-                    self.predictions.misses -= 1
-                if not request.is_dropped:
-                    track.settle(request)
-                self._fill()
+                try:
+                    self._settle(track, request, outcome)
+                except Exception as error:  # noqa: BLE001 - a bug; the writer must not wait for ever
+                    self._bug = error
                 self._changed.notify_all()
+
+    def _settle(self, track: _Track, request: _Request, outcome: Fetched | BaseException) -> None:
+        self._in_flight -= 1
+        request.outcome = outcome
+        if isinstance(outcome, UnwantedError) and not request.is_certain:
+            self.predictions.misses -= 1
+        if not request.is_dropped:
+            track.settle(request)
+        self._fill()
 
     def _fetch(self, of: Slice, request: _Request) -> Fetched | BaseException:
         try:

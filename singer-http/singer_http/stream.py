@@ -245,6 +245,12 @@ class ApiStream(Stream, abc.ABC):
     ) -> Iterator[Record]:
         for fetched in pages:
             self._api_tap.clock.check()  # between two pages is where a run can be stopped
+            if self._has_shrunk(of, fetched):
+                self.logger.warning("%s: the list ends before where it ended last; read from the beginning.", of.label)
+                with Reader(self._api_tap.session, [replace(of, start=None)]) as reader:
+                    for again, its_pages in reader:
+                        yield from self._sync_slice(again, its_pages, counter, write_messages=write_messages)
+                return
             if fetched.page.remark:
                 self.logger.warning("%s: %s", of.label, fetched.page.remark)
             records = self._records(fetched.page, of)
@@ -260,6 +266,19 @@ class ApiStream(Stream, abc.ABC):
             self._turn_page(of, fetched, records)
             if write_messages and self._api_tap.state_is_due():
                 self._write_state_message()
+
+    def _has_shrunk(self, of: Slice, fetched: Fetched) -> bool:
+        """Whether nothing is left where an INCREMENTAL read was to go on.
+
+        There were records then. Since some are gone, what is new may stand before that place.
+        """
+        return (
+            self.replication_method == REPLICATION_INCREMENTAL
+            and of.start is not None
+            and fetched.cursor == of.start
+            and fetched.page.is_empty
+            and fetched.page.next is None
+        )
 
     def _records(self, page: Page, of: Slice) -> list[Record]:
         """The records of a page, complete and conformed."""

@@ -133,7 +133,7 @@ class TapHustle(ApiTap):
             return "the credentials work, but show no organization."
         return "the credentials work, and organizations can be read."
 
-    @property
+    @cached_property
     def wanted_organizations(self) -> frozenset[str] | None:
         """The organizations that the settings restrict the run to, None for all."""
         return frozenset(self.config.get("organization_ids") or ()) or None

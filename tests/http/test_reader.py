@@ -261,6 +261,17 @@ def test_unpredictable_cursors_waste_no_more_than_was_under_way(
     assert api.requests - api.needed <= wasted
 
 
+def test_an_api_that_refuses_cursors_it_has_not_given_is_not_asked_again() -> None:
+    def trouble(asked: Asked) -> None:
+        if asked.is_tentative:
+            raise RefusedRequestError("not given yet")
+
+    everything = {f"/list-{n}": [[page] for page in range(20)] for n in range(5)}
+    api = FakeApi(everything, trouble=trouble, delay=lambda: 0.001)
+    assert read(api.reader(parallel=16, predict=True)) == everything
+    assert api.requests - api.needed <= len(everything)
+
+
 def test_prediction_wastes_no_more_than_was_under_way_at_the_end() -> None:
     api = FakeApi({"/list-0": [[page] for page in range(100)]}, delay=lambda: 0.004, per_second=25, latency=0.15)
     reader = api.reader(parallel=16, predict=True)
