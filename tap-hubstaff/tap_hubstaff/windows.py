@@ -275,7 +275,7 @@ class Plan:
         if self._most is not None:
             length = min(length, self._most)
         stop = start + length
-        if midnight(stop) > start:
+        if start < midnight(stop) < stop < self.stop:
             stop = midnight(stop)  # so that the windows after it are of whole days, whose rows are known
         self._planned = Window(start, min(stop, self.stop))
         return self._planned

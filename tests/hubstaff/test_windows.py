@@ -93,6 +93,11 @@ def test_a_window_that_is_too_much_is_halved_to_the_floor() -> None:
     assert following.length <= window.length
 
 
+@given(start=moments, length=st.timedeltas(dt.timedelta(seconds=1), 7 * DAY))
+def test_what_is_short_enough_is_one_window(start: dt.datetime, length: dt.timedelta) -> None:
+    assert len(follow(Plan(TIMES, start, start + length, 500))) == 1
+
+
 def test_days_are_asked_for_by_their_last() -> None:
     window = Window(parse_iso("2026-01-01"), parse_iso("2026-02-01"), "17")
     assert DAYS.params(window) == {"date[start]": "2026-01-01", "date[stop]": "2026-01-31"}
