@@ -6,8 +6,20 @@ longest window, the one that it names most often is kept to: 31 days.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from typing_extensions import override
+
 from tap_hubstaff.windowed import UPDATES, Feed, WindowedStream
 from tap_hubstaff.windows import Filter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from singer_http.pages import Slice
+    from singer_http.reader import Fetched
+    from singer_sdk.helpers.types import Record
+    from singer_sdk.metrics import Counter
 
 _BY_MEMBER = frozenset({"user_ids"})
 _BY_WORK = frozenset({"user_ids", "project_ids", "task_ids"})
@@ -25,6 +37,13 @@ class Activities(WindowedStream):
         "/organizations/{organization_id}/activities/updates",
         Filter("updated", "updated_at", longest=7, days=45),
     )
+
+    @override
+    def _sync_slice(
+        self, of: Slice, pages: Iterator[Fetched], counter: Counter, *, write_messages: bool
+    ) -> Iterator[Record]:
+        along = self._hubstaff.time_sessions.along(of, pages)
+        yield from super()._sync_slice(of, along, counter, write_messages=write_messages)
 
 
 class DailyActivities(WindowedStream):

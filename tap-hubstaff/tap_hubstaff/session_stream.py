@@ -5,20 +5,23 @@ What goes on from window to window and from run to run is kept in the state::
 
     {"replication_key_value": "2026-01-31T11:40:00Z",
      "sessions": {"at": 1769686800, "open": [[11, 5, 3, null, 1769686500, 1769687100, 600, 1]], "given": [12, 13]}}
+
+A first run does not ask for pages twice: sessions are then built of the pages that ``activities`` reads.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from singer_http.bookmarks import RESUME
 from singer_http.errors import MalformedAnswerError
+from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
 from typing_extensions import override
 
 from tap_hubstaff.sessions import Activity, Builder, Ledger, Session
-from tap_hubstaff.windowed import WindowedStream, WindowSlice
+from tap_hubstaff.windowed import WINDOWS, WindowedStream, WindowSlice
 from tap_hubstaff.windows import BEGINNING, Filter, Window, iso, parse_iso
 
 if TYPE_CHECKING:
@@ -62,6 +65,51 @@ class TimeSessions(WindowedStream):
     def __init__(self, tap: TapHubstaff) -> None:
         super().__init__(tap)
         self._reading: dict[int, _Reading] = {}
+        self._following: set[int] = set()
+        self._is_described = False
+
+    def follow(self, activities: WindowedStream) -> None:
+        """Decide, before anything is read, where the pages that ``activities`` reads anyway will do.
+
+        That is where both have everything before them. A run that is cut off leaves each its own place to go on at.
+        """
+        methods = {self.replication_method, activities.replication_method}
+        if not (self.selected and activities.selected and methods == {REPLICATION_INCREMENTAL}):
+            return
+        if self.config.get("batch_config"):
+            return  # records are then not written where they are read
+        for partition in self.partitions or ():
+            known = self.bookmarks.get(partition).keys() | activities.bookmarks.get(partition).keys()
+            if not known & {RESUME, "replication_key_value"}:
+                self._following.add(partition["organization_id"])
+
+    def along(self, of: Slice, pages: Iterator[Fetched]) -> Iterator[Fetched]:
+        """The pages of activities, of which sessions are built as they go by."""
+        of = cast("WindowSlice", of)
+        if cast("dict[str, Any]", of.partition)["organization_id"] not in self._following or of.feed.name != WINDOWS:
+            yield from pages
+            return
+        ours = replace(of, stream=self.name)
+        is_complete = False
+        try:
+            for fetched in pages:
+                yield fetched
+                records = self._records(fetched.page, ours)
+                if not self._is_described:
+                    self._write_schema_message()
+                    self._is_described = True
+                self._api_tap.writer.write_records(self._messages(records, fetched.at))
+                self._turn_page(ours, fetched, records)
+            is_complete = True
+        finally:
+            # What is missing is named with the activities; here it keeps its place for the next run.
+            self._failed = self._failed or not is_complete
+
+    @override
+    def slices(self) -> Iterator[Slice]:
+        for of in super().slices():
+            if cast("dict[str, Any]", of.partition)["organization_id"] not in self._following:
+                yield of
 
     @property
     @override

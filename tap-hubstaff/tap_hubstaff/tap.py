@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import threading
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import msgspec
 from singer_http.errors import ApiError, ConfigurationError, ForbiddenError, MalformedAnswerError
@@ -15,6 +15,7 @@ from singer_http.tap import ApiTap
 from typing_extensions import override
 
 from tap_hubstaff.client import open_session, parse_page
+from tap_hubstaff.session_stream import TimeSessions
 from tap_hubstaff.settings import SETTINGS, setting_errors
 from tap_hubstaff.stream import HubstaffStream, OwnedStream
 from tap_hubstaff.streams import STREAMS
@@ -116,7 +117,14 @@ class TapHubstaff(ApiTap):
             if isinstance(stream, OwnedStream):
                 for organization in self._organizations:
                     self._list_owners(stream.owners, organization)
+        if isinstance(activities := self.streams["activities"], WindowedStream):
+            self.time_sessions.follow(activities)
         self._forecast()
+
+    @property
+    def time_sessions(self) -> TimeSessions:
+        """The stream of sessions, which may be built of what another stream reads."""
+        return cast("TimeSessions", self.streams[TimeSessions.name])
 
     def _may_be_read(self, organization: int) -> bool:
         """Whether an organization is on an active plan; says so where it is not, or where it will not show all."""

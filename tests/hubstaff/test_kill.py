@@ -100,3 +100,23 @@ def test_a_killed_run_goes_on_and_never_locks_itself_out(tap: Tap, serve: Serve,
     last = tap(config=config, state=state)
     assert last.code == 0, last.said("ERROR")
     assert_together(sandbox, *runs, last)
+
+
+def test_sessions_of_activities_that_failed_are_gone_on_with(tap: Tap, serve: Serve, settings: Settings) -> None:
+    sandbox = serve(Fault(kind="status", status=403, path="/activities", nth=(5,)), activity_delay=0.0, history_days=20)
+    config = settings(sandbox, days=27, page_size=PAGE, lookback_days=0)
+    first = tap(config=config)
+    assert first.code == 1
+    assert len([line for line in first.said("ERROR") if line.startswith("Not read: activities")]) == 1
+    second = tap(config=config, state=first.states[-1])
+    assert second.code == 0, second.said("ERROR")
+    assert_together(sandbox, first, second)
+
+
+def test_sessions_take_no_request_of_their_own_where_activities_are_read(
+    tap: Tap, serve: Serve, settings: Settings
+) -> None:
+    sandbox = serve(history_days=20, organizations=1, shared_members=0)
+    assert tap(config=settings(sandbox, days=27)).code == 0
+    (path,) = (path for path in sandbox.report().outcomes if path.endswith("/activities"))
+    assert sandbox.report().outcomes[path] == {"200": 4}
