@@ -163,12 +163,12 @@ class Transport:
 
     def _read(self, response: requests.Response, deadline: float) -> bytes:
         # Piece by piece as they arrive: a server that sends a byte now and then would satisfy any read timeout.
-        body = bytearray()
+        pieces = []
         while piece := response.raw.read1(_CHUNK, decode_content=False):
-            body += piece
+            pieces.append(piece)
             if self._clock.monotonic() > deadline:
                 raise _Problem(Fault.TIMEOUT)
-        return bytes(body)
+        return b"".join(pieces)
 
     def close(self) -> None:
         """Close the kept connections."""
