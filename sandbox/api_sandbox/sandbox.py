@@ -47,7 +47,7 @@ class Sandbox:
 
     def truth(self) -> Truth:
         """What there is to be read; the streams of Hubstaff have `hubstaff/` before their names."""
-        return self.truth_of_hustle().with_another(NAMESPACE, lambda: truth_of(self.hubstaff))
+        return self.truth_of_hustle().beside(NAMESPACE, truth_of(self.hubstaff))
 
     def truth_of_hustle(self) -> Truth:
         """What there is to be read of Hustle."""

@@ -15,7 +15,6 @@ import uvicorn
 from typing_extensions import override
 
 from api_sandbox.faults import Fault
-from api_sandbox.hubstaff.api import NAMESPACE
 from api_sandbox.hubstaff.handle import HubstaffAddress, RunningHubstaff
 from api_sandbox.hustle.api import AUTH_PATH, BASE
 from api_sandbox.protocol import SandboxProtocol
@@ -228,11 +227,8 @@ class RunningSandbox:
 
     @property
     def truth(self) -> Truth:
-        """What there is to be read: ids by list, and by list and organization.
-
-        The streams of Hubstaff have `hubstaff/` before their names; of them it is what there is when one is asked for.
-        """
-        return self.run(Sandbox.truth_of_hustle).with_another(NAMESPACE, lambda: self.hubstaff.truth)
+        """What there is to be read of Hustle: ids by list, and by list and organization."""
+        return self.run(Sandbox.truth_of_hustle)
 
     def records(self, stream: str) -> list[dict[str, Any]]:
         """Every record of a list of Hustle, as a sound API answers it, in order."""
