@@ -8,6 +8,7 @@ In a test::
 """
 
 from api_sandbox.faults import Fault
+from api_sandbox.hubstaff.scenario import HubstaffForbidden, HubstaffScenario, Tracked
 from api_sandbox.hustle.scenario import Forbidden, HustleScenario
 from api_sandbox.report import Report
 from api_sandbox.scenario import Scenario, ScenarioError, load_scenario
@@ -17,11 +18,14 @@ from api_sandbox.truth import Truth
 __all__ = [
     "Fault",
     "Forbidden",
+    "HubstaffForbidden",
+    "HubstaffScenario",
     "HustleScenario",
     "Report",
     "RunningSandbox",
     "Scenario",
     "ScenarioError",
+    "Tracked",
     "Truth",
     "load_scenario",
     "serve_in_thread",

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Mount, Route
 
 from api_sandbox.faults import Fault
+from api_sandbox.hubstaff.control import hubstaff_control_routes
 
 if TYPE_CHECKING:
     from api_sandbox.sandbox import Sandbox
@@ -24,7 +25,7 @@ class _NewLeads(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     count: Annotated[int, msgspec.Meta(ge=1)]
 
 
-def control_routes(sandbox: "Sandbox") -> list[Route]:
+def control_routes(sandbox: "Sandbox") -> list[BaseRoute]:
     """The routes, relative to the control URL."""
 
     async def truth(request: Request) -> Response:
@@ -78,6 +79,7 @@ def control_routes(sandbox: "Sandbox") -> list[Route]:
         Route("/reset", _refusing(reset), methods=["POST"]),
         Route("/tokens/expire", _refusing(expire), methods=["POST"]),
         Route("/leads", _refusing(leads), methods=["POST"]),
+        Mount("/hubstaff", routes=hubstaff_control_routes(sandbox.hubstaff)),
     ]
 
 

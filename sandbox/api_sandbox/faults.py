@@ -80,6 +80,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """`truncated`: Content-Length tells what is sent. If false it tells the whole and the connection closes."""
     when: Literal["before", "mid_body"] = "before"
     """`reset`: before anything is answered, or when a part of the body is out."""
+    committed: bool = True
+    """Where tokens are exchanged, `reset`, `truncated` and `empty_body`: whether the exchange has taken place."""
     delay: float = 0.0
     """`slow`: seconds before the answer begins."""
     chunk_bytes: int | None = None
@@ -103,6 +105,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             raise ValueError(f"status must be from {LOWEST_STATUS} to {HIGHEST_STATUS}, not {self.status}")
         if self.kind == "slow" and not (self.delay or self.chunk_bytes):
             raise ValueError("a slow fault needs delay or chunk_bytes")
+        if not self.committed and self.kind not in {"reset", "truncated", "empty_body"}:
+            raise ValueError(f"{self.kind} never comes after an exchange, so committed says nothing of it")
         if self.chunk_bytes is not None and self.chunk_bytes < 1:
             raise ValueError(f"chunk_bytes must be positive, not {self.chunk_bytes}")
         if any(ordinal < 1 for ordinal in self.nth) or (self.page is not None and self.page < 1):

@@ -39,6 +39,16 @@ class SlidingWindow:
             times.append(now)
         return admitted
 
+    def used(self, now: float) -> int:
+        """How many requests count at `now`."""
+        while self._times and self._times[0] <= now - self.seconds:
+            self._times.popleft()
+        return len(self._times)
+
+    def wait(self, now: float) -> float:
+        """Seconds from `now` until the oldest request that counts does so no more; 0 where none does."""
+        return self._times[0] + self.seconds - now if self.used(now) else 0.0
+
     def clear(self) -> None:
         """Forget all requests."""
         self._times.clear()

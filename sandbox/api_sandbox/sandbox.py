@@ -9,6 +9,8 @@ from starlette.routing import Mount
 
 from api_sandbox.control import control_routes
 from api_sandbox.faults import FaultBook
+from api_sandbox.hubstaff.api import NAMESPACE, HubstaffApi
+from api_sandbox.hubstaff.handle import truth_of
 from api_sandbox.hustle.api import HustleApi
 from api_sandbox.report import Recorder, Report
 from api_sandbox.scenario import Scenario
@@ -16,6 +18,7 @@ from api_sandbox.truth import Truth
 
 CONTROL_PREFIX = "/_sandbox"
 HUSTLE_PREFIX = "/hustle"
+HUBSTAFF_PREFIX = "/hubstaff"
 
 
 class Sandbox:
@@ -24,6 +27,7 @@ class Sandbox:
     Attributes:
         faults: What goes wrong.
         hustle: The Hustle API.
+        hubstaff: The Hubstaff API.
         app: The ASGI application of everything.
     """
 
@@ -32,12 +36,21 @@ class Sandbox:
         self.faults.add(*scenario.faults)
         self._recorder = Recorder()
         self.hustle = HustleApi(scenario.seed, scenario.hustle, self.faults, self._recorder)
+        self.hubstaff = HubstaffApi(scenario.seed, scenario.hubstaff, self.faults, self._recorder)
         self.app = Starlette(
-            routes=[Mount(CONTROL_PREFIX, routes=control_routes(self)), Mount(HUSTLE_PREFIX, app=self.hustle)]
+            routes=[
+                Mount(CONTROL_PREFIX, routes=control_routes(self)),
+                Mount(HUSTLE_PREFIX, app=self.hustle),
+                Mount(HUBSTAFF_PREFIX, app=self.hubstaff),
+            ]
         )
 
     def truth(self) -> Truth:
-        """What there is to be read."""
+        """What there is to be read; the streams of Hubstaff have `hubstaff/` before their names."""
+        return self.truth_of_hustle().beside(NAMESPACE, truth_of(self.hubstaff))
+
+    def truth_of_hustle(self) -> Truth:
+        """What there is to be read of Hustle."""
         selector = self.hustle.selector
         return Truth(
             ids={name: rows.ids(0, len(rows)) for name, rows in selector.all_rows().items()},
@@ -48,7 +61,7 @@ class Sandbox:
         )
 
     def records(self, stream: str) -> Iterator[dict[str, Any]]:
-        """Every record of a list, as a sound API answers it."""
+        """Every record of a list of Hustle, as a sound API answers it."""
         rows = self.hustle.selector.all_rows()[stream]
         return map(msgspec.json.decode, rows.encoded(0, len(rows)))
 
@@ -57,6 +70,7 @@ class Sandbox:
         return self._recorder.report()
 
     def reset(self) -> None:
-        """Forget what was served, all tokens, failed logins and blocks. Faults and data stay."""
+        """Forget what was served, and Hustle's tokens, failed logins and blocks. Faults and data stay."""
         self._recorder = Recorder()
         self.hustle.reset(self._recorder)
+        self.hubstaff.reset(self._recorder)

@@ -15,6 +15,7 @@ import uvicorn
 from typing_extensions import override
 
 from api_sandbox.faults import Fault
+from api_sandbox.hubstaff.handle import HubstaffAddress, RunningHubstaff
 from api_sandbox.hustle.api import AUTH_PATH, BASE
 from api_sandbox.protocol import SandboxProtocol
 from api_sandbox.report import Report
@@ -55,10 +56,12 @@ class Addresses(msgspec.Struct, frozen=True):
 
     Attributes:
         hustle: The Hustle API.
+        hubstaff: The Hubstaff API.
         control_url: Base of the control endpoints.
     """
 
     hustle: HustleAddress
+    hubstaff: HubstaffAddress
     control_url: str
 
 
@@ -95,6 +98,7 @@ def addresses(sandbox: Sandbox, listener: socket.socket) -> Addresses:
     credentials = sandbox.hustle.credentials
     return Addresses(
         HustleAddress(root + BASE, root + AUTH_PATH, credentials.client_id, credentials.client_secret),
+        HubstaffAddress.of(root, sandbox.hubstaff),
         root + CONTROL_PREFIX,
     )
 
@@ -208,6 +212,7 @@ class RunningSandbox:
 
     Attributes:
         hustle: Where the Hustle API is and what opens it.
+        hubstaff: Likewise, and how to steer it.
         control_url: Base of the control endpoints.
         faults: What goes wrong; more can be added.
     """
@@ -216,16 +221,17 @@ class RunningSandbox:
         self._sandbox = sandbox
         self._loop = loop
         self.hustle = where.hustle
+        self.hubstaff = RunningHubstaff(where.hubstaff, lambda work: self.run(lambda sandbox: work(sandbox.hubstaff)))
         self.control_url = where.control_url
         self.faults = _Faults(self)
 
     @property
     def truth(self) -> Truth:
-        """What there is to be read: ids by list, and by list and organization."""
-        return self.run(Sandbox.truth)
+        """What there is to be read of Hustle: ids by list, and by list and organization."""
+        return self.run(Sandbox.truth_of_hustle)
 
     def records(self, stream: str) -> list[dict[str, Any]]:
-        """Every record of a list, as a sound API answers it, in order."""
+        """Every record of a list of Hustle, as a sound API answers it, in order."""
         return self.run(lambda sandbox: list(sandbox.records(stream)))
 
     def report(self) -> Report:
@@ -233,11 +239,11 @@ class RunningSandbox:
         return self.run(Sandbox.report)
 
     def reset(self) -> None:
-        """Forget what was served, all tokens, failed logins and blocks. Faults and data stay."""
+        """Forget what was served, and Hustle's tokens, failed logins and blocks. Faults and data stay."""
         self.run(Sandbox.reset)
 
     def expire_tokens(self) -> None:
-        """End the life of every access token now."""
+        """End the life of every access token of Hustle now."""
         self.run(lambda sandbox: sandbox.hustle.tokens.expire_all())
 
     def add_leads(self, organization: int, count: int) -> list[str]:

@@ -20,3 +20,10 @@ class Truth:
     def count(self, stream: str) -> int:
         """How many records a list has."""
         return len(self.ids[stream])
+
+    def beside(self, prefix: str, other: "Truth") -> "Truth":
+        """The same, and that of another account, with a prefix before the names of its lists."""
+        return Truth(
+            {**self.ids, **{prefix + name: ids for name, ids in other.ids.items()}},
+            {**self.by_organization, **{prefix + name: owned for name, owned in other.by_organization.items()}},
+        )

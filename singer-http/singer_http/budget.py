@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, cast
 
 from pyrate_limiter import InMemoryBucket, Rate, RateItem
 
+from singer_http.errors import QuotaReachedError
+
 if TYPE_CHECKING:
     from pyrate_limiter import AbstractBucket
 
@@ -20,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 MARGIN = 0.02
 """Share by which the window is widened, for what the network makes of the distances between requests."""
+COUNT_INTERVAL = 1.0
+"""Seconds after which a bucket that others share is counted anew: that takes its file, and its lock."""
 _ROOM_FOR_OLD = 4
 """Windows' worth of counted requests that may pile up before those that no longer count are forgotten."""
 
@@ -34,16 +38,31 @@ class Budget:
         window: Length of that window, in seconds.
         clock: Measures and waits.
         bucket: A pyrate-limiter bucket to keep the log in, for budgets shared between processes.
+        by_wall_clock: Whether the log is kept by the wall clock: the only one that processes share, and runs.
+        patience: The longest wait, in seconds; what would have to wait longer raises :class:`QuotaReachedError`.
     """
 
-    def __init__(self, requests: int, window: float, clock: Clock, bucket: AbstractBucket | None = None) -> None:
+    def __init__(  # noqa: PLR0913
+        self,
+        requests: int,
+        window: float,
+        clock: Clock,
+        bucket: AbstractBucket | None = None,
+        *,
+        by_wall_clock: bool = False,
+        patience: float = math.inf,
+    ) -> None:
         self.requests = requests
         self.window = window
         self._clock = clock
+        self._now = clock.time if by_wall_clock else clock.monotonic
+        self._patience = patience
         self._bucket = bucket or InMemoryBucket([self.rate(requests, window)])
         self._turn = threading.Lock()
         self._lock = threading.Lock()
         self._paused_until = 0.0
+        self._left = 0
+        self._counted_at = -math.inf
 
     @staticmethod
     def rate(requests: int, window: float) -> Rate:
@@ -61,8 +80,12 @@ class Budget:
         with self._lock:
             if self.paused_for:
                 return 0
-            self._bucket.leak(self._time())
-            return max(0, self.requests - cast("int", self._bucket.count()))
+            now = self._clock.monotonic()
+            if isinstance(self._bucket, InMemoryBucket) or now >= self._counted_at + COUNT_INTERVAL:
+                self._counted_at = now
+                self._bucket.leak(self._time())
+                self._left = max(0, self.requests - cast("int", self._bucket.count()))
+            return self._left
 
     def spend(self) -> RateItem:
         """Wait until one more request may be sent, and count it.
@@ -71,12 +94,17 @@ class Budget:
             What was counted, for :meth:`came_late`.
 
         Raises:
+            QuotaReachedError: The wait would be longer than the budget's patience.
             Stopped: The run is being ended.
         """
         # One after the other, so that they are sent in the order in which they were wanted.
         with self._turn:
             self._clock.check()
             while isinstance(spent := self._try_spend(), float):
+                if spent > self._patience:
+                    raise QuotaReachedError(
+                        f"The request quota is used up: the next request could be sent in {math.ceil(spent / 60)} min."
+                    )
                 self._clock.sleep(spent)
             return spent
 
@@ -110,6 +138,7 @@ class Budget:
             now = self._time()
             item = RateItem("request", now)
             if self._bucket.put(item):
+                self._left = max(0, self._left - 1)
                 if cast("int", self._bucket.count()) > _ROOM_FOR_OLD * self.requests:
                     self._bucket.leak(now)
                 return item
@@ -117,4 +146,4 @@ class Budget:
             return (cast("int", self._bucket.waiting(item)) + 1) / 1000
 
     def _time(self) -> int:
-        return int(self._clock.monotonic() * 1000)
+        return int(self._now() * 1000)

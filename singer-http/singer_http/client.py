@@ -8,7 +8,7 @@ import math
 import threading
 import zlib
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -20,7 +20,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from typing_extensions import override
 
-from singer_http.errors import LOGIN_RULES, Action, Fault, UnwantedError, rule_for
+from singer_http.errors import LOGIN_RULES, TOO_MUCH, Action, Fault, UnwantedError, rule_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -47,6 +47,8 @@ LONGEST_BACKOFF = 60.0
 """Seconds; the backoff doubles up to here."""
 FIRST_CONTACT_TRIES = 3
 """Requests in all to a host that never answered: that is more often a wrong URL than an outage."""
+TRIES_FOR_MUCH = 2
+"""Requests in all for what might be too much to ask for, where less can be asked for instead."""
 MOST_LATE = 0.2
 """Seconds by which a request on a standing connection may be taken to arrive late."""
 _CHUNK = 1 << 16
@@ -91,6 +93,19 @@ class _Bearer(requests.auth.AuthBase):
         return r
 
 
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A request for a token as OAuth writes it (RFC 6749): a form, and the client's credentials where there are any.
+
+    Attributes:
+        fields: The form, which holds a secret.
+        client: Client id and client secret, sent by HTTP Basic.
+    """
+
+    fields: Mapping[str, str] = field(repr=False)
+    client: tuple[str, str] | None = field(default=None, repr=False)
+
+
 class Transport:
     """Sends one request and reads its whole answer within a time; thread-safe, and without any policy.
 
@@ -115,7 +130,7 @@ class Transport:
         self._session.mount("http://", adapter)
 
     def send(self, method: str, url: str, *, token: str | None, params: Params | None, json: Any) -> Answer:
-        """Send one request.
+        """Send one request, with a body in JSON or as a :class:`Form`.
 
         Raises:
             _Problem: There was no whole answer.
@@ -126,8 +141,7 @@ class Transport:
                 method,
                 url,
                 params=params,
-                json=json,
-                auth=_Bearer(token),
+                **_content(json, token),
                 timeout=(min(CONNECT_TIMEOUT, self._timeout), self._timeout),
                 allow_redirects=False,  # the APIs do not redirect, and a token must not follow one
                 stream=True,
@@ -159,6 +173,13 @@ class Transport:
     def close(self) -> None:
         """Close the kept connections."""
         self._session.close()
+
+
+def _content(body: Any, token: str | None) -> dict[str, Any]:
+    if not isinstance(body, Form):
+        return {"json": body, "auth": _Bearer(token)}
+    auth = _Bearer(None) if body.client is None else requests.auth.HTTPBasicAuth(*body.client)
+    return {"data": body.fields, "auth": auth}
 
 
 def _never_connected(error: requests.ConnectionError) -> bool:
@@ -200,7 +221,7 @@ class Session:
         """
         self._tokens.get()
 
-    def get(
+    def get(  # noqa: PLR0913
         self,
         path: str,
         params: Params,
@@ -208,6 +229,7 @@ class Session:
         *,
         is_wanted: Callable[[], bool] = lambda: True,
         is_tentative: bool = False,
+        is_divisible: bool = False,
     ) -> T:
         """Read a resource, as often as the table of rules gives it a chance.
 
@@ -218,6 +240,7 @@ class Session:
                 :class:`msgspec.ValidationError`) where it is not what the API documents.
             is_wanted: Asked when the budget has a request to spend, which may be a good while later.
             is_tentative: The resource may not exist: whatever goes wrong is not worth another try.
+            is_divisible: The caller can ask for less instead where the answer seems to be too much for the API.
 
         Raises:
             UnwantedError: The request was no longer wanted.
@@ -233,7 +256,9 @@ class Session:
             try:
                 return _parsed(self._timed(path, token, params, spent), parse)
             except _Problem as problem:
-                self._recover(attempts, problem, token, most_tries=1 if is_tentative else None)
+                is_too_much = is_divisible and issubclass(rule_for(problem.condition).error, TOO_MUCH)
+                most_tries = 1 if is_tentative else TRIES_FOR_MUCH if is_too_much else None
+                self._recover(attempts, problem, token, most_tries)
 
     def close(self) -> None:
         """Close the connections."""
@@ -268,8 +293,9 @@ class Session:
             self._tokens.refused(token)
             return
         if rule.action is Action.WAIT:
-            # Every thread has to stop, not this one alone, and for no less than one window of the limit.
-            self.budget.pause(self.budget.window)
+            # Every thread has to stop, not this one alone, and for no less than one window of the limit; where that
+            # is an hour, the API says how much of it.
+            self.budget.pause(min(self.budget.window, LONGEST_BACKOFF))
         if not self._answered:
             most_tries = FIRST_CONTACT_TRIES
         wait = attempts.wait(rule, problem, most_tries)
@@ -321,15 +347,23 @@ class _Attempts:
         return wait
 
 
-def log_in(url: str, transport: Transport, json: Any, parse: Callable[[bytes], T], clock: Clock) -> T:
+def log_in(  # noqa: PLR0913, PLR0917
+    url: str,
+    transport: Transport,
+    json: Any,
+    parse: Callable[[bytes], T],
+    clock: Clock,
+    rules: tuple[Rule, ...] = LOGIN_RULES,
+) -> T:
     """Ask a token endpoint, at most a few times and never again once it refused.
 
     Args:
         url: The token endpoint.
         transport: Sends the request.
-        json: The body, which holds the credential.
+        json: The body, which holds the credential: what is to be sent as JSON, or a :class:`Form`.
         parse: Makes a token of the answer, as for :meth:`Session.get`.
         clock: Waits between retries.
+        rules: The table of what is done about what goes wrong.
 
     Raises:
         AuthenticationError: There is no token to be had.
@@ -339,7 +373,7 @@ def log_in(url: str, transport: Transport, json: Any, parse: Callable[[bytes], T
         try:
             return _parsed(transport.send("POST", url, token=None, params=None, json=json), parse)
         except _Problem as problem:
-            clock.sleep(attempts.wait(rule_for(problem.condition, LOGIN_RULES), problem))
+            clock.sleep(attempts.wait(rule_for(problem.condition, rules), problem))
 
 
 def _parsed(answer: Answer, parse: Callable[[bytes], T]) -> T:

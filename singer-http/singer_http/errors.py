@@ -38,12 +38,20 @@ class UnreachableError(ApiError):
     """No answer could be had from the host."""
 
 
+class TimedOutError(UnreachableError):
+    """The answer took longer than a request may take."""
+
+
 class ThrottledError(ApiError):
     """The API went on refusing for its rate limit, longer than it is worth waiting."""
 
 
 class ServerFailedError(ApiError):
     """The API went on failing on its own side."""
+
+
+class QuotaReachedError(FatalError):
+    """The budget is used up for longer than the run is to wait: it ends where it is, as it was told to."""
 
 
 class MalformedAnswerError(ApiError):
@@ -142,7 +150,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         Fault.TIMEOUT,
         Action.RETRY,
-        UnreachableError,
+        TimedOutError,
         "{request}: no complete answer in time, {tries} times; try again later or raise request_timeout.",
         SUSPICIOUS_TRIES,
     ),
@@ -213,6 +221,10 @@ RULES: tuple[Rule, ...] = (
     ),
 )
 """What is done about a request for data."""
+
+TOO_MUCH = (TimedOutError, MalformedAnswerError, ServerFailedError)
+"""What an API answers that was asked for more than it can give in time: nothing, half an answer, or an error of its own
+(Hubstaff's hosting cuts requests off after 30 s, with an empty body or a 503)."""
 
 LOGIN_TRIES = 3
 """Well below the number of failed attempts at which vendors block the caller (Hustle: 10)."""

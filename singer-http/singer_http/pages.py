@@ -90,6 +90,14 @@ class Slice:
         """The query for the page at a cursor."""
         return self.params if cursor is None else {**self.params, self.cursor_param: cursor}
 
+    def page(self, body: bytes, cursor: str | None) -> Page:  # noqa: ARG002 - for those that need it
+        """Make a page of the answer that came for a cursor; raises :class:`msgspec.DecodeError` where it is none."""
+        return self.parse(body)
+
+    def narrower(self, cursor: str | None) -> str | None:  # noqa: ARG002 - for those that need it
+        """A cursor to ask for less with, where the API failed at what one stands for; None where there is no less."""
+        return None
+
 
 class Chain:
     """The guard of one list: sees every page in its order, and ends what would never end.

@@ -27,7 +27,8 @@ class Progress:
         self._session = session
         self._clock = clock
         self._logger = logger
-        self._stream = ""
+        self.stream = ""
+        """The running stream, empty before the first."""
         self._records = 0
         self._pages = 0
         self._said_at = clock.monotonic()
@@ -35,7 +36,7 @@ class Progress:
 
     def begin(self, stream: str) -> None:
         """A stream is being read from now on."""
-        self._stream = stream
+        self.stream = stream
         self._records = 0
         self._pages = 0
 
@@ -48,14 +49,14 @@ class Progress:
     def tick(self) -> None:
         """Say a line if it is time for one."""
         now = self._clock.monotonic()
-        if not self._stream or now - self._said_at < INTERVAL:
+        if not self.stream or now - self._said_at < INTERVAL:
             return
         requests = self._session.requests.total()
         budget = self._session.budget
         pause = budget.paused_for
         self._logger.info(
             "%s: %s records in %d pages; %.1f requests/s of at most %.1f; %s.",
-            self._stream,
+            self.stream,
             f"{self._records:,}",
             self._pages,
             (requests - self._said_requests) / (now - self._said_at),

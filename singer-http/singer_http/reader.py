@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from typing_extensions import Self
 
 from singer_http.clock import Stopped
-from singer_http.errors import ApiError, RefusedRequestError, UnwantedError
+from singer_http.errors import TOO_MUCH, ApiError, RefusedRequestError, UnwantedError
 from singer_http.pages import Chain
 from singer_http.prediction import following
 
@@ -168,6 +168,8 @@ class _Track:
                 self._drop_after(request)
                 if request is self.requests[0] and self._may_restart(request, outcome):
                     continue
+                if self._may_narrow(request, outcome):
+                    continue
                 self.frontier = None
                 return
             try:
@@ -206,6 +208,16 @@ class _Track:
         self.requests.clear()
         self.guard = Chain(None)
         self._append(None)
+        return True
+
+    def _may_narrow(self, request: _Request, outcome: BaseException) -> bool:
+        """Ask for less where the API seems to have been asked for too much at once."""
+        cursor = self.slice.narrower(request.cursor) if isinstance(outcome, TOO_MUCH) else None
+        if cursor is None:
+            return False
+        logger.info("%s: too much for one request; asking for less.", self.slice.label)
+        self.requests.pop()
+        self._append(cursor)
         return True
 
     def _append(self, cursor: str | None) -> None:
@@ -412,9 +424,10 @@ class Reader:
             page = self._session.get(
                 of.path,
                 of.query(request.cursor),
-                of.parse,
+                lambda body: of.page(body, request.cursor),
                 is_wanted=lambda: not request.is_dropped,
                 is_tentative=request.is_guess,
+                is_divisible=of.narrower(request.cursor) is not None,
             )
         except (Exception, Stopped) as error:  # noqa: BLE001 - it is raised again where the page is waited for
             return error

@@ -45,9 +45,11 @@ class ApiStream(Stream, abc.ABC):
     """
 
     path: ClassVar[str]
-    """The list, below the API's base URL."""
+    """The list, below the API's base URL; ``{name}`` stands for a property of the partition."""
     cursor_param: ClassVar[str] = "cursor"
     """What a page is asked for with."""
+    limit_param: ClassVar[str] = "limit"
+    """What the number of records in a page is asked for with."""
     incremental_key: ClassVar[str | None] = None
     """The property that an INCREMENTAL read is said to follow; None where the stream cannot be read so."""
 
@@ -69,7 +71,7 @@ class ApiStream(Stream, abc.ABC):
 
     def query(self, partition: Partition | None) -> dict[str, str | int]:
         """The query of every page of a partition, the cursor left out."""
-        return {"limit": self.page_limit, **(partition or {})}
+        return {self.limit_param: self.page_limit, **(partition or {})}
 
     @property
     @override
@@ -138,7 +140,7 @@ class ApiStream(Stream, abc.ABC):
         return Slice(
             stream=self.name,
             partition=partition,
-            path=self.path,
+            path=self.path.format_map(partition or {}),
             params=self.query(partition),
             cursor_param=self.cursor_param,
             start=start,
@@ -204,9 +206,11 @@ class ApiStream(Stream, abc.ABC):
         self._begin()
         self._api_tap.progress.begin(self.name)
         counter = self.get_record_counter()
+        paths = set()
         with counter, self.get_sync_timer():
             for of, pages in self._api_tap.read(self):
                 counter.with_context(of.partition)
+                paths.add(of.path)
                 try:
                     yield from self._sync_slice(of, pages, counter, write_messages=write_messages)
                 except FatalError as failure:
@@ -222,7 +226,7 @@ class ApiStream(Stream, abc.ABC):
             metrics.Point(
                 "counter",
                 metric=metrics.Metric.HTTP_REQUEST_COUNT,
-                value=self._api_tap.session.requests[self.path],
+                value=sum(self._api_tap.session.requests[path] for path in paths),
                 tags={metrics.Tag.STREAM: self.name, metrics.Tag.ENDPOINT: self.path},
             )
         )

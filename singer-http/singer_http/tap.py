@@ -26,7 +26,7 @@ from typing_extensions import override
 
 from singer_http.bookmarks import sound
 from singer_http.clock import Clock, Stopped, SystemClock
-from singer_http.errors import ApiError, ConfigurationError, IncompleteError, OutputClosedError
+from singer_http.errors import ApiError, ConfigurationError, IncompleteError, OutputClosedError, QuotaReachedError
 from singer_http.output import BufferedWriter
 from singer_http.progress import Progress
 from singer_http.reader import Reader
@@ -265,21 +265,45 @@ class ApiTap(Tap, abc.ABC):
                 self.session,
                 self._ahead(),
                 parallel=self.config["max_parallel_requests"],
-                predict=self.config["predict_cursors"],
+                predict=self.config.get("predict_cursors", False),
                 on_idle=self._idle,
             )
             super().sync_all()
         except Stopped as stop:
             self._leave(complete=False, is_read=not isinstance(stop.__cause__, OutputClosedError))
+            if isinstance(stop.__cause__, QuotaReachedError):
+                self._end_for_quota(stop.__cause__)
+                return
             if isinstance(stop.__cause__, ApiError):
                 raise stop.__cause__ from None
             sys.exit(128 + (self._signal or signal.SIGTERM))
+        except QuotaReachedError as reached:
+            self._leave(complete=False)
+            self._end_for_quota(reached)
+            return
         except BaseException:
             self._leave(complete=False)
             raise
         for stream in self.streams.values():
             cast("ApiStream", stream).forget_progress()
         self._leave(complete=True)
+        self._raise_failures()
+
+    def _end_for_quota(self, reached: QuotaReachedError) -> None:
+        """End a run that has done what it may do for now: no failure, unless there was one before."""
+        selected = [stream.name for stream in self.streams.values() if stream.selected]
+        at = f"in stream {self.progress.stream}" if self.progress.stream else "before the first stream"
+        done = selected.index(self.progress.stream) if self.progress.stream in selected else 0
+        self.logger.warning(
+            "%s The run ends here, %s, with %d of %d streams read; the next run goes on from the last STATE.",
+            reached,
+            at,
+            done,
+            len(selected),
+        )
+        self._raise_failures()
+
+    def _raise_failures(self) -> None:
         if self._failures:
             for label, failure in self._failures:
                 self.logger.error("Not read: %s. %s", label, failure)

@@ -66,7 +66,14 @@ class FakeApi:
         }
 
     def get(
-        self, path: str, params: dict[str, Any], _parse: object, *, is_wanted: Callable[[], bool], is_tentative: bool
+        self,
+        path: str,
+        params: dict[str, Any],
+        _parse: object,
+        *,
+        is_wanted: Callable[[], bool],
+        is_tentative: bool,
+        **_: object,
     ) -> Page:
         if not is_wanted():
             raise UnwantedError("not wanted")

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -71,3 +72,18 @@ def read_all(get: Callable[..., requests.Response]) -> Callable[..., list[dict[s
             cursor = {"cursor": page["cursor"]}
 
     return read
+
+
+@pytest.fixture
+def hubstaff(cleanup: ExitStack) -> Callable[..., requests.Response]:
+    """GET a path of the Hubstaff API with the organization's token, as a client that tells its name."""
+    session = cleanup.enter_context(requests.Session())
+    session.headers["User-Agent"] = "tests of the sandbox"
+
+    def gotten(sandbox: RunningSandbox, path: str, **params: Any) -> requests.Response:
+        # Names with brackets are no Python names: time_slot_start stands for time_slot[start].
+        bracketed = {re.sub(r"_(start|stop)$", r"[\1]", name): value for name, value in params.items()}
+        headers = {"Authorization": f"Bearer {sandbox.hubstaff.organization_token}"}
+        return session.get(f"{sandbox.hubstaff.api_url}/{path}", params=bracketed, headers=headers, timeout=LONG)
+
+    return gotten

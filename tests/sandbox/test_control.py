@@ -27,7 +27,8 @@ def tell(sandbox: RunningSandbox, path: str, content: Any = None) -> requests.Re
 def test_the_truth(sandbox: RunningSandbox) -> None:
     truth = ask(sandbox, "truth")
     assert truth["leads"]["count"] == 30
-    assert {name: listed["ids"] for name, listed in truth.items()} == sandbox.truth.ids
+    of_hustle = {name: listed["ids"] for name, listed in truth.items() if "/" not in name}
+    assert of_hustle == sandbox.truth.ids
     assert {
         owner: listed["ids"] for owner, listed in truth["leads"]["by_organization"].items()
     } == sandbox.truth.by_organization["leads"]

@@ -1,0 +1,1 @@
+"""The Hubstaff v2 API, simulated from its documents."""

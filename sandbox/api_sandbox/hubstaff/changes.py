@@ -1,0 +1,193 @@
+"""What people do while time goes on: edits, late uploads and deletions, and how long until readers see them."""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+
+from api_sandbox.hubstaff.account import Organization
+from api_sandbox.hubstaff.activity import SLOT, Activity
+from api_sandbox.hubstaff.clock import DAY, instant
+from api_sandbox.hubstaff.records import Record
+from api_sandbox.hubstaff.scenario import Tracked
+from api_sandbox.hubstaff.world import World
+
+_TEXTS = ("name", "summary", "message", "notes", "note", "description")
+"""Fields of which an edit changes the first that there is."""
+
+
+class NothingToChange(ValueError):  # noqa: N818 - reads better in a traceback than with a suffix
+    """A change was asked for that is not possible, such as deleting more than there is."""
+
+
+@dataclass(slots=True)
+class Changes:
+    """Makes changes. Each happens now; readers see those of activities up to `activity_delay` later.
+
+    Attributes:
+        world: What is changed.
+    """
+
+    world: World
+    _chance: random.Random = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make chance repeatable."""
+        # Not for secrets: the same changes in every run.
+        self._chance = random.Random(f"{self.world.seed}/changes")  # noqa: S311
+
+    def edit(self, stream: str, count: int, organization: int | None = None) -> list[str]:
+        """Change rows, of which `updated_at` then tells, and give their ids.
+
+        Args:
+            stream: `activities`, or the stream of a list that does not grow day by day.
+            count: How many rows.
+            organization: Index of the organization; None for all of them.
+        """
+        if stream == "activities":
+            activities = self._some_activities(count, organization)
+            for activity in activities:
+                self._edit_activity(activity)
+            return [str(activity.id) for activity in activities]
+        records = self._some_records(stream, count, organization)
+        for record in records:
+            self._edit_record(record)
+        return [record.id for record in records]
+
+    def delete(self, stream: str, count: int, organization: int | None = None) -> list[str]:
+        """Delete rows for good, of which no list of updates tells, and give their ids.
+
+        Args:
+            stream: As for edits.
+            count: How many rows.
+            organization: Index of the organization; None for all of them.
+        """
+        if stream == "activities":
+            activities = self._some_activities(count, organization)
+            for activity in activities:
+                self._delete_activity(activity)
+            return [str(activity.id) for activity in activities]
+        records = self._some_records(stream, count, organization)
+        for record in records:
+            self.world.later(self.world.clock.now(), _bind(self.world.lists.forget, stream, record))
+        return [record.id for record in records]
+
+    def add_late(self, count: int, organization: int | None = None, days: int = 30) -> list[str]:
+        """Upload activities now that were tracked in the past, and give their ids.
+
+        Args:
+            count: How many.
+            organization: Index of the organization; None for all of them.
+            days: They were tracked within so many days before now.
+        """
+        horizon = int(self.world.clock.horizon())
+        added = []
+        for one in self._organizations(organization, count):
+            # Not the owner's alone; those who were removed upload nothing.
+            member = self._chance.choice([member for member in one.members if member.removed is None])
+            project = self._chance.choice(one.projects)
+            task = self._chance.choice((None, *range(len(project.tasks))))
+            starts = self._chance.randrange(horizon - days * DAY, horizon - 2 * SLOT)
+            tracked = self._chance.randint(1, SLOT - starts % SLOT)
+            wanted = Tracked(
+                starts_at=datetime.fromtimestamp(starts, timezone.utc),
+                tracked=tracked,
+                organization=one.index,
+                member=member.index,
+                project=project.index,
+                task=task,
+            )
+            added.append(self._upload(wanted))
+        return added
+
+    def add(self, tracked: Sequence[Tracked]) -> list[str]:
+        """Upload the activities that a test wants now, and give their ids.
+
+        Args:
+            tracked: What was tracked.
+        """
+        try:
+            return [self._upload(one) for one in tracked]
+        except IndexError as error:
+            raise NothingToChange("an organization, member, project or task is not there") from error
+
+    def _upload(self, wanted: Tracked) -> str:
+        world, now = self.world, int(self.world.clock.now())
+        activity = world.activities.make(wanted, created=now, seen=0.0)
+
+        def upload() -> None:
+            world.activities.put(activity)
+
+        world.later(self._due(now), upload)
+        return str(activity.id)
+
+    def _due(self, now: float) -> float:
+        """When readers see what happens now."""
+        return now + self._chance.random() * self.world.scenario.activity_delay
+
+    def _edit_activity(self, activity: Activity) -> None:
+        world, now = self.world, int(self.world.clock.now())
+        tracked = self._chance.randint(1, SLOT - activity.starts % SLOT)
+        organization = world.account.organizations[activity.organization]
+        project = self._chance.choice((activity.project, *organization.projects))
+
+        def change() -> None:
+            # Readers may see a later change first, and then never the earlier one.
+            if activity.gone or now < activity.updated:
+                return
+            world.daily.sum_again(activity, now)
+            if project is not activity.project:
+                activity.task = None
+            activity.project, activity.tracked, activity.updated = project, tracked, now
+            world.activities.touch(activity)
+
+        world.later(self._due(now), change)
+
+    def _delete_activity(self, activity: Activity) -> None:
+        world, now = self.world, int(self.world.clock.now())
+
+        def change() -> None:
+            world.daily.sum_again(activity, now)
+            world.activities.take_out(activity)
+
+        world.later(self._due(now), change)
+
+    def _edit_record(self, record: Record) -> None:
+        now = self.world.clock.now()
+
+        def change() -> None:
+            for name in _TEXTS:
+                if isinstance(record.content.get(name), str):
+                    record.content[name] += " ✎"
+                    break
+            record.content["updated_at"] = instant(now)
+
+        self.world.later(now, change)
+
+    def _some_activities(self, count: int, organization: int | None) -> list[Activity]:
+        self.world.catch_up()
+        chosen = (one for one in self.world.account.organizations if organization in {None, one.index})
+        found = [activity for one in chosen for activity in self.world.activities.all(one)]
+        if len(found) < count:
+            raise NothingToChange(f"there are {len(found)} activities, not {count}")
+        return self._chance.sample(found, count)
+
+    def _some_records(self, stream: str, count: int, organization: int | None) -> list[Record]:
+        if stream not in self.world.streams():
+            raise NothingToChange(f"there is no stream {stream}")
+        found: dict[str, Record] = {}
+        for owner, row in self.world.rows(stream):
+            if organization in {None, None if owner is None else owner.index} and isinstance(row, Record):
+                found[row.id] = row
+        rows = [row for row in found.values() if "updated_at" in row.content]
+        if len(rows) < count:
+            raise NothingToChange(f"there are {len(rows)} {stream} that can be changed, not {count}")
+        return self._chance.sample(rows, count)
+
+    def _organizations(self, organization: int | None, count: int) -> list[Organization]:
+        everyone = self.world.account.organizations
+        return [everyone[number % len(everyone) if organization is None else organization] for number in range(count)]
+
+
+def _bind(forget: Callable[[str, Record], None], stream: str, record: Record) -> Callable[[], None]:
+    return lambda: forget(stream, record)

@@ -1,0 +1,124 @@
+"""The account as a whole: what there is, and what becomes of it as time goes on."""
+
+from bisect import insort
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from api_sandbox.hubstaff.account import Organization, build_account
+from api_sandbox.hubstaff.activities import ActivityBook
+from api_sandbox.hubstaff.clock import Clock, day_of, stopped
+from api_sandbox.hubstaff.daily import DailyBook
+from api_sandbox.hubstaff.events import EventBook
+from api_sandbox.hubstaff.listing import Listing
+from api_sandbox.hubstaff.lists import Lists
+from api_sandbox.hubstaff.records import Row
+from api_sandbox.hubstaff.scenario import HubstaffScenario
+from api_sandbox.hubstaff.selector import Selector
+from api_sandbox.hubstaff.table import LISTINGS
+
+_SECONDARY = frozenset({"client", "project"})
+"""What most lists can also be asked for by, besides the organization."""
+
+
+class World:
+    """Everything that there is to be read.
+
+    Attributes:
+        clock: Its time.
+        account: Who there is.
+        lists: What does not grow day by day.
+        activities: What was tracked.
+        daily: Its sums.
+        events: What else happened.
+        selector: Finds rows.
+    """
+
+    def __init__(self, seed: int, scenario: HubstaffScenario) -> None:
+        start = None if scenario.now is None else scenario.now.timestamp()
+        running = Clock() if start is None else Clock(start)
+        self.clock = running if scenario.clock == "running" else stopped(running.start)
+        self.seed = seed
+        self.scenario = scenario
+        self.account = build_account(seed, scenario, day_of(self.clock.start))
+        self.lists = Lists(seed, scenario, self.account, self.clock)
+        self.activities = ActivityBook(seed, scenario, self.account, self.clock)
+        self.daily = DailyBook(self.activities)
+        everyone = self.account.organizations
+        job_sites, schedules = (
+            [[record.content["id"] for record in self.lists.rows[stream].get(one.id, ())] for one in everyone]
+            for stream in ("job_sites", "attendance_schedules")
+        )
+        self.events = EventBook(seed, scenario, self.account, self.clock, job_sites, schedules)
+        self.selector = Selector(
+            scenario, self.account, self.clock, self.lists, self.activities, self.daily, self.events
+        )
+        self._pending: list[_Pending] = []
+        self._number = 0
+        self._changes = 0
+
+    @property
+    def version(self) -> tuple[object, ...]:
+        """Differs whenever there may be something else to be read."""
+        return *self.activities.version, self._changes
+
+    def later(self, due: float, change: Callable[[], None]) -> None:
+        """Let a change be seen from a time on."""
+        self._number += 1
+        insort(self._pending, _Pending(due, self._number, change))
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """Let everything be seen that is due."""
+        now = self.clock.now()
+        while self._pending and self._pending[0].due <= now:
+            self._pending.pop(0).change()
+            self._changes += 1
+
+    def streams(self) -> Iterator[str]:
+        """The names of all streams."""
+        yield from dict.fromkeys(listing.stream for listing in self._listings())
+        yield "users"
+
+    def rows(self, stream: str, since: float | None = None) -> Iterator[tuple[Organization | None, Row]]:
+        """Every row of a stream with its organization: whatever the API can be asked for now.
+
+        Args:
+            stream: Its name.
+            since: Seconds since 1970: nothing of before, in streams that grow day by day.
+        """
+        self.catch_up()
+        if stream == "organizations":
+            yield from ((None, row) for row in self.lists.of(stream, 0))
+            return
+        if stream == "users":
+            for organization in self.account.organizations:
+                yield from ((organization, self.lists.users[one.user_id]) for one in organization.members)
+            return
+        listing = next(listing for listing in self._listings() if listing.stream == stream)
+        for organization in self.account.organizations:
+            for owner in self._owners(listing, organization):
+                rows = self.selector.everything(listing, owner, organization, since)
+                yield from ((organization, row) for row in rows)
+
+    def _listings(self) -> Iterator[Listing]:
+        """One path for each stream: that of organizations, where there are others too."""
+        done = set()
+        for listing in sorted(LISTINGS, key=lambda one: one.scope in _SECONDARY):
+            if listing.stream not in done:
+                done.add(listing.stream)
+                yield listing
+
+    def _owners(self, listing: Listing, organization: Organization) -> list[int]:
+        if listing.scope == "organization":
+            return [organization.id]
+        parts = {"project": "projects", "team": "teams", "integration": "integrations"}[listing.scope]
+        return [record.content["id"] for record in self.lists.of(parts, organization.id)]
+
+
+@dataclass(order=True, slots=True)
+class _Pending:
+    """A change that nobody sees yet."""
+
+    due: float
+    number: int
+    change: Callable[[], None] = field(compare=False)

@@ -1,0 +1,1 @@
+"""Singer tap for the Hubstaff v2 API."""

@@ -1,0 +1,124 @@
+"""How the Hubstaff API is spoken to: its session, its budget across runs, and the envelope of its lists.
+
+Facts from the vendor's guide and Swagger (v2): 1,000 requests an hour and application; a list answers
+``{"<name>": [...], "pagination": {"next_page_start_id": 1}}``, and the last page has no such id.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import platformdirs
+from pyrate_limiter import SQLiteBucket
+from singer_http.auth import RenewedToken, TokenSource
+from singer_http.budget import Budget
+from singer_http.client import Session, Transport
+from singer_http.errors import ConfigurationError
+from singer_http.pages import Page
+
+from tap_hubstaff.auth import DEFAULT_AUTH_URL, GivenToken, Rotation, TokenStore
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from singer_http.clock import Clock
+
+DEFAULT_URL = "https://api.hubstaff.com/v2"
+REQUESTS_PER_HOUR = 1000
+"""The vendor's limit for each application."""
+LONGEST_PAGE = 500
+"""The most records that the API gives in one page."""
+HOUR = 3600.0
+STOP_PATIENCE = 60.0
+"""Seconds that a run waits even where it is to stop at the end of its quota: shorter waits are the API's moods."""
+
+
+class _Pagination(msgspec.Struct):
+    next_page_start_id: int | str | None = None
+
+
+_decode_envelope = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_pagination = msgspec.json.Decoder(_Pagination | None).decode
+
+
+def parse_page(body: bytes, names: Sequence[str]) -> Page:
+    """Make a page of a list's answer.
+
+    Args:
+        body: The answer.
+        names: What the list may be called in it.
+
+    Raises:
+        msgspec.DecodeError: It is not the list that is documented.
+    """
+    envelope = _decode_envelope(body)
+    records = next((envelope[name] for name in names if name in envelope), None)
+    if records is None or bytes(memoryview(records)[:1]) != b"[":
+        raise msgspec.ValidationError("no such list")
+    pagination = _decode_pagination(envelope["pagination"]) if "pagination" in envelope else None
+    following = pagination.next_page_start_id if pagination else None
+    return Page(records=records, next=None if following is None else str(following))
+
+
+def open_session(config: Mapping[str, Any], clock: Clock) -> Session:
+    """A session with the API.
+
+    Args:
+        config: The tap's settings, validated.
+        clock: Measures and waits.
+
+    Raises:
+        ConfigurationError: The folder of ``token_path`` cannot be used.
+    """
+    transport = Transport(
+        user_agent=config["user_agent"],
+        timeout=config["request_timeout"],
+        connections=config["max_parallel_requests"],
+        clock=clock,
+    )
+    return Session(
+        base_url=config["api_url"],
+        transport=transport,
+        tokens=_token_source(config, transport, clock),
+        budget=_budget(config, clock),
+        clock=clock,
+    )
+
+
+def state_folder(config: Mapping[str, Any]) -> Path:
+    """Where tokens and the count of requests are kept."""
+    return Path(config.get("token_path") or platformdirs.user_state_path("tap-hubstaff")).expanduser()
+
+
+def _token_source(config: Mapping[str, Any], transport: Transport, clock: Clock) -> TokenSource:
+    if config.get("access_token"):
+        return GivenToken(config["access_token"])
+    is_application = bool(config.get("refresh_token"))
+    store = TokenStore(state_folder(config), config["refresh_token" if is_application else "personal_access_token"])
+    client = (config["client_id"], config["client_secret"]) if is_application else None
+    url = config.get("auth_url") or DEFAULT_AUTH_URL
+    return RenewedToken(Rotation(url, transport, store, client, clock), clock)
+
+
+def _budget(config: Mapping[str, Any], clock: Clock) -> Budget:
+    """The budget of an application, which all runs with its credentials share."""
+    requests = config["requests_per_hour"]
+    credential = config.get("access_token") or config.get("personal_access_token") or config.get("client_id") or ""
+    name = hashlib.sha256(credential.encode()).hexdigest()[:32]
+    folder = state_folder(config)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        bucket = SQLiteBucket.init_from_file(
+            [Budget.rate(requests, HOUR)], db_path=str(folder / f"{name}.requests.sqlite"), use_file_lock=True
+        )
+    except OSError as error:
+        raise ConfigurationError(
+            f"token_path is not valid: {folder} cannot be written to ({error.strerror}); the requests of the last hour"
+            " are kept there too."
+        ) from None
+    patience = STOP_PATIENCE if config["on_quota"] == "stop" else math.inf
+    return Budget(requests, HOUR, clock, bucket, by_wall_clock=True, patience=patience)

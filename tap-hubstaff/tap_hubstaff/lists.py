@@ -1,0 +1,399 @@
+"""The streams that are read whole: master data and whatever changes without its date moving.
+
+What the Swagger says of each: path, name in the answer, and the parameters without which a list hides rows.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import msgspec
+from singer_http.pages import Page
+from typing_extensions import override
+
+from tap_hubstaff.stream import HubstaffStream, OwnedStream
+from tap_hubstaff.windowed import WindowedStream
+from tap_hubstaff.windows import Filter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from singer_sdk.helpers.types import Context, Record
+
+ALL_TASKS = "active,completed,deleted,archived,archived_native_active,archived_native_completed,archived_native_deleted"
+"""Every status that a task may have."""
+_YEAR = dt.timedelta(days=366)
+
+
+class Organizations(HubstaffStream):
+    """The organizations that the credentials belong to."""
+
+    name = "organizations"
+    path = "/organizations"
+
+    @property
+    @override
+    def partitions(self) -> list[dict[str, Any]] | None:
+        return None
+
+    @override
+    def post_process(self, row: Record, context: Context | None = None) -> Record | None:
+        wanted = self._hubstaff.wanted_organizations
+        return row if wanted is None or row["id"] in wanted else None
+
+
+class Users(HubstaffStream):
+    """The people behind the members, removed ones included: users have no list of their own."""
+
+    name = "users"
+    path = "/organizations/{organization_id}/members"
+    asked_for: ClassVar[Mapping[str, str | int]] = {"include": "users", "include_removed": "true"}
+    filters = frozenset({"user_ids"})
+
+    @override
+    def post_process(self, row: Record, context: Context | None = None) -> Record | None:
+        del row["organization_id"]  # a user may belong to several: the members say to which
+        return row
+
+
+class Members(WindowedStream):
+    """Members of organizations, removed ones included; after the first run, those that were changed."""
+
+    name = "members"
+    path = "/organizations/{organization_id}/members"
+    primary_keys = ("organization_id", "user_id")
+    asked_for: ClassVar[Mapping[str, str | int]] = {
+        "include_removed": "true",
+        "include_profile": "true",
+        "include_limits": "true",
+    }
+    filters = frozenset({"user_ids"})
+    by = Filter("updated_at", "updated_at", longest=None)
+
+    @override
+    def post_process(self, row: Record, context: Context | None = None) -> Record | None:
+        # The Swagger says that it is a string; the vendor's text says true, false or viewer.
+        if isinstance(row.get("trackable"), bool):
+            row["trackable"] = "true" if row["trackable"] else "false"
+        return row
+
+
+class ProjectMembers(HubstaffStream):
+    """Who works on which project: told with the members, so that it takes no request for each project."""
+
+    name = "project_members"
+    path = "/organizations/{organization_id}/members"
+    envelope = ("members",)
+    primary_keys = ("project_id", "user_id")
+    asked_for: ClassVar[Mapping[str, str | int]] = {
+        "include_removed": "true",
+        "include_profile": "true",
+        "include_projects": "true",
+        "project_statuses": "active,archived,deleted",
+    }
+    filters = frozenset({"user_ids"})
+
+    @override
+    def parse(self, body: bytes) -> Page:
+        page = super().parse(body)
+        memberships = [
+            {**membership, "user_id": member.user_id}
+            for member in _decode_members(page.records)
+            for membership in member.project_members or ()
+        ]
+        return Page(msgspec.Raw(msgspec.json.encode(memberships)), page.next)
+
+
+class _Member(msgspec.Struct):
+    user_id: int
+    project_members: list[dict[str, Any]] | None = None
+
+
+_decode_members = msgspec.json.Decoder(list[_Member]).decode
+
+
+class Projects(HubstaffStream):
+    """Projects, archived ones included."""
+
+    name = "projects"
+    path = "/organizations/{organization_id}/projects"
+    asked_for: ClassVar[Mapping[str, str | int]] = {"status": "all"}
+    filters = frozenset({"project_ids"})
+
+
+class Tasks(HubstaffStream):
+    """Tasks of every status."""
+
+    name = "tasks"
+    path = "/organizations/{organization_id}/tasks"
+    asked_for: ClassVar[Mapping[str, str | int]] = {"status": ALL_TASKS}
+    filters = frozenset({"user_ids", "project_ids"})
+
+
+class GlobalTodos(HubstaffStream):
+    """To-dos that every project may have."""
+
+    name = "global_todos"
+    path = "/organizations/{organization_id}/global_todos"
+
+
+class Clients(HubstaffStream):
+    """Clients, archived ones included."""
+
+    name = "clients"
+    path = "/organizations/{organization_id}/clients"
+    asked_for: ClassVar[Mapping[str, str | int]] = {"status": "all"}
+
+
+class Teams(HubstaffStream):
+    """Teams."""
+
+    name = "teams"
+    path = "/organizations/{organization_id}/teams"
+
+
+class TeamMembers(OwnedStream):
+    """Who belongs to which team."""
+
+    name = "team_members"
+    path = "/teams/{team_id}/members"
+    primary_keys = ("team_id", "user_id")
+    owners = "teams"
+    owner_key = "team_id"
+
+
+class TeamProjects(OwnedStream):
+    """Which team works on which project."""
+
+    name = "team_projects"
+    path = "/teams/{team_id}/projects"
+    primary_keys = ("team_id", "project_id")
+    owners = "teams"
+    owner_key = "team_id"
+
+
+class Invites(HubstaffStream):
+    """Invitations, accepted and expired ones included."""
+
+    name = "invites"
+    path = "/organizations/{organization_id}/invites"
+    asked_for: ClassVar[Mapping[str, str | int]] = {"status": "all"}
+
+
+class LastActivities(HubstaffStream):
+    """When each member was last seen tracking, removed ones included."""
+
+    name = "last_activities"
+    path = "/organizations/{organization_id}/last_activities"
+    primary_keys = ("organization_id", "user_id")
+    asked_for: ClassVar[Mapping[str, str | int]] = {"include_removed": "true"}
+
+
+class Timesheets(HubstaffStream):
+    """Timesheets, read whole: they are approved, denied and paid long after their days."""
+
+    name = "timesheets"
+    path = "/organizations/{organization_id}/timesheets"
+
+
+class JobSites(HubstaffStream):
+    """Places of work."""
+
+    name = "job_sites"
+    path = "/organizations/{organization_id}/job_sites"
+
+
+class AttendanceSchedules(HubstaffStream):
+    """When members are expected to work.
+
+    The list wants days and gives a schedule for each stretch that meets it, so it is asked for one long stretch: a
+    schedule that repeats would come once for each window otherwise.
+    """
+
+    name = "attendance_schedules"
+    path = "/organizations/{organization_id}/attendance_schedules"
+
+    @override
+    def query(self, partition: Mapping[str, Any] | None) -> dict[str, str | int]:
+        first, last = self._hubstaff.start_date, self._hubstaff.end_date or self._hubstaff.began + _YEAR
+        return {
+            **super().query(partition),
+            "date[start]": first.date().isoformat(),
+            "date[stop]": last.date().isoformat(),
+        }
+
+
+class TimeOffPolicies(HubstaffStream):
+    """Policies for time off, archived ones included."""
+
+    name = "time_off_policies"
+    path = "/organizations/{organization_id}/time_off_policies"
+    asked_for: ClassVar[Mapping[str, str | int]] = {"status": "all"}
+
+
+class TimeOffRequests(HubstaffStream):
+    """Requests for time off, whatever was answered."""
+
+    name = "time_off_requests"
+    path = "/organizations/{organization_id}/time_off_requests"
+    filters = frozenset({"user_ids"})
+
+    @override
+    def post_process(self, row: Record, context: Context | None = None) -> Record | None:
+        # The Swagger says one object where its text says one for each day.
+        if isinstance(row.get("time_off_request_days"), dict):
+            row["time_off_request_days"] = [row["time_off_request_days"]]
+        return row
+
+
+class TimeOffBalances(HubstaffStream):
+    """What each member has left of each policy, in the current year."""
+
+    name = "time_off_balances"
+    path = "/organizations/{organization_id}/time_off_balances"
+    primary_keys = ("time_off_policy_id", "user_id")
+    filters = frozenset({"user_ids"})
+
+
+class Holidays(HubstaffStream):
+    """Holidays."""
+
+    name = "holidays"
+    path = "/organizations/{organization_id}/holidays"
+
+
+class TeamPayments(HubstaffStream):
+    """Payments to members, with their details; the vendor gives those of the last three years."""
+
+    name = "team_payments"
+    path = "/organizations/{organization_id}/team_payments"
+    filters = frozenset({"user_ids", "project_ids"})
+
+    @override
+    def post_process(self, row: Record, context: Context | None = None) -> Record | None:
+        if context is not None:
+            row["organization_id"] = context["organization_id"]  # a string here, a number everywhere else
+        return row
+
+
+class ClientInvoices(HubstaffStream):
+    """Invoices to clients, with their lines."""
+
+    name = "client_invoices"
+    path = "/organizations/{organization_id}/client_invoices"
+    asked_for: ClassVar[Mapping[str, str | int]] = {"include_line_items": "true"}
+
+
+class TeamInvoices(HubstaffStream):
+    """Invoices of members, with their lines."""
+
+    name = "team_invoices"
+    path = "/organizations/{organization_id}/team_invoices"
+    asked_for: ClassVar[Mapping[str, str | int]] = {"include_line_items": "true"}
+    filters = frozenset({"user_ids"})
+
+
+class Rates(HubstaffStream):
+    """Pay and bill rates. The Swagger does not say what is in them: unknown properties are kept."""
+
+    name = "rates"
+    path = "/organizations/{organization_id}/rates"
+    filters = frozenset({"user_ids"})
+
+
+class BudgetHistories(HubstaffStream):
+    """What the budgets of projects and clients have been."""
+
+    name = "budget_histories"
+    path = "/organizations/{organization_id}/budget_histories"
+    filters = frozenset({"project_ids"})
+
+
+class LimitHistories(HubstaffStream):
+    """What the limits of members have been."""
+
+    name = "limit_histories"
+    path = "/organizations/{organization_id}/limit_histories"
+    filters = frozenset({"user_ids"})
+
+
+class Integrations(HubstaffStream):
+    """Connections with other systems."""
+
+    name = "integrations"
+    path = "/organizations/{organization_id}/integrations"
+
+
+class IntegrationProjectLinks(OwnedStream):
+    """Which project is which in another system."""
+
+    name = "integration_project_links"
+    path = "/integrations/{integration_id}/project_links"
+    envelope = ("project_links",)
+    primary_keys = ("integration_id", "project_id")
+    owners = "integrations"
+    owner_key = "integration_id"
+
+
+class IntegrationUserLinks(OwnedStream):
+    """Which user is which in another system."""
+
+    name = "integration_user_links"
+    path = "/integrations/{integration_id}/user_links"
+    envelope = ("user_links",)
+    primary_keys = ("integration_id", "user_id")
+    owners = "integrations"
+    owner_key = "integration_id"
+
+
+class IntegrationTasks(OwnedStream):
+    """Tasks that come from another system, of every status."""
+
+    name = "integration_tasks"
+    path = "/integrations/{integration_id}/tasks"
+    envelope = ("tasks",)
+    asked_for: ClassVar[Mapping[str, str | int]] = {"status": ALL_TASKS}
+    filters = frozenset({"user_ids", "project_ids"})
+    owners = "integrations"
+    owner_key = "integration_id"
+
+
+class SmartNotificationRules(HubstaffStream):
+    """Rules for notifications."""
+
+    name = "smart_notification_rules"
+    path = "/organizations/{organization_id}/insights/smart_notification_rules"
+
+
+class WorkBreakProjects(HubstaffStream):
+    """Breaks that members may take. The Swagger gives the list a name in the singular."""
+
+    name = "work_break_projects"
+    path = "/organizations/{organization_id}/work_break_projects"
+    envelope = ("work_break_projects", "work_break_project")
+    filters = frozenset({"project_ids"})
+
+
+class Seats(HubstaffStream):
+    """How many seats are paid for and taken: one record for each organization."""
+
+    name = "seats"
+    path = "/organizations/{organization_id}/seats"
+    primary_keys = ("organization_id",)
+
+    @override
+    def query(self, partition: Mapping[str, Any] | None) -> dict[str, str | int]:
+        return {}
+
+    @override
+    def parse(self, body: bytes) -> Page:
+        seat = _decode_seat(body).organization_seat
+        return Page(msgspec.Raw(msgspec.json.encode([seat])), None)
+
+
+class _SeatAnswer(msgspec.Struct):
+    organization_seat: dict[str, Any]
+
+
+_decode_seat = msgspec.json.Decoder(_SeatAnswer).decode

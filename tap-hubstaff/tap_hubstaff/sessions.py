@@ -1,0 +1,162 @@
+"""Work sessions, built from activities as the vendor advises for exporting timesheets.
+
+The API has no exact start and stop of work. Consecutive activities of one user on one project and task are one
+session when the next begins where the last ended, or before: 10:05:00 + 300 s, 10:10:00 + 540 s, 10:21:00 + 350 s make
+two sessions, 10:05:00-10:19:00 and 10:21:00-10:26:50.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+Owner = tuple[int, int | None, int | None]
+"""Whose work it is, and on what: user, project, task."""
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What a session needs to know of an activity.
+
+    Attributes:
+        id: Its id.
+        owner: Who tracked it, on what.
+        starts: When it began, in seconds since 1970.
+        tracked: Its seconds.
+        slot: When its ten-minute slot began: windows select by that.
+    """
+
+    id: int
+    owner: Owner
+    starts: int
+    tracked: int
+    slot: int
+
+    @property
+    def stops(self) -> int:
+        """When it ended."""
+        return self.starts + self.tracked
+
+
+@dataclass(slots=True)
+class Session:
+    """Work without a pause.
+
+    Attributes:
+        id: The id of its first activity.
+        owner: Who worked, on what.
+        starts: When it began, in seconds since 1970.
+        stops: When it ended.
+        tracked: The seconds of all its activities.
+        activities: How many they are.
+        superseded_by: What it has become part of, None for a session that counts.
+    """
+
+    id: int
+    owner: Owner
+    starts: int
+    stops: int
+    tracked: int
+    activities: int
+    superseded_by: int | None = None
+
+    def goes_on_with(self, activity: Activity) -> bool:
+        """Whether an activity, which begins no earlier than the session's last, belongs to it."""
+        return activity.starts <= self.stops
+
+    def add(self, activity: Activity) -> None:
+        """Make an activity part of it."""
+        self.stops = max(self.stops, activity.stops)
+        self.tracked += activity.tracked
+        self.activities += 1
+
+
+def begun_with(activity: Activity) -> Session:
+    """The session that an activity begins."""
+    return Session(activity.id, activity.owner, activity.starts, activity.stops, activity.tracked, 1)
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What one run leaves to the next, so that sessions are right across runs.
+
+    Attributes:
+        at: The slot, in seconds since 1970, from which on activities will be read again.
+        open: The sessions of activities before it that activities after it may still go on with.
+        given: The ids of the sessions that were given out and began at it or after it.
+    """
+
+    at: int
+    open: list[Session] = field(default_factory=list)
+    given: list[int] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Builder:
+    """Builds the sessions of one organization from windows of activities in the order of time.
+
+    Everything that it knows is in its attributes, so that a run that was cut off between two windows can go on.
+
+    Attributes:
+        after: What this run will leave to the next one: ``after.at`` says from where on that one will read again.
+        open: The sessions that may still go on.
+        given: What earlier runs gave out from activities that have not been seen again yet.
+        is_past: Whether ``after.at`` has been passed.
+    """
+
+    after: Ledger
+    open: list[Session] = field(default_factory=list)
+    given: set[int] = field(default_factory=set)
+    is_past: bool = False
+
+    @classmethod
+    def following(cls, before: Ledger, reread_from: int) -> Builder:
+        """A builder for the run after one that left a ledger; all activities from ``before.at`` on are read again."""
+        return cls(
+            Ledger(max(reread_from, before.at)), [replace(session) for session in before.open], set(before.given)
+        )
+
+    def window(self, activities: Iterable[Activity], stop: int) -> list[Session]:
+        """The sessions that the activities of a window begin or go on with, and those that they have swallowed.
+
+        Args:
+            activities: All those whose slot is in the window, in any order.
+            stop: The window's end, in seconds since 1970.
+        """
+        going = {session.owner: session for session in self.open}
+        changed: dict[int, Session] = {}
+        swallowed: list[Session] = []
+        # By slot first: the windows are cut there, and so the order is the same however they are cut.
+        for activity in sorted(activities, key=lambda activity: (activity.slot, activity.starts, activity.id)):
+            self._pass(activity.slot, going)
+            session = going.get(activity.owner)
+            if session is not None and session.goes_on_with(activity):
+                session.add(activity)
+                if activity.id in self.given:
+                    swallowed.append(
+                        Session(activity.id, activity.owner, activity.starts, activity.stops, 0, 0, session.id)
+                    )
+            else:
+                session = going[activity.owner] = begun_with(activity)
+                if self.is_past:
+                    self.after.given.append(activity.id)
+            self.given.discard(activity.id)
+            changed[session.id] = session
+        self._pass(stop, going)
+        self.open = [session for session in going.values() if session.stops >= stop]
+        return [*(replace(session) for session in changed.values()), *swallowed]
+
+    def _pass(self, slot: int, going: Mapping[Owner, Session]) -> None:
+        """Keep how things stand at the moment from which on the next run reads again."""
+        if not self.is_past and slot >= self.after.at:
+            self.is_past = True
+            self.after.open = [replace(session) for session in going.values() if session.stops >= self.after.at]
+
+
+def build(activities: Sequence[Activity]) -> list[Session]:
+    """The sessions of a whole history."""
+    stop = max((activity.slot for activity in activities), default=0) + 1
+    return Builder(Ledger(0)).window(activities, stop)

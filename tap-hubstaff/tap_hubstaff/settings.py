@@ -1,0 +1,213 @@
+"""The settings of the tap, and what can be wrong with them that their JSON schema cannot tell."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from singer_http.tap import SHARED_SETTINGS, url_errors
+from singer_sdk import typing as th
+
+from tap_hubstaff.client import DEFAULT_URL, LONGEST_PAGE, REQUESTS_PER_HOUR
+from tap_hubstaff.windows import DAY, parse_iso
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Iterator, Mapping
+
+DEFAULT_LOOKBACK = 2
+DEFAULT_PARALLEL = 4
+"""More would only use up the hour's requests sooner, and leave more pages behind where a run is cut off."""
+_OWN = {"max_parallel_requests", "predict_cursors"}
+"""Shared settings that are other ones here, or none: the ids that pages begin at follow no pattern."""
+
+_IDS = th.ArrayType(th.IntegerType(minimum=1))
+
+SETTINGS: dict[str, Any] = th.PropertiesList(
+    th.Property(
+        "personal_access_token",
+        th.StringType(min_length=1),
+        secret=True,
+        title="Personal access token",
+        description=(
+            "A personal access token from developer.hubstaff.com. It is a refresh token of 90 days: the tap keeps the"
+            " token that follows from it, see token_path."
+        ),
+    ),
+    th.Property(
+        "access_token",
+        th.StringType(min_length=1),
+        secret=True,
+        title="Organization token",
+        description="A token of an organization (hsoat_...), in place of a personal access token.",
+    ),
+    th.Property(
+        "refresh_token",
+        th.StringType(min_length=1),
+        secret=True,
+        title="Refresh token",
+        description="The refresh token that your own OAuth application was given, in place of a personal access token.",
+    ),
+    th.Property(
+        "client_id",
+        th.StringType(min_length=1),
+        secret=True,
+        title="Client ID",
+        description="The client id of the application that refresh_token belongs to.",
+    ),
+    th.Property(
+        "client_secret",
+        th.StringType(min_length=1),
+        secret=True,
+        title="Client secret",
+        description="The secret that belongs to the client id.",
+    ),
+    th.Property(
+        "token_path",
+        th.StringType(min_length=1),
+        title="Folder for tokens",
+        description=(
+            "Folder in which the tap keeps refresh tokens, which change with every use, and the count of requests of"
+            " the last hour. It must outlive the run: losing it means creating a new token. The default is the user's"
+            " state directory."
+        ),
+    ),
+    th.Property(
+        "api_url",
+        th.StringType,
+        default=DEFAULT_URL,
+        title="API URL",
+        description="Base URL of the API, with its version.",
+    ),
+    th.Property(
+        "auth_url",
+        th.StringType,
+        title="Token URL",
+        description="URL that access tokens are asked for at. The default is Hubstaff's.",
+    ),
+    th.Property(
+        "start_date",
+        th.StringType,
+        title="Start date",
+        description=(
+            "Date or time (ISO 8601, UTC) from which on to read what happened. Hubstaff keeps some data for a month,"
+            " six months or three years only. The default is all that it keeps, or three years where it keeps all."
+        ),
+    ),
+    th.Property(
+        "end_date",
+        th.StringType,
+        title="End date",
+        description="The last day to read, for an extract that is not to go on. The default is today.",
+    ),
+    th.Property(
+        "lookback_days",
+        th.IntegerType(minimum=0),
+        default=DEFAULT_LOOKBACK,
+        title="Lookback",
+        description=(
+            "Days before the end of the last run that are read again, in streams that Hubstaff has no list of updates"
+            " for: late uploads and changes of those days arrive."
+        ),
+    ),
+    th.Property(
+        "reread_days",
+        th.IntegerType(minimum=0),
+        default=0,
+        title="Days to read again",
+        description=(
+            "Days before today of which activities and daily activities are read again by every run, besides their"
+            " updates. Hubstaff does not tell what was deleted: rows of these days that a target did not receive again"
+            " (by _sdc_extracted_at, say) are gone."
+        ),
+    ),
+    th.Property(
+        "organization_ids",
+        _IDS,
+        title="Organization IDs",
+        description="Read only these organizations. The default is every one that the credentials show.",
+    ),
+    th.Property(
+        "user_ids",
+        _IDS,
+        title="User IDs",
+        description="Read only what belongs to these users, in streams that the API can ask for by user.",
+    ),
+    th.Property(
+        "project_ids",
+        _IDS,
+        title="Project IDs",
+        description="Read only what belongs to these projects, in streams that the API can ask for by project.",
+    ),
+    th.Property(
+        "task_ids",
+        _IDS,
+        title="Task IDs",
+        description="Read only what belongs to these tasks, in streams that the API can ask for by task.",
+    ),
+    th.Property(
+        "page_size",
+        th.IntegerType(minimum=1, maximum=LONGEST_PAGE),
+        default=LONGEST_PAGE,
+        title="Page size",
+        description="Records asked for in one request.",
+    ),
+    th.Property(
+        "requests_per_hour",
+        th.IntegerType(minimum=1),
+        default=REQUESTS_PER_HOUR,
+        title="Requests per hour",
+        description=(
+            "The most requests that are sent in any hour, runs before this one included. Hubstaff allows 1,000; set"
+            " less where something else uses the same application."
+        ),
+    ),
+    th.Property(
+        "on_quota",
+        th.StringType(allowed_values=["wait", "stop"]),
+        default="wait",
+        title="When the requests are used up",
+        description=(
+            "wait goes on when the hour allows more requests; stop ends the run, successfully and with its state, and"
+            " the next run goes on from there."
+        ),
+    ),
+    th.Property(
+        "max_parallel_requests",
+        th.IntegerType(minimum=1),
+        default=DEFAULT_PARALLEL,
+        title="Parallel requests, at most",
+        description="The most requests that are under way at once. 1 sends one after the other.",
+    ),
+    *(setting for setting in SHARED_SETTINGS if setting.name not in _OWN),
+).to_dict()
+
+
+def setting_errors(config: Mapping[str, Any], now: dt.datetime) -> Iterator[str]:
+    """Sentences on what is wrong with the settings; each names its setting."""
+    yield from _credential_errors(config)
+    for setting in ("api_url", "auth_url"):
+        if config.get(setting) is not None:
+            yield from url_errors(setting, config[setting])
+    dates = {}
+    for setting in ("start_date", "end_date"):
+        if config.get(setting) is not None:
+            try:
+                dates[setting] = parse_iso(config[setting])
+            except ValueError:
+                yield f"{setting} is not valid: it must be a date or time such as 2026-01-31 or 2026-01-31T12:00:00Z."
+    if "start_date" in dates and dates["start_date"] > now:
+        yield "start_date is not valid: it is in the future, so there is nothing to read."
+    elif "end_date" in dates and dates["end_date"] + DAY <= dates.get("start_date", dates["end_date"]):
+        yield "end_date is not valid: it is before start_date."
+
+
+def _credential_errors(config: Mapping[str, Any]) -> Iterator[str]:
+    ways = [way for way in ("personal_access_token", "access_token", "refresh_token") if config.get(way)]
+    if not ways:
+        yield "One of personal_access_token, access_token and refresh_token must be set."
+    elif len(ways) > 1:
+        yield f"{' and '.join(ways)} are set: set the one that is to be used."
+    elif ways == ["refresh_token"] and not (config.get("client_id") and config.get("client_secret")):
+        yield "refresh_token needs client_id and client_secret: they belong to the same application."
+    elif config.get("personal_access_token", "").startswith("hsoat_"):
+        yield "personal_access_token holds a token of an organization: set access_token instead."

@@ -1,0 +1,268 @@
+"""Tokens that change with every login: kept before they are used, shared, and never thrown away."""
+
+from __future__ import annotations
+
+import base64
+import json
+import stat
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from api_sandbox import Fault
+from singer_http.client import Transport
+from singer_http.errors import AuthenticationError, CredentialsRefusedError
+from tap_hubstaff.auth import GivenToken, Kept, Rotation, TokenStore, expiry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from api_sandbox import RunningSandbox
+
+    from tests.conftest import FakeClock, RawServer
+    from tests.hubstaff.conftest import Run
+
+    Settings = Callable[..., dict[str, Any]]
+    Serve = Callable[..., RunningSandbox]
+    Tap = Callable[..., Run]
+
+
+@pytest.fixture
+def personal(settings: Settings) -> Callable[..., dict[str, Any]]:
+    """Settings with a personal access token, for little to read."""
+
+    def of(sandbox: RunningSandbox, **more: Any) -> dict[str, Any]:
+        config = settings(sandbox, days=4, **{"personal_access_token": sandbox.hubstaff.personal_access_token, **more})
+        del config["access_token"]
+        return config
+
+    return of
+
+
+def small(serve: Serve, *faults: Any, **more: Any) -> RunningSandbox:
+    return serve(*faults, history_days=2, organizations=1, shared_members=0, **more)
+
+
+def kept(config: dict[str, Any]) -> Path:
+    (path,) = Path(config["token_path"]).glob("*.json")
+    return path
+
+
+def rotation(url: str, folder: Path, clock: FakeClock, configured: str = "first") -> Rotation:
+    transport = Transport(user_agent="test", timeout=10, connections=1, clock=clock)
+    return Rotation(url, transport, TokenStore(folder, configured), None, clock)
+
+
+def tokens(**more: Any) -> str:
+    return json.dumps({"access_token": "access", "refresh_token": "second", "expires_in": 86400, **more})
+
+
+def test_one_exchange_serves_many_runs(tap: Tap, serve: Serve, personal: Callable[..., dict[str, Any]]) -> None:
+    sandbox = small(serve, reuse="revoke", exchanges_per_hour=5)
+    config = personal(sandbox)
+    for _ in range(3):
+        run = tap(config=config)
+        assert run.code == 0, run.said("ERROR")
+    assert sandbox.report().token_requests == 1
+    path = kept(config)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert json.loads(path.read_text())["refresh_token"] == sandbox.hubstaff.current_refresh_token()
+    sandbox.hubstaff.expire_access_tokens()
+    assert tap(config=config).code == 0
+    assert sandbox.report().token_requests == 2
+
+
+def test_no_token_is_shown(tap: Tap, serve: Serve, personal: Callable[..., dict[str, Any]]) -> None:
+    sandbox = small(serve)
+    config = personal(sandbox)
+    run = tap(config=config)
+    secrets = [config["personal_access_token"], *json.loads(kept(config).read_text()).values()]
+    for secret in secrets:
+        assert str(secret) not in run.stderr
+        assert str(secret).encode() not in run.stdout
+
+
+def test_an_application_is_logged_in_with_its_credentials(tap: Tap, serve: Serve, settings: Settings) -> None:
+    sandbox = small(serve)
+    config = settings(
+        sandbox,
+        days=4,
+        refresh_token=sandbox.hubstaff.refresh_token,
+        client_id=sandbox.hubstaff.client_id,
+        client_secret=sandbox.hubstaff.client_secret,
+    )
+    del config["access_token"]
+    run = tap(config=config)
+    assert run.code == 0, run.said("ERROR")
+    wrong = tap(config={**config, "token_path": f"{config['token_path']}2", "client_secret": "wrong"})
+    assert wrong.code == 1
+    assert len(wrong.said("ERROR")) == 1
+
+
+def test_a_used_up_token_is_said_and_tried_once(
+    tap: Tap, serve: Serve, personal: Callable[..., dict[str, Any]]
+) -> None:
+    sandbox = small(serve)
+    config = personal(sandbox)
+    assert tap(config=config).code == 0
+    elsewhere = tap(config={**config, "token_path": f"{config['token_path']}2"})
+    assert elsewhere.code == 1
+    (sentence,) = elsewhere.said("ERROR")
+    assert "Create a new personal access token" in sentence
+    assert sandbox.report().token_requests == 2
+
+
+def test_a_wrong_organization_token_is_said(tap: Tap, serve: Serve, settings: Settings) -> None:
+    run = tap(config=settings(small(serve), days=4, access_token="hsoat_wrong"))
+    assert run.code == 1
+    assert ["access_token was refused" in sentence for sentence in run.said("ERROR")] == [True]
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_an_exchange_that_may_have_happened_is_not_repeated(
+    raw_server: Callable[..., RawServer], answer: Callable[..., bytes], clock: FakeClock, tmp_path: Path, status: int
+) -> None:
+    server = raw_server(answer(status))
+    with pytest.raises(AuthenticationError, match="may have been used up"):
+        rotation(f"{server.url}/tokens", tmp_path, clock)()
+    assert len(server.requests) == 1
+
+
+def test_a_lost_answer_is_not_repeated(
+    raw_server: Callable[..., RawServer], reset: Any, answer: Callable[..., bytes], clock: FakeClock, tmp_path: Path
+) -> None:
+    server = raw_server(reset, answer(200, tokens()))
+    with pytest.raises(AuthenticationError, match="not sent again by this run"):
+        rotation(f"{server.url}/tokens", tmp_path, clock)()
+    assert len(server.requests) == 1
+    # The next run may try; what it is given is kept.
+    assert rotation(f"{server.url}/tokens", tmp_path, clock)().value == "access"
+    assert TokenStore(tmp_path, "first").read().refresh_token == "second"
+
+
+def test_a_personal_token_is_sent_as_a_form_without_client_credentials(
+    raw_server: Callable[..., RawServer], answer: Callable[..., bytes], clock: FakeClock, tmp_path: Path
+) -> None:
+    server = raw_server(answer(200, tokens()))
+    rotation(f"{server.url}/tokens", tmp_path, clock)()
+    (request,) = server.requests
+    assert request.body == b"grant_type=refresh_token&refresh_token=first"
+    assert request.headers["content-type"] == "application/x-www-form-urlencoded"
+    assert "authorization" not in request.headers
+
+
+@pytest.mark.parametrize("lifetime", [0, None, -5, "soon"])
+def test_a_new_token_is_kept_whatever_is_said_of_its_life(
+    raw_server: Callable[..., RawServer], answer: Callable[..., bytes], clock: FakeClock, tmp_path: Path, lifetime: Any
+) -> None:
+    server = raw_server(answer(200, tokens(expires_in=lifetime)))
+    assert rotation(f"{server.url}/tokens", tmp_path, clock)().value == "access"
+    assert TokenStore(tmp_path, "first").read().refresh_token == "second"
+
+
+def test_the_new_token_is_on_the_disk_before_it_is_used(
+    raw_server: Callable[..., RawServer],
+    answer: Callable[..., bytes],
+    clock: FakeClock,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = raw_server(answer(200, tokens()))
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(Exception, match="No space left on device"):
+        rotation(f"{server.url}/tokens", tmp_path, clock)()
+    assert [path.suffix for path in tmp_path.iterdir()] in ([], [".lock"])
+
+
+def test_parallel_runs_exchange_once(
+    raw_server: Callable[..., RawServer], answer: Callable[..., bytes], clock: FakeClock, tmp_path: Path
+) -> None:
+    server = raw_server(answer(200, tokens()), answer(400))
+    found: list[str] = []
+    runs = [rotation(f"{server.url}/tokens", tmp_path, clock) for _ in range(6)]
+    threads = [threading.Thread(target=lambda run=run: found.append(run().value)) for run in runs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert found == ["access"] * 6
+    assert len(server.requests) == 1
+
+
+def test_a_refused_access_token_is_exchanged_unless_another_run_has_done_so(
+    raw_server: Callable[..., RawServer], answer: Callable[..., bytes], clock: FakeClock, tmp_path: Path
+) -> None:
+    server = raw_server(
+        answer(200, tokens()), answer(200, tokens(access_token="access2", refresh_token="third")), answer(400)
+    )
+    one, other = (rotation(f"{server.url}/tokens", tmp_path, clock) for _ in range(2))
+    assert (one().value, other().value) == ("access", "access")
+    assert one().value == "access2"  # asked for again before its end, it was refused
+    assert other().value == "access2"
+    assert b"refresh_token=second" in server.requests[1].body
+    assert len(server.requests) == 2
+
+
+def test_a_newly_configured_token_begins_anew_and_the_old_one_stays(tmp_path: Path) -> None:
+    old, new = TokenStore(tmp_path, "old"), TokenStore(tmp_path, "new")
+    with old.locked():
+        old.write(Kept("old's next"))
+    assert new.read().refresh_token == "new"
+    assert old.read().refresh_token == "old's next"
+    old.path.write_text("{")
+    assert old.read().refresh_token == "old"
+
+
+def jwt(claims: Any) -> str:
+    part = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+    return f"e30.{part}.signature"
+
+
+def test_the_end_of_a_token_is_said_two_weeks_before(
+    raw_server: Callable[..., RawServer],
+    answer: Callable[..., bytes],
+    clock: FakeClock,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    day = 86400
+    for days, is_said in ((20, False), (13, True)):
+        caplog.clear()
+        token = jwt({"exp": clock.time() + days * day})
+        server = raw_server(answer(200, tokens(refresh_token=token)))
+        rotation(f"{server.url}/tokens", tmp_path, clock, configured=str(days))()
+        assert ("The refresh token ends in 13 days" in caplog.text) == is_said
+
+
+@pytest.mark.parametrize("token", ["", "opaque", "a.b.c", "a.e30.c", jwt([]), jwt({"exp": "soon"}), jwt({"exp": None})])
+def test_tokens_that_tell_no_end(token: str) -> None:
+    assert expiry(token) is None
+
+
+def test_a_given_token_is_used_until_it_is_refused() -> None:
+    source = GivenToken("given")
+    assert source.get() == "given"
+    source.refused("given")
+    with pytest.raises(CredentialsRefusedError):
+        source.get()
+
+
+def test_a_folder_that_cannot_be_written_to_is_said(
+    tap: Tap, serve: Serve, personal: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    occupied = tmp_path / "a file"
+    occupied.write_text("")
+    run = tap(config=personal(small(serve), token_path=str(occupied / "folder")))
+    assert run.code == 1
+    (sentence,) = run.said("ERROR")
+    assert sentence.startswith("token_path is not valid")
+
+
+def test_a_slow_token_endpoint_is_waited_for(tap: Tap, serve: Serve, personal: Callable[..., dict[str, Any]]) -> None:
+    sandbox = small(serve, Fault(kind="slow", path="/access_tokens", delay=0.2))
+    assert tap(config=personal(sandbox)).code == 0

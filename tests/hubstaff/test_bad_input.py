@@ -1,0 +1,90 @@
+"""Settings and credentials that cannot work: one sentence that says what to do, before the first message."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from api_sandbox import RunningSandbox
+
+    from tests.hubstaff.conftest import Run
+
+    Settings = Callable[..., dict[str, Any]]
+    Serve = Callable[..., RunningSandbox]
+    Tap = Callable[..., Run]
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        ({}, "One of personal_access_token, access_token and refresh_token must be set."),
+        ({"access_token": "a", "personal_access_token": "b"}, "set the one that is to be used"),
+        ({"refresh_token": "a", "client_id": "b"}, "refresh_token needs client_id and client_secret"),
+        ({"personal_access_token": "hsoat_a"}, "set access_token instead"),
+        ({"access_token": "a", "start_date": "2999-01-01"}, "start_date is not valid: it is in the future"),
+        ({"access_token": "a", "start_date": "yesterday"}, "start_date is not valid: it must be a date"),
+        ({"access_token": "a", "start_date": "2025-02-01", "end_date": "2025-01-01"}, "end_date is not valid"),
+        ({"access_token": "a", "page_size": 501}, "page_size is not valid"),
+        ({"access_token": "a", "on_quota": "panic"}, "on_quota is not valid"),
+        ({"access_token": "a", "organization_ids": ["seven"]}, "organization_ids is not valid"),
+        ({"access_token": "a", "api_url": "http://api.example.com"}, "api_url is not valid: plain http"),
+        ({"access_token": 5}, "access_token is not valid"),
+    ],
+)
+def test_settings_that_cannot_work(tap: Tap, config: dict[str, Any], sentence: str) -> None:
+    run = tap(config=config)
+    assert (run.code, run.stdout) == (1, b"")
+    (said,) = run.said("ERROR")
+    assert sentence in said
+    assert "Traceback" not in run.stderr
+
+
+def test_an_organization_that_is_not_shown(tap: Tap, serve: Serve, settings: Settings) -> None:
+    sandbox = serve(history_days=1, organizations=1, shared_members=0)
+    run = tap(config=settings(sandbox, organization_ids=[1]))
+    assert (run.code, run.records("organizations")) == (1, [])
+    (said,) = run.said("ERROR")
+    assert said.startswith("organization_ids names 1, which these credentials do not show")
+
+
+def test_one_organization_of_two(tap: Tap, serve: Serve, settings: Settings) -> None:
+    sandbox = serve(history_days=2)
+    one = int(sandbox.hubstaff.ids("organizations")[0])
+    run = tap(config=settings(sandbox, days=4, organization_ids=[one]))
+    assert run.code == 0
+    assert run.ids("organizations") == [str(one)]
+    found = {row["organization_id"] for name in ("members", "activities", "teams") for row in run.records(name)}
+    assert found == {one}
+
+
+def test_a_default_user_agent_is_refused_and_ours_is_not(tap: Tap, serve: Serve, settings: Settings) -> None:
+    sandbox = serve(history_days=1, organizations=1, shared_members=0)
+    assert tap("--test", config=settings(sandbox)).code == 0
+    refused = tap("--test", config=settings(sandbox, user_agent="python-requests/2.32"))
+    assert refused.code == 1
+    assert len(refused.said("ERROR")) == 1
+
+
+def test_states_that_are_none_of_ours_are_read_past(tap: Tap, serve: Serve, settings: Settings) -> None:
+    sandbox = serve(history_days=3, organizations=1, shared_members=0)
+    context = {"organization_id": int(sandbox.hubstaff.ids("organizations")[0])}
+    odd: dict[str, dict[str, Any]] = {
+        "activities": {"resume": {"feed": "windows", "stop": "soon", "cursor": "a/b"}},
+        "notes": {"resume": {"feed": "windows"}},
+        "daily_activities": {
+            "resume": {"feed": "windows", "stop": "2025-01-01T00:00:00Z", "cursor": 7},
+        },
+        "screenshots": {"replication_key_value": "soon"},
+        "time_sessions": {"replication_key_value": 7, "sessions": []},
+        "locations": {"resume": 5},
+        "members": {"replication_key_value": []},
+    }
+    bookmarks = {name: {"partitions": [{"context": context, **bookmark}]} for name, bookmark in odd.items()}
+    run = tap(config=settings(sandbox, days=4), state={"bookmarks": bookmarks})
+    assert run.code == 0, run.said("ERROR")
+    for stream in odd.keys() - {"time_sessions"}:
+        assert set(run.ids(stream)) >= set(sandbox.hubstaff.ids(stream)), stream

@@ -1,0 +1,145 @@
+"""Schemas and streams against the vendor's Swagger, where it is at hand, and against our own rules."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tap_hubstaff import lists
+from tap_hubstaff.stream import HubstaffStream
+from tap_hubstaff.streams import STREAMS
+from tap_hubstaff.tap import TapHubstaff
+from tap_hubstaff.windowed import WindowedStream
+
+SPECS = Path(os.environ.get("VENDOR_SPECS", Path(__file__).parents[3] / "shared" / "specs"))
+SWAGGER = SPECS / "hubstaff-v2.swagger.json"
+has_swagger = pytest.mark.skipif(not SWAGGER.is_file(), reason="the vendor's Swagger is not at hand (VENDOR_SPECS)")
+
+ADDED = {"organization_id", "team_id", "project_id", "integration_id"}
+"""What the tap adds: whose record it is."""
+NOT_DESCRIBED = {"rates", "time_sessions"}
+"""Streams whose records no definition of the Swagger describes."""
+KNOWN_WRONG = {
+    ("team_payments", "organization_id"): "a string there",
+    ("time_off_requests", "time_off_request_days"): "one object there",
+}
+FROM_OTHER_DEFINITIONS = {"users": "User", "project_members": "NestedProjectMember", "seats": "OrganizationSeat"}
+ANY: dict[str, type[HubstaffStream]] = {vars(stream)["name"]: stream for stream in STREAMS}
+TWINS = re.compile(r"^/v2/(projects|clients)/\{\w+\}/|/time_off_policies/user_policies$")
+"""Lists of one project, client or user, of what the organization's list has anyway."""
+
+
+@cache
+def swagger() -> Any:
+    return json.loads(SWAGGER.read_text())
+
+
+@cache
+def tap() -> TapHubstaff:
+    return TapHubstaff(config={"access_token": "hsoat_x"})
+
+
+def operation(path: str) -> Any:
+    return swagger()["paths"][f"/v2{path}"]["get"]
+
+
+def definition(stream: str) -> Any:
+    if stream in FROM_OTHER_DEFINITIONS:
+        return swagger()["definitions"][FROM_OTHER_DEFINITIONS[stream]]
+    (listed,) = operation(ANY[stream].path)["responses"]["200"]["schema"]["properties"].values()
+    reference = listed["items"]["$ref"] if "items" in listed else listed["$ref"]
+    return swagger()["definitions"][reference.rpartition("/")[2]]
+
+
+def compared(described: Any, ours: Any, at: str, known_wrong: bool = False) -> list[str]:  # noqa: FBT001, FBT002
+    """Where a schema of ours does not hold what the Swagger describes."""
+    if "$ref" in described:
+        described = swagger()["definitions"][described["$ref"].rpartition("/")[2]]
+        described = {"type": "object", **described}
+    types = ours["type"] if isinstance(ours["type"], list) else [ours["type"]]
+    if known_wrong:
+        return []
+    kind = {"Array[String]": "array", "s": "string", "s/g": "string"}.get(described.get("type"), described.get("type"))
+    wrong = [] if kind in types else [f"{at}: {kind} is none of {types}"]
+    for name, inner in described.get("properties", {}).items():
+        if name not in ours.get("properties", {}):
+            wrong.append(f"{at}.{name} is missing")
+        else:
+            wrong += compared(inner, ours["properties"][name], f"{at}.{name}", (at, name) in KNOWN_WRONG)
+    if "items" in described and "items" in ours:
+        wrong += compared(described["items"], ours["items"], f"{at}[]")
+    return wrong
+
+
+@has_swagger
+@pytest.mark.parametrize("name", sorted(ANY.keys() - NOT_DESCRIBED))
+def test_schemas_hold_what_the_vendor_describes(name: str) -> None:
+    schema = tap().streams[name].schema
+    described = {"type": "object", **definition(name)}
+    assert compared(described, schema, name) == []
+    extra = schema["properties"].keys() - described["properties"].keys() - ADDED - set(ANY[name].primary_keys)
+    assert extra == set()
+
+
+@has_swagger
+@pytest.mark.parametrize("name", sorted(ANY))
+def test_lists_are_where_and_as_the_vendor_says(name: str) -> None:
+    stream = tap().streams[name]
+    assert isinstance(stream, HubstaffStream)
+    described = operation(stream.path)
+    known = {parameter["name"]: parameter for parameter in described.get("parameters", ())}
+    asked = {**stream.asked_for, **dict.fromkeys(stream.filters, "")}
+    assert asked.keys() <= known.keys()
+    for parameter, value in stream.asked_for.items():
+        choices = known[parameter].get("enum") or known[parameter].get("items", {}).get("enum")
+        assert choices is None or set(str(value).split(",")) <= set(choices), parameter
+    defaults = {parameter: found["default"] for parameter, found in known.items() if found.get("default")}
+    assert defaults.keys() <= asked.keys(), "a default of the list hides rows"
+    if not isinstance(stream, WindowedStream):
+        return
+    feeds = [(stream.path, stream.by)]
+    if stream.updates is not None:
+        feeds.append((stream.updates.path, stream.updates.by))
+    for path, by in feeds:
+        at_its_path = {parameter["name"] for parameter in operation(path)["parameters"]}
+        assert {f"{by.name}[start]", f"{by.name}[stop]"} <= at_its_path
+        text = operation(path)["description"]
+        if said := re.search(r"ange limit is (\d+) days|difference .* is (\d+) days", text):
+            assert by.longest == int(said[1] or said[2]), name
+
+
+@has_swagger
+def test_every_list_of_the_vendor_is_a_stream() -> None:
+    ours = {f"/v2{stream.path}" for stream in STREAMS}
+    ours |= {f"/v2{stream.updates.path}" for stream in STREAMS if issubclass(stream, WindowedStream) and stream.updates}
+    listed = {
+        path
+        for path, found in swagger()["paths"].items()
+        if any(parameter["name"] == "page_limit" for parameter in found.get("get", {}).get("parameters", ()))
+    }
+    assert {path for path in listed - ours if not TWINS.search(path)} == set()
+    # The one list of projects that is no twin is told with the members.
+    assert lists.ProjectMembers.asked_for["include_projects"] == "true"
+
+
+@pytest.mark.parametrize("name", sorted(ANY))
+def test_schemas_keep_our_rules(name: str) -> None:
+    schema = tap().streams[name].schema
+    keys = set(ANY[name].primary_keys)
+    assert keys <= schema["properties"].keys()
+    for property_name, found in schema["properties"].items():
+        nullable = "null" in found["type"] if isinstance(found["type"], list) else False
+        assert nullable != (property_name in keys), property_name
+        assert found["description"].strip()
+    text = json.dumps(schema)
+    assert '"enum"' not in text
+    assert '"pattern"' not in text
+
+
+def test_sessions_and_activities_take_the_same_windows() -> None:
+    assert ANY["time_sessions"].path == ANY["activities"].path

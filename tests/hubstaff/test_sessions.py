@@ -1,0 +1,125 @@
+"""Work sessions: the vendor's example, and any history against a reference that looks at all of it at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hypothesis import given
+from hypothesis import strategies as st
+from tap_hubstaff.sessions import Activity, Builder, Ledger, Session, build
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SLOT = 600
+HISTORY = 40 * SLOT
+
+
+def reference(activities: Sequence[Activity]) -> list[Session]:
+    """The sessions of a history, by the words of the vendor and by brute force."""
+    sessions: list[list[Activity]] = []
+    for activity in sorted(activities, key=lambda one: (one.starts, one.id)):
+        ended_there = [
+            session
+            for session in sessions
+            if session[0].owner == activity.owner and max(one.stops for one in session) >= activity.starts
+        ]
+        if ended_there:
+            ended_there[-1].append(activity)
+        else:
+            sessions.append([activity])
+    return [
+        Session(
+            own[0].id,
+            own[0].owner,
+            own[0].starts,
+            max(one.stops for one in own),
+            sum(one.tracked for one in own),
+            len(own),
+        )
+        for own in sessions
+    ]
+
+
+def activity(number: int, starts: int, tracked: int, owner: tuple[int, int, int | None] = (1, 5, 23)) -> Activity:
+    return Activity(number, owner, starts, tracked, starts - starts % SLOT)
+
+
+def by_id(sessions: Sequence[Session]) -> list[Session]:
+    return sorted(sessions, key=lambda session: session.id)
+
+
+def histories(most: int = 30) -> st.SearchStrategy[list[Activity]]:
+    """Activities of two users on two tasks, most of which begin where another ends."""
+    starts = st.one_of(st.integers(0, HISTORY).map(lambda at: at - at % 300), st.integers(0, HISTORY))
+    one = st.tuples(starts, st.sampled_from([0, 300, 600, 540]), st.integers(1, 2), st.sampled_from([None, 3]))
+    return st.lists(one, max_size=most).map(
+        lambda drawn: [
+            activity(number, at, min(tracked, SLOT - at % SLOT), (user, 5, task))
+            for number, (at, tracked, user, task) in enumerate(drawn, start=1)
+        ]
+    )
+
+
+def test_the_vendors_example() -> None:
+    five_past_ten = 10 * 3600 + 300
+    first = activity(1, five_past_ten, 300)
+    second = activity(2, five_past_ten + 300, 540)
+    third = activity(3, five_past_ten + 960, 350)
+    assert build([third, first, second]) == [
+        Session(1, (1, 5, 23), five_past_ten, five_past_ten + 840, 840, 2),
+        Session(3, (1, 5, 23), five_past_ten + 960, five_past_ten + 1310, 350, 1),
+    ]
+
+
+@given(history=histories())
+def test_any_history_equals_the_reference(history: list[Activity]) -> None:
+    assert by_id(build(history)) == by_id(reference(history))
+
+
+@given(history=histories(), cuts=st.lists(st.integers(0, HISTORY // SLOT), max_size=5))
+def test_windows_make_no_difference(history: list[Activity], cuts: list[int]) -> None:
+    builder = Builder(Ledger(0))
+    final: dict[int, Session] = {}
+    begin = 0
+    for cut in [*sorted(cut * SLOT for cut in cuts), HISTORY + SLOT]:
+        window = [one for one in history if begin <= one.slot < cut]
+        final |= {session.id: session for session in builder.window(window, cut)}
+        begin = cut
+    assert by_id(list(final.values())) == by_id(reference(history))
+
+
+@given(
+    history=histories(),
+    runs=st.lists(st.integers(1, HISTORY // SLOT), min_size=1, max_size=4).map(sorted),
+    lookback=st.integers(0, 10),
+    data=st.data(),
+)
+def test_runs_make_no_difference_where_all_that_changes_is_read_again(
+    history: list[Activity], runs: list[int], lookback: int, data: st.DataObject
+) -> None:
+    """Within the lookback activities come late, change and go; the warehouse ends with the truth."""
+    present = list(history)
+    warehouse: dict[int, Session] = {}
+    ledger = Ledger(0)
+    number = 1000
+    for run in [*(run * SLOT for run in runs), HISTORY + SLOT]:
+        visible = [one for one in present if ledger.at <= one.slot < run]
+        builder = Builder.following(ledger, max(0, run - lookback * SLOT))
+        warehouse |= {session.id: session for session in builder.window(visible, run)}
+        warehouse |= {gone: Session(gone, (0, None, None), 0, 0, 0, 0, gone) for gone in builder.given}
+        ledger = builder.after
+        for change in data.draw(histories(3)):
+            if ledger.at <= change.slot < run:
+                number += 1
+                present.append(Activity(number, change.owner, change.starts, change.tracked, change.slot))
+        changeable = [one for one in present if ledger.at <= one.slot < run]
+        if changeable and data.draw(st.sampled_from([False, True])):
+            present.remove(data.draw(st.sampled_from(changeable)))
+    # Once more, for what changed after the last.
+    builder = Builder.following(ledger, HISTORY + SLOT)
+    visible = [one for one in present if ledger.at <= one.slot]
+    warehouse |= {session.id: session for session in builder.window(visible, HISTORY + 2 * SLOT)}
+    warehouse |= {gone: Session(gone, (0, None, None), 0, 0, 0, 0, gone) for gone in builder.given}
+    counting = [session for session in warehouse.values() if session.superseded_by is None]
+    assert by_id(counting) == by_id(reference(present))
