@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
     from singer_http.client import Session
     from singer_http.pages import Slice
-    from singer_http.reader import Fetched
     from singer_http.stream import ApiStream
+    from singer_http.track import Fetched
 
 DEFAULT_TIMEOUT = 60
 DEFAULT_PARALLEL = 16
