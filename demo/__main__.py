@@ -1,4 +1,4 @@
-"""Show the whole pipeline: a sandbox of the Hustle API, Meltano, and rows in a real PostgreSQL.
+"""Show the whole pipeline: a sandbox of the vendors' APIs, Meltano, and rows in a real PostgreSQL.
 
 Everything runs on this machine, listens on loopback alone, and is gone afterwards.
 """
@@ -15,11 +15,11 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, NoReturn
 
-from demo.comparison import HUSTLE_SCHEMA, compare, table
+from demo.comparison import compare_hubstaff, compare_hustle, table
 from demo.meltano import PROJECT, Meltano
 from demo.postgres import embedded_postgres
 from demo.processes import DemoError
-from demo.sandbox import running_sandbox
+from demo.sandbox import HUBSTAFF_UNREAD, running_sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 SCENARIO = Path(__file__).with_name("scenario.yml")
 RUNS = PROJECT / ".demo"
-PIPELINE = ("run", "tap-hustle", "target-postgres")
+PIPELINE = ("run", "tap-hustle", "target-postgres", "tap-hubstaff", "target-postgres")
+COMPARISONS = {"Hustle": compare_hustle, "Hubstaff": compare_hubstaff}
 INTERRUPTED = 130
 
 
@@ -42,24 +43,30 @@ def demonstrate(scenario: Path, directory: Path) -> None:
         DemoError: If something did not work, or the counts differ from the truth.
     """
     with ExitStack() as services:
-        with step("Start a sandbox of the Hustle API"):
+        with step("Start a sandbox of the APIs of Hustle and Hubstaff"):
             sandbox = services.enter_context(running_sandbox(scenario, directory))
         with step("Start PostgreSQL"):
             warehouse = services.enter_context(embedded_postgres())
         variables = {**sandbox.variables, "SANDBOX_POSTGRES_URL": warehouse.sqlalchemy_url}
         meltano = Meltano(directory, variables)
-        truth = sandbox.hustle_counts()
         for again in ("", " again"):
             with step(f"meltano {' '.join(PIPELINE)}{again}"):
                 run = meltano.run(*PIPELINE).check()
-            counts = compare(warehouse, HUSTLE_SCHEMA, truth)
-            differing = [count.stream for count in counts if not count.agrees]
+            loaded = {vendor: compare(warehouse, sandbox) for vendor, compare in COMPARISONS.items()}
+            differing = [
+                f"{count.stream} of {vendor}"
+                for vendor, counts in loaded.items()
+                for count in counts
+                if not count.agrees
+            ]
             if differing or not again:
-                print(f"\n{table(counts, run.seconds)}\n")
+                print("".join(f"\n{table(vendor, counts)}\n" for vendor, counts in loaded.items()))
+                print(f"  Hubstaff's {HUBSTAFF_UNREAD} is not read: no document describes it.\n")
             if differing:
-                streams = ", ".join(differing)
-                raise DemoError(f"The warehouse and the API differ in {streams}; Meltano's log is {run.log}")
-    rows = sum(truth.values())
+                raise DemoError(
+                    f"The warehouse and the API differ in {', '.join(differing)}; Meltano's log is {run.log}"
+                )
+    rows = sum(count.truth for counts in loaded.values() for count in counts)
     print(f"\nAll {rows:,} records are in the warehouse exactly once, after the second run as after the first.")
 
 

@@ -51,7 +51,7 @@ class Meltano:
     """The project's Meltano, with everything that it keeps in one directory.
 
     Attributes:
-        directory: Holds its system database, its run files and its logs.
+        directory: Holds its system database, its run files and its logs, so that nothing of the user's is touched.
         variables: Environment variables that meltano.yml refers to.
     """
 
@@ -93,6 +93,7 @@ class Meltano:
             "PATH": PATH_WITH_SCRIPTS,
             "MELTANO_PROJECT_ROOT": str(PROJECT),
             "MELTANO_SYS_DIR_ROOT": str(self.directory / "system"),
+            "XDG_STATE_HOME": str(self.directory / "state"),  # where Meltano keeps logs of its own
             "MELTANO_ENVIRONMENT": "sandbox",
             "MELTANO_PROJECT_READONLY": "true",
             "MELTANO_SEND_ANONYMOUS_USAGE_STATS": "false",

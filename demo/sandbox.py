@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 from urllib.request import ProxyHandler, Request, build_opener
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 # Loopback is reached directly, whatever proxy the environment names for the rest of the world.
 _OPENER = build_opener(ProxyHandler({}))
 _TIMEOUT = 30.0
+_HUBSTAFF = "hubstaff/"
+HUBSTAFF_UNREAD = "tracking_states"
+# The shortest of the vendor's reaches is a month: what is simulated must not be older, or it could not be read.
+_HUBSTAFF_REACH = timedelta(days=27)
 
 
 @dataclass(frozen=True)
@@ -25,20 +30,38 @@ class Sandbox:
 
     Attributes:
         hustle: Where its Hustle API is, and the credentials that it takes.
+        hubstaff: The same of its Hubstaff API, and how it is to be read: from when on, and where tokens are kept.
         control_url: Where it is controlled.
     """
 
     hustle: Mapping[str, str]
+    hubstaff: Mapping[str, str]
     control_url: str
 
     @property
     def variables(self) -> dict[str, str]:
         """The environment variables that the sandbox environment in meltano.yml refers to."""
-        return {f"SANDBOX_HUSTLE_{name.upper()}": value for name, value in self.hustle.items()}
+        return {
+            f"SANDBOX_{vendor}_{name.upper()}": value
+            for vendor, settings in (("HUSTLE", self.hustle), ("HUBSTAFF", self.hubstaff))
+            for name, value in settings.items()
+        }
 
     def hustle_counts(self) -> dict[str, int]:
         """Return the true number of records of each Hustle stream."""
-        return {stream: truth["count"] for stream, truth in self.ask("truth?ids=false").items()}
+        return {
+            stream: truth["count"]
+            for stream, truth in self.ask("truth?ids=false").items()
+            if not stream.startswith(_HUBSTAFF)
+        }
+
+    def hubstaff_counts(self) -> dict[str, int]:
+        """Return the true number of records of each Hubstaff list that tap-hubstaff reads."""
+        return {
+            stream.removeprefix(_HUBSTAFF): truth["count"]
+            for stream, truth in self.ask("truth?ids=false").items()
+            if stream.startswith(_HUBSTAFF) and stream != _HUBSTAFF + HUBSTAFF_UNREAD
+        }
 
     def hustle_ids(self, stream: str, organization: str | None = None) -> set[str]:
         """Return the ids of all records of a Hustle stream, or of those of one organization."""
@@ -85,4 +108,8 @@ def running_sandbox(scenario: Path, directory: Path) -> Iterator[Sandbox]:
     with running(program) as process:
         process.wait_until(lambda: ready_line.read_bytes().endswith(b"\n"))
         described = json.loads(ready_line.read_bytes())
-        yield Sandbox(hustle=described["hustle"], control_url=described["control_url"])
+        reading = {
+            "start_date": (datetime.now(timezone.utc) - _HUBSTAFF_REACH).date().isoformat(),
+            "token_path": str(directory / "hubstaff-tokens"),
+        }
+        yield Sandbox(described["hustle"], described["hubstaff"] | reading, described["control_url"])

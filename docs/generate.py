@@ -42,13 +42,13 @@ def streams_table(discovered: Mapping[str, Any]) -> str:
     rows = ["| stream | key | replication | properties |", "|---|---|---|---|"]
     for stream in discovered["streams"]:
         root = next(entry["metadata"] for entry in stream["metadata"] if not entry["breadcrumb"])
-        methods = stream["replication_method"]
+        methods = ["FULL_TABLE"]
         if keys := root.get("valid-replication-keys"):
-            methods += f"; INCREMENTAL by {_code(', '.join(keys))}"
+            methods.append(f"INCREMENTAL by {_code(', '.join(keys))}")
+        methods.sort(key=lambda method: not method.startswith(stream["replication_method"]))  # the default comes first
         properties = ", ".join(f"`{name}`" for name in stream["schema"]["properties"])
-        rows.append(
-            f"| `{stream['tap_stream_id']}` | {_code(', '.join(stream['key_properties']))} | {methods} | {properties} |"
-        )
+        key = _code(", ".join(stream["key_properties"]))
+        rows.append(f"| `{stream['tap_stream_id']}` | {key} | {'; '.join(methods)} | {properties} |")
     return "\n".join(rows)
 
 

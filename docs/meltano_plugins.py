@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 MELTANO_YML = Path(__file__).parents[1] / "meltano.yml"
-PLUGINS = ("tap-hustle",)
+PLUGINS = ("tap-hustle", "tap-hubstaff")
 BEGIN = "    # Generated from `{plugin} --about` by `make docs`: begin"
 END = "    # Generated from `{plugin} --about` by `make docs`: end"
 INDENT = "    "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -19,15 +20,18 @@ if TYPE_CHECKING:
     from tests.pipelines.conftest import Survivors
 
 ROOT = Path(__file__).parents[2]
-PIPELINE = "meltano run tap-hustle target-postgres"
+PIPELINE = "meltano run tap-hustle target-postgres tap-hubstaff target-postgres"
+NO_HUBSTAFF = {"organizations": 0}
+HUBSTAFF = {"organizations": 1, "members": 3, "shared_members": 0, "history_days": 5}
 
 
 def start_demo(directory: Path, **scenario: object) -> subprocess.Popen[str]:
     path = directory / "scenario.yml"
-    path.write_text(yaml.safe_dump({"hustle": {"leads": 50}} | scenario))
+    path.write_text(yaml.safe_dump({"hustle": {"leads": 50}, "hubstaff": NO_HUBSTAFF} | scenario))
     return subprocess.Popen(
         [sys.executable, "-u", "-m", "demo", "--scenario", path],
         cwd=ROOT,
+        env={**os.environ, "XDG_STATE_HOME": str(directory / "state")},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -65,13 +69,14 @@ def command_line(process: psutil.Process) -> list[str]:
 
 
 def test_demo_loads_everything_twice(tmp_path: Path) -> None:
-    with start_demo(tmp_path) as demo:
+    with start_demo(tmp_path, hubstaff=HUBSTAFF) as demo:
         output, errors = demo.communicate()
     assert demo.returncode == 0, errors
     assert output.count(PIPELINE) == 2
     assert "differs" not in output
     assert "exactly once" in output
     assert not errors
+    assert not (tmp_path / "state").exists()  # the user's own, where logs and tokens would be kept
 
 
 def test_demo_fails_where_a_record_is_missing(tmp_path: Path) -> None:
@@ -81,7 +86,7 @@ def test_demo_fails_where_a_record_is_missing(tmp_path: Path) -> None:
         output, errors = demo.communicate()
     assert demo.returncode == 1
     assert "differs: 1,000 distinct ids" in output
-    assert "differ in leads" in errors
+    assert "differ in leads of Hustle;" in errors
     log = Path(errors.rpartition(" ")[2].strip())
     assert "leads" in log.read_text()
     shutil.rmtree(log.parent)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from demo.comparison import HUBSTAFF_SCHEMA
+
 if TYPE_CHECKING:
     from tests.pipelines.conftest import StartPipeline
 
@@ -67,6 +69,26 @@ def test_prod_environment_takes_everything_from_variables(start_pipeline: StartP
     assert pipeline.column("organizations", "id") == [chosen]
     assert set(pipeline.column("leads", "id")) == pipeline.sandbox.hustle_ids("leads", chosen)
     assert pipeline.columns("leads") == {"id", "firstName", "initial"}
+
+
+def test_hubstaff_arrives_once_with_what_changes_later(start_pipeline: StartPipeline) -> None:
+    pipeline = start_pipeline()
+    pipeline.load_hubstaff().check()
+    assert pipeline.differing_hubstaff() == []
+
+    last = max(pipeline.column("activities", "updated_at", HUBSTAFF_SCHEMA))
+    late = pipeline.sandbox.ask("hubstaff/late", {"count": 20, "days": 8})["ids"]
+    edited = pipeline.sandbox.ask("hubstaff/edits", {"stream": "activities", "count": 20})["ids"]
+    pipeline.load_hubstaff().check()
+    # The sum of a day of which an edit has left nothing stays: the API does not tell that it is gone.
+    assert {count.stream for count in pipeline.differing_hubstaff()} <= {"daily_activities"}
+    updated = zip(*(pipeline.column("activities", name, HUBSTAFF_SCHEMA) for name in ("id", "updated_at")), strict=True)
+    assert {*late, *edited} <= {str(number) for number, updated_at in updated if updated_at > last}
+    tracked, in_sessions = (
+        sum(pipeline.column(stream, "tracked", HUBSTAFF_SCHEMA)) for stream in ("activities", "time_sessions")
+    )
+    assert tracked == in_sessions
+    assert pipeline.sandbox.ask("report?ids=false")["token_requests"] == 1
 
 
 def test_configuration_is_tested_by_meltano(start_pipeline: StartPipeline) -> None:

@@ -40,7 +40,7 @@ def test_every_setting_is_explained(plugin: str) -> None:
 @pytest.mark.parametrize("plugin", PLUGINS)
 def test_credentials_are_sensitive(plugin: str) -> None:
     settings = {setting["name"]: setting for setting in DEFINITIONS[plugin]["settings"]}
-    credentials = {name for name in settings if "client_id" in name or "secret" in name or "token" in name}
+    credentials = {name for name in settings if name.endswith(("client_id", "secret", "token"))}
     assert credentials
     assert all(settings[name].get("sensitive") for name in credentials)
 
