@@ -9,6 +9,8 @@ from starlette.routing import Mount
 
 from api_sandbox.control import control_routes
 from api_sandbox.faults import FaultBook
+from api_sandbox.harkster.api import HarksterApi
+from api_sandbox.harkster.routes import ROOT as HARKSTER_PREFIX
 from api_sandbox.hustle.api import HustleApi
 from api_sandbox.report import Recorder, Report
 from api_sandbox.scenario import Scenario
@@ -24,6 +26,7 @@ class Sandbox:
     Attributes:
         faults: What goes wrong.
         hustle: The Hustle API.
+        harkster: The Harkster API.
         app: The ASGI application of everything.
     """
 
@@ -32,8 +35,13 @@ class Sandbox:
         self.faults.add(*scenario.faults)
         self._recorder = Recorder()
         self.hustle = HustleApi(scenario.seed, scenario.hustle, self.faults, self._recorder)
+        self.harkster = HarksterApi(scenario.seed, scenario.harkster, self.faults, self._recorder)
         self.app = Starlette(
-            routes=[Mount(CONTROL_PREFIX, routes=control_routes(self)), Mount(HUSTLE_PREFIX, app=self.hustle)]
+            routes=[
+                Mount(CONTROL_PREFIX, routes=control_routes(self)),
+                Mount(HUSTLE_PREFIX, app=self.hustle),
+                Mount(HARKSTER_PREFIX, app=self.harkster),
+            ]
         )
 
     def truth(self) -> Truth:
@@ -60,3 +68,4 @@ class Sandbox:
         """Forget what was served, all tokens, failed logins and blocks. Faults and data stay."""
         self._recorder = Recorder()
         self.hustle.reset(self._recorder)
+        self.harkster.reset(self._recorder)

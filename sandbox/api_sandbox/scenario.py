@@ -7,6 +7,7 @@ import msgspec
 import yaml
 
 from api_sandbox.faults import Fault
+from api_sandbox.harkster.scenario import HarksterScenario
 from api_sandbox.hustle.scenario import HustleScenario
 
 
@@ -20,11 +21,13 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     Attributes:
         seed: Decides all data and all chances.
         hustle: The Hustle API.
+        harkster: The Harkster API.
         faults: What goes wrong, from the start; more can be added while it runs.
     """
 
     seed: int = 0
     hustle: HustleScenario = msgspec.field(default_factory=HustleScenario)
+    harkster: HarksterScenario = msgspec.field(default_factory=HarksterScenario)
     faults: tuple[Fault, ...] = ()
 
     def checked(self) -> "Scenario":

@@ -15,6 +15,7 @@ import uvicorn
 from typing_extensions import override
 
 from api_sandbox.faults import Fault
+from api_sandbox.harkster.handle import HarksterAddress, RunningHarkster, address
 from api_sandbox.hustle.api import AUTH_PATH, BASE
 from api_sandbox.protocol import SandboxProtocol
 from api_sandbox.report import Report
@@ -55,10 +56,12 @@ class Addresses(msgspec.Struct, frozen=True):
 
     Attributes:
         hustle: The Hustle API.
+        harkster: The Harkster API.
         control_url: Base of the control endpoints.
     """
 
     hustle: HustleAddress
+    harkster: HarksterAddress
     control_url: str
 
 
@@ -95,6 +98,7 @@ def addresses(sandbox: Sandbox, listener: socket.socket) -> Addresses:
     credentials = sandbox.hustle.credentials
     return Addresses(
         HustleAddress(root + BASE, root + AUTH_PATH, credentials.client_id, credentials.client_secret),
+        address(sandbox.harkster, root),
         root + CONTROL_PREFIX,
     )
 
@@ -208,6 +212,7 @@ class RunningSandbox:
 
     Attributes:
         hustle: Where the Hustle API is and what opens it.
+        harkster: The Harkster API: where it is, what opens it, and what was posted.
         control_url: Base of the control endpoints.
         faults: What goes wrong; more can be added.
     """
@@ -216,6 +221,7 @@ class RunningSandbox:
         self._sandbox = sandbox
         self._loop = loop
         self.hustle = where.hustle
+        self.harkster = RunningHarkster(where.harkster, lambda work: self.run(lambda sandbox: work(sandbox.harkster)))
         self.control_url = where.control_url
         self.faults = _Faults(self)
 
