@@ -11,7 +11,7 @@ from api_sandbox.delivery import HTML, JSON, Answer, html_page
 ErrorForm = Literal["message", "problem", "text", "html", "empty"]
 
 
-@dataclass
+@dataclass(eq=False)
 class Refused(Exception):  # noqa: N818 - a refusal is an answer, not a defect
     """A request that the API answers with an error.
 

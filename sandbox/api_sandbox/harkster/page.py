@@ -58,7 +58,7 @@ def _post(post: Post) -> str:
     if post.published_at is not None and post.status == "published":
         about = f"{escape(post.author.name)} · {moment(post.published_at.isoformat())}"
     else:
-        about = "nobody has seen it"
+        about = "withdrawn" if post.publications else "nobody has seen it"
     title = escape(post.name) if post.name else "Post"
     return (
         f'<article class="{post.status}"><div class="title"><strong dir="auto">{title}</strong>{badges}</div>'

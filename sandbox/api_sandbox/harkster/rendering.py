@@ -30,7 +30,11 @@ def moment(text: str) -> str:
         return f"{day.day} {day:%B %Y}"
     # Python 3.10 reads no Z and only three or six digits of a second.
     whole, _, rest = text.replace("Z", "+00:00").partition(".")
-    read = datetime.fromisoformat(whole + rest.lstrip("0123456789")).astimezone(timezone.utc)
+    read = datetime.fromisoformat(whole + rest.lstrip("0123456789"))
+    try:
+        read = read.astimezone(timezone.utc)
+    except OverflowError:  # On the first or the last day of all years.
+        return escape(text)
     return f"{read.day} {read:%B %Y, %H:%M} UTC"
 
 
