@@ -19,7 +19,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from typing_extensions import override
 
-from singer_http.errors import LOGIN_RULES, Action, Fault, UnwantedError, rule_for
+from singer_http.errors import LOGIN_RULES, RULES, Action, Fault, UnwantedError, rule_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -47,6 +47,8 @@ FIRST_CONTACT_TRIES = 3
 MOST_LATE = 0.1
 """Seconds by which a request on a standing connection may be taken to arrive late."""
 _CHUNK = 1 << 16
+_SUCCESS = (range(200, 201), range(200, 300))
+"""Statuses of success: for what is to be read, and for writes, which may have nothing to tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,29 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked of an API.
+
+    Attributes:
+        method: The HTTP method.
+        path: Below the base URL, with its leading slash.
+        params: The query.
+        headers: Beside those that every request has.
+        json: The body, which is sent as JSON.
+    """
+
+    method: str
+    path: str
+    params: Params | None = None
+    headers: Mapping[str, str] | None = None
+    json: Any = None
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
 
 
 class _Problem(Exception):  # noqa: N818 - goes no further than the loop that asks the table of rules
@@ -109,7 +134,7 @@ class Transport:
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
 
-    def send(self, method: str, url: str, *, token: str | None, params: Params | None, json: Any) -> Answer:
+    def send(self, base_url: str, request: Request, token: str | None) -> Answer:
         """Send one request.
 
         Raises:
@@ -118,10 +143,11 @@ class Transport:
         deadline = self._clock.monotonic() + self._timeout
         try:
             with self._session.request(
-                method,
-                url,
-                params=params,
-                json=json,
+                request.method,
+                base_url + request.path,
+                params=request.params,
+                json=request.json,
+                headers=request.headers,
                 auth=_Bearer(token),
                 timeout=(min(CONNECT_TIMEOUT, self._timeout), self._timeout),
                 allow_redirects=False,  # the APIs do not redirect, and a token must not follow one
@@ -167,9 +193,20 @@ class Session:
         tokens: Where the bearer token comes from.
         budget: What the requests are counted against.
         clock: Waits between retries.
+        inspect: Called with every answer before it is judged; may raise an :class:`ApiError` for what only the
+            vendor's own headers tell.
     """
 
-    def __init__(self, base_url: str, transport: Transport, tokens: TokenSource, budget: Budget, clock: Clock) -> None:
+    def __init__(  # noqa: PLR0913 - what a session is made of
+        self,
+        base_url: str,
+        transport: Transport,
+        tokens: TokenSource,
+        budget: Budget,
+        clock: Clock,
+        *,
+        inspect: Callable[[Answer], None] = lambda _: None,
+    ) -> None:
         self._base_url = base_url.rstrip("/")
         self._transport = transport
         self._tokens = tokens
@@ -177,6 +214,7 @@ class Session:
         self._thread = threading.local()
         self._answered = False
         self._fastest: dict[str, float] = {}
+        self._inspect = inspect
         self.clock = clock
         self.budget = budget
         self.latency = 0.0
@@ -216,26 +254,58 @@ class Session:
             ApiError: The subclass that the table names for what went wrong.
             Stopped: The run is being ended.
         """
-        attempts = _Attempts(f"GET {path}", self.clock)
+        return self.exchange(
+            Request("GET", path, params),
+            lambda answer: parse(answer.body),
+            is_wanted=is_wanted,
+            is_tentative=is_tentative,
+        )
+
+    def exchange(
+        self,
+        request: Request,
+        parse: Callable[[Answer], T],
+        rules: tuple[Rule, ...] = RULES,
+        *,
+        is_wanted: Callable[[], bool] = lambda: True,
+        is_tentative: bool = False,
+    ) -> T:
+        """Send a request, as often as a table of rules gives it a chance.
+
+        Args:
+            request: What to send.
+            parse: As for :meth:`get`, of the whole answer.
+            rules: What is done about faults; :data:`~singer_http.errors.WRITE_RULES` where a repetition does harm.
+            is_wanted: As for :meth:`get`.
+            is_tentative: As for :meth:`get`.
+
+        Raises:
+            UnwantedError: The request was no longer wanted.
+            ApiError: The subclass that the table names for what went wrong.
+            Stopped: The run is being ended.
+        """
+        attempts = _Attempts(str(request), self.clock)
         while True:
             token = self._tokens.get()
             spent = self.budget.spend()
             if not is_wanted():
-                raise UnwantedError(f"GET {path}: no longer wanted.")
+                raise UnwantedError(f"{request}: no longer wanted.")
             try:
-                return _parsed(self._timed(path, token, params, spent), parse)
+                return _parsed(self._timed(request, token, spent), parse, _SUCCESS[request.method != "GET"])
             except _Problem as problem:
-                self._recover(attempts, problem, token, most_tries=1 if is_tentative else None)
+                rule = rule_for(problem.condition, rules)
+                self._recover(attempts, problem, rule, token, most_tries=1 if is_tentative else None)
 
     def close(self) -> None:
         """Close the connections."""
         self._transport.close()
 
-    def _timed(self, path: str, token: str, params: Params, spent: RateItem) -> Answer:
+    def _timed(self, request: Request, token: str, spent: RateItem) -> Answer:
+        path = request.path
         with self._lock:
             self.requests[path] += 1
         start = self.clock.monotonic()
-        answer = self._transport.send("GET", self._base_url + path, token=token, params=params, json=None)
+        answer = self._transport.send(self._base_url, request, token)
         took = self.clock.monotonic() - start
         with self._lock:
             self.latency += (took - self.latency) * (1 / 8 if self._answered else 1)
@@ -249,11 +319,11 @@ class Session:
         else:
             self._thread.is_connected = True
             self.budget.came_late(spent, took)
+        self._inspect(answer)
         return answer
 
-    def _recover(self, attempts: _Attempts, problem: _Problem, token: str, most_tries: int | None) -> None:
+    def _recover(self, attempts: _Attempts, problem: _Problem, rule: Rule, token: str, most_tries: int | None) -> None:
         """Do what the table says so that the request may be tried again, or raise."""
-        rule = rule_for(problem.condition)
         if rule.action is Action.REAUTHENTICATE and not attempts.renewed:
             attempts.renewed = True
             self._tokens.refused(token)
@@ -328,16 +398,17 @@ def log_in(url: str, transport: Transport, json: Any, parse: Callable[[bytes], T
     attempts = _Attempts(f"POST {urlsplit(url).path}", clock)
     while True:
         try:
-            return _parsed(transport.send("POST", url, token=None, params=None, json=json), parse)
+            answer = transport.send(url, Request("POST", "", json=json), token=None)
+            return _parsed(answer, lambda told: parse(told.body), _SUCCESS[False])
         except _Problem as problem:
             clock.sleep(attempts.wait(rule_for(problem.condition, LOGIN_RULES), problem))
 
 
-def _parsed(answer: Answer, parse: Callable[[bytes], T]) -> T:
-    if answer.status != requests.codes.ok:
+def _parsed(answer: Answer, parse: Callable[[Answer], T], success: range) -> T:
+    if answer.status not in success:
         raise _Problem(answer.status, answer)
     try:
-        return parse(answer.body)
+        return parse(answer)
     except (msgspec.DecodeError, UnicodeDecodeError):
         # Without its cause: the decoder's message can quote the body.
         raise _Problem(Fault.MALFORMED, answer) from None
