@@ -157,6 +157,19 @@ class HarksterApi:
             raise MalformedAnswerError(f"The template {template_id} has no list of fields.")
         return [field for field in data["dataset"] if isinstance(field, dict)]
 
+    def heading_type(self, channel_id: str) -> str:
+        """What headings are called in a channel: the guide's table has one name and its samples the other."""
+        for told in self.raw_posts(channel_id):
+            data = told.get("data")
+            for field in data.get("dataset", ()) if isinstance(data, dict) else ():
+                if isinstance(field, dict) and field.get("type") in {"heading", "header"}:
+                    return str(field["type"])
+        for template_id, _ in self.templates(channel_id):
+            for field in self.template(channel_id, template_id):
+                if field.get("type") in {"heading", "header"}:
+                    return str(field["type"])
+        return "heading"
+
     def raw_posts(self, channel_id: str) -> Iterator[dict[str, Any]]:
         """The posts of a channel as the API tells them."""
         return self._list(_posts(channel_id))

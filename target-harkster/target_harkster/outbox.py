@@ -1,0 +1,209 @@
+"""The outbox: posts and STATEs in the order in which they came, delivered in batches and acknowledged one by one."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from target_harkster.client import PostRefusedError
+from target_harkster.decision import Decision, decide
+from target_harkster.delivery import encode_content
+from target_harkster.ledger import Entry, Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from singer_http.clock import Clock
+
+    from target_harkster.client import Channel
+    from target_harkster.delivery import Delivery
+    from target_harkster.layout import Mode
+    from target_harkster.ledger import Ledger
+    from target_harkster.posts import Post
+
+BATCH = 500
+"""Rows that are looked up together."""
+CHECKPOINT_POSTS = 100
+CHECKPOINT_SECONDS = 5.0
+"""A STATE goes out after so many posts or seconds, if the tap has sent one that is covered."""
+
+
+@dataclass(slots=True)
+class Parcel:
+    """A post on its way, with what it is decided by.
+
+    Attributes:
+        post: The post.
+        mode: Of its stream.
+        refused: Called with the reason, should the API not take it.
+        first_run: What becomes of new rows: ``publish``, ``draft`` or ``baseline``.
+    """
+
+    post: Post
+    mode: Mode
+    refused: Callable[[str], None]
+    first_run: str = "publish"
+
+
+@dataclass(slots=True)
+class _State:
+    value: Any
+
+
+class Outbox:
+    """Holds what is to be delivered.
+
+    Args:
+        delivery: Delivers.
+        ledger: Knows what was.
+        channels: By id.
+        clock: Tells when a STATE is due.
+        acknowledge: Writes a STATE.
+        delivered: Told of every post that was delivered, and of the phase that it is in.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what it stands between
+        self,
+        delivery: Delivery,
+        ledger: Ledger,
+        channels: Mapping[str, Channel],
+        clock: Clock,
+        acknowledge: Callable[[Any], None],
+        delivered: Callable[[Post, Phase], None],
+    ) -> None:
+        self._delivery = delivery
+        self._ledger = ledger
+        self._channels = channels
+        self._clock = clock
+        self._acknowledge = acknowledge
+        self._delivered = delivered
+        self._items: list[Parcel | _State] = []
+        self._rows: defaultdict[str, list[tuple[str, str, str, str, bytes]]] = defaultdict(list)
+        self._posts = 0
+        self._durable: _State | None = None
+        self._sent = 0
+        self._acknowledged_at = clock.monotonic()
+        self.tally: Counter[str] = Counter()
+        """What was done with the rows, by decision."""
+
+    def add(self, parcel: Parcel) -> None:
+        """Take a post."""
+        self._items.append(parcel)
+        self._posts += 1
+        if self._posts >= BATCH:
+            self.flush()
+
+    def add_row(self, stream: str, row: tuple[str, str, str, str, bytes]) -> None:
+        """Take a row of a digest, see :meth:`~target_harkster.ledger.Ledger.add_rows`."""
+        self._rows[stream].append(row)
+        self._posts += 1
+        if self._posts >= BATCH:
+            self.flush()
+
+    def add_state(self, value: Any) -> None:
+        """Take a STATE, which is about all that came before it."""
+        self._items.append(_State(value))
+        if self._clock.monotonic() - self._acknowledged_at >= CHECKPOINT_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Deliver all that is there.
+
+        Raises:
+            ApiError: The run cannot go on. What was delivered before is known, and acknowledged by :meth:`close`.
+        """
+        items, self._items, self._posts = self._items, [], 0
+        for stream, rows in self._rows.items():
+            self._ledger.add_rows(stream, rows)
+        self._rows.clear()
+        work = self._decided([item for item in items if isinstance(item, Parcel)])
+        self._clock.check()
+        for item in items:
+            if isinstance(item, _State):
+                self._durable = item
+                self._checkpoint()
+            elif (entry := work.get(id(item))) is not None:
+                self._deliver(item, entry)
+        self._checkpoint()
+
+    def close(self) -> None:
+        """Acknowledge the last STATE that everything before it is durable for."""
+        if self._durable is not None:
+            self._acknowledge(self._durable.value)
+            self._durable = None
+
+    def _checkpoint(self) -> None:
+        now = self._clock.monotonic()
+        if self._durable is None or (
+            self._sent < CHECKPOINT_POSTS and now - self._acknowledged_at < CHECKPOINT_SECONDS
+        ):
+            return
+        self._sent = 0
+        self._acknowledged_at = now
+        self.close()
+
+    def _decided(self, parcels: list[Parcel]) -> dict[int, Entry]:
+        """Decide on every row, and write down what is intended; what there is to do, by parcel."""
+        by_channel: defaultdict[str, dict[str, Parcel]] = defaultdict(dict)
+        for parcel in parcels:
+            rows = by_channel[parcel.post.channel]
+            known = rows.get(parcel.post.marker)
+            if known is not None:
+                self.tally["superseded" if parcel.mode != "append" else Decision.LEAVE.value] += 1
+            if known is None or parcel.mode != "append":
+                # The last version of a row is the one that counts, unless the first one stands for ever.
+                rows.pop(parcel.post.marker, None)
+                rows[parcel.post.marker] = parcel
+        work: dict[int, Entry] = {}
+        changed: list[Entry] = []
+        for channel, rows in by_channel.items():
+            found = self._ledger.find(channel, list(rows))
+            self._touch(channel, rows)
+            for marker, parcel in rows.items():
+                known_entry = found.get(marker)
+                decision = decide(known_entry, parcel.post.content.hash, parcel.mode)
+                self.tally[decision.value] += 1
+                if decision in {Decision.UNCHANGED, Decision.LEAVE}:
+                    continue
+                entry = self._entry(parcel, decision, known_entry)
+                changed.append(entry)
+                if decision is not Decision.REPLACE and entry.phase is not Phase.BASELINE:
+                    work[id(parcel)] = entry
+        self._ledger.save(*changed)
+        return work
+
+    def _touch(self, channel: str, rows: Mapping[str, Parcel]) -> None:
+        versions: defaultdict[int, list[str]] = defaultdict(list)
+        for marker, parcel in rows.items():
+            if parcel.mode == "mirror" and parcel.post.version is not None:
+                versions[parcel.post.version].append(marker)
+        for version, markers in versions.items():
+            self._ledger.touch(channel, markers, version)
+
+    def _entry(self, parcel: Parcel, decision: Decision, known: Entry | None) -> Entry:
+        """What is to be written down of a row before anything is sent."""
+        post = parcel.post
+        if known is not None and decision is not Decision.CREATE:
+            entry = known
+            if decision is Decision.UPDATE:
+                entry.phase = Phase.UPDATING
+        else:
+            is_baseline = parcel.first_run == "baseline" and known is None
+            phase = Phase.BASELINE if is_baseline else Phase.INTENT
+            entry = Entry(post.channel, post.marker, post.stream, post.key, phase, "", self._ledger.next_seq())
+            entry.held = parcel.first_run == "draft" and known is None
+        entry.hash = post.content.hash
+        entry.key, entry.stream, entry.version = post.key, post.stream, post.version
+        entry.content = None if entry.phase is Phase.BASELINE else encode_content(post.content)
+        return entry
+
+    def _deliver(self, parcel: Parcel, entry: Entry) -> None:
+        try:
+            self._delivery.finish(self._channels[entry.channel], entry)
+        except PostRefusedError as error:
+            parcel.refused(str(error))
+        else:
+            self.tally[f"now {entry.phase.value}"] += 1
+            self._delivered(parcel.post, entry.phase)
+        self._sent += 1
