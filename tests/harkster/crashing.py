@@ -12,6 +12,7 @@ from typing import Any
 from singer_http.client import Transport
 from singer_http.clock import Clock, Stopped
 from sqlalchemy.engine.default import DefaultDialect
+from target_harkster import outbox
 from target_harkster.target import TargetHarkster
 from typing_extensions import override
 
@@ -71,6 +72,7 @@ def run(config: dict[str, Any], lines: bytes, kill_at: int, states: str, points:
         (TargetHarkster, "_acknowledge"),
     ):
         _surround(owner, name, point)
+    outbox.BATCH = 2  # so that a row can change after it was posted, and not in the same batch
     try:
         TargetHarkster(config=config, clock=FastClock()).listen(io.BytesIO(lines))  # type: ignore[arg-type]
     except Exception as error:  # noqa: BLE001 - the exit status and the name of the error are what is looked at
