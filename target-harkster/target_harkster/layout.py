@@ -10,6 +10,7 @@ import datetime as dt
 import itertools
 import zoneinfo
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Literal
 
 from singer_http.errors import ConfigurationError
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from target_harkster.expressions import Source
     from target_harkster.fields import FieldType
     from target_harkster.posts import Fields
+
+_MAPPING = 1
+"""To be raised with every change of what values become, so that rows are mapped anew."""
 
 Mode = Literal["append", "upsert", "mirror"]
 
@@ -147,9 +151,14 @@ class Layout:
         if not self.fields:
             raise LayoutError(stream, None, "there are no fields")
         self._needs_context = self._has_expressions(config)
+        self._fingerprint = blake2b(encoder.encode((_MAPPING, numbers, config)), digest_size=16).digest()
 
     def _default_name(self) -> str:
         return self.stream if not is_expression(self.stream) else "Post"
+
+    def source_of(self, row: Mapping[str, Any]) -> str:
+        """A hash of a row and of this layout: while it is the same, so is the content."""
+        return blake2b(encoder.encode(row), digest_size=12, key=self._fingerprint).hexdigest()
 
     def content(self, row: Mapping[str, Any]) -> Content:
         """What a row comes to.

@@ -60,6 +60,7 @@ class Entry:
 
     Attributes:
         hash: Of the content that the post has, or is to get.
+        source: Of the row and the layout that the content was made of last: while it is the same, so is the content.
         content: That content, as JSON, for as long as it is not delivered.
         seq: Orders the posts of a channel, oldest first.
         held: The draft is left for people to publish.
@@ -76,6 +77,7 @@ class Entry:
     content: bytes | None = None
     version: int | None = None
     held: bool = False
+    source: str = ""
 
 
 class LedgerError(FatalError):
@@ -175,6 +177,14 @@ class Ledger:
             some = markers[start : start + LOOK_UP]
             rows = self._execute(_FIND, {"channel": channel, "markers": some})
             found |= {row[1]: _entry(row) for row in rows}
+        return found
+
+    def sources(self, channel: str, markers: Sequence[str]) -> dict[str, str]:
+        """What the posts that are known, and not deleted, were made of last, by marker."""
+        found: dict[str, str] = {}
+        for start in range(0, len(markers), LOOK_UP):
+            rows = self._execute(_SOURCES, {"channel": channel, "markers": markers[start : start + LOOK_UP]})
+            found.update(rows.tuples().all())
         return found
 
     def entries(self, channel: str | None = None, phases: Iterable[Phase] | None = None) -> Iterator[Entry]:
@@ -339,6 +349,12 @@ _SELECT = sa.select(
     POSTS.c.content,
     POSTS.c.version,
     POSTS.c.held,
+    POSTS.c.source,
+)
+_SOURCES = sa.select(POSTS.c.marker, POSTS.c.source).where(
+    POSTS.c.channel == sa.bindparam("channel"),
+    POSTS.c.marker.in_(sa.bindparam("markers", expanding=True)),
+    POSTS.c.phase != Phase.DELETED.value,
 )
 _FIND = _SELECT.where(
     POSTS.c.channel == sa.bindparam("channel"), POSTS.c.marker.in_(sa.bindparam("markers", expanding=True))

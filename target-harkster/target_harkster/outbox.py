@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from target_harkster.client import PostRefusedError
 from target_harkster.decision import Decision, decide
 from target_harkster.delivery import encode_content
+from target_harkster.layout import RowError
 from target_harkster.ledger import Entry, Phase
 
 if TYPE_CHECKING:
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from target_harkster.delivery import Delivery
     from target_harkster.layout import Mode
     from target_harkster.ledger import Ledger
-    from target_harkster.posts import Post
+    from target_harkster.posts import Content
+
+    Refused = Callable[[str | None, str], None]
 
 BATCH = 500
 """Rows that are looked up together."""
@@ -31,19 +34,31 @@ CHECKPOINT_SECONDS = 5.0
 
 @dataclass(slots=True)
 class Parcel:
-    """A post on its way, with what it is decided by.
+    """A row, or a digest of rows, on its way to become a post.
 
     Attributes:
-        post: The post.
+        stream: Where it comes from.
+        channel: Id of the channel that it is for.
+        key: What it is known by, as JSON.
+        marker: The same, short and of a fixed form: found again in the channel.
+        source: Hash of what the content is made of.
+        content: Makes the content, where it is needed; may raise :class:`~target_harkster.layout.RowError`.
         mode: Of its stream.
-        refused: Called with the reason, should the API not take it.
+        refused: Called with the field, if it is about one, and the reason, should it come to no post.
         first_run: What becomes of new rows: ``publish``, ``draft`` or ``baseline``.
+        version: The table version of the row.
     """
 
-    post: Post
+    stream: str
+    channel: str
+    key: str
+    marker: str
+    source: str
+    content: Callable[[], Content]
     mode: Mode
-    refused: Callable[[str], None]
+    refused: Refused
     first_run: str = "publish"
+    version: int | None = None
 
 
 @dataclass(slots=True)
@@ -70,7 +85,7 @@ class Outbox:
         channels: Mapping[str, Channel],
         clock: Clock,
         acknowledge: Callable[[Any], None],
-        delivered: Callable[[Post, Phase], None],
+        delivered: Callable[[Parcel, Phase], None],
     ) -> None:
         self._delivery = delivery
         self._ledger = ledger
@@ -147,63 +162,82 @@ class Outbox:
         """Decide on every row, and write down what is intended; what there is to do, by parcel."""
         by_channel: defaultdict[str, dict[str, Parcel]] = defaultdict(dict)
         for parcel in parcels:
-            rows = by_channel[parcel.post.channel]
-            known = rows.get(parcel.post.marker)
-            if known is not None:
-                self.tally["superseded" if parcel.mode != "append" else Decision.LEAVE.value] += 1
-            if known is None or parcel.mode != "append":
-                # The last version of a row is the one that counts, unless the first one stands for ever.
-                rows.pop(parcel.post.marker, None)
-                rows[parcel.post.marker] = parcel
+            rows = by_channel[parcel.channel]
+            if parcel.marker not in rows:
+                rows[parcel.marker] = parcel
+            elif parcel.mode == "append":
+                self.tally[Decision.LEAVE.value] += 1
+            else:
+                # The last version of a row is the one that counts, and its place is where it came last.
+                self.tally["superseded"] += 1
+                del rows[parcel.marker]
+                rows[parcel.marker] = parcel
+        work: dict[int, Entry] = {}
+        for channel, rows in by_channel.items():
+            work |= self._decided_of(channel, rows)
+        return work
+
+    def _decided_of(self, channel: str, rows: Mapping[str, Parcel]) -> dict[int, Entry]:
+        sources = self._ledger.sources(channel, list(rows))
+        new: list[Parcel] = []
+        for marker, parcel in rows.items():
+            source = sources.get(marker)
+            if source is None or (parcel.mode != "append" and source != parcel.source):
+                new.append(parcel)
+        self.tally[Decision.UNCHANGED.value] += len(rows) - len(new)
+        self._touch(channel, rows)
+        found = self._ledger.find(channel, [parcel.marker for parcel in new])
         work: dict[int, Entry] = {}
         changed: list[Entry] = []
-        for channel, rows in by_channel.items():
-            found = self._ledger.find(channel, list(rows))
-            self._touch(channel, rows)
-            for marker, parcel in rows.items():
-                known_entry = found.get(marker)
-                decision = decide(known_entry, parcel.post.content.hash, parcel.mode)
-                self.tally[decision.value] += 1
-                if decision in {Decision.UNCHANGED, Decision.LEAVE}:
-                    continue
-                entry = self._entry(parcel, decision, known_entry)
-                changed.append(entry)
-                if decision is not Decision.REPLACE and entry.phase is not Phase.BASELINE:
-                    work[id(parcel)] = entry
+        for parcel in new:
+            try:
+                content = parcel.content()
+            except RowError as error:
+                parcel.refused(error.field, error.reason)
+                continue
+            known = found.get(parcel.marker)
+            decision = decide(known, content.hash, parcel.mode)
+            self.tally[decision.value] += 1
+            entry = self._entry(parcel, content, decision, known)
+            changed.append(entry)
+            if decision in {Decision.CREATE, Decision.UPDATE} and entry.phase is not Phase.BASELINE:
+                work[id(parcel)] = entry
         self._ledger.save(*changed)
         return work
 
     def _touch(self, channel: str, rows: Mapping[str, Parcel]) -> None:
         versions: defaultdict[int, list[str]] = defaultdict(list)
         for marker, parcel in rows.items():
-            if parcel.mode == "mirror" and parcel.post.version is not None:
-                versions[parcel.post.version].append(marker)
+            if parcel.mode == "mirror" and parcel.version is not None:
+                versions[parcel.version].append(marker)
         for version, markers in versions.items():
             self._ledger.touch(channel, markers, version)
 
-    def _entry(self, parcel: Parcel, decision: Decision, known: Entry | None) -> Entry:
+    def _entry(self, parcel: Parcel, content: Content, decision: Decision, known: Entry | None) -> Entry:
         """What is to be written down of a row before anything is sent."""
-        post = parcel.post
-        if known is not None and decision is not Decision.CREATE:
-            entry = known
-            if decision is Decision.UPDATE:
-                entry.phase = Phase.UPDATING
-        else:
+        if known is None or decision is Decision.CREATE:
             is_baseline = parcel.first_run == "baseline" and known is None
             phase = Phase.BASELINE if is_baseline else Phase.INTENT
-            entry = Entry(post.channel, post.marker, post.stream, post.key, phase, "", self._ledger.next_seq())
+            entry = Entry(parcel.channel, parcel.marker, parcel.stream, parcel.key, phase, "", self._ledger.next_seq())
             entry.held = parcel.first_run == "draft" and known is None
-        entry.hash = post.content.hash
-        entry.key, entry.stream, entry.version = post.key, post.stream, post.version
-        entry.content = None if entry.phase is Phase.BASELINE else encode_content(post.content)
+        else:
+            entry = known
+        entry.key, entry.stream, entry.source = parcel.key, parcel.stream, parcel.source
+        if parcel.version is not None:
+            entry.version = parcel.version
+        if decision is Decision.UPDATE:
+            entry.phase = Phase.UPDATING
+        if decision not in {Decision.UNCHANGED, Decision.LEAVE}:
+            entry.hash = content.hash
+            entry.content = None if entry.phase is Phase.BASELINE else encode_content(content)
         return entry
 
     def _deliver(self, parcel: Parcel, entry: Entry) -> None:
         try:
             self._delivery.finish(self._channels[entry.channel], entry)
         except PostRefusedError as error:
-            parcel.refused(str(error))
+            parcel.refused(None, str(error))
         else:
             self.tally[f"now {entry.phase.value}"] += 1
-            self._delivered(parcel.post, entry.phase)
+            self._delivered(parcel, entry.phase)
         self._sent += 1

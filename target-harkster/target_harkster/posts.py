@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from base64 import b32encode
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Literal
@@ -15,29 +14,8 @@ from target_harkster.fields import FIELD_TYPES, as_number
 Fields = list[dict[str, Any]]
 MarkerPlace = Literal["divider", "name"]
 
-_MARKER = re.compile(r"hk-[a-z2-7]{8}-[a-z2-7]{16}")
+_MARKER = re.compile(r"hk-[0-9a-f]{8}-[0-9a-f]{20}")
 _MARKED_NAME = re.compile(rf"(.*?) ?\[({_MARKER.pattern})\]", re.DOTALL)
-
-
-@dataclass(slots=True)
-class Post:
-    """What a row, or a digest of rows, comes to.
-
-    Attributes:
-        stream: Where the row comes from.
-        channel: Id of the channel that it is for.
-        key: What it is known by, as JSON.
-        marker: The same, short and of a fixed form: found again in the channel.
-        content: The content.
-        version: The table version of the row.
-    """
-
-    stream: str
-    channel: str
-    key: str
-    marker: str
-    content: Content
-    version: int | None = None
 
 
 @dataclass(slots=True)
@@ -62,21 +40,17 @@ class Content:
 
 def stream_marker(stream: str) -> str:
     """What the markers of a stream begin with."""
-    return f"hk-{_short(stream.encode(), 5)}-"
+    return f"hk-{blake2b(stream.encode(), digest_size=4).hexdigest()}-"
 
 
 def marker_of(prefix: str, key: str) -> str:
-    """The marker of a key.
+    """The marker of a key: short, of a fixed form, and found again in the channel.
 
     Args:
         prefix: Of the stream, see :func:`stream_marker`.
-        key: As JSON.
+        key: What a row is known by, as JSON.
     """
-    return prefix + _short(f"{prefix}{key}".encode(), 10)
-
-
-def _short(text: bytes, size: int) -> str:
-    return b32encode(blake2b(text, digest_size=size).digest()).decode().lower()
+    return prefix + blake2b(f"{prefix}{key}".encode(), digest_size=10).hexdigest()
 
 
 def is_marker(text: str) -> bool:

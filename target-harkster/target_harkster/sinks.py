@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from target_harkster.layout import RowError
 from target_harkster.outbox import Parcel
-from target_harkster.posts import Post, marker_of, stream_marker
+from target_harkster.posts import marker_of, stream_marker
 from target_harkster.rejects import Reject
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from singer_sdk.sinks.core import BaseJSONSchemaValidator
 
     from target_harkster.client import Channel
+    from target_harkster.outbox import Refused
     from target_harkster.target import TargetHarkster
 
 
@@ -75,24 +76,24 @@ class HarksterSink(Sink):
         try:
             key = self._layout.key_of(record)
             self._target.came_again(self.stream_name, key)
-            self._post(record, key, version, lambda reason: self.reject(key, None, reason, record))
+            self._post(record, key, version, lambda field, reason: self.reject(key, field, reason, record))
         except RowError as error:
             self.reject(key, error.field, error.reason, record)
 
-    def retry(self, reject: Reject, refused: Callable[[str], None]) -> None:
+    def retry(self, reject: Reject, refused: Refused) -> None:
         """Try a row again that an earlier run rejected.
 
         Args:
             reject: The row.
-            refused: Called with the reason, should it fail again.
+            refused: Called with the field and the reason, should it fail again.
         """
         record = dict(reject.record or {})
         try:
             self._post(record, self._layout.key_of(record), None, refused)
         except RowError as error:
-            refused(str(error))
+            refused(error.field, error.reason)
 
-    def _post(self, record: dict[str, Any], key: str, version: int | None, refused: Callable[[str], None]) -> None:
+    def _post(self, record: dict[str, Any], key: str, version: int | None, refused: Refused) -> None:
         self._check(record)
         channel = self._channel(record)
         marker = marker_of(self._prefix, key)
@@ -100,9 +101,20 @@ class HarksterSink(Sink):
             row = (channel.id, marker, key, self._layout.row_key_of(record), encoder.encode(record))
             self._target.outbox.add_row(self.stream_name, row)
             return
-        post = Post(self.stream_name, channel.id, key, marker, self._layout.content(record), version)
-        first_run = self._target.channels.first_run(self.stream_name, channel)
-        self._target.outbox.add(Parcel(post, self._layout.mode, refused, first_run))
+        self._target.outbox.add(
+            Parcel(
+                stream=self.stream_name,
+                channel=channel.id,
+                key=key,
+                marker=marker,
+                source=self._layout.source_of(record),
+                content=lambda: self._layout.content(record),
+                mode=self._layout.mode,
+                refused=refused,
+                first_run=self._target.channels.first_run(self.stream_name, channel),
+                version=version,
+            )
+        )
 
     def digest(self) -> list[tuple[str, str]]:
         """Post the groups whose rows have changed.
@@ -119,19 +131,32 @@ class HarksterSink(Sink):
             rows = [decoder.decode(row) for row in ledger.rows_of(channel_id, marker)]
             group = dict(zip(self._layout.group_by, decoder.decode(key), strict=True))
 
-            def refused(reason: str, key: str = key, at: tuple[str, str] = (channel_id, marker)) -> None:
-                posted.remove(at)
-                self.reject(key, None, reason, None)
+            def refused(
+                field: str | None, reason: str, key: str = key, at: tuple[str, str] = (channel_id, marker)
+            ) -> None:
+                if at in posted:
+                    posted.remove(at)
+                self.reject(key, field, reason, None)
 
             try:
                 content = self._layout.digest(group, rows)
             except RowError as error:
-                self.reject(key, error.field, error.reason, None)
+                refused(error.field, error.reason)
                 continue
             posted.append((channel_id, marker))
-            first_run = self._target.channels.first_run(self.stream_name, channel)
-            post = Post(self.stream_name, channel_id, key, marker, content)
-            self._target.outbox.add(Parcel(post, self._layout.mode, refused, first_run))
+            self._target.outbox.add(
+                Parcel(
+                    stream=self.stream_name,
+                    channel=channel_id,
+                    key=key,
+                    marker=marker,
+                    source=content.hash,
+                    content=lambda content=content: content,  # type: ignore[misc]
+                    mode=self._layout.mode,
+                    refused=refused,
+                    first_run=self._target.channels.first_run(self.stream_name, channel),
+                )
+            )
         return posted
 
     @override

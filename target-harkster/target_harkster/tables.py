@@ -25,6 +25,7 @@ POSTS = sa.Table(
     sa.Column("held", sa.Boolean, nullable=False),
     sa.Column("post_id", sa.Text),
     sa.Column("hash", sa.Text, nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
     sa.Column("content", sa.LargeBinary),
     sa.Column("version", sa.BigInteger),
     sa.Column("seq", sa.BigInteger, nullable=False),

