@@ -75,12 +75,17 @@ class Channel:
     Attributes:
         id: The vendor's.
         account_id: Of the account whose quota its posts count for.
-        path: Names of account, workspace and channel, with slashes between them.
+        names: Of account, workspace and channel.
     """
 
     id: str
     account_id: str
-    path: str
+    names: tuple[str, str, str]
+
+    @property
+    def path(self) -> str:
+        """The names with slashes between them."""
+        return "/".join(self.names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +132,7 @@ class HarksterApi:
             Channel(
                 str(told["id"]),
                 str(told.get("accountId", "")),
-                "/".join(str(told.get(name, "")) for name in ("accountName", "workspaceName", "name")),
+                (str(told.get("accountName", "")), str(told.get("workspaceName", "")), str(told.get("name", ""))),
             )
             for told in self._list("/channels")
         ]

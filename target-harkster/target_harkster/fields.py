@@ -193,7 +193,10 @@ def _bullet(item: Any) -> str:
 
 def _snippet(value: Any, _declared: Declared) -> str:
     if isinstance(value, list | tuple | dict):
-        return msgspec.json.format(encoder.encode(value), indent=2).decode()
+        try:
+            return msgspec.json.format(encoder.encode(value), indent=2).decode()
+        except msgspec.DecodeError:
+            raise FieldError("holds a number that is not finite") from None
     return _lines(value)
 
 

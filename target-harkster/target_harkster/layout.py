@@ -274,7 +274,7 @@ class Layout:
         if config.get("timezone"):
             try:
                 zone = zoneinfo.ZoneInfo(config["timezone"])
-            except (ValueError, OSError):
+            except (KeyError, ValueError, OSError):
                 raise LayoutError(
                     self.stream, field_id, f"the timezone {config['timezone']} is unknown; one is Europe/London"
                 ) from None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import sqlite3
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -64,6 +64,7 @@ class Entry:
         content: That content, as JSON, for as long as it is not delivered.
         seq: Orders the posts of a channel, oldest first.
         held: The draft is left for people to publish.
+        changed_at: When the entry was last written, in seconds since the epoch.
     """
 
     channel: str
@@ -78,6 +79,7 @@ class Entry:
     version: int | None = None
     held: bool = False
     source: str = ""
+    changed_at: float = 0.0
 
 
 class LedgerError(FatalError):
@@ -99,7 +101,7 @@ class Ledger:
     def __init__(self, url: str, clock: Clock, *, is_dry: bool = False) -> None:
         self._clock = clock
         self._is_dry = is_dry
-        self._locks = ExitStack()
+        self._locks = contextlib.ExitStack()
         try:
             self._url = sa.make_url(url)
             if self._url.drivername == "postgresql":
@@ -120,9 +122,11 @@ class Ledger:
         if self._is_dry and path and path != ":memory:":
             memory = sqlite3.connect(":memory:", check_same_thread=False)
             if Path(path).exists():
-                with sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True) as source:
+                # Where nobody writes, without the files beside it that even a reader would make.
+                access = "mode=ro" if Path(f"{path}-wal").exists() else "mode=ro&immutable=1"
+                uri = f"{Path(path).absolute().as_uri()}?{access}"
+                with contextlib.closing(sqlite3.connect(uri, uri=True)) as source:
                     source.backup(memory)
-                source.close()
             return sa.create_engine("sqlite://", creator=lambda: memory, poolclass=sa.StaticPool).connect()
         connection = sa.create_engine(self._url, poolclass=sa.StaticPool, hide_parameters=True).connect()
         connection.exec_driver_sql("PRAGMA journal_mode=WAL")
@@ -350,6 +354,7 @@ _SELECT = sa.select(
     POSTS.c.version,
     POSTS.c.held,
     POSTS.c.source,
+    POSTS.c.changed_at,
 )
 _SOURCES = sa.select(POSTS.c.marker, POSTS.c.source).where(
     POSTS.c.channel == sa.bindparam("channel"),

@@ -99,8 +99,8 @@ class Outbox:
         self._durable: _State | None = None
         self._sent = 0
         self._acknowledged_at = clock.monotonic()
-        self.tally: Counter[str] = Counter()
-        """What was done with the rows, by decision."""
+        self.tally: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        """By stream, what was decided on its rows, and ``now`` with the phase that posts have come to."""
 
     def add(self, parcel: Parcel) -> None:
         """Take a post."""
@@ -166,10 +166,10 @@ class Outbox:
             if parcel.marker not in rows:
                 rows[parcel.marker] = parcel
             elif parcel.mode == "append":
-                self.tally[Decision.LEAVE.value] += 1
+                self.tally[parcel.stream][Decision.LEAVE.value] += 1
             else:
                 # The last version of a row is the one that counts, and its place is where it came last.
-                self.tally["superseded"] += 1
+                self.tally[parcel.stream]["superseded"] += 1
                 del rows[parcel.marker]
                 rows[parcel.marker] = parcel
         work: dict[int, Entry] = {}
@@ -184,7 +184,8 @@ class Outbox:
             source = sources.get(marker)
             if source is None or (parcel.mode != "append" and source != parcel.source):
                 new.append(parcel)
-        self.tally[Decision.UNCHANGED.value] += len(rows) - len(new)
+            else:
+                self.tally[parcel.stream][Decision.UNCHANGED.value] += 1
         self._touch(channel, rows)
         found = self._ledger.find(channel, [parcel.marker for parcel in new])
         work: dict[int, Entry] = {}
@@ -197,10 +198,11 @@ class Outbox:
                 continue
             known = found.get(parcel.marker)
             decision = decide(known, content.hash, parcel.mode)
-            self.tally[decision.value] += 1
             entry = self._entry(parcel, content, decision, known)
+            is_baseline = decision is Decision.CREATE and entry.phase is Phase.BASELINE
+            self.tally[parcel.stream][Phase.BASELINE.value if is_baseline else decision.value] += 1
             changed.append(entry)
-            if decision in {Decision.CREATE, Decision.UPDATE} and entry.phase is not Phase.BASELINE:
+            if decision in {Decision.CREATE, Decision.UPDATE} and not is_baseline:
                 work[id(parcel)] = entry
         self._ledger.save(*changed)
         return work
@@ -238,6 +240,6 @@ class Outbox:
         except PostRefusedError as error:
             parcel.refused(None, str(error))
         else:
-            self.tally[f"now {entry.phase.value}"] += 1
+            self.tally[parcel.stream][f"now {entry.phase.value}"] += 1
             self._delivered(parcel, entry.phase)
         self._sent += 1

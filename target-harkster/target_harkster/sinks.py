@@ -16,7 +16,7 @@ from target_harkster.posts import marker_of, stream_marker
 from target_harkster.rejects import Reject
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from singer_sdk.sinks.core import BaseJSONSchemaValidator
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections import Counter
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
+from rich.console import Console
 from singer_http.clock import Clock, Stopped, SystemClock
 from singer_http.errors import ApiError, ConfigurationError, IncompleteError
 from singer_http.settings import setting_sentence, spoken, url_errors
@@ -30,7 +32,9 @@ from target_harkster.ledger import Ledger
 from target_harkster.messages import MessageReader
 from target_harkster.mirror import Mirror
 from target_harkster.outbox import Outbox
+from target_harkster.plan import PlanningApi, plan_of, print_plan
 from target_harkster.posts import Spelling
+from target_harkster.preview import Preview
 from target_harkster.quota import Allowance
 from target_harkster.rejects import Reject, RejectFile, TooManyRejectsError
 from target_harkster.routes import find_route, find_template, make_layout
@@ -38,18 +42,19 @@ from target_harkster.settings import SETTINGS
 from target_harkster.sinks import HarksterSink
 
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import Iterator, Mapping, Sequence
     from types import FrameType
 
     import click
 
+    from target_harkster.client import Usage
     from target_harkster.layout import Layout
     from target_harkster.ledger import Phase
     from target_harkster.outbox import Parcel
     from target_harkster.routes import Route
 
-_BAD_INPUT = (InvalidInputLine, InvalidJSONSchema, MissingKeyPropertiesError, RecordsWithoutSchemaException)
+BAD_INPUT = (InvalidInputLine, InvalidJSONSchema, MissingKeyPropertiesError, RecordsWithoutSchemaException)
+"""What a tap can do wrong, each told in a sentence."""
 _SECRETS = frozenset({"access_token", "ledger_url"})
 
 
@@ -72,6 +77,9 @@ class TargetHarkster(Target):
         self._signal: int | None = None
         self._is_open = False
         self._rows: dict[str, int] = {}
+        self._rejected: Counter[str] = Counter()
+        self.prints_plan = True
+        """Whether a dry run ends with its table."""
         super().__init__(**kwargs)
 
     # Settings
@@ -98,8 +106,10 @@ class TargetHarkster(Target):
         self._rejects = RejectFile(config["reject_path"], config["reject_redact"], is_dry=config["dry_run"])
         self._waiting_rejects = {(one.stream, one.key): one for one in self._rejects.earlier if one.key is not None}
         self._superseded: list[Reject] = []
+        path = config.get("preview_path")
+        self._preview = Preview(path, is_dry=config["dry_run"]) if path else None
         self.ledger = Ledger(config["ledger_url"], self.clock, is_dry=config["dry_run"])
-        self.api = HarksterApi(config, self.clock)
+        self.api = (PlanningApi if config["dry_run"] else HarksterApi)(config, self.clock)
         spelling = Spelling(config["heading_type"], config["numbers_as"] == "number", config["marker"])
         allowance = Allowance(self.api, config)
         delivery = Delivery(self.api, self.ledger, allowance, spelling, config, self.clock)
@@ -124,6 +134,11 @@ class TargetHarkster(Target):
             self.open()
         try:
             return super().process_lines(file_input)
+        except BAD_INPUT as error:
+            # The fault is the tap's; what it sent before is as good as ever.
+            self.outbox.flush()
+            self._leave(error)
+            raise
         except BaseException as error:
             self._leave(error)
             raise
@@ -140,6 +155,8 @@ class TargetHarkster(Target):
             self._rejects.settle([*self._superseded, *self._retried])
             self.channels.settle()
             self.outbox.close()
+            if self._preview is not None:
+                self._preview.write()
             self._summarise()
         except BaseException as error:
             self._leave(error)
@@ -181,8 +198,12 @@ class TargetHarkster(Target):
 
     def _summarise(self) -> None:
         rows = sum(self._rows.values())
-        told = ", ".join(f"{count} {what}" for what, count in sorted(self.outbox.tally.items()))
-        self.logger.info("%d rows: %s.", rows, told or "nothing to post")
+        for stream, counts in self.tally.items():
+            told = ", ".join(f"{count} {what}" for what, count in sorted(counts.items()))
+            self.logger.info("%s: %d rows: %s.", stream, self._rows.get(stream, 0), told)
+        if self.config["dry_run"] and self.prints_plan:
+            # Not on stdout, where whoever runs the target looks for STATEs.
+            print_plan(plan_of(self.tally), self.quotas(), Console(stderr=True))
         for stream in self.config["streams"]:
             if stream not in self._sinks_active:
                 self.logger.warning("streams.%s: the tap sent no such stream.", stream)
@@ -198,6 +219,27 @@ class TargetHarkster(Target):
             )
         if self.mirror.failures:
             raise IncompleteError("The run is not complete: more rows are gone than may be deleted, see above.")
+
+    @property
+    def tally(self) -> dict[str, Counter[str]]:
+        """By stream, what became of its rows."""
+        tally = {stream: counts.copy() for stream, counts in self.outbox.tally.items()}
+        for name, counted in (("rejected", self._rejected), ("delete", self.mirror.deleted)):
+            for stream, number in counted.items():
+                tally.setdefault(stream, Counter())[name] = number
+        return tally
+
+    def quotas(self) -> dict[str, Usage]:
+        """By name of the channel, what is left of its quota."""
+        return {
+            channel.path: self.api.usages[channel.account_id]
+            for channel in self.channels.opened.values()
+            if channel.account_id in self.api.usages
+        }
+
+    def rejected_before(self) -> list[Reject]:
+        """The rows that are in the reject file now."""
+        return RejectFile(self.config["reject_path"], ()).earlier
 
     # What sinks ask of the target
 
@@ -226,6 +268,7 @@ class TargetHarkster(Target):
             TooManyRejectsError: It is one too many.
         """
         self._rejects.add(reject)
+        self._rejected[reject.stream] += 1
         where = f"{reject.stream}, {reject.field}" if reject.field else reject.stream
         self.logger.warning("%s: a row was rejected: %s %s.", where, reject.field or "it", reject.reason)
         if self._rejects.count > self.config["max_rejects"]:
@@ -238,7 +281,9 @@ class TargetHarkster(Target):
             self._superseded.append(older)
 
     def _delivered(self, parcel: Parcel, phase: Phase) -> None:
-        self.logger.debug("%s: a post is %s.", parcel.stream, phase.value)
+        if self._preview is not None:
+            name = self.channels.opened[parcel.channel].path
+            self._preview.add(parcel.stream, name, phase.value, parcel.content())
 
     def _acknowledge(self, state: Any) -> None:
         self._rejects.sync()
@@ -306,7 +351,7 @@ class TargetHarkster(Target):
         with spoken(cls.logger):
             try:
                 super().invoke(**kwargs)
-            except _BAD_INPUT as error:
+            except BAD_INPUT as error:
                 raise ApiError(str(error)) from None
 
     @classmethod
