@@ -146,15 +146,12 @@ class Layout:
             raise LayoutError(stream, None, f"mode {self.mode} needs a key, and the stream has no primary key")
         if self.mode == "mirror" and self.group_by:
             raise LayoutError(stream, None, "mode mirror cannot be had with group_by")
-        self._name = self._text(None, config.get("name", self._default_name()))
+        self._name = self._text(None, config.get("name", stream))
         self.fields = tuple(self._fields(config["fields"]))
         if not self.fields:
             raise LayoutError(stream, None, "there are no fields")
         self._needs_context = self._has_expressions(config)
         self._fingerprint = blake2b(encoder.encode((_MAPPING, numbers, config)), digest_size=16).digest()
-
-    def _default_name(self) -> str:
-        return self.stream if not is_expression(self.stream) else "Post"
 
     def source_of(self, row: Mapping[str, Any]) -> str:
         """A hash of a row and of this layout: while it is the same, so is the content."""
