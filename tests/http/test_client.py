@@ -16,7 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from singer_http import client
 from singer_http.auth import RenewedToken, Token
-from singer_http.client import FIRST_CONTACT_TRIES, THROTTLE_PATIENCE, Session, Transport, log_in
+from singer_http.client import FIRST_CONTACT_TRIES, THROTTLE_PATIENCE, Session, log_in
 from singer_http.clock import Stopped, SystemClock
 from singer_http.errors import (
     LOGIN_TRIES,
@@ -37,6 +37,8 @@ from singer_http.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from singer_http.transport import Transport
 
     from tests.conftest import FakeClock, RawServer, Received
     from tests.http.conftest import NumberedTokens
