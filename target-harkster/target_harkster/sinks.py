@@ -67,6 +67,7 @@ class HarksterSink(Sink):
         Raises:
             MissingKeyPropertiesError: The row lacks a part of its key altogether.
         """
+        self._remove_sdc_metadata_from_record(record)  # it changes from run to run, and the row does not
         for column in self._key_properties:
             if column not in record:
                 raise MissingKeyPropertiesError(

@@ -97,6 +97,14 @@ class TargetHarkster(Target):
             raise ConfigValidationError("Config validation failed", errors=errors, schema=schema)
         return errors
 
+    @classmethod
+    @override
+    def append_builtin_config(cls, config_jsonschema: dict[str, Any]) -> None:
+        super().append_builtin_config(config_jsonschema)
+        for setting in ("add_record_metadata", "batch_size_rows", "load_method"):
+            # About tables, which there are none of here.
+            config_jsonschema["properties"].pop(setting, None)
+
     # The run
 
     def open(self) -> None:

@@ -246,3 +246,21 @@ def test_a_lost_answer_of_each_kind_posts_nothing_twice(target: Target) -> None:
             target.sandbox.faults.clear()
     (post,) = target.posts()
     assert (data(post)["name"], post.publications) == ("update after", 1)
+
+
+def test_what_a_loader_or_mapper_adds_makes_no_new_row(target: Target) -> None:
+    for moment in ("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"):
+        target.ran([schema(key=()), record(id=1, name="one", _sdc_batched_at=moment)])
+    assert names(target) == ["one"]
+
+
+def test_stream_maps_and_flattening_come_before_the_layout(target: Target) -> None:
+    properties = {"id": {"type": "integer"}, "who": {"type": "object", "properties": {"name": {"type": "string"}}}}
+    rows = [record(id=1, who={"name": "Ann"}), record(id=2, who={"name": "Bob"})]
+    target.ran(
+        [schema(properties), *rows],
+        stream_maps={"hours": {"__filter__": "id == 1", "twice": "str(id * 2)"}},
+        flattening_enabled=True,
+        flattening_max_depth=1,
+    )
+    assert [data(post) for post in target.posts()] == [{"id": "1", "who__name": "Ann", "twice": "2"}]
