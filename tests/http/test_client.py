@@ -4,8 +4,10 @@ import gzip
 import json
 import logging
 import socket
+import threading
 import time
 import traceback
+from contextlib import suppress
 from datetime import datetime, timezone
 from email.utils import format_datetime, formatdate
 from typing import TYPE_CHECKING
