@@ -120,7 +120,8 @@ and airbyte-cdk write their messages to a file, dlt does its extract step alone,
 then counted against the sandbox's truth. Unless said otherwise the sandbox answers after 150 ms and refuses the 26th
 request of any second. The floor is what the needed requests take at 25 a second; it is compared with the time from the
 first request that the sandbox got to the end of the process. The peers are in `peers/`, written as their documentation
-tells; dlt writes uncompressed, as the others do."""
+tells; dlt writes uncompressed, as the others do. The plain singer-sdk tap follows the cursor with the paginator of the
+SDK's template, which does not look at hasMore: it asks for one page more, an empty one, in each organization."""
     return "\n\n".join([head, *(section(line, results) for line in measured)]) + "\n"
 
 

@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 MELTANO_YML = Path(__file__).parents[1] / "meltano.yml"
-PLUGINS = ("tap-hustle", "tap-hubstaff")
+PLUGINS = ("tap-hustle", "tap-hubstaff", "target-harkster")
 BEGIN = "    # Generated from `{plugin} --about` by `make docs`: begin"
 END = "    # Generated from `{plugin} --about` by `make docs`: end"
 INDENT = "    "
+UNKNOWN_TO_MELTANO = {"validate-records"}
+"""Capabilities that the SDK has and Meltano refuses in a definition."""
 KINDS = {
     "array": "array",
     "boolean": "boolean",
@@ -46,7 +48,7 @@ def definition(described: Mapping[str, Any]) -> dict[str, Any]:
     """Translate what a plugin says of itself into the generated part of its Meltano definition."""
     required = described["settings"].get("required", [])
     definition = {
-        "capabilities": sorted(described["capabilities"]),
+        "capabilities": sorted(set(described["capabilities"]) - UNKNOWN_TO_MELTANO),
         "settings": list(_settings(described["settings"]["properties"])),
     }
     return definition | ({"settings_group_validation": [required]} if required else {})

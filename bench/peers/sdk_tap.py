@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from singer_sdk import RESTStream, Tap
 from singer_sdk import typing as th
 from singer_sdk.authenticators import OAuthAuthenticator
-from singer_sdk.pagination import BaseAPIPaginator
 
 if TYPE_CHECKING:
-    import requests
     from singer_sdk.helpers.types import Context
 
 PAGE_SIZE = 1000
@@ -32,14 +30,9 @@ class HustleAuthenticator(OAuthAuthenticator):
         return json.dumps(self.oauth_request_body)
 
 
-class CursorPaginator(BaseAPIPaginator[str | None]):
-    def get_next(self, response: requests.Response) -> str | None:
-        page = response.json()
-        return page["cursor"] if page["hasMore"] else None
-
-
 class HustleStream(RESTStream[str]):
     records_jsonpath = "$.items[*]"
+    next_page_token_jsonpath = "$.cursor"  # the template's paginator, which knows nothing of hasMore
     primary_keys: ClassVar[tuple[str, ...]] = ("id",)
 
     @property
@@ -54,9 +47,6 @@ class HustleStream(RESTStream[str]):
             auth_endpoint=self.config["auth_url"],
             oauth_headers={"Content-Type": "application/json"},
         )
-
-    def get_new_paginator(self) -> CursorPaginator:
-        return CursorPaginator(start_value=None)
 
     def get_url_params(self, context: Context | None, next_page_token: str | None) -> dict[str, Any]:
         params: dict[str, Any] = {"limit": PAGE_SIZE, **(context or {})}

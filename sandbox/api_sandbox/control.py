@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from api_sandbox.faults import Fault
+from api_sandbox.harkster.control import Control, harkster_controls
 from api_sandbox.hubstaff.control import hubstaff_control_routes
 
 if TYPE_CHECKING:
@@ -80,16 +81,30 @@ def control_routes(sandbox: "Sandbox") -> list[BaseRoute]:
         Route("/tokens/expire", _refusing(expire), methods=["POST"]),
         Route("/leads", _refusing(leads), methods=["POST"]),
         Mount("/hubstaff", routes=hubstaff_control_routes(sandbox.hubstaff)),
+        *(
+            Route(f"/harkster{path}", _refusing(_endpoint(control)), methods=[method])
+            for method, path, control in harkster_controls(sandbox.harkster)
+        ),
     ]
 
 
+def _endpoint(control: Control) -> Endpoint:
+    """An endpoint that answers what a control gives."""
+
+    async def endpoint(request: Request) -> Response:
+        content = control(request.query_params, await request.body())
+        return Response(status_code=HTTPStatus.NO_CONTENT) if content is None else _json(content)
+
+    return endpoint
+
+
 def _refusing(endpoint: Endpoint) -> Endpoint:
-    """The endpoint, with a plain 400 for a body that it cannot use."""
+    """The endpoint, with a plain 400 for what it cannot use."""
 
     async def guarded(request: Request) -> Response:
         try:
             return await endpoint(request)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, LookupError) as error:
             return _json({"error": str(error)}, HTTPStatus.BAD_REQUEST)
 
     return guarded

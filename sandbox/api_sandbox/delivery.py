@@ -116,7 +116,7 @@ def _truncated(answer: Answer, fault: Fault) -> Answer:
 
 
 def _reset(answer: Answer, fault: Fault) -> Answer:
-    cut = NOTHING if fault.when == "before" else int(len(answer.body) * fault.keep)
+    cut = int(len(answer.body) * fault.keep) if fault.when == "mid_body" else NOTHING
     return replace(answer, ending="reset", cut_at=cut, sound=False)
 
 

@@ -25,6 +25,9 @@ FaultKind = Literal[
     "null_item",
 ]
 
+Operation = Literal["read", "write", "create", "update", "publish", "delete"]
+"""What a request does; `write` is any that is not `read`."""
+
 ANSWER_KINDS: frozenset[FaultKind] = frozenset(
     {"status", "empty_body", "not_json", "truncated", "reset", "wrong_shape", "expire_token"}
 )
@@ -53,8 +56,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     A request matches when every condition given matches. `path` is `*` or the end of a path (`/leads`,
     `/hustle/v3/leads`, `/oauth/token`). `organization` is an id, or an index into the organizations.
-    `page` counts from 1 in the chain of pages of a query. `nth` lists ordinals, from 1, among the matching
-    requests. Of those, a share of `rate` is hit, `times` at most.
+    `page` counts from 1 in the chain of pages of a query. `operation` is what the request does. `nth` lists
+    ordinals, from 1, among the matching requests. Of those, a share of `rate` is hit, `times` at most.
     """
 
     kind: FaultKind
@@ -62,6 +65,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     organization: str | int | None = None
     page: int | None = None
     cursor: str | None = None
+    operation: Operation | None = None
     nth: tuple[int, ...] = ()
     times: int | None = None
     rate: float = 1.0
@@ -78,8 +82,10 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """`truncated`, and `reset` in mid-body: the share of the body that is sent."""
     honest_length: bool = True
     """`truncated`: Content-Length tells what is sent. If false it tells the whole and the connection closes."""
-    when: Literal["before", "mid_body"] = "before"
-    """`reset`: before anything is answered, or when a part of the body is out."""
+    when: Literal["before", "after", "mid_body"] = "before"
+    """On writes, whether the fault acts before anything is done, which then never is (`slow`: is done late), or
+    `after` it was done. `reset` answers nothing in both cases; with `mid_body` it acts after, when a part of the
+    body is out. `truncated` always acts after."""
     committed: bool = True
     """Where tokens are exchanged, `reset`, `truncated` and `empty_body`: whether the exchange has taken place."""
     delay: float = 0.0
@@ -127,6 +133,7 @@ class Target:
         steps_aside: The request comes from a cursor that an `empty_page` gave, so no other empty page may
             stand in its place, lest the data never come.
         with_token: The request needs an access token, which can expire.
+        operation: What it does.
     """
 
     path: str
@@ -135,6 +142,7 @@ class Target:
     cursor: str | None = None
     steps_aside: bool = False
     with_token: bool = True
+    operation: Operation = "read"
 
 
 @dataclass(slots=True)
@@ -171,6 +179,8 @@ def _matches(fault: Fault, target: Target) -> bool:
         return False
     if fault.cursor is not None and fault.cursor != target.cursor:
         return False
+    if fault.operation is not None and fault.operation != target.operation:
+        return fault.operation == "write" and target.operation != "read" and _has_room(fault, target)
     return _has_room(fault, target)
 
 

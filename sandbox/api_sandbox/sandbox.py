@@ -9,6 +9,8 @@ from starlette.routing import Mount
 
 from api_sandbox.control import control_routes
 from api_sandbox.faults import FaultBook
+from api_sandbox.harkster.api import HarksterApi
+from api_sandbox.harkster.routes import ROOT as HARKSTER_PREFIX
 from api_sandbox.hubstaff.api import NAMESPACE, HubstaffApi
 from api_sandbox.hubstaff.handle import truth_of
 from api_sandbox.hustle.api import HustleApi
@@ -28,6 +30,7 @@ class Sandbox:
         faults: What goes wrong.
         hustle: The Hustle API.
         hubstaff: The Hubstaff API.
+        harkster: The Harkster API.
         app: The ASGI application of everything.
     """
 
@@ -37,11 +40,13 @@ class Sandbox:
         self._recorder = Recorder()
         self.hustle = HustleApi(scenario.seed, scenario.hustle, self.faults, self._recorder)
         self.hubstaff = HubstaffApi(scenario.seed, scenario.hubstaff, self.faults, self._recorder)
+        self.harkster = HarksterApi(scenario.seed, scenario.harkster, self.faults, self._recorder)
         self.app = Starlette(
             routes=[
                 Mount(CONTROL_PREFIX, routes=control_routes(self)),
                 Mount(HUSTLE_PREFIX, app=self.hustle),
                 Mount(HUBSTAFF_PREFIX, app=self.hubstaff),
+                Mount(HARKSTER_PREFIX, app=self.harkster),
             ]
         )
 
@@ -74,3 +79,4 @@ class Sandbox:
         self._recorder = Recorder()
         self.hustle.reset(self._recorder)
         self.hubstaff.reset(self._recorder)
+        self.harkster.reset(self._recorder)

@@ -7,6 +7,7 @@ import msgspec
 import yaml
 
 from api_sandbox.faults import Fault
+from api_sandbox.harkster.scenario import HarksterScenario
 from api_sandbox.hubstaff.scenario import HubstaffScenario
 from api_sandbox.hustle.scenario import HustleScenario
 
@@ -22,12 +23,14 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         seed: Decides all data and all chances.
         hustle: The Hustle API.
         hubstaff: The Hubstaff API.
+        harkster: The Harkster API.
         faults: What goes wrong, from the start; more can be added while it runs.
     """
 
     seed: int = 0
     hustle: HustleScenario = msgspec.field(default_factory=HustleScenario)
     hubstaff: HubstaffScenario = msgspec.field(default_factory=HubstaffScenario)
+    harkster: HarksterScenario = msgspec.field(default_factory=HarksterScenario)
     faults: tuple[Fault, ...] = ()
 
     def checked(self) -> "Scenario":

@@ -15,6 +15,7 @@ import uvicorn
 from typing_extensions import override
 
 from api_sandbox.faults import Fault
+from api_sandbox.harkster.handle import HarksterAddress, RunningHarkster, address
 from api_sandbox.hubstaff.handle import HubstaffAddress, RunningHubstaff
 from api_sandbox.hustle.api import AUTH_PATH, BASE
 from api_sandbox.protocol import SandboxProtocol
@@ -57,11 +58,13 @@ class Addresses(msgspec.Struct, frozen=True):
     Attributes:
         hustle: The Hustle API.
         hubstaff: The Hubstaff API.
+        harkster: The Harkster API.
         control_url: Base of the control endpoints.
     """
 
     hustle: HustleAddress
     hubstaff: HubstaffAddress
+    harkster: HarksterAddress
     control_url: str
 
 
@@ -99,6 +102,7 @@ def addresses(sandbox: Sandbox, listener: socket.socket) -> Addresses:
     return Addresses(
         HustleAddress(root + BASE, root + AUTH_PATH, credentials.client_id, credentials.client_secret),
         HubstaffAddress.of(root, sandbox.hubstaff),
+        address(sandbox.harkster, root),
         root + CONTROL_PREFIX,
     )
 
@@ -213,6 +217,7 @@ class RunningSandbox:
     Attributes:
         hustle: Where the Hustle API is and what opens it.
         hubstaff: Likewise, and how to steer it.
+        harkster: The Harkster API: where it is, what opens it, and what was posted.
         control_url: Base of the control endpoints.
         faults: What goes wrong; more can be added.
     """
@@ -222,6 +227,7 @@ class RunningSandbox:
         self._loop = loop
         self.hustle = where.hustle
         self.hubstaff = RunningHubstaff(where.hubstaff, lambda work: self.run(lambda sandbox: work(sandbox.hubstaff)))
+        self.harkster = RunningHarkster(where.harkster, lambda work: self.run(lambda sandbox: work(sandbox.harkster)))
         self.control_url = where.control_url
         self.faults = _Faults(self)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from typing_extensions import override
 
-from singer_http.errors import AuthenticationError
+from singer_http.errors import AuthenticationError, CredentialsRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,6 +49,30 @@ class TokenSource(Protocol):
     def refused(self, token: str) -> None:
         """The API answered 401 to this token: it is not to be handed out again."""
         ...
+
+
+class FixedToken(TokenSource):
+    """A token that is given once and for all.
+
+    Args:
+        token: The token.
+        setting: The setting that it comes from, to name when it is refused.
+    """
+
+    def __init__(self, token: str, setting: str) -> None:
+        self._token = token
+        self._setting = setting
+        self._refused = False
+
+    @override
+    def get(self) -> str:
+        if self._refused:
+            raise CredentialsRefusedError(f"HTTP 401: the API does not accept the token; check {self._setting}.")
+        return self._token
+
+    @override
+    def refused(self, token: str) -> None:
+        self._refused = True
 
 
 class RenewedToken(TokenSource):

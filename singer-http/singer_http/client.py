@@ -6,24 +6,18 @@ import email.utils
 import logging
 import math
 import threading
-import zlib
 from collections import Counter
-from dataclasses import dataclass, field
-from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import backoff
 import msgspec
-import requests
-import urllib3
-from requests.adapters import HTTPAdapter
-from typing_extensions import override
 
-from singer_http.errors import LOGIN_RULES, TOO_MUCH, Action, Fault, UnwantedError, rule_for
+from singer_http.errors import LOGIN_RULES, RULES, TOO_MUCH, Action, Fault, UnwantedError, rule_for
+from singer_http.transport import Answer, Params, Problem, Request, Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from pyrate_limiter import RateItem
 
@@ -33,14 +27,9 @@ if TYPE_CHECKING:
     from singer_http.errors import Rule
 
 logger = logging.getLogger(__name__)
-# What it warns of is handled here, and it quotes headers, which may hold a token.
-logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 T = TypeVar("T")
-Params = dict[str, str | int]
 
-CONNECT_TIMEOUT = 10.0
-"""Seconds for a connection to come about."""
 THROTTLE_PATIENCE = 7200.0
 """Seconds of nothing but 429 after which a request gives up: two of the longest rate windows (Hubstaff: an hour)."""
 LONGEST_BACKOFF = 60.0
@@ -51,140 +40,8 @@ TRIES_FOR_MUCH = 2
 """Requests in all for what might be too much to ask for, where less can be asked for instead."""
 MOST_LATE = 0.2
 """Seconds by which a request on a standing connection may be taken to arrive late."""
-_CHUNK = 1 << 16
-_GZIP = 16 + zlib.MAX_WBITS
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A whole HTTP answer.
-
-    Attributes:
-        status: The HTTP status.
-        headers: As requests gives them: names in any case.
-        body: As bytes, decompressed.
-    """
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
-class _Problem(Exception):  # noqa: N818 - goes no further than the loop that asks the table of rules
-    """A request that did not bring what was wanted."""
-
-    def __init__(self, condition: Fault | int, answer: Answer | None = None) -> None:
-        super().__init__(condition)
-        self.condition = condition
-        self.status = answer.status if answer else None
-        self.retry_after = answer.headers.get("Retry-After", "") if answer else ""
-
-
-class _Bearer(requests.auth.AuthBase):
-    """Sets the token as requests' own auth, which keeps a ``.netrc`` entry from replacing it."""
-
-    def __init__(self, token: str | None) -> None:
-        self._token = token
-
-    @override
-    def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._token is not None:
-            r.headers["Authorization"] = f"Bearer {self._token}"
-        return r
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """A request for a token as OAuth writes it (RFC 6749): a form, and the client's credentials where there are any.
-
-    Attributes:
-        fields: The form, which holds a secret.
-        client: Client id and client secret, sent by HTTP Basic.
-    """
-
-    fields: Mapping[str, str] = field(repr=False)
-    client: tuple[str, str] | None = field(default=None, repr=False)
-
-
-class Transport:
-    """Sends one request and reads its whole answer within a time; thread-safe, and without any policy.
-
-    Args:
-        user_agent: Sent with every request.
-        timeout: Seconds for a request, from its start to the last byte of the answer.
-        connections: How many may be kept open at once.
-        clock: Measures the time.
-    """
-
-    def __init__(self, user_agent: str, timeout: float, connections: int, clock: Clock) -> None:
-        self._timeout = timeout
-        self._clock = clock
-        self._session = requests.Session()
-        self._session.headers["User-Agent"] = user_agent
-        self._session.headers["Accept"] = "application/json"
-        self._session.headers["Accept-Encoding"] = "gzip"
-        # The APIs have no use for cookies, and a jar would be state shared between threads.
-        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        adapter = HTTPAdapter(pool_maxsize=connections)
-        self._session.mount("https://", adapter)
-        self._session.mount("http://", adapter)
-
-    def send(self, method: str, url: str, *, token: str | None, params: Params | None, json: Any) -> Answer:
-        """Send one request, with a body in JSON or as a :class:`Form`.
-
-        Raises:
-            _Problem: There was no whole answer.
-        """
-        deadline = self._clock.monotonic() + self._timeout
-        try:
-            with self._session.request(
-                method,
-                url,
-                params=params,
-                **_content(json, token),
-                timeout=(min(CONNECT_TIMEOUT, self._timeout), self._timeout),
-                allow_redirects=False,  # the APIs do not redirect, and a token must not follow one
-                stream=True,
-            ) as response:
-                body = self._read(response, deadline)
-                if response.headers.get("Content-Encoding", "").lower() == "gzip":
-                    body = zlib.decompress(body, _GZIP)
-                return Answer(response.status_code, response.headers, body)
-        except (requests.exceptions.SSLError, urllib3.exceptions.SSLError) as error:
-            raise _Problem(Fault.UNTRUSTED) from error
-        except (requests.ConnectTimeout, requests.exceptions.ProxyError) as error:
-            raise _Problem(Fault.UNREACHABLE) from error
-        except (requests.Timeout, urllib3.exceptions.ReadTimeoutError) as error:
-            raise _Problem(Fault.TIMEOUT) from error
-        except requests.ConnectionError as error:
-            raise _Problem(Fault.UNREACHABLE if _never_connected(error) else Fault.BROKEN) from error
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, zlib.error) as error:
-            raise _Problem(Fault.BROKEN) from error
-
-    def _read(self, response: requests.Response, deadline: float) -> bytes:
-        # Piece by piece as they arrive: a server that sends a byte now and then would satisfy any read timeout.
-        pieces = []
-        while piece := response.raw.read1(_CHUNK, decode_content=False):
-            pieces.append(piece)
-            if self._clock.monotonic() > deadline:
-                raise _Problem(Fault.TIMEOUT)
-        return b"".join(pieces)
-
-    def close(self) -> None:
-        """Close the kept connections."""
-        self._session.close()
-
-
-def _content(body: Any, token: str | None) -> dict[str, Any]:
-    if not isinstance(body, Form):
-        return {"json": body, "auth": _Bearer(token)}
-    auth = _Bearer(None) if body.client is None else requests.auth.HTTPBasicAuth(*body.client)
-    return {"data": body.fields, "auth": auth}
-
-
-def _never_connected(error: requests.ConnectionError) -> bool:
-    reason = getattr(error.args[0] if error.args else None, "reason", None)
-    return isinstance(reason, urllib3.exceptions.NewConnectionError | urllib3.exceptions.NameResolutionError)
+_SUCCESS = (range(200, 201), range(200, 300))
+"""Statuses of success: for what is to be read, and for writes, which may have nothing to tell."""
 
 
 class Session:
@@ -196,9 +53,20 @@ class Session:
         tokens: Where the bearer token comes from.
         budget: What the requests are counted against.
         clock: Waits between retries.
+        inspect: Called with every answer before it is judged; may raise an :class:`ApiError` for what only the
+            vendor's own headers tell.
     """
 
-    def __init__(self, base_url: str, transport: Transport, tokens: TokenSource, budget: Budget, clock: Clock) -> None:
+    def __init__(  # noqa: PLR0913 - what a session is made of
+        self,
+        base_url: str,
+        transport: Transport,
+        tokens: TokenSource,
+        budget: Budget,
+        clock: Clock,
+        *,
+        inspect: Callable[[Answer], None] = lambda _: None,
+    ) -> None:
         self._base_url = base_url.rstrip("/")
         self._transport = transport
         self._tokens = tokens
@@ -206,6 +74,7 @@ class Session:
         self._thread = threading.local()
         self._answered = False
         self._fastest: dict[str, float] = {}
+        self._inspect = inspect
         self.clock = clock
         self.budget = budget
         self.latency = 0.0
@@ -247,28 +116,63 @@ class Session:
             ApiError: The subclass that the table names for what went wrong.
             Stopped: The run is being ended.
         """
-        attempts = _Attempts(f"GET {path}", self.clock)
+        return self.exchange(
+            Request("GET", path, params),
+            lambda answer: parse(answer.body),
+            is_wanted=is_wanted,
+            is_tentative=is_tentative,
+            is_divisible=is_divisible,
+        )
+
+    def exchange(  # noqa: PLR0913
+        self,
+        request: Request,
+        parse: Callable[[Answer], T],
+        rules: tuple[Rule, ...] = RULES,
+        *,
+        is_wanted: Callable[[], bool] = lambda: True,
+        is_tentative: bool = False,
+        is_divisible: bool = False,
+    ) -> T:
+        """Send a request, as often as a table of rules gives it a chance.
+
+        Args:
+            request: What to send.
+            parse: As for :meth:`get`, of the whole answer.
+            rules: What is done about faults; :data:`~singer_http.errors.WRITE_RULES` where a repetition does harm.
+            is_wanted: As for :meth:`get`.
+            is_tentative: As for :meth:`get`.
+            is_divisible: As for :meth:`get`.
+
+        Raises:
+            UnwantedError: The request was no longer wanted.
+            ApiError: The subclass that the table names for what went wrong.
+            Stopped: The run is being ended.
+        """
+        attempts = _Attempts(str(request), self.clock)
         while True:
             token = self._tokens.get()
             spent = self.budget.spend()
             if not is_wanted():
-                raise UnwantedError(f"GET {path}: no longer wanted.")
+                raise UnwantedError(f"{request}: no longer wanted.")
             try:
-                return _parsed(self._timed(path, token, params, spent), parse)
-            except _Problem as problem:
-                is_too_much = is_divisible and issubclass(rule_for(problem.condition).error, TOO_MUCH)
+                return _parsed(self._timed(request, token, spent), parse, _SUCCESS[request.method != "GET"])
+            except Problem as problem:
+                rule = rule_for(problem.condition, rules)
+                is_too_much = is_divisible and issubclass(rule.error, TOO_MUCH)
                 most_tries = 1 if is_tentative else TRIES_FOR_MUCH if is_too_much else None
-                self._recover(attempts, problem, token, most_tries)
+                self._recover(attempts, problem, rule, token, most_tries)
 
     def close(self) -> None:
         """Close the connections."""
         self._transport.close()
 
-    def _timed(self, path: str, token: str, params: Params, spent: RateItem) -> Answer:
+    def _timed(self, request: Request, token: str, spent: RateItem) -> Answer:
+        path = request.path
         with self._lock:
             self.requests[path] += 1
         start = self.clock.monotonic()
-        answer = self._transport.send("GET", self._base_url + path, token=token, params=params, json=None)
+        answer = self._transport.send(self._base_url, request, token)
         took = self.clock.monotonic() - start
         with self._lock:
             self.latency += (took - self.latency) * (1 / 8 if self._answered else 1)
@@ -283,11 +187,11 @@ class Session:
         else:
             self._thread.is_connected = True
             self.budget.came_late(spent, took - fastest)
+        self._inspect(answer)
         return answer
 
-    def _recover(self, attempts: _Attempts, problem: _Problem, token: str, most_tries: int | None) -> None:
+    def _recover(self, attempts: _Attempts, problem: Problem, rule: Rule, token: str, most_tries: int | None) -> None:
         """Do what the table says so that the request may be tried again, or raise."""
-        rule = rule_for(problem.condition)
         if rule.action is Action.REAUTHENTICATE and not attempts.renewed:
             attempts.renewed = True
             self._tokens.refused(token)
@@ -316,7 +220,7 @@ class _Attempts:
         self._began = clock.monotonic()
         self._backoffs = _backoffs()
 
-    def wait(self, rule: Rule, problem: _Problem, most_tries: int | None = None) -> float:
+    def wait(self, rule: Rule, problem: Problem, most_tries: int | None = None) -> float:
         """Seconds to wait before the next try.
 
         Args:
@@ -350,7 +254,7 @@ class _Attempts:
 def log_in(  # noqa: PLR0913, PLR0917
     url: str,
     transport: Transport,
-    json: Any,
+    body: Any,
     parse: Callable[[bytes], T],
     clock: Clock,
     rules: tuple[Rule, ...] = LOGIN_RULES,
@@ -360,7 +264,7 @@ def log_in(  # noqa: PLR0913, PLR0917
     Args:
         url: The token endpoint.
         transport: Sends the request.
-        json: The body, which holds the credential: what is to be sent as JSON, or a :class:`Form`.
+        body: Holds the credential: what is to be sent as JSON, or a :class:`Form`.
         parse: Makes a token of the answer, as for :meth:`Session.get`.
         clock: Waits between retries.
         rules: The table of what is done about what goes wrong.
@@ -371,19 +275,20 @@ def log_in(  # noqa: PLR0913, PLR0917
     attempts = _Attempts(f"POST {urlsplit(url).path}", clock)
     while True:
         try:
-            return _parsed(transport.send("POST", url, token=None, params=None, json=json), parse)
-        except _Problem as problem:
+            answer = transport.send(url, Request("POST", "", body=body), token=None)
+            return _parsed(answer, lambda told: parse(told.body), _SUCCESS[False])
+        except Problem as problem:
             clock.sleep(attempts.wait(rule_for(problem.condition, rules), problem))
 
 
-def _parsed(answer: Answer, parse: Callable[[bytes], T]) -> T:
-    if answer.status != requests.codes.ok:
-        raise _Problem(answer.status, answer)
+def _parsed(answer: Answer, parse: Callable[[Answer], T], success: range) -> T:
+    if answer.status not in success:
+        raise Problem(answer.status, answer)
     try:
-        return parse(answer.body)
+        return parse(answer)
     except (msgspec.DecodeError, UnicodeDecodeError):
         # Without its cause: the decoder's message can quote the body.
-        raise _Problem(Fault.MALFORMED, answer) from None
+        raise Problem(Fault.MALFORMED, answer) from None
 
 
 def _backoffs() -> Iterator[float]:

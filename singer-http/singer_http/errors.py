@@ -66,6 +66,14 @@ class RefusedRequestError(ApiError):
     """The API understood the request and refused it: the request is wrong, not the moment."""
 
 
+class NotFoundError(RefusedRequestError):
+    """There is no such thing, or no longer."""
+
+
+class UncertainError(ApiError):
+    """A write that may have been carried out or not: look before it is sent again."""
+
+
 class UnwantedError(ApiError):
     """The request was given up before it was sent."""
 
@@ -225,6 +233,47 @@ RULES: tuple[Rule, ...] = (
 TOO_MUCH = (TimedOutError, MalformedAnswerError, ServerFailedError)
 """What an API answers that was asked for more than it can give in time: nothing, half an answer, or an error of its own
 (Hubstaff's hosting cuts requests off after 30 s, with an empty body or a 503)."""
+
+WRITE_RULES: tuple[Rule, ...] = (
+    Rule(
+        range(500, 600),
+        Action.FAIL,
+        UncertainError,
+        "{request}: HTTP {status}; the API failed on its side, and it is not known whether before or after the write.",
+    ),
+    *(
+        Rule(
+            fault,
+            Action.FAIL,
+            UncertainError,
+            f"{{request}}: {fault.value}; it is not known whether the API has carried it out.",
+        )
+        for fault in (Fault.TIMEOUT, Fault.BROKEN, Fault.MALFORMED)
+    ),
+    Rule(
+        _only(408),
+        Action.FAIL,
+        UncertainError,
+        "{request}: HTTP 408; it is not known whether the API has carried it out.",
+    ),
+    Rule(
+        _only(403),
+        Action.FAIL,
+        ForbiddenError,
+        "{request}: HTTP 403; these credentials may not write there. Ask for the permission, or leave it out.",
+    ),
+    Rule(
+        _only(404),
+        Action.FAIL,
+        NotFoundError,
+        "{request}: HTTP 404; there is no such thing, or no longer.",
+    ),
+    *RULES,
+)
+"""What is done about a write that must not be carried out twice.
+
+Sent again is only what the API certainly did not do: it was not reached, or refused for its rate limit.
+"""
 
 LOGIN_TRIES = 3
 """Well below the number of failed attempts at which vendors block the caller (Hustle: 10)."""

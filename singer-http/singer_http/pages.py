@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 EMPTY_PAGES = 1000
 """So many empty pages one after another are taken for a list without an end."""
 
-_LONGEST_EMPTY = 64
+_EMPTY = re.compile(rb"\s*\[\s*\]")
 _decode_records = msgspec.json.Decoder(list[dict[str, Any]]).decode
 
 
@@ -39,8 +40,7 @@ class Page:
     @property
     def is_empty(self) -> bool:
         """Whether the page holds no record."""
-        # Anything longer than a few blanks between brackets holds one, and need not be decoded to know.
-        return memoryview(self.records).nbytes < _LONGEST_EMPTY and msgspec.json.decode(self.records) == []
+        return _EMPTY.match(memoryview(self.records)) is not None
 
     def decode(self) -> list[dict[str, Any]]:
         """The records, as new objects.

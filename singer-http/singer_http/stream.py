@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from singer_http.bookmarks import Bookmark
     from singer_http.pages import Page
-    from singer_http.reader import Fetched
     from singer_http.tap import ApiTap
+    from singer_http.track import Fetched
 
     Partition = Mapping[str, Any]
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import abc
-import contextlib
 import copy
 import io
-import ipaddress
 import json
 import os
 import signal
 import sys
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, ClassVar, cast
-from urllib.parse import urlsplit
 
 import click
 from singer_sdk import Tap
@@ -30,6 +27,7 @@ from singer_http.errors import ApiError, ConfigurationError, IncompleteError, Ou
 from singer_http.output import BufferedWriter
 from singer_http.progress import Progress
 from singer_http.reader import Reader
+from singer_http.settings import setting_sentence, spoken
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -37,8 +35,8 @@ if TYPE_CHECKING:
 
     from singer_http.client import Session
     from singer_http.pages import Slice
-    from singer_http.reader import Fetched
     from singer_http.stream import ApiStream
+    from singer_http.track import Fetched
 
 DEFAULT_TIMEOUT = 60
 DEFAULT_PARALLEL = 16
@@ -174,7 +172,10 @@ class ApiTap(Tap, abc.ABC):
         self.append_builtin_config(schema)
         # A setting that is null is one that is not set: it takes its default.
         self._config = {setting: value for setting, value in self._config.items() if value is not None}
-        errors = [self._sentence(error) for error in JSONSchemaValidator(schema).iter_errors(self._config)]
+        errors = [
+            setting_sentence(error, self.secret_settings)
+            for error in JSONSchemaValidator(schema).iter_errors(self._config)
+        ]
         errors = list(dict.fromkeys(errors))  # several missing settings are one sentence, said for each of them
         if not errors:
             errors = list(self.setting_errors(self._config))
@@ -185,17 +186,6 @@ class ApiTap(Tap, abc.ABC):
     @abc.abstractmethod
     def setting_errors(self, config: Mapping[str, Any]) -> Iterator[str]:
         """Sentences on what the JSON schema of the settings cannot tell; each names its setting."""
-
-    def _sentence(self, error: Any) -> str:
-        if error.validator == "required":
-            missing = [setting for setting in error.validator_value if setting not in error.instance]
-            return f"{', '.join(missing)} must be set."
-        if not error.path:
-            return f"The settings are not valid: {error.validator}."
-        setting = str(error.path[0])
-        if setting in self.secret_settings:
-            return f"{setting} is not valid: {error.validator} must be {_words(error.validator_value)}."
-        return f"{setting} is not valid: {error.message}."
 
     @override
     def load_state(self, state: dict[str, Any]) -> None:
@@ -344,13 +334,13 @@ class ApiTap(Tap, abc.ABC):
     @classmethod
     @override
     def invoke(cls, *, state: IO[str] | None = None, catalog: IO[str] | None = None, **kwargs: Any) -> None:
-        with cls._spoken():
+        with spoken(cls.logger):
             super().invoke(state=_checked("--state", state), catalog=_checked("--catalog", catalog), **kwargs)
 
     @classmethod
     @override
     def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> Any:
-        with cls._spoken():
+        with spoken(cls.logger):
             try:
                 return super().cb_config(ctx, param, value)
             except (OSError, ValueError, TypeError):
@@ -364,28 +354,10 @@ class ApiTap(Tap, abc.ABC):
             super().cb_test(ctx, param, value)
             return
         given = ctx.params.get("config") or _ConfigInput()
-        with cls._spoken():
+        with spoken(cls.logger):
             tap = cls(config=given.config, parse_env_config=given.parse_env)
             click.echo(f"{cls.name}: {tap.check_connection()}")
         ctx.exit()
-
-    @classmethod
-    @contextlib.contextmanager
-    def _spoken(cls) -> Iterator[None]:
-        """End the process with a sentence on stderr for what an operator can mend."""
-        try:
-            yield
-        except ConfigValidationError as error:
-            for sentence in error.errors:
-                cls.logger.error("%s", sentence)  # noqa: TRY400 - the sentence is the message
-            sys.exit(1)
-        except ApiError as error:
-            cls.logger.error("%s", error)  # noqa: TRY400
-            sys.exit(1)
-
-
-def _words(value: Any) -> str:
-    return " or ".join(str(each) for each in value) if isinstance(value, list) else str(value)
 
 
 def _checked(option: str, file: IO[str] | None) -> IO[str] | None:
@@ -413,28 +385,3 @@ def _with_chosen_methods(catalog: dict[str, Any]) -> dict[str, Any]:
             if not entry["breadcrumb"] and (method := entry["metadata"].get("replication-method")):
                 stream["replication_method"] = method
     return catalog
-
-
-def url_errors(setting: str, url: str) -> Iterator[str]:
-    """What is wrong with a URL that tokens are sent to."""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        _ = parts.port
-    except ValueError:
-        parts, host = urlsplit(""), ""
-    if parts.scheme not in {"http", "https"} or not host:
-        yield f"{setting} is not valid: it must be a URL such as https://api.example.com."
-    elif parts.username is not None or parts.password is not None or parts.query or parts.fragment:
-        yield f"{setting} is not valid: it must hold no user, password, query or fragment."
-    elif parts.scheme == "http" and not _is_loopback(host):
-        yield f"{setting} is not valid: plain http would send the token in clear; use https."
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

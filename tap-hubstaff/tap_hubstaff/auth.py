@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import filelock
 import msgspec
 from singer_http.auth import Token, TokenSource
-from singer_http.client import Form, log_in
+from singer_http.client import log_in
 from singer_http.errors import (
     LOGIN_RULES,
     Action,
@@ -30,14 +30,15 @@ from singer_http.errors import (
     CredentialsRefusedError,
     Fault,
 )
+from singer_http.transport import Form
 from typing_extensions import override
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from singer_http.client import Transport
     from singer_http.clock import Clock
     from singer_http.errors import Rule
+    from singer_http.transport import Transport
 
 logger = logging.getLogger(__name__)
 

@@ -16,9 +16,10 @@ import platformdirs
 from pyrate_limiter import SQLiteBucket
 from singer_http.auth import RenewedToken, TokenSource
 from singer_http.budget import Budget
-from singer_http.client import Session, Transport
+from singer_http.client import Session
 from singer_http.errors import ConfigurationError
 from singer_http.pages import Page
+from singer_http.transport import Transport
 
 from tap_hubstaff.auth import DEFAULT_AUTH_URL, GivenToken, Rotation, TokenStore
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from singer_http.pages import Slice
-    from singer_http.reader import Fetched
+    from singer_http.track import Fetched
     from singer_sdk.helpers.types import Record
     from singer_sdk.metrics import Counter
 

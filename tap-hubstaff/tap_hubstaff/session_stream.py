@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from singer_http.bookmarks import Bookmark
     from singer_http.pages import Page, Slice
-    from singer_http.reader import Fetched
+    from singer_http.track import Fetched
     from singer_sdk.helpers.types import Record
 
     from tap_hubstaff.tap import TapHubstaff

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from singer_http.tap import SHARED_SETTINGS, url_errors
+from singer_http.settings import url_errors
+from singer_http.tap import SHARED_SETTINGS
 from singer_sdk import typing as th
 
 from tap_hubstaff.client import DEFAULT_URL, LONGEST_PAGE, REQUESTS_PER_HOUR

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from singer_http.bookmarks import Bookmark
-    from singer_http.reader import Fetched
+    from singer_http.track import Fetched
     from singer_sdk.helpers.types import Context, Record
 
     from tap_hubstaff.tap import TapHubstaff

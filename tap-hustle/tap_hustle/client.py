@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from singer_http.auth import RenewedToken, Token
 from singer_http.budget import Budget
-from singer_http.client import Session, Transport, log_in
+from singer_http.client import Session, log_in
 from singer_http.pages import Page
+from singer_http.transport import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

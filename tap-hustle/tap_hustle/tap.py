@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from singer_http.errors import ApiError, ConfigurationError, MalformedAnswerError
 from singer_http.pages import Slice
 from singer_http.reader import Reader
-from singer_http.tap import SHARED_SETTINGS, ApiTap, url_errors
+from singer_http.settings import url_errors
+from singer_http.tap import SHARED_SETTINGS, ApiTap
 from singer_sdk import typing as th
 from typing_extensions import override
 

@@ -13,7 +13,8 @@ import pytest
 from singer_http import budget
 from singer_http.auth import TokenSource
 from singer_http.budget import Budget
-from singer_http.client import Session, Transport
+from singer_http.client import Session
+from singer_http.transport import Transport
 from typing_extensions import override
 
 if TYPE_CHECKING:

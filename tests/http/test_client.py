@@ -4,8 +4,10 @@ import gzip
 import json
 import logging
 import socket
+import threading
 import time
 import traceback
+from contextlib import suppress
 from datetime import datetime, timezone
 from email.utils import format_datetime, formatdate
 from typing import TYPE_CHECKING
@@ -16,7 +18,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from singer_http import client
 from singer_http.auth import RenewedToken, Token
-from singer_http.client import FIRST_CONTACT_TRIES, THROTTLE_PATIENCE, Session, Transport, log_in
+from singer_http.client import FIRST_CONTACT_TRIES, THROTTLE_PATIENCE, Session, log_in
 from singer_http.clock import Stopped, SystemClock
 from singer_http.errors import (
     LOGIN_TRIES,
@@ -37,6 +39,8 @@ from singer_http.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from singer_http.transport import Transport
 
     from tests.conftest import FakeClock, RawServer, Received
     from tests.http.conftest import NumberedTokens
@@ -289,15 +293,28 @@ def test_nobody_listens_for_logins(transport: NewTransport, parse: Parse, clock:
 
 
 def test_a_host_that_does_not_speak_tls_gets_no_retry(
-    *, raw_server: Serve, session: NewSession, transport: NewTransport, answer: Answer, parse: Parse, clock: FakeClock
+    session: NewSession, transport: NewTransport, parse: Parse, clock: FakeClock
 ) -> None:
-    server = raw_server(answer(400))
-    url = server.url.replace("http://", "https://")
-    with pytest.raises(UnreachableError, match="certificate"):
-        session(url, clock).get("/leads", {}, parse)
-    with pytest.raises(AuthenticationError, match="certificate"):
-        log_in(f"{url}/oauth/token", transport(clock), {}, parse, clock)
-    assert server.connections == 2
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        connections = []
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    connections.append(connection)
+                    connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        threading.Thread(target=serve, daemon=True).start()
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        with pytest.raises(UnreachableError, match="certificate"):
+            session(url, clock).get("/leads", {}, parse)
+        with pytest.raises(AuthenticationError, match="certificate"):
+            log_in(f"{url}/oauth/token", transport(clock), {}, parse, clock)
+        listener.shutdown(socket.SHUT_RDWR)
+    for connection in connections:
+        connection.close()
+    assert len(connections) == 2
     assert clock.slept == []
 
 

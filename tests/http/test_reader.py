@@ -269,7 +269,8 @@ def test_an_api_that_refuses_cursors_it_has_not_given_is_not_asked_again() -> No
     everything = {f"/list-{n}": [[page] for page in range(20)] for n in range(5)}
     api = FakeApi(everything, trouble=trouble, delay=lambda: 0.001)
     assert read(api.reader(parallel=16, predict=True)) == everything
-    assert api.requests - api.needed <= len(everything)
+    # A guess or two of each list were under way when the first was known to have been right.
+    assert api.requests - api.needed <= 3 * len(everything)
 
 
 def test_prediction_wastes_no_more_than_was_under_way_at_the_end() -> None:

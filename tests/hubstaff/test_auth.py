@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from api_sandbox import Fault
-from singer_http.client import Transport
 from singer_http.errors import AuthenticationError, CredentialsRefusedError
+from singer_http.transport import Transport
 from tap_hubstaff.auth import GivenToken, Kept, Rotation, TokenStore, expiry
 
 if TYPE_CHECKING:

@@ -42,6 +42,21 @@ def log_in(cleanup: ExitStack) -> Callable[[RunningSandbox], requests.Session]:
 
 
 @pytest.fixture
+def call(cleanup: ExitStack) -> Callable[..., requests.Response]:
+    """Call the Harkster API of a sandbox with its token."""
+    sessions: dict[str, requests.Session] = {}
+
+    def called(sandbox: RunningSandbox, method: str, path: str, **options: Any) -> requests.Response:
+        where = sandbox.harkster
+        if where.api_url not in sessions:
+            sessions[where.api_url] = cleanup.enter_context(requests.Session())
+            sessions[where.api_url].headers["Authorization"] = f"Bearer {where.access_token}"
+        return sessions[where.api_url].request(method, f"{where.api_url}/{path}", **{"timeout": LONG, **options})
+
+    return called
+
+
+@pytest.fixture
 def get(log_in: Callable[[RunningSandbox], requests.Session]) -> Callable[..., requests.Response]:
     """GET a path of a sandbox, logged in once a test."""
     sessions: dict[str, requests.Session] = {}

@@ -39,6 +39,8 @@ def test_the_command_tells_where_it_is_and_stops_cleanly(tmp_path: Path, number:
         assert where["hustle"]["api_url"].startswith("http://127.0.0.1:")
         assert where["hustle"]["auth_url"] == where["hustle"]["api_url"] + "/oauth/token"
         assert where["hustle"]["client_secret"] == "s3cret"
+        assert where["harkster"]["page_url"] == where["control_url"].replace("_sandbox", "harkster/")
+        assert where["harkster"].keys() == {"api_url", "access_token", "channel", "page_url"}
         with requests.Session() as session:
             truth = session.get(f"{where['control_url']}/truth", timeout=9).json()
             assert truth["leads"]["count"] == 12

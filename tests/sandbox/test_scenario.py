@@ -55,6 +55,7 @@ def test_an_empty_file_is_the_default(tmp_path: Path) -> None:
         ("hustle: {organizations: 1, empty_organizations: 1}", "leads need an organization"),
         ("hustle: {organizations: 1, lead_shares: [1, 2]}", "more weights"),
         ("hustle: {lead_shares: [0]}", "no weight above 0"),
+        ("harkster: {accounts: []}", r"accounts need a channel.*at `\$\.harkster`"),
         ("faults: [{kind: slow}]", r"a slow fault needs.*at `\$\.faults\[0\]`"),
         ("[1, 2]", "Expected `object`, got `array`"),
         ("a: [", "expected the node content"),

@@ -1,0 +1,1 @@
+"""The Harkster API v1."""

@@ -1,0 +1,232 @@
+"""The posts: what writes do to them, to their followers and to the quota (guide, Limits and Posts)."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any
+
+from api_sandbox.harkster.bodies import Content
+from api_sandbox.harkster.clock import Clock
+from api_sandbox.harkster.directory import Account, Channel, Directory
+from api_sandbox.harkster.errors import QuotaReached, Refused
+from api_sandbox.harkster.fields import Dataset
+from api_sandbox.harkster.ids import IdMint
+from api_sandbox.harkster.scenario import HarksterScenario
+from api_sandbox.harkster.truth import Event, EventKind, PostStatus, PostTruth
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Who publishes a post."""
+
+    id: str
+    name: str
+
+
+@dataclass(slots=True)
+class Post:
+    """A post; see `PostTruth` for what the attributes mean."""
+
+    id: str
+    number: int
+    channel: Channel
+    name: str | None
+    dataset: Dataset
+    author: Author
+    by_user: bool
+    created_at: datetime
+    status: PostStatus = "draft"
+    published_at: datetime | None = None
+    publications: int = 0
+    notifications: int = 0
+    updates: int = 0
+    recalled: bool = False
+
+    def content(self, *, as_strings: bool) -> dict[str, Any]:
+        """As the API shows it.
+
+        Args:
+            as_strings: Whether numbers among its values are shown as strings.
+        """
+        draft = self.status == "draft"
+        shown = None if draft or self.published_at is None else self.published_at.isoformat()
+        return {
+            "id": self.id,
+            "data": {
+                "type": "fields",
+                "dataset": [_with_string(field) for field in self.dataset] if as_strings else self.dataset,
+            },
+            "isDraft": draft,
+            "name": self.name,
+            "publishedByAt": shown,
+            "publishedById": None if shown is None else self.author.id,
+            "publishedByName": None if shown is None else self.author.name,
+        }
+
+    def truth(self) -> PostTruth:
+        """What has become of it."""
+        return PostTruth(
+            id=self.id,
+            channel_id=self.channel.id,
+            name=self.name,
+            dataset=self.dataset,
+            status=self.status,
+            publications=self.publications,
+            notifications=self.notifications,
+            updates=self.updates,
+            recalled=self.recalled,
+            by_user=self.by_user,
+            created_at=self.created_at,
+            published_at=self.published_at,
+        )
+
+
+def _with_string(field: dict[str, Any]) -> dict[str, Any]:
+    data = field.get("data")
+    return field | {"data": str(data)} if isinstance(data, int | float) else field
+
+
+class PostBook:
+    """All posts of all channels.
+
+    Attributes:
+        events: What was done to them.
+        quota_refusals: How often the quota was found used up.
+    """
+
+    def __init__(
+        self,
+        directory: Directory,
+        mint: IdMint,
+        clock: Clock,
+        scenario: HarksterScenario,
+    ) -> None:
+        self.events: list[Event] = []
+        self.quota_refusals = 0
+        self._user = Author(mint.new(), scenario.user)
+        self._directory = directory
+        self._mint = mint
+        self._clock = clock
+        self._scenario = scenario
+        self._posts: dict[str, Post] = {}
+        self._by_channel: dict[str, list[Post]] = {}
+        self._month = clock.month()
+
+    def of_channel(self, channel: Channel) -> list[Post]:
+        """The posts of a channel in the order of their creation, deleted ones too."""
+        return self._by_channel.get(channel.id, [])
+
+    def find(self, channel: Channel, post_id: str) -> Post:
+        """A post that is there.
+
+        Raises:
+            Refused: 404 for an unknown or deleted post, and for one of another channel.
+        """
+        post = self._posts.get(post_id)
+        if post is None or post.channel is not channel or post.status == "deleted":
+            raise Refused(HTTPStatus.NOT_FOUND, "there is no such post in this channel")
+        return post
+
+    def used(self, account: Account) -> int:
+        """How many posts an account has published in this month."""
+        if self._month != self._clock.month():
+            self._month = self._clock.month()
+            for every in self._directory.accounts:
+                every.used = 0
+        return account.used
+
+    def create(self, channel: Channel, content: Content) -> Post:
+        """Make a post, and publish it unless it is a draft.
+
+        Raises:
+            QuotaReached: Nothing was made.
+        """
+        if not content.draft:
+            self._check_quota(channel.account)
+        post = self._new(channel, content.name, content.dataset, self._user)
+        self._note("created", post)
+        if not content.draft:
+            self._publish(post)
+        return post
+
+    def update(self, post: Post, content: Content) -> None:
+        """Replace the content of a post; as nothing says otherwise, isDraft decides anew whether it is public.
+
+        Raises:
+            QuotaReached: Nothing was changed.
+        """
+        publishes = not content.draft and (post.status == "draft" or self._scenario.update_published == "notify")
+        if publishes:
+            self._check_quota(post.channel.account)
+        post.dataset = self._with_ids(content.dataset)
+        post.name = content.name
+        post.updates += 1
+        self._note("updated", post)
+        if publishes:
+            self._publish(post)
+        elif content.draft and post.status == "published":
+            post.status = "draft"
+            self._note("unpublished", post)
+
+    def publish(self, post: Post) -> None:
+        """Publish a post, even a second time: nothing in the guide says that this does no harm.
+
+        Raises:
+            QuotaReached: Nothing was changed.
+            Refused: 409 for a published post, where the scenario says so.
+        """
+        if post.status == "published" and self._scenario.republish == "refuse":
+            raise Refused(HTTPStatus.CONFLICT, "the post is published already")
+        self._check_quota(post.channel.account)
+        self._publish(post)
+
+    def delete(self, post: Post, *, recall: bool) -> None:
+        """Delete a post; its share of the quota does not come back."""
+        post.status = "deleted"
+        self._note("deleted", post)
+        if recall:
+            post.recalled = True
+            self._note("recalled", post)
+
+    def write_history(self, channel: Channel, name: str, dataset: Dataset, author: Author, at: datetime) -> None:
+        """A post that somebody else published before."""
+        post = self._new(channel, name, dataset, author)
+        post.created_at = post.published_at = at
+        post.status = "published"
+        post.publications = 1
+        post.notifications = channel.followers
+
+    def _check_quota(self, account: Account) -> None:
+        if self.used(account) >= account.quota:
+            self.quota_refusals += 1
+            raise QuotaReached
+
+    def _publish(self, post: Post) -> None:
+        post.channel.account.used += 1
+        post.status = "published"
+        post.published_at = self._clock.now()
+        post.publications += 1
+        post.notifications += post.channel.followers
+        self._note("published", post, post.channel.followers)
+
+    def _new(self, channel: Channel, name: str | None, dataset: Dataset, author: Author) -> Post:
+        post = Post(
+            id=self._mint.new(),
+            number=len(self._posts),
+            channel=channel,
+            name=name,
+            dataset=self._with_ids(dataset),
+            author=author,
+            by_user=author is self._user,
+            created_at=self._clock.now(),
+        )
+        self._posts[post.id] = post
+        self._by_channel.setdefault(channel.id, []).append(post)
+        return post
+
+    def _with_ids(self, dataset: Dataset) -> Dataset:
+        """Fields without an id are given a random one (guide, Posts)."""
+        return [field if field.get("id") is not None else field | {"id": self._mint.new()} for field in dataset]
+
+    def _note(self, kind: EventKind, post: Post, notified: int = 0) -> None:
+        self.events.append(Event(kind=kind, post_id=post.id, channel_id=post.channel.id, notified=notified))

@@ -1,0 +1,76 @@
+"""What has become of every post, whatever the client was told."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+PostStatus = Literal["draft", "published", "deleted"]
+EventKind = Literal["created", "published", "updated", "unpublished", "deleted", "recalled"]
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that was done to a post, in the order of all such things.
+
+    Attributes:
+        kind: What. A post that is created in public is `created`, then `published`; each further
+            `published` of the same post is a second one to its followers.
+        post_id: To which post.
+        channel_id: In which channel.
+        notified: How many followers were told.
+    """
+
+    kind: EventKind
+    post_id: str
+    channel_id: str
+    notified: int = 0
+
+
+class PostTruth(msgspec.Struct, frozen=True, kw_only=True):
+    """A post.
+
+    Attributes:
+        id: Its id.
+        channel_id: Its channel.
+        name: As sent; None if none was.
+        dataset: Its fields, each with an id.
+        status: What it is now.
+        publications: How often its followers were shown it as new: more than 1 is a post twice.
+        notifications: How many notifications went out for it, over all followers.
+        updates: How often its content was replaced.
+        recalled: Whether it was deleted from the followers' timelines too.
+        by_user: Whether the owner of the token made it; False for the history of a channel.
+        created_at: When it came to be.
+        published_at: When it was last published; None if never.
+    """
+
+    id: str
+    channel_id: str
+    name: str | None
+    dataset: list[dict[str, Any]]
+    status: PostStatus
+    publications: int
+    notifications: int
+    updates: int
+    recalled: bool
+    by_user: bool
+    created_at: datetime
+    published_at: datetime | None
+
+
+class HarksterTruth(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that was posted.
+
+    Attributes:
+        posts: By channel id, in the order of their creation; the deleted ones too.
+        events: What was done to them by the owner of the token.
+        used: By account id, posts published in this month.
+        quota_refusals: Requests answered with a 429 because the quota was used up.
+        rate_refusals: Requests answered with a 429 because there were too many.
+    """
+
+    posts: dict[str, list[PostTruth]]
+    events: list[Event]
+    used: dict[str, int]
+    quota_refusals: int
+    rate_refusals: int

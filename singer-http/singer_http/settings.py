@@ -1,0 +1,82 @@
+"""Settings and mistakes as an operator is told of them: one sentence each, and never a secret."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import sys
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from singer_sdk.exceptions import ConfigValidationError
+
+from singer_http.errors import ApiError
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Container, Iterator
+
+
+def setting_sentence(error: Any, secret_settings: Container[str]) -> str:
+    """Say what a validator of the settings found.
+
+    Args:
+        error: The finding, as jsonschema gives it.
+        secret_settings: Settings whose values no message may repeat.
+    """
+    if error.validator == "required":
+        missing = [setting for setting in error.validator_value if setting not in error.instance]
+        inside = f" in {_place(error.path)}" if error.path else ""
+        return f"{', '.join(missing)} must be set{inside}."
+    if not error.path:
+        return f"The settings are not valid: {error.validator}."
+    if error.path[0] in secret_settings:
+        return f"{error.path[0]} is not valid: {error.validator} must be {_words(error.validator_value)}."
+    return f"{_place(error.path)} is not valid: {error.message}."
+
+
+def _words(value: Any) -> str:
+    return " or ".join(str(each) for each in value) if isinstance(value, list) else str(value)
+
+
+def _place(path: Any) -> str:
+    return ".".join(str(step) for step in path)
+
+
+@contextlib.contextmanager
+def spoken(logger: logging.Logger) -> Iterator[None]:
+    """End the process with a sentence on stderr for what an operator can mend."""
+    try:
+        yield
+    except ConfigValidationError as error:
+        for sentence in error.errors:
+            logger.error("%s", sentence)  # noqa: TRY400 - the sentence is the message
+        sys.exit(1)
+    except ApiError as error:
+        logger.error("%s", error)  # noqa: TRY400
+        sys.exit(1)
+
+
+def url_errors(setting: str, url: str) -> Iterator[str]:
+    """What is wrong with a URL that tokens are sent to."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        _ = parts.port
+    except ValueError:
+        parts, host = urlsplit(""), ""
+    if parts.scheme not in {"http", "https"} or not host:
+        yield f"{setting} is not valid: it must be a URL such as https://api.example.com."
+    elif parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+        yield f"{setting} is not valid: it must hold no user, password, query or fragment."
+    elif parts.scheme == "http" and not _is_loopback(host):
+        yield f"{setting} is not valid: plain http would send the token in clear; use https."
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,1 @@
+"""Singer target for the Harkster v1 API."""

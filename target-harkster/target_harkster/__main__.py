@@ -1,0 +1,14 @@
+"""``target-harkster`` on the command line."""
+
+from __future__ import annotations
+
+from target_harkster.target import TargetHarkster
+
+
+def main() -> None:
+    """Run the target."""
+    TargetHarkster.cli()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""Channels: found by their ids or names, and made ready to be posted to."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from singer_http.errors import ConfigurationError
+
+from target_harkster.ledger import Entry, Phase
+from target_harkster.posts import stream_marker
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from target_harkster.client import Channel, HarksterApi
+    from target_harkster.delivery import Delivery
+    from target_harkster.ledger import Ledger
+    from target_harkster.quota import Allowance
+
+logger = logging.getLogger(__name__)
+
+_CANDIDATES = 20
+"""Channels that a message lists at most."""
+
+
+def find_channel(wanted: str, channels: Sequence[Channel], setting: str) -> Channel:
+    """The one channel of an id, or of its name after those of account and workspace.
+
+    Names may hold slashes themselves, so they are compared as a whole and never taken apart.
+
+    Args:
+        wanted: Id or ``Account/Workspace/Channel``.
+        channels: Those there are.
+        setting: To name in a message.
+
+    Raises:
+        ConfigurationError: There is none, or more than one.
+    """
+    found = [channel for channel in channels if channel.id == wanted] or [
+        channel for channel in channels if channel.path == wanted
+    ]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        listed = ", ".join(f"{channel.id} ({channel.path})" for channel in found)
+        raise ConfigurationError(
+            f"{setting} is ambiguous: {wanted} is the name of several channels; use an id: {listed}."
+        )
+    near = [channel for channel in channels if wanted.rsplit("/", 1)[-1].casefold() in channel.path.casefold()]
+    listed = ", ".join(f"{channel.id} ({channel.path})" for channel in (near or channels)[:_CANDIDATES])
+    raise ConfigurationError(f"{setting}: this token shows no channel {wanted}; it shows {listed or 'none at all'}.")
+
+
+class Channels:
+    """The channels of a run.
+
+    Args:
+        api: Lists them.
+        ledger: Knows what was posted to them.
+        allowance: Knows what may be.
+        delivery: Finishes what was begun.
+        config: The target's settings.
+    """
+
+    def __init__(
+        self, api: HarksterApi, ledger: Ledger, allowance: Allowance, delivery: Delivery, config: Mapping[str, Any]
+    ) -> None:
+        self._api = api
+        self._ledger = ledger
+        self._allowance = allowance
+        self._delivery = delivery
+        self._first_run: str = config["first_run"]
+        self._listed: list[Channel] | None = None
+        self._first: dict[tuple[str, str], bool] = {}
+        self.opened: dict[str, Channel] = {}
+        """Those that posts may be delivered to, by id."""
+
+    def find(self, wanted: str, setting: str) -> Channel:
+        """The channel of an id or name, see :func:`find_channel`."""
+        if self._listed is None:
+            self._listed = self._api.channels()
+        return find_channel(wanted, self._listed, setting)
+
+    def open(self, channel: Channel) -> None:
+        """Make a channel ready: nobody else writes to it, and nothing is left unfinished in it."""
+        if channel.id in self.opened:
+            return
+        self._ledger.hold(channel.id)
+        self._allowance.open(channel)
+        if self._ledger.is_empty(channel.id):
+            # A ledger that is empty may be a ledger that was lost: the channel itself knows better.
+            self.adopt(channel)
+        self.opened[channel.id] = channel
+        self._delivery.resume(channel)
+
+    def adopt(self, channel: Channel) -> int:
+        """Enter posts into the ledger that this target made and the ledger does not know of.
+
+        Returns:
+            How many there were.
+        """
+        ours = self._delivery.ours(channel)
+        known = self._ledger.find(channel.id, list(ours))
+        # The lists of the API begin with the newest.
+        unknown = [remote for marker, remote in reversed(ours.items()) if marker not in known]
+        entries = [
+            Entry(
+                channel=channel.id,
+                marker=str(remote.marker),
+                stream="",
+                key="",
+                phase=Phase.DRAFT if remote.is_draft else Phase.PUBLISHED,
+                hash=remote.hash,
+                seq=self._ledger.next_seq(),
+                post_id=remote.id,
+                held=remote.is_draft and self._first_run == "draft",
+            )
+            for remote in unknown
+        ]
+        self._ledger.save(*entries)
+        if entries:
+            logger.warning(
+                "%s: %d posts of this target were found that the ledger did not know; they are not posted again.",
+                channel.path,
+                len(entries),
+            )
+        return len(entries)
+
+    def first_run(self, stream: str, channel: Channel) -> str:
+        """What becomes of new rows: ``publish``, but where nothing of the stream is in the channel as set."""
+        at = (stream, channel.id)
+        if at not in self._first:
+            self._ledger.claim(stream, stream_marker(stream))
+            self._first[at] = not self._ledger.is_settled(stream, channel.id)
+        return self._first_run if self._first[at] else "publish"
+
+    def settle(self) -> None:
+        """Note that the run came to its end: what comes from now on is news."""
+        for stream, channel in self._first:
+            self._ledger.settle(stream, channel)

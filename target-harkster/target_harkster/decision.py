@@ -1,0 +1,51 @@
+"""What becomes of a row, by what the ledger knows of it. Nothing here looks at anything else."""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING
+
+from target_harkster.ledger import Phase
+
+if TYPE_CHECKING:
+    from target_harkster.layout import Mode
+    from target_harkster.ledger import Entry
+
+
+class Decision(enum.Enum):
+    """What is to be done with a row."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    REPLACE = "replace"
+    """The row has changed while it waits for the quota: the newer content waits in its place."""
+    UNCHANGED = "unchanged"
+    LEAVE = "leave"
+    """The row is known, and that is enough."""
+
+
+_UNSEEN = frozenset({Phase.BASELINE, Phase.DELETED})
+"""Phases without a post, in which a row that changed, or came back, is news."""
+_WAITING = frozenset({Phase.DEFERRED, Phase.INTENT})
+"""Phases in which nothing is known to have been sent."""
+
+
+def decide(known: Entry | None, content_hash: str, mode: Mode) -> Decision:
+    """Decide on a row.
+
+    Args:
+        known: What the ledger has of it.
+        content_hash: Of what it comes to now.
+        mode: Of its stream.
+    """
+    if known is None:
+        return Decision.CREATE
+    if mode == "append" or known.phase is Phase.REMOVED:
+        return Decision.LEAVE
+    if known.phase is Phase.DELETED:
+        return Decision.CREATE
+    if known.hash == content_hash:
+        return Decision.UNCHANGED
+    if known.phase in _UNSEEN:
+        return Decision.CREATE
+    return Decision.REPLACE if known.phase in _WAITING else Decision.UPDATE

@@ -1,0 +1,86 @@
+"""Reading the messages of a tap: fast, and with nothing of a record in what is said of a bad line."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from decimal import Decimal
+from typing import IO, TYPE_CHECKING, Any
+
+import msgspec
+from singer_http.clock import Stopped
+from singer_sdk.singerlib.encoding.base import GenericSingerReader
+from singer_sdk.singerlib.exceptions import InvalidInputLine
+from typing_extensions import override
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_decode = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal).decode
+
+
+class MessageReader(GenericSingerReader[bytes]):
+    """Reads messages line by line, and can be woken from waiting for the next one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._is_waiting = False
+
+    @property
+    @override
+    def default_input(self) -> IO[bytes]:
+        return sys.stdin.buffer
+
+    @override
+    def process_lines(
+        self, file_input: IO[bytes] | None, callbacks: dict[str, Callable[[dict[str, Any]], None]]
+    ) -> Counter[str]:
+        counts: Counter[str] = Counter()
+        lines = iter(file_input or self.default_input)
+        number = 0
+        while True:
+            self._is_waiting = True
+            line = next(lines, None)
+            self._is_waiting = False
+            if line is None:
+                return counts
+            number += 1
+            kind = self._process(line, number, callbacks)
+            counts[kind] += 1
+
+    def _process(self, line: bytes, number: int, callbacks: dict[str, Callable[[dict[str, Any]], None]]) -> str:
+        try:
+            message = self.deserialize_json(line)
+            kind = message["type"]
+            process = callbacks[kind]
+        except InvalidInputLine as error:
+            raise InvalidInputLine(f"Line {number} of the input is {error}.") from None
+        except (KeyError, TypeError):
+            raise InvalidInputLine(f"Line {number} of the input is no Singer message: its type is unknown.") from None
+        try:
+            process(message)
+        except InvalidInputLine as error:
+            raise InvalidInputLine(f"Line {number} of the input {error}.") from None
+        return str(kind)
+
+    @override
+    def deserialize_json(self, line: bytes) -> dict[str, Any]:
+        try:
+            return _decode(line)
+        except (msgspec.DecodeError, UnicodeError):
+            raise InvalidInputLine("not a JSON object") from None
+
+    @staticmethod
+    @override
+    def assert_line_requires(line_dict: dict[str, Any], requires: set[str]) -> None:
+        if missing := sorted(requires.difference(line_dict)):
+            raise InvalidInputLine(f"is a message that lacks {', '.join(missing)}")
+
+    def wake(self) -> None:
+        """Stop waiting for a line, if that is what is being done.
+
+        Raises:
+            Stopped: It was.
+        """
+        if self._is_waiting:
+            raise Stopped

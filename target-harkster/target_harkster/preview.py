@@ -1,0 +1,78 @@
+"""A web page that shows posts as they would look: whole in one file, in light and dark, on any width of screen."""
+
+from __future__ import annotations
+
+import os
+from decimal import Decimal, InvalidOperation
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+from singer_http.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from target_harkster.posts import Content
+
+MOST_POSTS = 200
+"""Posts on a page; what comes after is counted only."""
+
+
+def _grouped(number: str) -> str:
+    try:
+        return f"{Decimal(number):,f}"
+    except InvalidOperation:
+        return number
+
+
+_ENVIRONMENT = jinja2.Environment(autoescape=True, undefined=jinja2.Undefined, trim_blocks=True)
+_ENVIRONMENT.filters["grouped"] = _grouped
+_TEMPLATE = _ENVIRONMENT.from_string(
+    resources.files("target_harkster").joinpath("preview.html").read_text(encoding="utf-8")
+)
+
+
+class Preview:
+    """Collects posts, and shows them on a page.
+
+    Args:
+        path: Where to write it.
+        is_dry: The posts are not made.
+    """
+
+    def __init__(self, path: str, *, is_dry: bool) -> None:
+        self._path = Path(path)
+        self._is_dry = is_dry
+        self._posts: list[tuple[str, str, str, Content]] = []
+        self._total = 0
+
+    def add(self, stream: str, channel: str, phase: str, content: Content) -> None:
+        """Show a post.
+
+        Args:
+            stream: Where it comes from.
+            channel: Name of the channel.
+            phase: What has become of it.
+            content: What is in it.
+        """
+        self._total += 1
+        if len(self._posts) < MOST_POSTS:
+            self._posts.append((stream, channel, phase, content))
+
+    def write(self) -> None:
+        """Write the page.
+
+        Raises:
+            ConfigurationError: It cannot be written.
+        """
+        page = _TEMPLATE.render(posts=self._posts, total=self._total, is_dry=self._is_dry)
+        try:
+            # For its owner alone: there are people's data in it.
+            with open(self._path, "w", encoding="utf-8", opener=_private) as file:
+                file.write(page)
+        except OSError as error:
+            raise ConfigurationError(f"preview_path: {self._path} cannot be written ({error.strerror}).") from None
+
+
+def _private(path: Any, flags: int) -> int:
+    return os.open(path, flags, 0o600)

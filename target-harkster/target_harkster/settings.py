@@ -1,0 +1,238 @@
+"""The settings of the target."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from singer_sdk import typing as th
+
+from target_harkster.client import DEFAULT_URL, REQUESTS_PER_SECOND
+
+_NAME = {"type": "string", "minLength": 1}
+_NAMES = {"type": "array", "items": _NAME, "minItems": 1}
+_FIELD = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["id"],
+    "properties": {
+        "id": _NAME,
+        "type": _NAME,
+        "label": {"type": "string"},
+        "name": {"type": "string"},
+        "data": _NAME,
+        "null": {"enum": ["null", "omit", "reject"]},
+        "input": {"enum": ["fraction", "percent"]},
+        "timezone": _NAME,
+        "values": {"type": "object", "additionalProperties": {"type": ["string", "null"]}},
+        "clamp": {"type": "boolean"},
+        "options": {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["ccy"],
+            "properties": {"ccy": _NAME},
+        },
+    },
+}
+_STREAM = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "channel": {
+            "oneOf": [
+                _NAME,
+                {
+                    "type": "object",
+                    "additionalProperties": False,
+                    "required": ["column", "allowed"],
+                    "properties": {"column": _NAME, "allowed": _NAMES},
+                },
+            ]
+        },
+        "name": {"type": "string"},
+        "mode": {"enum": ["append", "upsert", "mirror"]},
+        "key": _NAMES,
+        "group_by": _NAMES,
+        "template": _NAME,
+        "fields": {"type": "array", "items": _FIELD, "minItems": 1},
+    },
+}
+
+SETTINGS: dict[str, Any] = th.PropertiesList(
+    th.Property(
+        "access_token",
+        th.StringType(min_length=1, pattern="^[!-~]+$"),
+        required=True,
+        secret=True,
+        title="Access token",
+        description="A token of a Harkster user, from the settings in the app. Posts are that user's.",
+    ),
+    th.Property(
+        "api_url",
+        th.StringType,
+        default=DEFAULT_URL,
+        title="API URL",
+        description="Base URL of the API, with its version.",
+    ),
+    th.Property(
+        "channel",
+        th.StringType(min_length=1),
+        title="Channel",
+        description="Where posts go: the id of a channel, or Account/Workspace/Channel. Streams may have their own.",
+    ),
+    th.Property(
+        "streams",
+        th.CustomType({"type": "object", "additionalProperties": _STREAM}),
+        default={},
+        title="Streams",
+        description=(
+            "By name of the stream: channel, name, mode, key, group_by, template and fields. What is left out is"
+            " inferred from the stream's SCHEMA."
+        ),
+    ),
+    th.Property(
+        "ledger_url",
+        th.StringType(min_length=1),
+        default="sqlite:///target-harkster.db",
+        secret=True,
+        title="Ledger URL",
+        description="The database that knows what was posted: an SQLite file, or PostgreSQL where machines share it.",
+    ),
+    th.Property(
+        "first_run",
+        th.StringType(allowed_values=["publish", "draft", "baseline"]),
+        default="publish",
+        title="First run",
+        description=(
+            "What becomes of the rows of a stream's first run into a channel: they are published, left as drafts for"
+            " people to publish, or recorded as seen and not posted at all."
+        ),
+    ),
+    th.Property(
+        "on_quota",
+        th.StringType(allowed_values=["draft", "defer", "fail"]),
+        default="draft",
+        title="On quota",
+        description=(
+            "What becomes of posts when no more may be published: they wait as drafts in the channel, wait in the"
+            " ledger, or end the run with an error. What waits is published by later runs, oldest first."
+        ),
+    ),
+    th.Property(
+        "quota_reserve",
+        th.IntegerType(minimum=0),
+        default=0,
+        title="Quota reserve",
+        description="Posts of the month's quota that are left for others.",
+    ),
+    th.Property(
+        "max_posts_per_run",
+        th.IntegerType(minimum=0),
+        title="Posts per run, at most",
+        description="The most posts that one run publishes; with the rest it does as on_quota says.",
+    ),
+    th.Property(
+        "mirror_max_deletes",
+        th.IntegerType(minimum=0),
+        default=10,
+        title="Mirror: deletes, at most",
+        description="The most posts that mode mirror deletes at once. With more rows gone nothing is deleted.",
+    ),
+    th.Property(
+        "mirror_max_share",
+        th.NumberType(minimum=0, maximum=1),
+        default=0.2,
+        title="Mirror: share of deletes, at most",
+        description="The largest share of a stream's posts that mode mirror deletes at once.",
+    ),
+    th.Property(
+        "mirror_recall",
+        th.BooleanType,
+        default=False,
+        title="Mirror: recall",
+        description="Whether deleted posts are taken out of the followers' timelines too.",
+    ),
+    th.Property(
+        "reject_path",
+        th.StringType(min_length=1),
+        default="target-harkster.rejects.jsonl",
+        title="Reject file",
+        description="Where rows go that cannot be posted, as JSON lines. They are tried again by the next run.",
+    ),
+    th.Property(
+        "reject_redact",
+        th.ArrayType(th.StringType(min_length=1)),
+        default=[],
+        title="Reject file: redaction",
+        description="Properties whose values are not written there. Rows that have them cannot be tried again.",
+    ),
+    th.Property(
+        "max_rejects",
+        th.IntegerType(minimum=0),
+        default=100,
+        title="Rejects, at most",
+        description="With more rows rejected the run ends at once, with an error.",
+    ),
+    th.Property(
+        "max_reject_share",
+        th.NumberType(minimum=0, maximum=1),
+        default=0.5,
+        title="Share of rejects, at most",
+        description="With a larger share of its rows rejected the run ends with an error, after the others are posted.",
+    ),
+    th.Property(
+        "dry_run",
+        th.BooleanType,
+        default=False,
+        title="Dry run",
+        description="Whether to print what would be done, and change nothing. No STATE is written.",
+    ),
+    th.Property(
+        "preview_path",
+        th.StringType(min_length=1),
+        title="Preview",
+        description="Where to write a web page that shows the posts of the run as they would look.",
+    ),
+    th.Property(
+        "heading_type",
+        th.StringType(allowed_values=["heading", "header", "auto"]),
+        default="auto",
+        title="Heading type",
+        description="What headings are called. The vendor's documents have both; auto looks at the channel's posts.",
+    ),
+    th.Property(
+        "numbers_as",
+        th.StringType(allowed_values=["string", "number"]),
+        default="string",
+        title="Numbers as",
+        description="Whether numbers are sent as strings, as in the vendor's samples, or as numbers.",
+    ),
+    th.Property(
+        "marker",
+        th.StringType(allowed_values=["divider", "name"]),
+        default="divider",
+        title="Marker",
+        description=(
+            "Where each post carries what it is recognised by: as the id of a divider at its end, or in its name."
+        ),
+    ),
+    th.Property(
+        "requests_per_second",
+        th.IntegerType(minimum=1),
+        default=REQUESTS_PER_SECOND,
+        title="Requests per second",
+        description="The most requests that are sent in any second. The vendor names no limit.",
+    ),
+    th.Property(
+        "request_timeout",
+        th.IntegerType(minimum=1),
+        default=60,
+        title="Request timeout",
+        description="Seconds that a request may take until the last byte of its answer.",
+    ),
+    th.Property(
+        "user_agent",
+        th.StringType(pattern="^[ -~]+$"),
+        title="User agent",
+        description="What the target calls itself to the API. The default is its name and version.",
+    ),
+).to_dict()

@@ -1,0 +1,200 @@
+"""A sink: the rows of one stream, checked and mapped to posts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import jsonschema_rs
+from singer_sdk import Sink
+from singer_sdk.contrib.msgspec import decoder, encoder
+from singer_sdk.exceptions import InvalidJSONSchema, MissingKeyPropertiesError
+from typing_extensions import override
+
+from target_harkster.layout import RowError
+from target_harkster.outbox import Parcel
+from target_harkster.posts import marker_of, stream_marker
+from target_harkster.rejects import Reject
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from singer_sdk.sinks.core import BaseJSONSchemaValidator
+
+    from target_harkster.client import Channel
+    from target_harkster.outbox import Refused
+    from target_harkster.target import TargetHarkster
+
+
+def _no_retrieval(uri: str) -> NoReturn:
+    raise ValueError(uri)
+
+
+class HarksterSink(Sink):
+    """Takes the rows of a stream. The posts that they come to are the target's: channels are shared by streams."""
+
+    def __init__(
+        self,
+        target: TargetHarkster,
+        stream_name: str,
+        schema: dict[str, Any],
+        key_properties: Sequence[str] | None,
+    ) -> None:
+        super().__init__(target, stream_name, schema, key_properties)
+        self._target = target
+        self._prefix = stream_marker(stream_name)
+        self._valid: jsonschema_rs.Draft202012Validator | None = None
+        if self.validate_schema:
+            try:
+                self._valid = jsonschema_rs.Draft202012Validator(schema, retriever=_no_retrieval)
+            except (ValueError, jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError):
+                raise InvalidJSONSchema(f"The SCHEMA of {stream_name} is not a valid JSON schema.") from None
+        route = target.route(stream_name)
+        self._channel_column = route.column
+        self._channels = route.channels
+        self._layout = target.layout(stream_name, schema["properties"], self._key_properties, route)
+
+    @override
+    def get_validator(self) -> BaseJSONSchemaValidator | None:
+        return None  # rows are validated in take(), by a compiled validator
+
+    def take(self, record: dict[str, Any], version: int | None) -> None:
+        """Make a post of a row, or a reject.
+
+        Args:
+            record: The row.
+            version: Of the table that the row is in.
+
+        Raises:
+            MissingKeyPropertiesError: The row lacks a part of its key altogether.
+        """
+        self._remove_sdc_metadata_from_record(record)  # it changes from run to run, and the row does not
+        for column in self._key_properties:
+            if column not in record:
+                raise MissingKeyPropertiesError(
+                    f"A record of {self.stream_name} lacks {column}, which its SCHEMA names as a part of the key."
+                )
+        key: str | None = None
+        try:
+            key = self._layout.key_of(record)
+            self._target.came_again(self.stream_name, key)
+            self._post(record, key, version, lambda field, reason: self.reject(key, field, reason, record))
+        except RowError as error:
+            self.reject(key, error.field, error.reason, record)
+
+    def retry(self, reject: Reject, refused: Refused) -> None:
+        """Try a row again that an earlier run rejected.
+
+        Args:
+            reject: The row.
+            refused: Called with the field and the reason, should it fail again.
+        """
+        record = dict(reject.record or {})
+        try:
+            self._post(record, self._layout.key_of(record), None, refused)
+        except RowError as error:
+            refused(error.field, error.reason)
+
+    def _post(self, record: dict[str, Any], key: str, version: int | None, refused: Refused) -> None:
+        self._check(record)
+        channel = self._channel(record)
+        marker = marker_of(self._prefix, key)
+        if self._layout.group_by:
+            row = (channel.id, marker, key, self._layout.row_key_of(record), encoder.encode(record))
+            self._target.outbox.add_row(self.stream_name, row)
+            return
+        self._target.outbox.add(
+            Parcel(
+                stream=self.stream_name,
+                channel=channel.id,
+                key=key,
+                marker=marker,
+                source=self._layout.source_of(record),
+                content=lambda: self._layout.content(record),
+                mode=self._layout.mode,
+                refused=refused,
+                first_run=self._target.channels.first_run(self.stream_name, channel),
+                version=version,
+            )
+        )
+
+    def digest(self) -> list[tuple[str, str]]:
+        """Post the groups whose rows have changed.
+
+        Returns:
+            Channel and marker of each that could be mapped.
+        """
+        posted: list[tuple[str, str]] = []
+        ledger = self._target.ledger
+        for channel_id, marker, key in ledger.changed_digests(self.stream_name) if self._layout.group_by else ():
+            channel = self._target.channels.opened.get(channel_id)
+            if channel is None:
+                continue  # the settings have gone over to another channel
+            rows = [decoder.decode(row) for row in ledger.rows_of(channel_id, marker)]
+            group = dict(zip(self._layout.group_by, decoder.decode(key), strict=True))
+
+            def refused(
+                field: str | None, reason: str, key: str = key, at: tuple[str, str] = (channel_id, marker)
+            ) -> None:
+                if at in posted:
+                    posted.remove(at)
+                self.reject(key, field, reason, None)
+
+            try:
+                content = self._layout.digest(group, rows)
+            except RowError as error:
+                refused(error.field, error.reason)
+                continue
+            posted.append((channel_id, marker))
+            self._target.outbox.add(
+                Parcel(
+                    stream=self.stream_name,
+                    channel=channel_id,
+                    key=key,
+                    marker=marker,
+                    source=content.hash,
+                    content=lambda content=content: content,  # type: ignore[misc]
+                    mode=self._layout.mode,
+                    refused=refused,
+                    first_run=self._target.channels.first_run(self.stream_name, channel),
+                )
+            )
+        return posted
+
+    @override
+    def activate_version(self, new_version: int) -> None:
+        if self._layout.mode == "mirror":
+            self._target.outbox.flush()
+            self._target.mirror.remove_gone(self.stream_name, new_version)
+
+    def reject(self, key: str | None, field: str | None, reason: str, record: Mapping[str, Any] | None) -> None:
+        """Set a row aside."""
+        self._target.reject(Reject(self.stream_name, key, field, reason, record))
+
+    def _channel(self, record: Mapping[str, Any]) -> Channel:
+        if self._channel_column is None:
+            return self._channels[""]
+        wanted = record.get(self._channel_column)
+        channel = self._channels.get(wanted) if isinstance(wanted, str) and wanted else None
+        if channel is None:
+            raise RowError(self._channel_column, "is no channel that the settings allow")
+        return channel
+
+    def _check(self, record: Mapping[str, Any]) -> None:
+        """Check a row against the SCHEMA, and that its numbers are numbers."""
+        if self._valid is None or self._valid.is_valid(record):
+            return
+        for error in self._valid.iter_errors(record):
+            path = ".".join(str(step) for step in error.instance_path)
+            keyword = str(error.schema_path[-1]) if error.schema_path else "schema"
+            raise RowError(path or None, f"does not hold to the {keyword} of its SCHEMA")
+
+    # The SDK's own way of batches
+
+    @override
+    def process_record(self, record: dict[str, Any], context: dict[str, Any]) -> None:
+        self.take(record, None)
+
+    @override
+    def process_batch(self, context: dict[str, Any]) -> None:
+        for record in context.get("records", ()):
+            self.take(record, None)

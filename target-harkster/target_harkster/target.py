@@ -1,0 +1,372 @@
+"""The target: messages in, posts out, and a STATE only behind what is durable."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections import Counter
+from typing import IO, TYPE_CHECKING, Any, ClassVar
+
+from rich.console import Console
+from singer_http.clock import Clock, Stopped, SystemClock
+from singer_http.errors import ApiError, ConfigurationError, IncompleteError
+from singer_http.settings import setting_sentence, spoken, url_errors
+from singer_sdk import Target
+from singer_sdk.contrib.msgspec import encoder
+from singer_sdk.exceptions import (
+    ConfigValidationError,
+    InvalidJSONSchema,
+    MissingKeyPropertiesError,
+    RecordsWithoutSchemaException,
+)
+from singer_sdk.mapper import SameRecordTransform
+from singer_sdk.plugin_base import JSONSchemaValidator
+from singer_sdk.singerlib.exceptions import InvalidInputLine
+from typing_extensions import override
+
+from target_harkster.channels import Channels
+from target_harkster.client import HarksterApi
+from target_harkster.delivery import Delivery
+from target_harkster.ledger import Ledger
+from target_harkster.messages import MessageReader
+from target_harkster.mirror import Mirror
+from target_harkster.outbox import Outbox
+from target_harkster.plan import PlanningApi, plan_of, print_plan
+from target_harkster.posts import Spelling
+from target_harkster.preview import Preview
+from target_harkster.quota import Allowance
+from target_harkster.rejects import Reject, RejectFile, TooManyRejectsError
+from target_harkster.routes import find_route, find_template, make_layout
+from target_harkster.settings import SETTINGS
+from target_harkster.sinks import HarksterSink
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from types import FrameType
+
+    import click
+
+    from target_harkster.client import Usage
+    from target_harkster.layout import Layout
+    from target_harkster.ledger import Phase
+    from target_harkster.outbox import Parcel
+    from target_harkster.routes import Route
+
+BAD_INPUT = (InvalidInputLine, InvalidJSONSchema, MissingKeyPropertiesError, RecordsWithoutSchemaException)
+"""What a tap can do wrong, each told in a sentence."""
+_SECRETS = frozenset({"access_token", "ledger_url"})
+
+
+class TargetHarkster(Target):
+    """Singer target that turns records into Harkster posts, each published once."""
+
+    name = "target-harkster"
+    config_jsonschema: ClassVar[dict[str, Any]] = SETTINGS
+    default_sink_class = HarksterSink
+    message_reader_class = MessageReader
+
+    ledger: Ledger
+    api: HarksterApi
+    channels: Channels
+    outbox: Outbox
+    mirror: Mirror
+
+    def __init__(self, *, clock: Clock | None = None, **kwargs: Any) -> None:
+        self.clock: Clock = clock or SystemClock()
+        self._signal: int | None = None
+        self._is_open = False
+        self._rows: dict[str, int] = {}
+        self._rejected: Counter[str] = Counter()
+        self.prints_plan = True
+        """Whether a dry run ends with its table."""
+        super().__init__(**kwargs)
+
+    # Settings
+
+    @override
+    def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
+        """Check the settings, naming each that is wrong and repeating no secret."""
+        schema = self.config_jsonschema
+        self.append_builtin_config(schema)
+        # A setting that is null is one that is not set: it takes its default.
+        self._config = {setting: value for setting, value in self._config.items() if value is not None}
+        errors = [setting_sentence(error, _SECRETS) for error in JSONSchemaValidator(schema).iter_errors(self._config)]
+        errors = list(dict.fromkeys(errors)) or list(url_errors("api_url", self._config["api_url"]))
+        if errors and raise_errors:
+            raise ConfigValidationError("Config validation failed", errors=errors, schema=schema)
+        return errors
+
+    @classmethod
+    @override
+    def append_builtin_config(cls, config_jsonschema: dict[str, Any]) -> None:
+        super().append_builtin_config(config_jsonschema)
+        for setting in ("add_record_metadata", "batch_size_rows", "load_method"):
+            # About tables, which there are none of here.
+            config_jsonschema["properties"].pop(setting, None)
+
+    # The run
+
+    def open(self) -> None:
+        """Make ready what a run needs: nothing is sent before, and nothing is left open by :meth:`close`."""
+        user_agent = self.config.get("user_agent") or f"{self.name}/{self.plugin_version}"
+        config = {**self.config, "user_agent": user_agent}
+        self._rejects = RejectFile(config["reject_path"], config["reject_redact"], is_dry=config["dry_run"])
+        self._waiting_rejects = {(one.stream, one.key): one for one in self._rejects.earlier if one.key is not None}
+        self._superseded: list[Reject] = []
+        path = config.get("preview_path")
+        self._preview = Preview(path, is_dry=config["dry_run"]) if path else None
+        self.ledger = Ledger(config["ledger_url"], self.clock, is_dry=config["dry_run"])
+        self.api = (PlanningApi if config["dry_run"] else HarksterApi)(config, self.clock)
+        spelling = Spelling(config["heading_type"], config["numbers_as"] == "number", config["marker"])
+        allowance = Allowance(self.api, config)
+        delivery = Delivery(self.api, self.ledger, allowance, spelling, config, self.clock)
+        self.channels = Channels(self.api, self.ledger, allowance, delivery, config)
+        self.mirror = Mirror(delivery, self.ledger, self.channels.opened, config)
+        self.outbox = Outbox(
+            delivery, self.ledger, self.channels.opened, self.clock, self._acknowledge, self._delivered
+        )
+        self._is_open = True
+
+    def close(self) -> None:
+        """Let go of everything."""
+        if self._is_open:
+            self._is_open = False
+            self.api.close()
+            self.ledger.close()
+
+    @override  # type: ignore[misc]
+    def process_lines(self, file_input: IO[Any] | None) -> Counter[str]:  # final in the SDK, and the only way around
+        """Process messages; what is durable is acknowledged, however it ends."""
+        if not self._is_open:
+            self.open()
+        try:
+            return super().process_lines(file_input)
+        except BAD_INPUT as error:
+            # The fault is the tap's; what it sent before is as good as ever.
+            self.outbox.flush()
+            self._leave(error)
+            raise
+        except BaseException as error:
+            self._leave(error)
+            raise
+
+    @override
+    def process_endofpipe(self) -> None:
+        try:
+            self.outbox.flush()
+            self._retry()
+            digests = [digest for sink in self._sinks() for digest in sink.digest()]
+            self.outbox.flush()
+            for channel, marker in digests:
+                self.ledger.shown(channel, marker)
+            self._rejects.settle([*self._superseded, *self._retried])
+            self.channels.settle()
+            self.outbox.close()
+            if self._preview is not None:
+                self._preview.write()
+            self._summarise()
+        except BaseException as error:
+            self._leave(error)
+            raise
+        self.close()
+
+    def _sinks(self) -> Iterator[HarksterSink]:
+        for sink in self._sinks_active.values():
+            if isinstance(sink, HarksterSink):
+                yield sink
+
+    def _leave(self, error: BaseException) -> None:
+        """End a run that cannot go on: the last STATE says how far it got."""
+        if self._is_open:
+            if not isinstance(error, Stopped):
+                self.clock.stop()
+            try:
+                self.outbox.close()
+            finally:
+                self.close()
+        if isinstance(error, Stopped):
+            sys.exit(128 + (self._signal or signal.SIGTERM))
+
+    def _retry(self) -> None:
+        """Try the rows again that earlier runs rejected, unless they came again by themselves."""
+        sinks = {sink.stream_name: sink for sink in self._sinks()}
+        failed: list[Reject] = []
+        tried: list[Reject] = []
+        for reject in self._rejects.earlier:
+            sink = sinks.get(reject.stream)
+            if sink is None or reject.record is None or reject.redacted or reject in self._superseded:
+                continue
+            tried.append(reject)
+            sink.retry(reject, lambda *_, reject=reject: failed.append(reject))
+        self.outbox.flush()
+        self._retried = [reject for reject in tried if reject not in failed]
+        if failed:
+            self.logger.warning("%d rows of earlier runs were tried again and rejected again.", len(failed))
+
+    def _summarise(self) -> None:
+        rows = sum(self._rows.values())
+        for stream, counts in self.tally.items():
+            told = ", ".join(f"{count} {what}" for what, count in sorted(counts.items()))
+            self.logger.info("%s: %d rows: %s.", stream, self._rows.get(stream, 0), told)
+        if self.config["dry_run"] and self.prints_plan:
+            # Not on stdout, where whoever runs the target looks for STATEs.
+            print_plan(plan_of(self.tally), self.quotas(), Console(stderr=True))
+        for stream in self.config["streams"]:
+            if stream not in self._sinks_active:
+                self.logger.warning("streams.%s: the tap sent no such stream.", stream)
+        for failure in self.mirror.failures:
+            self.logger.error("%s", failure)
+        if self._rejects.count:
+            self.logger.warning(
+                "%d rows were rejected; they are in %s.", self._rejects.count, self.config["reject_path"]
+            )
+        if self._rejects.count > float(self.config["max_reject_share"]) * rows:
+            raise TooManyRejectsError(
+                f"{self._rejects.count} of {rows} rows were rejected, a larger share than max_reject_share allows."
+            )
+        if self.mirror.failures:
+            raise IncompleteError("The run is not complete: more rows are gone than may be deleted, see above.")
+
+    @property
+    def tally(self) -> dict[str, Counter[str]]:
+        """By stream, what became of its rows."""
+        tally = {stream: counts.copy() for stream, counts in self.outbox.tally.items()}
+        for name, counted in (("rejected", self._rejected), ("delete", self.mirror.deleted)):
+            for stream, number in counted.items():
+                tally.setdefault(stream, Counter())[name] = number
+        return tally
+
+    def quotas(self) -> dict[str, Usage]:
+        """By name of the channel, what is left of its quota."""
+        return {
+            channel.path: self.api.usages[channel.account_id]
+            for channel in self.channels.opened.values()
+            if channel.account_id in self.api.usages
+        }
+
+    def rejected_before(self) -> list[Reject]:
+        """The rows that are in the reject file now."""
+        return RejectFile(self.config["reject_path"], ()).earlier
+
+    # What sinks ask of the target
+
+    def route(self, stream: str) -> Route:
+        """Where the rows of a stream go."""
+        return find_route(stream, self.config, self.channels)
+
+    def layout(
+        self,
+        stream: str,
+        properties: Mapping[str, Mapping[str, Any]],
+        key_properties: Sequence[str],
+        route: Route,
+    ) -> Layout:
+        """What the rows of a stream become."""
+        wanted = self.config["streams"].get(stream, {}).get("template")
+        template = None
+        if wanted is not None:
+            template = find_template(stream, wanted, next(iter(route.channels.values())), self.api)
+        return make_layout(stream, self.config, properties, key_properties, template)
+
+    def reject(self, reject: Reject) -> None:
+        """Set a row aside.
+
+        Raises:
+            TooManyRejectsError: It is one too many.
+        """
+        self._rejects.add(reject)
+        self._rejected[reject.stream] += 1
+        where = f"{reject.stream}, {reject.field}" if reject.field else reject.stream
+        self.logger.warning("%s: a row was rejected: %s %s.", where, reject.field or "it", reject.reason)
+        if self._rejects.count > self.config["max_rejects"]:
+            self._rejects.sync()
+            raise TooManyRejectsError(f"More than {self.config['max_rejects']} rows were rejected (max_rejects).")
+
+    def came_again(self, stream: str, key: str) -> None:
+        """Note that a row came; what an earlier run rejected of it is of no more interest."""
+        if self._waiting_rejects and (older := self._waiting_rejects.pop((stream, key), None)):
+            self._superseded.append(older)
+
+    def _delivered(self, parcel: Parcel, phase: Phase) -> None:
+        if self._preview is not None:
+            name = self.channels.opened[parcel.channel].path
+            self._preview.add(parcel.stream, name, phase.value, parcel.content())
+
+    def _acknowledge(self, state: Any) -> None:
+        self._rejects.sync()
+        if not self.config["dry_run"]:
+            sys.stdout.write(encoder.encode(state).decode() + "\n")
+            sys.stdout.flush()
+
+    # Messages
+
+    @override
+    def _process_record_message(self, message_dict: dict[str, Any]) -> None:
+        try:
+            stream, record = message_dict["stream"], message_dict["record"]
+        except KeyError:
+            self._assert_line_requires(message_dict, requires={"stream", "record"})
+            raise
+        if stream not in self.mapper.stream_maps:
+            raise RecordsWithoutSchemaException(
+                f"A record of {stream} came before its SCHEMA; the tap must send the SCHEMA first."
+            )
+        self._rows[stream] = self._rows.get(stream, 0) + 1
+        version = message_dict.get("version")
+        for stream_map in self.mapper.stream_maps[stream]:
+            is_same = isinstance(stream_map, SameRecordTransform) and not stream_map.flattening_enabled
+            mapped = record if is_same else stream_map.transform(dict(record))
+            if mapped is not None:
+                sink = self._sinks_active[stream_map.stream_alias]
+                if isinstance(sink, HarksterSink):
+                    sink.take(mapped, version)
+
+    @override
+    def _process_schema_message(self, message_dict: dict[str, Any]) -> None:
+        self._assert_line_requires(message_dict, requires={"stream", "schema"})
+        if self._sinks_active:
+            self.outbox.flush()
+        super()._process_schema_message(message_dict)
+
+    @override
+    def _process_state_message(self, message_dict: dict[str, Any]) -> None:
+        self._assert_line_requires(message_dict, requires={"value"})
+        self.outbox.add_state(message_dict["value"])
+
+    @override
+    def _process_activate_version_message(self, message_dict: dict[str, Any]) -> None:
+        self._assert_line_requires(message_dict, requires={"stream", "version"})
+        for stream_map in self.mapper.stream_maps.get(message_dict["stream"], ()):
+            self._sinks_active[stream_map.stream_alias].activate_version(message_dict["version"])
+
+    @override
+    def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
+        """Stop at the next safe point; at once when asked a second time."""
+        if self._signal is not None:
+            os._exit(128 + signum)
+        self._signal = signum
+        self.logger.info("Stopping for signal %d.", signum)
+        self.clock.stop()
+        if isinstance(self.message_reader, MessageReader):
+            self.message_reader.wake()
+
+    # Command line
+
+    @classmethod
+    @override
+    def invoke(cls, **kwargs: Any) -> None:
+        with spoken(cls.logger):
+            try:
+                super().invoke(**kwargs)
+            except BAD_INPUT as error:
+                raise ApiError(str(error)) from None
+
+    @classmethod
+    @override
+    def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> Any:
+        with spoken(cls.logger):
+            try:
+                return super().cb_config(ctx, param, value)
+            except (OSError, ValueError):
+                raise ConfigurationError(f"--config: {', '.join(value)} is not a readable JSON file.") from None

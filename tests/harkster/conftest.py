@@ -1,0 +1,40 @@
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from api_sandbox import HarksterScenario, RunningSandbox, Scenario, serve_in_thread
+from target_harkster.target import TargetHarkster
+
+from tests.harkster.running import CHANNEL, Ran, Target
+
+
+@pytest.fixture(scope="session")
+def sandbox() -> Iterator[RunningSandbox]:
+    """A sandbox for all tests that leave no mark on others; each has a channel of its own."""
+    with serve_in_thread(Scenario(harkster=HarksterScenario(requests_per_second=None))) as running:
+        running.harkster.set_quota("Acme Inc.", quota=1_000_000)
+        yield running
+
+
+@pytest.fixture
+def serve(request: pytest.FixtureRequest) -> Callable[..., RunningSandbox]:
+    """Start a sandbox of one's own, which ends with the test."""
+
+    def served(**details: Any) -> RunningSandbox:
+        details.setdefault("requests_per_second", None)
+        context = serve_in_thread(Scenario(harkster=HarksterScenario(**details)))
+        running = context.__enter__()
+        request.addfinalizer(lambda: context.__exit__(None, None, None))
+        return running
+
+    return served
+
+
+@pytest.fixture
+def target(sandbox: RunningSandbox, tmp_path: Path) -> Target:
+    """A target with a channel and a ledger of its own."""
+    return Target.into_new_channel(sandbox, tmp_path)
+
+
+__all__ = ["CHANNEL", "Ran", "TargetHarkster"]

@@ -1,0 +1,162 @@
+"""Bad settings and bad messages: refused before the first record, with stream, field and reason."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from api_sandbox import RunningSandbox
+from singer_sdk.exceptions import ConfigValidationError
+
+from tests.harkster.running import Target, record, schema, state
+
+TEXT = {"id": "a", "type": "text", "data": "name"}
+
+
+def refused(target: Target, **settings: Any) -> str:
+    ran = target.run([schema(), record(id=1, name="one")], **settings)
+    assert target.posts() == []
+    if isinstance(ran.error, ConfigValidationError):
+        return "\n".join(ran.error.errors)
+    assert ran.error is not None
+    assert target.config["access_token"] not in str(ran.error)
+    return str(ran.error)
+
+
+@pytest.mark.parametrize(
+    ("stream", "reason"),
+    [
+        (
+            {"fields": [{**TEXT, "type": "emoji"}]},
+            "streams.hours, field a: the type emoji is unknown, there are",
+        ),
+        ({"fields": [{**TEXT, "data": "nme"}]}, "field a: data names the column nme, which the stream has not."),
+        ({"fields": [TEXT, TEXT]}, "streams.hours, field a: another field has the same id."),
+        ({"fields": [{**TEXT, "data": "{{ name | }}"}]}, "field a: it is not a valid expression"),
+        (
+            {"fields": [{**TEXT, "data": "{{ nme }}"}]},
+            "field a: the expression asks for nme, which the stream",
+        ),
+        ({"fields": [{**TEXT, "data": "{{ name | nope }}"}]}, "field a: it is not a valid expression: No filter"),
+        ({"fields": [{**TEXT, "label": "{{ x }}"}]}, "field a: the expression asks for x"),
+        ({"fields": [{"id": "a", "type": "text"}]}, "field a: there is no data: a column or an expression."),
+        ({"fields": [{"id": "a", "type": "heading"}]}, "field a: a heading needs a label."),
+        ({"fields": [{"id": "a", "type": "divider", "label": "x"}]}, "field a: divider takes no label."),
+        ({"fields": [{"id": "a", "type": "divider", "data": "name"}]}, "field a: divider takes no data."),
+        ({"fields": [{**TEXT, "type": "percentage"}]}, "field a: a percentage needs input"),
+        ({"fields": [{**TEXT, "type": "currency"}]}, "field a: a currency needs options with ccy"),
+        ({"fields": [{**TEXT, "type": "currency", "options": {"ccy": "XYZ"}}]}, "options.ccy is XYZ, neither a code"),
+        ({"fields": [{**TEXT, "clamp": True}]}, "field a: text takes no clamp."),
+        ({"fields": [{**TEXT, "type": "date", "timezone": "Mars/Base"}]}, "field a: the timezone Mars/Base is unknown"),
+        ({"fields": [{**TEXT, "type": "status", "values": {"x": "blue"}}]}, "field a: values leads to blue"),
+        ({"fields": [{**TEXT, "id": "hk-00000000-00000000000000000000"}]}, "the id has the form that marks the posts"),
+        ({"key": ["nope"]}, "streams.hours: key names the column nope, which the stream has not."),
+        ({"group_by": ["name"]}, "streams.hours: group_by needs fields"),
+        ({"group_by": ["name"], "fields": [{**TEXT, "data": "id"}]}, "field a: a digest has many rows: id must be"),
+        ({"mode": "mirror", "group_by": ["name"], "fields": [TEXT]}, "mode mirror cannot be had with group_by."),
+        ({"mode": "sync"}, "streams.hours.mode is not valid: 'sync' is not one of"),
+        ({"felds": []}, "streams.hours is not valid: Additional properties are not allowed"),
+        ({"fields": [{"type": "text"}]}, "id must be set in streams.hours.fields.0."),
+        ({"template": "Nope"}, "streams.hours: Nope is no template of Acme Inc./Projects/Channel"),
+        ({"channel": "Acme Inc./Financials/Forecast"}, "is the name of several channels; use an id: "),
+        ({"channel": "Forecast!"}, "streams.hours.channel: this token shows no channel Forecast!; it shows "),
+    ],
+)
+def test_a_bad_layout_is_refused(target: Target, stream: dict[str, Any], reason: str) -> None:
+    assert reason in refused(target, streams={"hours": stream})
+
+
+@pytest.mark.parametrize("text", ["{{ row.__class__ }}", "{{ ''.__class__.__mro__ }}", "{{ row.clear() }}"])
+def test_expressions_stay_in_their_box(target: Target, text: str) -> None:
+    target.ran([schema(), record(id=1, name="one")], streams={"hours": {"fields": [{**TEXT, "data": text}]}})
+    assert target.posts() == []
+    assert "expression" in target.rejects()[0]["reason"]
+
+
+def test_candidates_of_an_ambiguous_channel_are_listed(target: Target) -> None:
+    told = refused(target, channel="Acme Inc./Financials/Forecast")
+    assert told.count("(Acme Inc./Financials/Forecast)") == 2
+
+
+def test_names_with_slashes_are_found(target: Target) -> None:
+    target.ran([schema()], channel="Acme Inc./Projects/Ops/On-call")
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"access_token": None}, "access_token must be set."),
+        ({"access_token": "wrong"}, "check access_token"),
+        ({"channel": None}, "channel must be set, or streams.hours.channel"),
+        ({"api_url": "http://api.example.com"}, "plain http would send the token in clear"),
+        ({"ledger_url": "nonsense"}, "ledger_url is not a URL of a database"),
+        ({"ledger_url": "mysql://x/y"}, "ledger_url is not a URL of a database"),
+        ({"ledger_url": "sqlite:////nowhere/at/all.db"}, "check ledger_url and the database"),
+        ({"on_quota": "pray"}, "on_quota is not valid"),
+        ({"quota_reserve": -1}, "quota_reserve is not valid"),
+        ({"reject_path": "/nowhere/at/all"}, ""),
+    ],
+)
+def test_a_bad_setting_is_refused(target: Target, settings: dict[str, Any], reason: str) -> None:
+    if settings == {"reject_path": "/nowhere/at/all"}:
+        ran = target.run([schema(), record(id=1, name=5)], **settings)
+        assert "reject_path: /nowhere/at/all cannot be written" in str(ran.error)
+    else:
+        assert reason in refused(target, **settings)
+
+
+def test_a_channel_that_may_not_be_posted_to_ends_the_run(target: Target) -> None:
+    assert "may not write there" in refused(target, channel="Acme Inc./Financials/Board")
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"{not json", "Line 2 of the input is not a JSON object."),
+        (b"[1]", "Line 2 of the input is not a JSON object."),
+        (b'{"a": 1}', "Line 2 of the input is no Singer message: its type is unknown."),
+        (b'{"type": "NOISE"}', "Line 2 of the input is no Singer message: its type is unknown."),
+        (b'{"type": "RECORD", "stream": "hours"}', "Line 2 of the input is a message that lacks record."),
+        (b'{"type": "SCHEMA", "stream": "x"}', "Line 2 of the input is a message that lacks schema."),
+        (b'{"type": "SCHEMA", "stream": "x", "schema": {}}', "Line 2 of the input is a message that lacks properties."),
+        (b'{"type": "STATE"}', "Line 2 of the input is a message that lacks value."),
+        (b'{"type": "RECORD", "stream": "teams", "record": {}}', "A record of teams came before its SCHEMA"),
+        (b'{"type": "RECORD", "stream": "hours", "record": {"name": "x"}}', "A record of hours lacks id"),
+        (
+            b'{"type": "SCHEMA", "stream": "x", "schema": {"properties": {"a": {"type": "nope"}}}}',
+            "The SCHEMA of x is not a valid JSON schema.",
+        ),
+        (
+            b'{"type": "SCHEMA", "stream": "x", "schema": {"properties": {"a": {"$ref": "http://127.0.0.1:9/"}}}}',
+            "The SCHEMA of x is not a valid JSON schema.",
+        ),
+    ],
+)
+def test_a_bad_message_ends_the_run(target: Target, line: bytes, reason: str) -> None:
+    ran = target.run([schema(), line])
+    assert reason in str(ran.error)
+
+
+def test_what_is_durable_is_acknowledged_before_a_bad_line(target: Target) -> None:
+    ran = target.run([schema(), record(id=1, name="one"), state(1), b"{"])
+    assert ran.error is not None
+    assert ran.states == [1]
+    assert len(target.posts()) == 1
+
+
+def test_the_command_says_it_in_a_sentence(sandbox: RunningSandbox, tmp_path: Path) -> None:
+    target = Target.into_new_channel(sandbox, tmp_path)
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({**target.config, "channel": "Nowhere"}))
+    done = subprocess.run(
+        [sys.executable, "-m", "target_harkster", "--config", str(config)],
+        input=json.dumps(schema()).encode(),
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert b"channel: this token shows no channel Nowhere" in done.stderr
+    assert b"Traceback" not in done.stderr
+    assert done.stdout == b""

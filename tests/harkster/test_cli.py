@@ -1,0 +1,99 @@
+"""The command ``harkster``."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from target_harkster.cli import harkster
+
+from tests.harkster.running import Target, as_input, record, schema, state
+
+
+class Command:
+    def __init__(self, target: Target, folder: Path) -> None:
+        self._config = folder / "config.json"
+        self.configure(target.config)
+
+    def configure(self, config: dict[str, Any]) -> None:
+        self._config.write_text(json.dumps(config))
+
+    def __call__(self, *words: str, given: io.BytesIO | None = None) -> str:
+        done = CliRunner().invoke(harkster, ["--config", str(self._config), *words], input=given)
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    def failed(self, *words: str) -> str:
+        done = CliRunner().invoke(harkster, ["--config", str(self._config), *words])
+        assert done.exit_code == 1
+        return done.output
+
+
+@pytest.fixture
+def command(target: Target, tmp_path: Path) -> Command:
+    return Command(target, tmp_path)
+
+
+def test_channels_are_shown_as_a_tree(command: Command, target: Target) -> None:
+    shown = command("channels")
+    assert "Acme Inc." in shown
+    assert target.channel in shown
+    told = json.loads(command("channels", "--json"))
+    assert ["Acme Inc.", "Financials", "Forecast"] in [channel["names"] for channel in told]
+
+
+def test_the_usage_is_shown(command: Command) -> None:
+    assert "Computer Club" in command("usage")
+    told = json.loads(command("usage", "--json"))
+    assert {"quota": 100, "usage": 11, "name": "Computer Club"} in told.values()
+
+
+def test_templates_are_shown(command: Command) -> None:
+    channel = "Acme Inc./Projects/Weekly Hours"
+    assert "Activity" in command("templates", "--channel", channel)
+    (told,) = json.loads(command("templates", "--channel", channel, "--json"))
+    assert told["name"] == "Weekly Hours"
+
+
+def test_a_layout_is_printed_that_can_be_used(command: Command, target: Target) -> None:
+    given = [schema(), record(id=1, name="one"), state(1)]
+    printed = json.loads(command("layout", given=as_input(given)))
+    assert printed["streams"]["hours"]["key"] == ["id"]
+    target.ran(given, **printed)
+    assert len(target.posts()) == 1
+
+
+def test_a_plan_is_told_and_nothing_done(command: Command, target: Target) -> None:
+    given = [schema(), record(id=1, name="one"), record(id=2, name=7), state(1)]
+    told = json.loads(command("plan", "--json", given=as_input(given)))
+    assert told["streams"]["hours"]["create"] == 1
+    assert told["streams"]["hours"]["rejected"] == 1
+    assert "create" in command("plan", given=as_input(given))
+    assert target.posts() == []
+
+
+def test_rejects_are_tried_again(command: Command, target: Target) -> None:
+    bad = {"hours": {"fields": [{"id": "n", "type": "number", "data": "name"}]}}
+    target.ran([schema(), record(id=1, name="one")], streams=bad)
+    assert command("retry", given=as_input([schema()])) == "1 of 1 rejected rows were posted.\n"
+    assert len(target.posts()) == 1
+
+
+def test_a_ledger_is_rebuilt_and_shown(command: Command, target: Target) -> None:
+    target.ran([schema(), record(id=1, name="one"), record(id=2, name="two")])
+    assert [row["key"] for row in json.loads(command("ledger", "--json"))] == ["[1]", "[2]"]
+    assert "published" in command("ledger", "--phase", "published")
+    Path(target.config["ledger_url"].removeprefix("sqlite:///")).unlink()
+    assert command("adopt") == "2 posts were entered into the ledger.\n"
+    assert command("adopt") == "0 posts were entered into the ledger.\n"
+    target.ran([schema(), record(id=1, name="one"), record(id=2, name="two")])
+    assert len(target.posts()) == 2
+
+
+def test_what_is_wrong_is_said_in_a_sentence(command: Command, target: Target) -> None:
+    command.configure({**target.config, "access_token": "wrong"})
+    assert "check access_token" in command.failed("channels")
+    command.configure({"api_url": "http://x"})
+    assert "access_token must be set" in command.failed("usage")

@@ -1,0 +1,246 @@
+"""Every type of field with every kind of value: the exact payload, or the exact reason."""
+
+import datetime as dt
+import zoneinfo
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from target_harkster.fields import FIELD_TYPES, STATUSES, Declared, FieldError, as_number, currency_code
+from target_harkster.layout import Layout, RowError
+
+LONDON = zoneinfo.ZoneInfo("Europe/London")
+NO_NUMBER = {
+    True: "is a truth value, not a number",
+    "word": "is text, not a number",
+    "": "is text, not a number",
+    "NaN": "is text, not a number",
+    "1,000": "is text, not a number",
+}
+INFINITE: list[tuple[Any, str]] = [
+    (float("nan"), "is not finite"),
+    (float("inf"), "is not finite"),
+    (Decimal("-Infinity"), "is not finite"),
+    (Decimal("1E+400"), "is beyond what a number can be"),
+    (Decimal("1E-400"), "is beyond what a number can be"),
+    (10**400, "is beyond what a number can be"),
+    ([1], "is an array, not a number"),
+    ({"a": 1}, "is an object, not a number"),
+    (dt.date(2026, 1, 2), "is a date, not a number"),
+    *NO_NUMBER.items(),
+]
+NUMERIC: list[tuple[Any, str]] = [
+    (0, "0"),
+    (-7, "-7"),
+    (2**70, str(2**70)),
+    (1.5, "1.5"),
+    (1e22, "10000000000000000000000"),
+    (Decimal("12.50"), "12.50"),
+    (Decimal("1E+2"), "100"),
+    ("3.25", "3.25"),
+    (" 4 ", "4"),
+]
+NO_TEXT: list[tuple[Any, str]] = [
+    (["a"], "is an array, not text"),
+    ({"a": 1}, "is an object, not text"),
+    (float("nan"), "is not finite"),
+]
+SCALARS: list[tuple[Any, str]] = [
+    ("plain", "plain"),
+    ("", ""),
+    ("naïve 简单 🙂", "naïve 简单 🙂"),
+    (7, "7"),
+    (Decimal("1.50"), "1.50"),
+    (True, "true"),
+    (False, "false"),
+    (dt.date(2026, 1, 2), "2026-01-02"),
+    ("NUL\x00bell\x07", "NULbell"),
+]
+
+GOOD: dict[str, list[tuple[Any, str | None]]] = {
+    "number": [*NUMERIC],
+    "currency": [*NUMERIC],
+    "percentage": [*NUMERIC],
+    "counter": [(3, "3"), (3.0, "3"), (Decimal("3.00"), "3"), ("12", "12"), (-1, "-1"), (Decimal("1E+2"), "100")],
+    "text": [*SCALARS, ("two\r\nlines\tand", "two lines and"), ("a\u2028b", "a b")],
+    "note": [*SCALARS, ("two\r\nlines\rthree", "two\nlines\nthree")],
+    "bulletPoints": [
+        (["a", "b\nc", 3, None, True], "a\nb c\n3\ntrue"),
+        ([], ""),
+        ("a\r\nb", "a\nb"),
+        (7, "7"),
+    ],
+    "snippet": [
+        *SCALARS,
+        ({"a": [1, Decimal("2.50")]}, '{\n  "a": [\n    1,\n    2.50\n  ]\n}'),
+        ([], "[]"),
+    ],
+    "date": [
+        ("2026-03-29", "2026-03-29"),
+        (dt.date(2026, 1, 2), "2026-01-02"),
+        ("2026-03-29T23:30:00Z", "2026-03-29"),
+        ("2026-03-29T23:30:00+00:00", "2026-03-29"),
+        ("2026-03-29T00:30:00", "2026-03-29"),
+        (dt.datetime(2026, 3, 29, 23, 30, tzinfo=dt.timezone.utc), "2026-03-29"),
+    ],
+    "status": [*((colour, colour) for colour in sorted(STATUSES)), ("Gray", "grey"), (" RED ", "red")],
+    "progress": [(0, "0"), (100, "100"), ("71", "71"), (Decimal("42.5"), "42.5"), (0.5, "0.5")],
+}
+BAD: dict[str, list[tuple[Any, str]]] = {
+    "number": INFINITE,
+    "currency": INFINITE,
+    "percentage": INFINITE,
+    "counter": [*INFINITE, (3.5, "is not a whole number"), ("0.1", "is not a whole number")],
+    "text": NO_TEXT,
+    "note": NO_TEXT,
+    "bulletPoints": [
+        ({"a": 1}, "is an object, not an array or text"),
+        ([["nested"]], "has an item that is an array, not text"),
+        ([{"a": 1}], "has an item that is an object, not text"),
+    ],
+    "snippet": [(float("inf"), "is not finite")],
+    "date": [
+        (7, "is a number, not a date"),
+        (True, "is a truth value, not a date"),
+        ("tomorrow", "is text, not a date"),
+        ("2026-02-30", "is text, not a date"),
+        (["2026-01-01"], "is an array, not a date"),
+        ({}, "is an object, not a date"),
+        ("0001-01-01T00:00:00+14:00", "is beyond what a date can be"),
+    ],
+    "status": [
+        ("blue", "is not a status: it must be grey, green, amber or red, or null"),
+        ("", "is not a status: it must be grey, green, amber or red, or null"),
+        (1, "is not a status: it must be grey, green, amber or red, or null"),
+        (True, "is not a status: it must be grey, green, amber or red, or null"),
+        (["red"], "is an array, not a status"),
+    ],
+    "progress": [
+        *INFINITE,
+        (-1, "is not from 0 to 100"),
+        (100.5, "is not from 0 to 100"),
+        ("101", "is not from 0 to 100"),
+    ],
+}
+NEEDED: dict[str, dict[str, Any]] = {"percentage": {"input": "percent"}, "currency": {"options": {"ccy": "GBP"}}}
+
+
+def layout(kind: str, *, numbers: bool = False, **more: Any) -> Layout:
+    field = {"id": "f", "type": kind, "label": "F", "data": "value", **NEEDED.get(kind, {}), **more}
+    return Layout("s", {"fields": [field]}, ["id", "value", "ccy"], ["id"], numbers=numbers)
+
+
+def filled(made: Layout, value: Any, **row: Any) -> dict[str, Any]:
+    (field,) = made.content({"id": 1, "value": value, **row}).fields
+    return field
+
+
+def test_every_type_with_data_is_tested() -> None:
+    with_data = {name for name, kind in FIELD_TYPES.items() if kind.encode}
+    assert GOOD.keys() == BAD.keys() == with_data
+    assert len(FIELD_TYPES) == 13
+
+
+@pytest.mark.parametrize(("kind", "value", "data"), [(kind, *case) for kind, cases in GOOD.items() for case in cases])
+def test_a_good_value_becomes_exactly_this(kind: str, value: Any, data: str) -> None:
+    expected = {"type": kind, "id": "f", "label": "F", "data": data}
+    assert filled(layout(kind), value) == expected | ({"options": {"ccy": "GBP"}} if kind == "currency" else {})
+
+
+@pytest.mark.parametrize(("kind", "value", "reason"), [(kind, *case) for kind, cases in BAD.items() for case in cases])
+def test_a_bad_value_is_refused_for_exactly_this(kind: str, value: Any, reason: str) -> None:
+    with pytest.raises(RowError) as refused:
+        filled(layout(kind), value)
+    assert (refused.value.field, refused.value.reason) == ("f", reason)
+
+
+@pytest.mark.parametrize("kind", GOOD)
+def test_null_is_null_left_out_or_refused(kind: str) -> None:
+    assert "data" not in filled(layout(kind), None)
+    with pytest.raises(RowError, match="no field is left"):
+        filled(layout(kind, null="omit"), None)
+    with pytest.raises(RowError, match="f is null"):
+        filled(layout(kind, null="reject"), None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "value", "data"),
+    [
+        ("percentage", {"input": "fraction"}, Decimal("0.425"), "42.5"),
+        ("percentage", {"input": "fraction"}, 1, "100"),
+        ("progress", {"clamp": True}, 120, "100"),
+        ("progress", {"clamp": True}, -3, "0"),
+        ("date", {"timezone": "Asia/Tokyo"}, "2026-03-29T23:30:00Z", "2026-03-30"),
+        ("date", {"timezone": "America/New_York"}, "2026-03-29T00:30:00Z", "2026-03-28"),
+        ("date", {"timezone": "Asia/Tokyo"}, "2026-03-29", "2026-03-29"),
+        ("status", {"values": {"done": "green", "true": "amber"}}, "done", "green"),
+        ("status", {"values": {"true": "amber"}}, True, "amber"),
+    ],
+)
+def test_what_is_declared_counts(kind: str, more: dict[str, Any], value: Any, data: str) -> None:
+    assert filled(layout(kind, **more), value)["data"] == data
+
+
+def test_a_status_can_mean_none() -> None:
+    assert "data" not in filled(layout("status", values={"n/a": None}), "n/a")
+
+
+@pytest.mark.parametrize(
+    ("ccy", "row", "code"),
+    [("eur", {}, "EUR"), ("ccy", {"ccy": "usd"}, "USD"), ("{{ ccy | upper }}", {"ccy": "jpy"}, "JPY")],
+)
+def test_a_currency_is_constant_or_from_a_column(ccy: str, row: dict[str, Any], code: str) -> None:
+    assert filled(layout("currency", options={"ccy": ccy}), 5, **row)["options"] == {"ccy": code}
+
+
+@pytest.mark.parametrize("code", [None, "XYZ", "", 7, "POUND"])
+def test_what_is_no_currency_is_refused(code: Any) -> None:
+    with pytest.raises(FieldError, match="ISO 4217"):
+        currency_code(code)
+
+
+def test_numbers_can_be_told_as_numbers() -> None:
+    assert filled(layout("number", numbers=True), Decimal("12.50"))["data"] == "12.5"
+    assert as_number("12") == 12
+    assert as_number("12.5") == 12.5
+
+
+def test_headings_and_dividers_have_no_data() -> None:
+    fields = [{"id": "h", "type": "header", "label": "Week {{ id }}"}, {"id": "d", "type": "divider"}]
+    content = Layout("s", {"fields": fields}, ["id"], ["id"]).content({"id": 7})
+    assert content.fields == [{"type": "heading", "id": "h", "label": "Week 7"}, {"type": "divider", "id": "d"}]
+
+
+@given(
+    st.sampled_from(sorted(GOOD)),
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats()
+        | st.decimals()
+        | st.text()
+        | st.dates()
+        | st.datetimes(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+        max_leaves=5,
+    ),
+)
+def test_whatever_comes_is_a_field_or_has_a_reason(kind: str, value: Any) -> None:
+    encode = FIELD_TYPES[kind].encode
+    assert encode is not None
+    if value is None:
+        return
+    try:
+        data = encode(value, Declared(zone=LONDON))
+    except FieldError:
+        return
+    assert data is None or isinstance(data, str)
+    if FIELD_TYPES[kind].is_number:
+        assert data is not None
+        as_number(data)
+    if kind == "text":
+        assert data is not None
+        assert "\n" not in data

@@ -1,0 +1,83 @@
+"""Layouts that nobody wrote: from a SCHEMA, and from a template."""
+
+from typing import Any
+
+import pytest
+from target_harkster.inference import Template, inferred_fields
+from target_harkster.layout import LayoutError
+
+
+@pytest.mark.parametrize(
+    ("schema", "field"),
+    [
+        ({"type": "string"}, {"type": "text"}),
+        ({"type": ["null", "string"], "maxLength": 120}, {"type": "text"}),
+        ({"type": "string", "maxLength": 121}, {"type": "note"}),
+        ({"type": "string", "format": "date"}, {"type": "date"}),
+        ({"type": ["string", "null"], "format": "date-time"}, {"type": "date", "timezone": "UTC"}),
+        ({"type": "string", "format": "singer.decimal"}, {"type": "number"}),
+        ({"type": "integer"}, {"type": "counter"}),
+        ({"type": ["integer", "null"]}, {"type": "counter"}),
+        ({"type": "number"}, {"type": "number"}),
+        ({"type": ["integer", "number"]}, {"type": "number"}),
+        ({"type": "boolean"}, {"type": "text"}),
+        ({"type": ["integer", "string"]}, {"type": "text"}),
+        ({"type": "array", "items": {"type": "string"}}, {"type": "bulletPoints"}),
+        ({"type": ["array", "null"], "items": {"type": ["integer", "null"]}}, {"type": "bulletPoints"}),
+        ({"type": "array", "items": {"type": "object"}}, {"type": "snippet"}),
+        ({"type": "array"}, {"type": "snippet"}),
+        ({"type": "object", "properties": {}}, {"type": "snippet"}),
+        ({}, {"type": "snippet"}),
+        ({"anyOf": [{"type": "string", "format": "date"}, {"type": "null"}]}, {"type": "date"}),
+        ({"oneOf": [{"type": "null"}, {"type": "integer"}]}, {"type": "counter"}),
+        ({"anyOf": [{"type": "string"}, {"type": "integer"}]}, {"type": "snippet"}),
+    ],
+)
+def test_a_property_becomes_the_fitting_field(schema: dict[str, Any], field: dict[str, Any]) -> None:
+    assert inferred_fields({"total_hours": schema}) == [
+        {"id": "total_hours", "label": "Total hours", "data": "total_hours", **field}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "label"), [("clientName", "Client Name"), ("id", "Id"), ("a:b!c", "A b c"), ("_x", "X"), ("__", "__")]
+)
+def test_labels_are_made_of_names(name: str, label: str) -> None:
+    (field,) = inferred_fields({name: {"type": "string"}})
+    assert (field["id"], field["label"]) == (name, label)
+
+
+def test_what_the_loader_adds_is_no_field() -> None:
+    assert inferred_fields({"_sdc_batched_at": {"type": "string"}, "": {}}) == []
+
+
+TEMPLATE = Template(
+    "hours",
+    "Weekly",
+    [
+        {"type": "header", "id": "1", "label": "Summary"},
+        {"type": "number", "id": "2", "label": "Total Hours", "name": "hours"},
+        {"type": "text", "id": "3", "label": "Team"},
+        {"type": "percentage", "id": "4", "label": "Activity"},
+    ],
+)
+
+
+def test_settings_fill_a_template_by_id_then_name_then_label() -> None:
+    configs = [{"id": "2", "data": "a"}, {"id": "x", "label": "team", "data": "b"}]
+    fields, unfilled, unused = TEMPLATE.filled(configs, ["a", "b"])
+    assert [field.get("data") for field in fields] == [None, "a", "b", "{{ none }}"]
+    assert (unfilled, unused) == (["Activity"], [])
+
+
+def test_columns_fill_a_template_by_its_names_and_labels() -> None:
+    fields, unfilled, unused = TEMPLATE.filled(None, ["hours", "team", "other"])
+    assert [field.get("data") for field in fields] == [None, "hours", "team", "{{ none }}"]
+    assert (unfilled, unused) == (["Activity"], ["other"])
+
+
+def test_what_a_template_has_not_is_refused() -> None:
+    with pytest.raises(LayoutError, match=r"streams.hours, field nope: the template Weekly has no such field"):
+        TEMPLATE.filled([{"id": "nope", "data": "a"}], ["a"])
+    with pytest.raises(LayoutError, match="no column has the name of a field"):
+        TEMPLATE.filled(None, ["other"])

@@ -1,0 +1,266 @@
+"""What becomes of rows that are new, changed, the same, or gone."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from api_sandbox import Fault, RunningSandbox, TemplatePlan
+
+from tests.harkster.running import Message, Target, data, plain, record, schema, state
+
+
+def names(target: Target) -> list[Any]:
+    return [data(post)["name"] for post in target.posts()]
+
+
+def upsert(**more: Any) -> dict[str, Any]:
+    return {"streams": {"hours": {"mode": "upsert", **more}}}
+
+
+def test_a_post_looks_like_this(target: Target) -> None:
+    assert target.ran([schema(), record(id=1, name="one"), state({"at": 1})]) == [{"at": 1}]
+    (post,) = target.posts()
+    assert plain(post) == [
+        {"type": "counter", "id": "id", "label": "Id", "data": "1"},
+        {"type": "text", "id": "name", "label": "Name", "data": "one"},
+    ]
+    assert post.name == "hours"
+    assert post.publications == 1
+    assert post.dataset[-1]["type"] == "divider"
+
+
+def test_the_marker_can_be_in_the_name(target: Target) -> None:
+    target.ran([schema(), record(id=1, name="one")], marker="name")
+    (post,) = target.posts()
+    assert str(post.name).startswith("hours [hk-")
+    assert len(post.dataset) == 2
+    Path(target.config["ledger_url"].removeprefix("sqlite:///")).unlink()
+    target.ran([schema(), record(id=1, name="one")], marker="name")
+    assert len(target.posts()) == 1
+
+
+def test_append_leaves_known_rows_alone(target: Target) -> None:
+    target.ran([schema(), record(id=1, name="one")])
+    target.ran([schema(), record(id=1, name="changed"), record(id=2, name="two")])
+    assert names(target) == ["one", "two"]
+
+
+def test_upsert_changes_the_post(target: Target) -> None:
+    target.ran([schema(), record(id=1, name="one"), record(id=2, name="two")], **upsert())
+    target.ran([schema(), record(id=1, name="changed"), record(id=2, name="two")], **upsert())
+    assert names(target) == ["changed", "two"]
+    assert [(post.publications, post.updates) for post in target.posts()] == [(1, 1), (1, 0)]
+
+
+def test_the_last_version_of_a_row_counts(target: Target) -> None:
+    target.ran([schema(), record(id=1, name="a"), record(id=2, name="b"), record(id=1, name="c")], **upsert())
+    assert sorted(names(target)) == ["b", "c"]
+    assert [post.updates for post in target.posts()] == [0, 0]
+
+
+def test_what_is_not_mapped_changes_nothing(target: Target) -> None:
+    fields = [{"id": "name", "type": "text", "data": "name"}]
+    properties = {"id": {"type": "integer"}, "name": {"type": "string"}, "seen": {"type": "integer"}}
+    for seen in (1, 2):
+        target.ran([schema(properties), record(id=1, name="one", seen=seen)], **upsert(fields=fields))
+    assert [post.updates for post in target.posts()] == [0]
+
+
+def test_a_changed_layout_is_a_change(target: Target) -> None:
+    for label in ("Name", "Who"):
+        fields = [{"id": "name", "type": "text", "label": label, "data": "name"}]
+        target.ran([schema(), record(id=1, name="one")], **upsert(fields=fields))
+    assert plain(target.posts()[0])[0]["label"] == "Who"
+
+
+def test_posts_that_people_deleted_stay_away(target: Target) -> None:
+    target.ran([schema(), record(id=1, name="one")], **upsert())
+    api = target.sandbox.harkster
+    (post,) = target.posts()
+    requests.delete(
+        f"{api.api_url}/channels/{target.channel}/posts/{post.id}",
+        json={"recallMessage": False},
+        headers={"Authorization": f"Bearer {api.access_token}"},
+        timeout=10,
+    ).raise_for_status()
+    for name in ("changed", "changed again"):
+        target.ran([schema(), record(id=1, name=name)], **upsert())
+    assert target.posts() == []
+
+
+# mirror
+
+
+def mirrored(target: Target, version: int, ids: list[int], **settings: Any) -> Any:
+    rows = [record(id=number, name=str(number), version=version) for number in ids]
+    activate: Message = {"type": "ACTIVATE_VERSION", "stream": "hours", "version": version}
+    config = {"streams": {"hours": {"mode": "mirror"}}, "mirror_max_share": 0.5, **settings}
+    return target.run([schema(), *rows, activate, state(version)], **config)
+
+
+def test_mirror_deletes_what_is_gone(target: Target) -> None:
+    mirrored(target, 1, [1, 2, 3])
+    assert mirrored(target, 2, [1, 3], mirror_recall=True).error is None
+    assert names(target) == ["1", "3"]
+    deleted = [post for post in target.sandbox.harkster.posts(target.channel) if post.status == "deleted"]
+    assert [post.recalled for post in deleted] == [True]
+    mirrored(target, 3, [1, 2, 3])
+    assert names(target) == ["1", "3", "2"]
+
+
+@pytest.mark.parametrize("bound", [{"mirror_max_deletes": 1}, {"mirror_max_share": 0.4}])
+def test_mirror_deletes_nothing_rather_than_too_much(target: Target, bound: dict[str, Any]) -> None:
+    mirrored(target, 1, [1, 2, 3, 4])
+    ran = mirrored(target, 2, [1, 2], **bound)
+    assert "not complete" in str(ran.error)
+    assert ran.states == [2]
+    assert names(target) == ["1", "2", "3", "4"]
+
+
+def test_other_modes_delete_nothing(target: Target) -> None:
+    activate: Message = {"type": "ACTIVATE_VERSION", "stream": "hours", "version": 2}
+    target.ran([schema(), record(id=1, name="one", version=1)])
+    target.ran([schema(), record(id=2, name="two", version=2), activate])
+    assert names(target) == ["one", "two"]
+
+
+# digests
+
+WEEKLY = {
+    "mode": "upsert",
+    "group_by": ["week"],
+    "name": "Hours of {{ week }}",
+    "fields": [
+        {"id": "head", "type": "heading", "label": "Week {{ group.week }}"},
+        {"id": "total", "type": "number", "label": "Total", "data": "{{ rows | sum(attribute='hours') }}"},
+        {"id": "who", "type": "bulletPoints", "data": "{{ rows | map(attribute='name') | list }}"},
+    ],
+}
+WEEKS = {
+    "id": {"type": "integer"},
+    "week": {"type": "string"},
+    "name": {"type": "string"},
+    "hours": {"type": "number"},
+}
+
+
+def test_many_rows_are_one_post_over_several_runs(target: Target) -> None:
+    settings = {"streams": {"hours": WEEKLY}}
+    first = [
+        record(id=1, week="W1", name="Ann", hours=7.5),
+        record(id=2, week="W2", name="Ann", hours=1),
+        record(id=3, week="W1", name="Bob", hours=2),
+    ]
+    assert target.ran([schema(WEEKS), *first, state(1)], **settings) == [1]
+    assert [(post.name, data(post)["total"], data(post)["who"]) for post in target.posts()] == [
+        ("Hours of W1", "9.5", "Ann\nBob"),
+        ("Hours of W2", "1", "Ann"),
+    ]
+    # An incremental tap brings a part of the group only, and one row that has changed.
+    second = [record(id=4, week="W1", name="Cid", hours=1), record(id=1, week="W1", name="Ann", hours=8.5)]
+    target.ran([schema(WEEKS), *second, state(2)], **settings)
+    assert [data(post)["total"] for post in target.posts()] == ["11.5", "1"]
+    assert [data(post)["who"] for post in target.posts()] == ["Ann\nBob\nCid", "Ann"]
+    assert [(post.publications, post.updates) for post in target.posts()] == [(1, 1), (1, 0)]
+
+
+def test_a_digest_that_failed_is_made_by_the_next_run(target: Target) -> None:
+    wrong = {**WEEKLY, "fields": [{"id": "x", "type": "number", "data": "{{ rows[0].hours / 0 }}"}]}
+    rows = [schema(WEEKS), record(id=1, week="W1", name="Ann", hours=1), state(1)]
+    target.ran(rows, streams={"hours": wrong})
+    assert target.posts() == []
+    assert "ZeroDivisionError" in target.rejects()[0]["reason"]
+    target.ran([schema(WEEKS)], streams={"hours": WEEKLY})
+    assert [data(post)["total"] for post in target.posts()] == ["1"]
+
+
+# streams into one channel, one stream into many
+
+
+def test_the_order_of_rows_is_kept_over_all_streams(target: Target) -> None:
+    rows = [record(id=1, name="1"), record("teams", id=1, name="2"), record(id=2, name="3")]
+    target.ran([schema(), schema(stream="teams"), *rows])
+    assert names(target) == ["1", "2", "3"]
+
+
+def test_a_column_can_name_the_channel(sandbox: RunningSandbox, target: Target, tmp_path: Path) -> None:
+    other = Target.into_new_channel(sandbox, tmp_path)
+    channel = {"column": "to", "allowed": [target.channel, other.channel]}
+    properties = {"id": {"type": "integer"}, "name": {"type": "string"}, "to": {"type": "string"}}
+    rows = [
+        record(id=1, name="here", to=target.channel),
+        record(id=2, name="there", to=other.channel),
+        record(id=3, name="nowhere", to="elsewhere"),
+    ]
+    target.ran([schema(properties), *rows], streams={"hours": {"channel": channel}})
+    assert (names(target), names(other)) == (["here"], ["there"])
+    assert [(one["field"], one["reason"]) for one in target.rejects()] == [
+        ("to", "is no channel that the settings allow")
+    ]
+
+
+def test_a_template_is_filled_by_id_name_and_label(sandbox: RunningSandbox, target: Target) -> None:
+    fields = (
+        {"type": "header", "id": "1", "label": "Summary"},
+        {"type": "text", "id": "name", "label": "Who"},
+        {"type": "number", "id": "3", "label": "Hours spent"},
+        {"type": "status", "id": "4", "label": "Status", "data": "grey"},
+    )
+    sandbox.harkster.add_template(target.channel, TemplatePlan(name="Weekly", fields=fields))
+    properties = {"id": {"type": "integer"}, "name": {"type": "string"}, "hours_spent": {"type": "number"}}
+    target.ran(
+        [schema(properties), record(id=1, name="Ann", hours_spent=7.5)], streams={"hours": {"template": "Weekly"}}
+    )
+    assert plain(target.posts()[0]) == [
+        {"type": "header", "id": "1", "label": "Summary"},
+        {"type": "text", "id": "name", "label": "Who", "data": "Ann"},
+        {"type": "number", "id": "3", "label": "Hours spent", "data": "7.5"},
+        {"type": "status", "id": "4", "label": "Status", "data": "grey"},
+    ]
+
+
+@pytest.mark.parametrize("answers", ["post", "id", "nothing"])
+@pytest.mark.parametrize("heading", ["heading", "header"])
+def test_an_api_that_tells_little_will_do(serve: Any, tmp_path: Path, answers: str, heading: str) -> None:
+    sandbox = serve(write_answers=answers, heading=heading, values="strings", quota_headers="never")
+    target = Target.into_new_channel(sandbox, tmp_path, history=1)
+    fields = [{"id": "h", "type": "heading", "label": "Hours"}, {"id": "n", "type": "number", "data": "id"}]
+    target.ran([schema(), record(id=1), record(id=2)], streams={"hours": {"fields": fields}})
+    assert [data(post)["n"] for post in target.posts()] == ["1", "2"]
+
+
+def test_a_lost_ledger_is_found_again_in_the_channel(target: Target) -> None:
+    target.ran([schema(), record(id=1, name="one"), record(id=2, name="two")], **upsert())
+    Path(target.config["ledger_url"].removeprefix("sqlite:///")).unlink()
+    target.ran([schema(), record(id=1, name="one"), record(id=2, name="new"), record(id=3, name="three")], **upsert())
+    assert names(target) == ["one", "new", "three"]
+    assert [(post.publications, post.updates) for post in target.posts()] == [(1, 0), (1, 1), (1, 0)]
+
+
+def test_a_lost_answer_of_each_kind_posts_nothing_twice(target: Target) -> None:
+    for operation in ("create", "publish", "update"):
+        for when in ("before", "after"):
+            target.sandbox.faults.replace(Fault(kind="reset", operation=operation, when=when, times=1))
+            target.ran([schema(), record(id=1, name=f"{operation} {when}")], **upsert())
+            target.sandbox.faults.clear()
+    (post,) = target.posts()
+    assert (data(post)["name"], post.publications) == ("update after", 1)
+
+
+def test_what_a_loader_or_mapper_adds_makes_no_new_row(target: Target) -> None:
+    for moment in ("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"):
+        target.ran([schema(key=()), record(id=1, name="one", _sdc_batched_at=moment)])
+    assert names(target) == ["one"]
+
+
+def test_stream_maps_and_flattening_come_before_the_layout(target: Target) -> None:
+    properties = {"id": {"type": "integer"}, "who": {"type": "object", "properties": {"name": {"type": "string"}}}}
+    rows = [record(id=1, who={"name": "Ann"}), record(id=2, who={"name": "Bob"})]
+    target.ran(
+        [schema(properties), *rows],
+        stream_maps={"hours": {"__filter__": "id == 1", "twice": "str(id * 2)"}},
+        flattening_enabled=True,
+        flattening_max_depth=1,
+    )
+    assert [data(post) for post in target.posts()] == [{"id": "1", "who__name": "Ann", "twice": "2"}]
