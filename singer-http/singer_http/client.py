@@ -7,7 +7,7 @@ import logging
 import math
 import threading
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -82,7 +82,7 @@ class Request:
     path: str
     params: Params | None = None
     headers: Mapping[str, str] | None = None
-    json: Any = None
+    json: Any = field(default=None, repr=False)
 
     @override
     def __str__(self) -> str:
