@@ -32,7 +32,10 @@ def setting_sentence(error: Any, secret_settings: Container[str]) -> str:
         return f"The settings are not valid: {error.validator}."
     if error.path[0] in secret_settings:
         return f"{error.path[0]} is not valid: {error.validator} must be {_words(error.validator_value)}."
-    return f"{_place(error.path)} is not valid: {error.message}."
+    path = list(error.path)
+    while isinstance(path[-1], int):
+        path.pop()  # the message shows which of them it is
+    return f"{_place(path)} is not valid: {error.message}."
 
 
 def _words(value: Any) -> str:

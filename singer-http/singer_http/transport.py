@@ -62,7 +62,7 @@ class Request:
     path: str
     params: Params | None = None
     headers: Mapping[str, str] | None = None
-    body: Any = None
+    body: Any = field(default=None, repr=False)
 
     @override
     def __str__(self) -> str:

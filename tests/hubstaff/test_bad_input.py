@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         ({"access_token": "a", "start_date": "2025-02-01", "end_date": "2025-01-01"}, "end_date is not valid"),
         ({"access_token": "a", "page_size": 501}, "page_size is not valid"),
         ({"access_token": "a", "on_quota": "panic"}, "on_quota is not valid"),
-        ({"access_token": "a", "organization_ids": ["seven"]}, "organization_ids"),
+        ({"access_token": "a", "organization_ids": ["seven"]}, "organization_ids is not valid"),
         ({"access_token": "a", "api_url": "http://api.example.com"}, "api_url is not valid: plain http"),
         ({"access_token": 5}, "access_token is not valid"),
     ],
