@@ -108,6 +108,12 @@ class Budget:
                 self._clock.sleep(spent)
             return spent
 
+    def give_back(self, spent: RateItem) -> None:
+        """Count a request no longer, as it was not sent. Where others share the log, theirs is left alone."""
+        if isinstance(self._bucket, InMemoryBucket):
+            with self._lock:
+                self._bucket.items.remove(spent)
+
     def came_late(self, spent: RateItem, seconds: float) -> None:
         """Correct when a request is counted, from when it was to be sent to when it can have arrived.
 

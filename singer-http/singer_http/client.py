@@ -153,10 +153,12 @@ class Session:
         while True:
             token = self._tokens.get()
             spent = self.budget.spend()
+            spent_at = self.clock.monotonic()
             if not is_wanted():
+                self.budget.give_back(spent)
                 raise UnwantedError(f"{request}: no longer wanted.")
             try:
-                return _parsed(self._timed(request, token, spent), parse, _SUCCESS[request.method != "GET"])
+                return _parsed(self._timed(request, token, spent, spent_at), parse, _SUCCESS[request.method != "GET"])
             except Problem as problem:
                 rule = rule_for(problem.condition, rules)
                 is_too_much = is_divisible and issubclass(rule.error, TOO_MUCH)
@@ -167,26 +169,27 @@ class Session:
         """Close the connections."""
         self._transport.close()
 
-    def _timed(self, request: Request, token: str, spent: RateItem) -> Answer:
+    def _timed(self, request: Request, token: str, spent: RateItem, spent_at: float) -> Answer:
         path = request.path
         with self._lock:
             self.requests[path] += 1
         start = self.clock.monotonic()
         answer = self._transport.send(self._base_url, request, token)
         took = self.clock.monotonic() - start
+        waited = start - spent_at + answer.waited
         with self._lock:
             self.latency += (took - self.latency) * (1 / 8 if self._answered else 1)
             self._answered = True
-            self._fastest[path] = min(took, self._fastest.get(path, took))
+            self._fastest[path] = min(waited, self._fastest.get(path, waited))
             fastest_of_its_kind, fastest = self._fastest[path], min(self._fastest.values())
         # How late it arrived is not known, but what it took longer than the fastest bounds it. The first of a
         # connection had to wait for the connection; others that take long do so at the API more often than on the
         # way, and count as late to some extent only.
         if getattr(self._thread, "is_connected", False):
-            self.budget.came_late(spent, min(took - fastest_of_its_kind, MOST_LATE))
+            self.budget.came_late(spent, min(waited - fastest_of_its_kind, MOST_LATE))
         else:
             self._thread.is_connected = True
-            self.budget.came_late(spent, took - fastest)
+            self.budget.came_late(spent, waited - fastest)
         self._inspect(answer)
         return answer
 

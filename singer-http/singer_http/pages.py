@@ -67,6 +67,7 @@ class Slice:
         cursor_param: The name that the cursor goes by in the query.
         start: The cursor to begin with, None for the beginning of the list.
         parse: Makes a page of an answer's body; raises :class:`msgspec.DecodeError` where it is none.
+        abreast: How many slices of the stream are read in turns, a page of each; 1 for one after the other.
         failure: Why there is nothing to read at all, where that is known beforehand.
     """
 
@@ -77,6 +78,7 @@ class Slice:
     cursor_param: str
     start: str | None
     parse: Callable[[bytes], Page]
+    abreast: int = 1
     failure: ApiError | None = None
 
     @property

@@ -4,6 +4,10 @@ How many requests are under way follows from Little's law: the rate that the bud
 measured. What is asked for first is what is certain to be needed: the next page of each slice that is being read,
 then the first pages of the slices after them. Only when that leaves room is the page asked for that a slice's next
 cursor is *predicted* to lead to.
+
+Slices that are read abreast take turns, a page each: while enough of them are left to use the whole budget, nothing
+has to be predicted, and no page waits for one of another slice for longer than a turn. Which page comes after which
+follows from the lists alone, never from how they are fetched.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ import math
 import queue
 import threading
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from typing_extensions import Self
@@ -68,6 +73,7 @@ class Reader:
         self._threads: list[threading.Thread] = []
         self._changed = threading.Condition()
         self._in_flight = 0
+        self._waiting = 0
         self._is_closed = False
         self._failure: Exception | None = None
         self._bug: Exception | None = None
@@ -90,7 +96,11 @@ class Reader:
             self._jobs.put(None)
 
     def __iter__(self) -> Iterator[tuple[Slice, Iterator[Fetched]]]:
-        """Every slice with its pages, to be taken in this order."""
+        """Every slice with its pages, to be taken in this order.
+
+        A slice that is read abreast of others comes again for each of its pages, until they are all taken or one is
+        left.
+        """
         while (track := self._head()) is not None:
             yield track.slice, self._pages(track)
             self._leave(track)
@@ -111,11 +121,10 @@ class Reader:
             return self._tracks[0] if self._tracks else None
 
     def _leave(self, track: Track) -> None:
-        """Go on to the next slice, whether this one was read to its end or not."""
+        """Go on to the next slice, whether this one was read to its end or not, unless it will have more turns."""
         with self._changed:
-            track.drop()
             if self._tracks and self._tracks[0] is track:
-                self._tracks.popleft()
+                self._tracks.popleft().drop()
 
     def _pages(self, track: Track) -> Iterator[Fetched]:
         while track.requests:
@@ -123,6 +132,25 @@ class Reader:
             if not isinstance(outcome, Fetched):
                 raise outcome
             yield outcome
+            if self._gives_way(track):
+                return
+
+    def _gives_way(self, track: Track) -> bool:
+        """Let the slices beside this one have their turns, if it is not at its end and there are any."""
+        with self._changed:
+            abreast = self._abreast()
+            if abreast == 1 or not track.requests:
+                return False
+            self._tracks.popleft()
+            self._tracks.insert(abreast - 1, track)
+            return True
+
+    def _abreast(self) -> int:
+        """How many of the first tracks are read in turns."""
+        first = self._tracks[0].slice
+        while len(self._tracks) < first.abreast and self._open() is not None:
+            pass
+        return sum(track.slice.stream == first.stream for track in islice(self._tracks, first.abreast))
 
     def _take(self, track: Track) -> Fetched | BaseException:
         """Wait for the next page of the slice at the head."""
@@ -162,6 +190,7 @@ class Reader:
         while not self._is_closed and (chosen := self._choose()) is not None:
             chosen[1].is_sent = True
             self._in_flight += 1
+            self._waiting += 1
             self._jobs.put(chosen)
             if self._in_flight > len(self._threads):
                 # A daemon: a request that hangs must not keep a process alive that was told to end.
@@ -173,20 +202,32 @@ class Reader:
         """The next request that is worth sending, the most certain first."""
         budget = self._session.budget
         in_use = math.ceil(budget.per_second * self._session.latency)
+        if self._in_flight >= self._parallel:
+            return None
         # One more waits for its turn, so that the budget never waits for a request. What is needed in any case may
         # also use at once what the budget has left over.
-        if self._in_flight < min(self._parallel, max(in_use + 1, budget.left)):
-            for track in self._tracks:
+        has_room = self._waiting == 0 or self._in_flight <= in_use
+        if has_room or self._in_flight < budget.left:
+            for track in self._by_need():
                 if (request := track.certain()) is not None and self._has_room(track):
                     return track, request
             while self._has_room(None) and (opened := self._open()) is not None:
                 if (request := opened.certain()) is not None:
                     return opened, request
-        if self._predict and not self.predictions.are_refused and self._in_flight < min(self._parallel, in_use + 1):
-            for track in self._tracks:
-                if self._has_room(track) and (request := track.predicted(in_use)) is not None:
+        if self._predict and has_room and self._tracks and not self.predictions.are_refused:
+            deepest = math.ceil(in_use / self._abreast())
+            for track in self._by_need():
+                if self._has_room(track) and (request := track.predicted(deepest)) is not None:
                     return track, request
         return None
+
+    def _by_need(self) -> list[Track]:
+        """The tracks, the one first whose next page will be waited for first."""
+        abreast = self._abreast() if self._tracks else 0
+        return [
+            *sorted(islice(self._tracks, abreast), key=lambda track: len(track.requests)),
+            *islice(self._tracks, abreast, None),
+        ]
 
     def _has_room(self, track: Track | None) -> bool:
         """Whether a page more may be held: for the slice that the writer is at always, for all others together."""
@@ -208,6 +249,7 @@ class Reader:
 
     def _settle(self, track: Track, request: Request, outcome: Fetched | BaseException) -> None:
         self._in_flight -= 1
+        self._waiting -= not request.has_turn
         request.outcome = outcome
         if isinstance(outcome, UnwantedError) and not request.is_certain:
             self.predictions.misses -= 1
@@ -215,13 +257,21 @@ class Reader:
             track.settle(request)
         self._fill()
 
+    def _has_turn(self, request: Request) -> bool:
+        """Let the next request wait for its turn, as this one has had it; whether it is wanted still."""
+        with self._changed:
+            self._waiting -= not request.has_turn
+            request.has_turn = True
+            self._fill()
+            return not request.is_dropped
+
     def _fetch(self, of: Slice, request: Request) -> Fetched | BaseException:
         try:
             page = self._session.get(
                 of.path,
                 of.query(request.cursor),
                 lambda body: of.page(body, request.cursor),
-                is_wanted=lambda: not request.is_dropped,
+                is_wanted=lambda: self._has_turn(request),
                 is_tentative=request.is_guess,
                 is_divisible=of.narrower(request.cursor) is not None,
             )

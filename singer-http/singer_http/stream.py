@@ -52,6 +52,8 @@ class ApiStream(Stream, abc.ABC):
     """What the number of records in a page is asked for with."""
     incremental_key: ClassVar[str | None] = None
     """The property that an INCREMENTAL read is said to follow; None where the stream cannot be read so."""
+    abreast: ClassVar[int] = 1
+    """How many partitions are read in turns, a page of each."""
 
     def __init__(self, tap: ApiTap) -> None:
         super().__init__(tap=tap)
@@ -145,6 +147,7 @@ class ApiStream(Stream, abc.ABC):
             cursor_param=self.cursor_param,
             start=start,
             parse=self.parse,
+            abreast=self.abreast,
         )
 
     def _goes_on_at(self, bookmark: Bookmark) -> str | None:

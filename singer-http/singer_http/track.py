@@ -48,6 +48,7 @@ class Request:
         is_certain: Whether the API gave the cursor; it is predicted otherwise.
         is_guess: Whether it was sent as a prediction, with no second try.
         is_sent: Whether a thread has it.
+        has_turn: Whether the budget has let it go.
         is_dropped: Whether nobody wants the answer any more.
         outcome: The page, or what came instead.
     """
@@ -56,6 +57,7 @@ class Request:
     is_certain: bool
     is_guess: bool = False
     is_sent: bool = False
+    has_turn: bool = False
     is_dropped: bool = False
     outcome: Fetched | BaseException | None = None
 
@@ -145,7 +147,7 @@ class Track:
             if not isinstance(outcome, Fetched):
                 if request.is_guess:
                     self.score.are_refused |= isinstance(outcome, RefusedRequestError)
-                    request.is_guess, request.is_sent, request.outcome = False, False, None
+                    request.is_guess, request.is_sent, request.has_turn, request.outcome = False, False, False, None
                     return
                 self._drop_after(request)
                 if request is self.requests[0] and self._may_restart(request, outcome):

@@ -39,11 +39,13 @@ class Answer:
         status: The HTTP status.
         headers: As requests gives them: names in any case.
         body: As bytes, decompressed.
+        waited: Seconds from sending the request to the beginning of the answer.
     """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    waited: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,8 @@ class Transport:
         Raises:
             Problem: There was no whole answer.
         """
-        deadline = self._clock.monotonic() + self._timeout
+        start = self._clock.monotonic()
+        deadline = start + self._timeout
         try:
             with self._session.request(
                 request.method,
@@ -146,10 +149,11 @@ class Transport:
                 allow_redirects=False,  # the APIs do not redirect, and a token must not follow one
                 stream=True,
             ) as response:
+                waited = self._clock.monotonic() - start
                 body = self._read(response, deadline)
                 if response.headers.get("Content-Encoding", "").lower() == "gzip":
                     body = zlib.decompress(body, _GZIP)
-                return Answer(response.status_code, response.headers, body)
+                return Answer(response.status_code, response.headers, body, waited)
         except (requests.exceptions.SSLError, urllib3.exceptions.SSLError) as error:
             raise Problem(Fault.UNTRUSTED) from error
         except (requests.ConnectTimeout, requests.exceptions.ProxyError) as error:

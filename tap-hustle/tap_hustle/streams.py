@@ -26,6 +26,7 @@ class HustleStream(ApiStream):
     schema: ClassVar[StreamSchema] = StreamSchema(SchemaDirectory(schemas))
     primary_keys: ClassVar[tuple[str, ...]] = ("id",)
     incremental_key = "createdAt"
+    abreast = 16
     by_organization: ClassVar[bool] = False
     """Whether the list is read organization by organization.
 

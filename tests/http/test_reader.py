@@ -43,6 +43,9 @@ class FakeApi:
         cursors: What the cursor to the n-th page of a list looks like.
         delay: Seconds before an answer.
         trouble: Called with what is asked for; may raise.
+        per_second: The rate that the reader is told of.
+        latency: The latency that the reader is told of.
+        turn: Seconds between two requests that the budget lets go.
     """
 
     lists: dict[str, list[list[int]]]
@@ -51,11 +54,13 @@ class FakeApi:
     trouble: Callable[[Asked], None] = lambda _: None
     per_second: float = 1e9
     latency: float = 1.0
+    turn: float = 0.0
     asked: Counter[tuple[str, str | None]] = field(default_factory=Counter)
     most_at_once: int = 0
     clock: SystemClock = field(default_factory=SystemClock)
     _at_once: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _turn: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         self.budget = SimpleNamespace(per_second=self.per_second, left=0)
@@ -75,6 +80,9 @@ class FakeApi:
         is_tentative: bool,
         **_: object,
     ) -> Page:
+        if self.turn:
+            with self._turn:
+                self.clock.sleep(self.turn)
         if not is_wanted():
             raise UnwantedError("not wanted")
         cursor = params.get("cursor")
@@ -111,7 +119,7 @@ class FakeApi:
         return Reader(cast("Session", self), self.slices(), **settings)
 
 
-def slice_of(path: str, start: str | None = None, failure: ApiError | None = None) -> Slice:
+def slice_of(path: str, start: str | None = None, failure: ApiError | None = None, abreast: int = 1) -> Slice:
     return Slice(
         stream=path.strip("/").split("-")[0],
         partition={"list": path},
@@ -120,6 +128,7 @@ def slice_of(path: str, start: str | None = None, failure: ApiError | None = Non
         cursor_param="cursor",
         start=start,
         parse=lambda _: pytest.fail("parsed by the fake"),
+        abreast=abreast,
         failure=failure,
     )
 
@@ -283,9 +292,19 @@ def test_prediction_wastes_no_more_than_was_under_way_at_the_end() -> None:
 
 
 def test_no_more_under_way_than_the_budget_can_use() -> None:
-    api = FakeApi({f"/list-{n}": [[n]] for n in range(60)}, delay=lambda: 0.003, per_second=10, latency=0.2)
+    # 50 a second at 40 ms: two on their way, and one that waits for its turn.
+    everything = {f"/list-{n}": [[n]] for n in range(30)}
+    api = FakeApi(everything, delay=lambda: 0.04, per_second=50, latency=0.04, turn=0.02)
     read(api.reader(parallel=16))
     assert api.most_at_once <= 3
+
+
+def test_no_less_under_way_than_the_budget_can_use() -> None:
+    # The latency measured is a tenth of what it is: what counts is that somebody waits for the next turn.
+    everything = {f"/list-{n}": [[n]] for n in range(30)}
+    api = FakeApi(everything, delay=lambda: 0.05, per_second=200, latency=0.005, turn=0.005)
+    read(api.reader(parallel=16))
+    assert api.most_at_once >= 5
 
 
 def test_a_writer_that_stands_still_holds_the_reader_up() -> None:
@@ -333,6 +352,70 @@ def test_a_bug_in_the_declaration_of_slices_is_not_swallowed() -> None:
     with Reader(cast("Session", api), slices(), parallel=4) as reader, pytest.raises(ZeroDivisionError):  # noqa: PT012
         for _, pages in reader:
             assert len(list(pages)) == 1
+
+
+def in_turns(lists: dict[str, list[list[int]]], abreast: int) -> list[tuple[str, list[int]]]:
+    """Pages as they are to come where so many lists are read in turns."""
+    waiting = [(path, list(pages)) for path, pages in lists.items()]
+    order = []
+    while waiting:
+        path, pages = waiting.pop(0)
+        order.append((path, pages.pop(0)))
+        if pages:
+            waiting.insert(min(abreast - 1, len(waiting)), (path, pages))
+    return order
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    lists=lists,
+    abreast=st.integers(2, 5),
+    parallel=st.integers(1, 16),
+    predict=st.booleans(),
+    seed=st.integers(0, 10**6),
+)
+def test_slices_abreast_take_turns_however_they_are_fetched(
+    *, lists: dict[str, list[list[int]]], abreast: int, parallel: int, predict: bool, seed: int
+) -> None:
+    delays = dice(seed)
+    api = FakeApi(lists, delay=lambda: delays.choice([0, 0, 0.001, 0.003]))
+    slices = [slice_of(path, abreast=abreast) for path in lists]
+    with Reader(cast("Session", api), slices, parallel=parallel, predict=predict) as reader:
+        found = [(of.path, fetched.page.decode()) for of, pages in reader for fetched in pages]
+    assert [(path, [record["id"] for record in records]) for path, records in found] == in_turns(lists, abreast)
+
+
+def test_slices_abreast_leave_nothing_to_predict_until_few_are_left() -> None:
+    # 100 a second at 40 ms is four on their way, and there are four lists to take the next page from.
+    everything = {f"/list-{n}": [[page] for page in range(8)] for n in range(4)}
+    api = FakeApi(everything, delay=lambda: 0.04, per_second=100, latency=0.04, turn=0.01)
+    slices = [slice_of(path, abreast=16) for path in everything]
+    with Reader(cast("Session", api), slices, parallel=16, predict=True) as reader:
+        assert sum(1 for _, pages in reader for _ in pages) == api.needed
+    # One guess at the end of each at most, where alone each would have three or four.
+    assert api.requests - api.needed <= len(everything)
+
+
+def test_a_slice_abreast_that_fails_or_is_left_has_no_more_turns() -> None:
+    everything = {"/list-0": [[1], [2], [3]], "/list-1": [[4], [5], [6]], "/list-2": [[7], [8], [9]]}
+
+    def trouble(asked: Asked) -> None:
+        if (asked.path, asked.page) == ("/list-0", 1):
+            raise ServerFailedError("broken for good")
+
+    order: list[int] = []
+    api = FakeApi(everything, trouble=trouble)
+    slices = [slice_of(path, abreast=3) for path in everything]
+    with Reader(cast("Session", api), slices, parallel=4, predict=True) as reader:
+        for of, pages in reader:
+            try:
+                for fetched in pages:
+                    order.append(fetched.page.decode()[0]["id"])
+                    if order[-1] == 5:
+                        break
+            except ServerFailedError:
+                order.append(-int(of.path[-1]))
+    assert order == [1, 4, 7, 0, 5, 8, 9]
 
 
 def test_streams_are_taken_one_after_the_other() -> None:
