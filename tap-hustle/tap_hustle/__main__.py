@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from tap_hustle.tap import TapHustle
+from singer_http.startup import lasting_imports
+
+with lasting_imports():
+    from tap_hustle.tap import TapHustle
 
 
 def main() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from target_harkster.target import TargetHarkster
+from singer_http.startup import lasting_imports
+
+with lasting_imports():
+    from target_harkster.target import TargetHarkster
 
 
 def main() -> None:
