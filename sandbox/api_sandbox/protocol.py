@@ -4,12 +4,12 @@ import asyncio
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 from typing_extensions import override
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api_sandbox.delivery import TRANSPORT
 
 
-class SandboxProtocol(H11Protocol):
+class SandboxProtocol(HttpToolsProtocol):
     """Puts the transport into each scope, so that an answer can end in a reset. ASGI itself has no word for it."""
 
     @override
