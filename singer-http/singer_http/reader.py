@@ -138,8 +138,7 @@ class Reader:
     def _gives_way(self, track: Track) -> bool:
         """Let the slices beside this one have their turns, if it is not at its end and there are any."""
         with self._changed:
-            abreast = self._abreast()
-            if abreast == 1 or not track.requests:
+            if not track.requests or (abreast := self._abreast()) == 1:
                 return False
             self._tracks.popleft()
             self._tracks.insert(abreast - 1, track)
