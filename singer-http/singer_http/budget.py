@@ -131,6 +131,11 @@ class Budget:
             self._paused_until = max(self._paused_until, self._clock.monotonic() + seconds)
         logger.debug("Pausing all requests for %.1f s.", seconds)
 
+    def close(self) -> None:
+        """Close the log: it may be a file."""
+        with self._lock:
+            self._bucket.close()
+
     @property
     def paused_for(self) -> float:
         """Seconds until requests may be sent again, 0 when nothing holds them."""

@@ -166,8 +166,9 @@ class Session:
                 self._recover(attempts, problem, rule, token, most_tries)
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections, and the budget's log."""
         self._transport.close()
+        self.budget.close()
 
     def _timed(self, request: Request, token: str, spent: RateItem, spent_at: float) -> Answer:
         path = request.path

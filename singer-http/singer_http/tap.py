@@ -356,7 +356,10 @@ class ApiTap(Tap, abc.ABC):
         given = ctx.params.get("config") or _ConfigInput()
         with spoken(cls.logger):
             tap = cls(config=given.config, parse_env_config=given.parse_env)
-            click.echo(f"{cls.name}: {tap.check_connection()}")
+            try:
+                click.echo(f"{cls.name}: {tap.check_connection()}")
+            finally:
+                tap.session.close()
         ctx.exit()
 
 
