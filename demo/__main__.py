@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 from demo.comparison import compare_hubstaff, compare_hustle, table
 from demo.meltano import PROJECT, Meltano
-from demo.posts import compare_posts, post_table
 from demo.postgres import embedded_postgres
+from demo.posts import compare_posts, post_table
 from demo.processes import DemoError
 from demo.sandbox import HUBSTAFF_UNREAD, running_sandbox
 

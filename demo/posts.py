@@ -58,6 +58,7 @@ class WeekCount:
         """How often its posts got new content."""
         return sum(post["updates"] for post in self.posts)
 
+
 def compare_posts(warehouse: Postgres, sandbox: Sandbox) -> list[WeekCount]:
     """Put the posts of each week beside the hours of it."""
     posts: dict[Week, list[Mapping[str, Any]]] = {}
@@ -82,18 +83,20 @@ def _data(post: Mapping[str, Any], field: str) -> Any:
 
 def post_table(weeks: Sequence[WeekCount]) -> str:
     """Lay out the weeks, for a person to read."""
-    return aligned([
-        ("Harkster", "hours in the post", "hours in Hubstaff", ""),
-        *(
-            (
-                f"organization {week.week[0]}, week of {week.week[1]}",
-                " and ".join(f"{hours:.2f}" for hours in week.posted) or "no post",
-                "no hours" if week.tracked is None else f"{week.tracked:.2f}",
-                _remark(week),
-            )
-            for week in weeks
-        ),
-    ])
+    return aligned(
+        [
+            ("Harkster", "hours in the post", "hours in Hubstaff", ""),
+            *(
+                (
+                    f"organization {week.week[0]}, week of {week.week[1]}",
+                    " and ".join(f"{hours:.2f}" for hours in week.posted) or "no post",
+                    "no hours" if week.tracked is None else f"{week.tracked:.2f}",
+                    _remark(week),
+                )
+                for week in weeks
+            ),
+        ]
+    )
 
 
 def _remark(week: WeekCount) -> str:

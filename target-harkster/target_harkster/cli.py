@@ -174,16 +174,26 @@ def plan(ctx: click.Context, source: IO[bytes], *, as_json: bool) -> None:
 
 
 @harkster.command()
-@_input
+@_as_json
 @click.pass_context
-def retry(ctx: click.Context, source: IO[bytes]) -> None:
-    """Try rejected rows again. Needs the SCHEMA messages of their streams, as from a tap's --discover or a run."""
+def retry(ctx: click.Context, *, as_json: bool) -> None:
+    """Try the rows of the reject file again, without their tap.
+
+    Rows that reject_redact applies to are not whole in the file: they are posted when their tap sends them again.
+    """
     with _opened(ctx) as target:
-        before = len(target.rejected_before())
-        schemas = b"".join(line for line in source if b'"SCHEMA"' in line)
-        with contextlib.redirect_stdout(io.StringIO()):
-            target.listen(io.BytesIO(schemas))  # type: ignore[arg-type]
-        click.echo(f"{before - len(target.rejected_before())} of {before} rejected rows were posted.")
+        before = target.retries.left()
+        target.retry()
+        after = target.retries.left()
+        waiting = sum(counts["now draft"] + counts["now deferred"] for counts in target.tally.values())
+        if as_json:
+            left = [{"stream": one.stream, "key": one.key, "reason": reason} for one, reason in after]
+            _print_json({"rejected": len(before), "posted": len(before) - len(after), "waiting": waiting, "left": left})
+            return
+        wait = f", of which {waiting} wait as drafts or for the quota" if waiting else ""
+        click.echo(f"{len(before) - len(after)} of {len(before)} rejected rows were posted{wait}.")
+        for one, reason in after:
+            click.echo(f"{one.stream} {one.key or 'without a key'}: {reason}.")
 
 
 @harkster.command()

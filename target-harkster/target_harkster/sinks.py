@@ -76,7 +76,7 @@ class HarksterSink(Sink):
         key: str | None = None
         try:
             key = self._layout.key_of(record)
-            self._target.came_again(self.stream_name, key)
+            self._target.retries.came_again(self.stream_name, key)
             self._post(record, key, version, lambda field, reason: self.reject(key, field, reason, record))
         except RowError as error:
             self.reject(key, error.field, error.reason, record)
@@ -139,6 +139,7 @@ class HarksterSink(Sink):
                     posted.remove(at)
                 self.reject(key, field, reason, None)
 
+            self._target.retries.came_again(self.stream_name, key)
             try:
                 content = self._layout.digest(group, rows)
             except RowError as error:
@@ -168,7 +169,8 @@ class HarksterSink(Sink):
 
     def reject(self, key: str | None, field: str | None, reason: str, record: Mapping[str, Any] | None) -> None:
         """Set a row aside."""
-        self._target.reject(Reject(self.stream_name, key, field, reason, record))
+        schema, keys = self.original_schema, self._key_properties
+        self._target.reject(Reject(self.stream_name, key, field, reason, record, schema=schema, key_properties=keys))
 
     def _channel(self, record: Mapping[str, Any]) -> Channel:
         if self._channel_column is None:

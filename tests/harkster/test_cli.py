@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from target_harkster.cli import harkster
 
-from tests.harkster.running import Target, as_input, record, schema, state
+from tests.harkster.running import Target, as_input, data, record, schema, state
 
 
 class Command:
@@ -74,11 +74,59 @@ def test_a_plan_is_told_and_nothing_done(command: Command, target: Target) -> No
     assert target.posts() == []
 
 
-def test_rejects_are_tried_again(command: Command, target: Target) -> None:
-    bad = {"hours": {"fields": [{"id": "n", "type": "number", "data": "name"}]}}
-    target.ran([schema(), record(id=1, name="one")], streams=bad)
-    assert command("retry", given=as_input([schema()])) == "1 of 1 rejected rows were posted.\n"
-    assert len(target.posts()) == 1
+def test_rejects_are_tried_again_without_their_tap(command: Command, target: Target) -> None:
+    number = {"hours": {"fields": [{"id": "n", "type": "number", "data": "name"}]}}
+    maps: dict[str, Any] = {"stream_maps": {"hours": {"id": "id", "name": "name + '!'", "__else__": None}}}
+    given = [schema(), record(id=1, name="one"), record(id=2, name="two")]
+    target.ran(given, streams=number, **maps)
+    command.configure({**target.config, "streams": number})
+    assert command("retry").splitlines() == [
+        "0 of 2 rejected rows were posted.",
+        "hours [1]: n is text, not a number.",
+        "hours [2]: n is text, not a number.",
+    ]
+    assert len(target.rejects()) == 2
+    # What was rejected is the mapped row: it is not mapped again.
+    command.configure({**target.config, **maps, "on_quota": "defer", "max_posts_per_run": 1})
+    assert command("retry") == "2 of 2 rejected rows were posted, of which 1 wait as drafts or for the quota.\n"
+    assert [data(post)["name"] for post in target.posts()] == ["one!"]
+    command.configure({**target.config, **maps})
+    assert command("retry") == "0 of 0 rejected rows were posted.\n"
+    target.ran([schema()], **maps)
+    assert [data(post)["name"] for post in target.posts()] == ["one!", "two!"]
+
+
+def test_what_cannot_be_tried_again_is_said(command: Command, target: Target) -> None:
+    target.ran([schema(), record(id=1, name=7), record(id=2, name=7)], reject_redact=["name"])
+    told = json.loads(command("retry", "--json"))
+    assert (told["rejected"], told["posted"]) == (2, 0)
+    assert "where reject_redact keeps name out" in told["left"][0]["reason"]
+    assert "it is when its tap sends it again" in command("retry")
+    assert target.posts() == []
+
+
+def test_a_digest_is_tried_again(command: Command, target: Target) -> None:
+    def hours(fields: str) -> dict[str, Any]:
+        return {"hours": {"group_by": ["name"], "fields": [{"id": "n", "type": "number", "data": fields}]}}
+
+    target.ran([schema(), record(id=1, name="Ann"), record(id=2, name="Ann")], streams=hours("{{ 1 / 0 }}"))
+    command.configure({**target.config, "streams": hours("{{ 2 / 0 }}")})
+    assert "n has an expression that fails: ZeroDivisionError." in command("retry")
+    assert len(target.rejects()) == 1
+    command.configure({**target.config, "streams": hours("{{ rows | length }}")})
+    assert command("retry") == "1 of 1 rejected rows were posted.\n"
+    assert [data(post)["n"] for post in target.posts()] == ["2"]
+    assert target.rejects() == []
+
+
+def test_a_retry_ends_no_first_run(command: Command, target: Target) -> None:
+    number = {"hours": {"fields": [{"id": "n", "type": "number", "data": "name"}]}}
+    ran = target.run([schema(), record(id=1, name="one"), record(id=2, name="2"), state(2), b"{"], streams=number)
+    assert ran.error is not None
+    command.configure({**target.config, "first_run": "baseline"})
+    assert command("retry") == "1 of 1 rejected rows were posted.\n"
+    target.ran([schema(), record(id=3, name="three")], first_run="baseline")
+    assert [data(post) for post in target.posts()] == [{"n": "2"}]
 
 
 def test_a_ledger_is_rebuilt_and_shown(command: Command, target: Target) -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from demo.comparison import StreamCount, compare, table
-from demo.posts import WeekCount, post_table
 from demo.postgres import Postgres, TableCount, embedded_postgres
+from demo.posts import WeekCount, post_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
