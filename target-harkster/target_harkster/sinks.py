@@ -25,6 +25,20 @@ if TYPE_CHECKING:
     from target_harkster.target import TargetHarkster
 
 
+_ADDED_COLUMNS = frozenset(
+    {
+        "_sdc_extracted_at",
+        "_sdc_received_at",
+        "_sdc_batched_at",
+        "_sdc_deleted_at",
+        "_sdc_sequence",
+        "_sdc_table_version",
+        "_sdc_sync_started_at",
+    }
+)
+"""What other plugins of a pipeline may add to a row."""
+
+
 def _no_retrieval(uri: str) -> NoReturn:
     raise ValueError(uri)
 
@@ -67,7 +81,8 @@ class HarksterSink(Sink):
         Raises:
             MissingKeyPropertiesError: The row lacks a part of its key altogether.
         """
-        self._remove_sdc_metadata_from_record(record)  # it changes from run to run, and the row does not
+        for column in _ADDED_COLUMNS.intersection(record):
+            del record[column]  # it changes from run to run, and the row does not
         for column in self._key_properties:
             if column not in record:
                 raise MissingKeyPropertiesError(

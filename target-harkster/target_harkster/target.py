@@ -29,7 +29,7 @@ from target_harkster.channels import Channels
 from target_harkster.client import HarksterApi
 from target_harkster.delivery import Delivery
 from target_harkster.ledger import Ledger
-from target_harkster.messages import MessageReader
+from target_harkster.messages import MessageReader, check_shape
 from target_harkster.mirror import Mirror
 from target_harkster.outbox import Outbox
 from target_harkster.plan import PlanningApi, plan_of, print_plan
@@ -81,7 +81,8 @@ class TargetHarkster(Target):
         self.clock: Clock = clock or SystemClock()
         self._signal: int | None = None
         self._is_open = False
-        self._rows: dict[str, int] = {}
+        self._rows: Counter[str] = Counter()
+        self._unmapped: dict[str, HarksterSink] = {}
         self._rejected: Counter[str] = Counter()
         self.prints_plan = True
         """Whether a dry run ends with its table."""
@@ -195,9 +196,13 @@ class TargetHarkster(Target):
         self.retries.settle()
 
     def _sinks(self) -> Iterator[HarksterSink]:
-        for sink in self._sinks_active.values():
-            if isinstance(sink, HarksterSink):
-                yield sink
+        yield from map(self._sink, self._sinks_active)
+
+    def _sink(self, stream: str) -> HarksterSink:
+        sink = self._sinks_active[stream]
+        if not isinstance(sink, HarksterSink):
+            raise TypeError(stream)
+        return sink
 
     def _leave(self, error: BaseException) -> None:
         """End a run that cannot go on: the last STATE says how far it got."""
@@ -306,26 +311,36 @@ class TargetHarkster(Target):
         except KeyError:
             self._assert_line_requires(message_dict, requires={"stream", "record"})
             raise
+        if not isinstance(record, dict) or not isinstance(stream, str):
+            check_shape(message_dict)
+        version = message_dict.get("version")
+        if (sink := self._unmapped.get(stream)) is not None:
+            self._rows[stream] += 1
+            sink.take(record, version)
+            return
         if stream not in self.mapper.stream_maps:
             raise RecordsWithoutSchemaException(
                 f"A record of {stream} came before its SCHEMA; the tap must send the SCHEMA first."
             )
-        self._rows[stream] = self._rows.get(stream, 0) + 1
-        version = message_dict.get("version")
+        self._rows[stream] += 1
         for stream_map in self.mapper.stream_maps[stream]:
-            is_same = isinstance(stream_map, SameRecordTransform) and not stream_map.flattening_enabled
-            mapped = record if is_same else stream_map.transform(dict(record))
+            mapped = stream_map.transform(dict(record))
             if mapped is not None:
-                sink = self._sinks_active[stream_map.stream_alias]
-                if isinstance(sink, HarksterSink):
-                    sink.take(mapped, version)
+                self._sink(stream_map.stream_alias).take(mapped, version)
 
     @override
     def _process_schema_message(self, message_dict: dict[str, Any]) -> None:
         self._assert_line_requires(message_dict, requires={"stream", "schema"})
+        check_shape(message_dict)
+        check_shape({"properties": message_dict["schema"].get("properties", {})})
         if self._sinks_active:
             self.outbox.flush()
         super()._process_schema_message(message_dict)
+        stream = message_dict["stream"]
+        self._unmapped.pop(stream, None)
+        match self.mapper.stream_maps[stream]:
+            case [SameRecordTransform(flattening_enabled=False) as unchanged]:
+                self._unmapped[stream] = self._sink(unchanged.stream_alias)
 
     @override
     def _process_state_message(self, message_dict: dict[str, Any]) -> None:
@@ -335,6 +350,7 @@ class TargetHarkster(Target):
     @override
     def _process_activate_version_message(self, message_dict: dict[str, Any]) -> None:
         self._assert_line_requires(message_dict, requires={"stream", "version"})
+        check_shape(message_dict)
         for stream_map in self.mapper.stream_maps.get(message_dict["stream"], ()):
             self._sinks_active[stream_map.stream_alias].activate_version(message_dict["version"])
 

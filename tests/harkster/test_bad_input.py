@@ -121,6 +121,15 @@ def test_a_channel_that_may_not_be_posted_to_ends_the_run(target: Target) -> Non
         (b'{"type": "RECORD", "stream": "hours"}', "Line 2 of the input is a message that lacks record."),
         (b'{"type": "SCHEMA", "stream": "x"}', "Line 2 of the input is a message that lacks schema."),
         (b'{"type": "SCHEMA", "stream": "x", "schema": {}}', "Line 2 of the input is a message that lacks properties."),
+        (
+            b'{"type": "SCHEMA", "stream": 7, "schema": {}}',
+            "Line 2 of the input is a message whose stream is of the wrong",
+        ),
+        (
+            b'{"type": "SCHEMA", "stream": "x", "schema": {"properties": []}}',
+            "message whose properties is of the wrong",
+        ),
+        (b'{"type": "RECORD", "stream": "hours", "record": null}', "is a message whose record is of the wrong type."),
         (b'{"type": "STATE"}', "Line 2 of the input is a message that lacks value."),
         (b'{"type": "RECORD", "stream": "teams", "record": {}}', "A record of teams came before its SCHEMA"),
         (b'{"type": "RECORD", "stream": "hours", "record": {"name": "x"}}', "A record of hours lacks id"),
