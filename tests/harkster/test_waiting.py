@@ -299,8 +299,11 @@ def test_the_preview_shows_all_types(target: Target, tmp_path: Path) -> None:
     page = path.read_text()
     for name, kind in FIELD_TYPES.items():
         assert kind.encode is None or f'data-type="{name}"' in page
-    for shown in ("1,234,567.5 GBP", "7 %", 'class="dot amber"', "2026-03-29", "<h2>Head &lt;&amp;&gt;</h2>", "<hr>"):
+    for shown in ("1,234,567.5 GBP", "7 %", 'class="dot amber"', "2026-03-29", "Head &lt;&amp;&gt;</h3>", "<hr>"):
         assert shown in page
+    for needed in ("width=device-width", "prefers-color-scheme: dark", "1 in all, 1 published", 'dir="auto"'):
+        assert needed in page
+    assert page.index('<div class="tiles">') < page.index('data-type="number"') < page.index('data-type="text"')
     assert "http" not in page
     assert oct(path.stat().st_mode)[-3:] == "600"
 
