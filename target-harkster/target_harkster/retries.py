@@ -72,7 +72,7 @@ class Retries:
     def settle(self) -> None:
         """Strike out what is done, when all that was handed to the sinks has been delivered."""
         if self.failed:
-            logger.warning("%d rows of earlier runs were tried again and rejected again.", len(self.failed))
+            logger.warning("Rows of earlier runs that were tried again and rejected again: %d.", len(self.failed))
         self._file.settle(self.done)
 
     def _fail(self, reject: Reject, field: str | None, reason: str) -> None:

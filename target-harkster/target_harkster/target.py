@@ -230,9 +230,8 @@ class TargetHarkster(Target):
         for failure in self.mirror.failures:
             self.logger.error("%s", failure)
         if self._rejects.count:
-            self.logger.warning(
-                "%d rows were rejected; they are in %s.", self._rejects.count, self.config["reject_path"]
-            )
+            where = "" if self.config["dry_run"] else f"; they are in {self.config['reject_path']}"
+            self.logger.warning("Rejected rows: %d%s.", self._rejects.count, where)
         if self._rejects.count > float(self.config["max_reject_share"]) * rows:
             raise TooManyRejectsError(
                 f"{self._rejects.count} of {rows} rows were rejected, a larger share than max_reject_share allows."

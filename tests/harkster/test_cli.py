@@ -2,14 +2,16 @@
 
 import io
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from api_sandbox import ChannelPlan
 from click.testing import CliRunner
 from target_harkster.cli import harkster
 
-from tests.harkster.running import Target, as_input, data, record, schema, state
+from tests.harkster.running import Message, Target, as_input, data, record, schema, state
 
 
 class Command:
@@ -25,8 +27,8 @@ class Command:
         assert done.exit_code == 0, done.output
         return done.stdout
 
-    def failed(self, *words: str) -> str:
-        done = CliRunner().invoke(harkster, ["--config", str(self._config), *words])
+    def failed(self, *words: str, given: Iterable[Message] = ()) -> str:
+        done = CliRunner().invoke(harkster, ["--config", str(self._config), *words], input=as_input(given))
         assert done.exit_code == 1
         return done.output
 
@@ -91,7 +93,7 @@ def test_rejects_are_tried_again_without_their_tap(command: Command, target: Tar
     assert command("retry") == "2 of 2 rejected rows were posted, of which 1 wait as drafts or for the quota.\n"
     assert [data(post)["name"] for post in target.posts()] == ["one!"]
     command.configure({**target.config, **maps})
-    assert command("retry") == "0 of 0 rejected rows were posted.\n"
+    assert command("retry") == "There are no rows in the reject file.\n"
     target.ran([schema()], **maps)
     assert [data(post)["name"] for post in target.posts()] == ["one!", "two!"]
 
@@ -138,6 +140,30 @@ def test_a_ledger_is_rebuilt_and_shown(command: Command, target: Target) -> None
     assert command("adopt") == "0 posts were entered into the ledger.\n"
     target.ran([schema(), record(id=1, name="one"), record(id=2, name="two")])
     assert len(target.posts()) == 2
+
+
+def test_nothing_is_cut_short_or_taken_for_markup(command: Command, target: Target) -> None:
+    name = "A channel with [red]brackets[/red] and a name that is much longer than any line of a terminal would ever be"
+    channel = target.sandbox.harkster.add_channel("Acme Inc./Projects", ChannelPlan(name=name))
+    assert f"{name}  {channel}" in command("channels")
+    target.ran([schema(stream=name), record(name, id=1)])
+    assert name in command("ledger")
+    assert command("ledger", "--phase", "draft") == "The ledger knows of no such posts.\n"
+    assert command("templates") == "The channel has no templates.\n"
+
+
+def test_settings_come_from_the_environment(command: Command, target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("access_token", "api_url", "ledger_url", "reject_path"):
+        monkeypatch.setenv(f"TARGET_HARKSTER_{name.upper()}", target.config[name])
+    command.configure({"channel": target.channel})
+    assert "Computer Club" in command("--config", "ENV", "usage")
+    monkeypatch.setenv("TARGET_HARKSTER_STREAMS", "{")
+    assert "TARGET_HARKSTER_… of the environment is not valid JSON" in command.failed("--config", "ENV", "usage")
+
+
+def test_a_layout_of_what_is_no_schema_is_refused(command: Command) -> None:
+    given = {"type": "SCHEMA", "stream": "x", "schema": 7}
+    assert "Line 1 of the input is a message whose schema is of the wrong" in command.failed("layout", given=[given])
 
 
 def test_what_is_wrong_is_said_in_a_sentence(command: Command, target: Target) -> None:
