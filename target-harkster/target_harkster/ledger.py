@@ -256,10 +256,11 @@ class Ledger:
             self._execute(POSTS.update().where(POSTS.c.channel == channel, here).values(version=version))
         self.commit()
 
-    def gone(self, stream: str, version: int) -> tuple[list[Entry], int]:
+    def gone(self, stream: str, version: int, channels: Iterable[str]) -> tuple[list[Entry], int]:
         """The posts of a stream whose rows were not seen in a version of the table, and how many posts there are."""
         over = [phase.value for phase in (Phase.DELETED, Phase.REMOVED)]
-        query = _SELECT.where(POSTS.c.stream == stream, POSTS.c.phase.not_in(over))
+        here = POSTS.c.channel.in_(list(channels))
+        query = _SELECT.where(POSTS.c.stream == stream, here, POSTS.c.phase.not_in(over))
         total = self._execute(sa.select(sa.func.count()).select_from(query.subquery())).scalar() or 0
         unseen = sa.or_(POSTS.c.version.is_(None), POSTS.c.version != version)
         rows = self._execute(query.where(unseen).order_by(POSTS.c.seq)).all()

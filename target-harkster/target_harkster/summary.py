@@ -25,7 +25,7 @@ _WORDS = {
     "baseline": "recorded and not posted",
     "delete": "gone and deleted",
     "rejected": "rejected",
-    "now published": "published",
+    "now published": "delivered",
     "now draft": "left as drafts",
     "now deferred": "put off",
     "now removed": "deleted there by people",

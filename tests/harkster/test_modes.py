@@ -118,6 +118,14 @@ def test_mirror_deletes_nothing_rather_than_too_much(target: Target, bound: dict
     assert names(target) == ["1", "2", "3", "4"]
 
 
+def test_mirror_leaves_other_channels_alone(sandbox: RunningSandbox, target: Target, tmp_path: Path) -> None:
+    mirrored(target, 1, [1, 2, 3, 4])
+    other = Target.into_new_channel(sandbox, tmp_path)
+    assert mirrored(other, 2, [1, 2]).error is None
+    assert mirrored(other, 3, [1]).error is None
+    assert (len(target.posts()), names(other)) == (4, ["1"])
+
+
 def test_other_modes_delete_nothing(target: Target) -> None:
     activate: Message = {"type": "ACTIVATE_VERSION", "stream": "hours", "version": 2}
     target.ran([schema(), record(id=1, name="one", version=1)])
