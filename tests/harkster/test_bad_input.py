@@ -58,7 +58,7 @@ def refused(target: Target, **settings: Any) -> str:
         ({"mode": "mirror", "group_by": ["name"], "fields": [TEXT]}, "mode mirror cannot be had with group_by."),
         ({"mode": "sync"}, "streams.hours.mode is not valid: 'sync' is not one of"),
         ({"felds": []}, "streams.hours is not valid: Additional properties are not allowed"),
-        ({"fields": [{"type": "text"}]}, "id must be set in streams.hours.fields.0."),
+        ({"fields": [{"type": "text"}]}, "streams.hours, field number 1: there is no id."),
         ({"template": "Nope"}, "streams.hours: Nope is no template of Acme Inc./Projects/Channel"),
         ({"channel": "Acme Inc./Financials/Forecast"}, "is the name of several channels; use an id: "),
         ({"channel": "Forecast!"}, "streams.hours.channel: this token shows no channel Forecast!; it shows "),

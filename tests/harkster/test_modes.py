@@ -217,9 +217,11 @@ def test_a_template_is_filled_by_id_name_and_label(sandbox: RunningSandbox, targ
     )
     sandbox.harkster.add_template(target.channel, TemplatePlan(name="Weekly", fields=fields))
     properties = {"id": {"type": "integer"}, "name": {"type": "string"}, "hours_spent": {"type": "number"}}
-    target.ran(
-        [schema(properties), record(id=1, name="Ann", hours_spent=7.5)], streams={"hours": {"template": "Weekly"}}
-    )
+    filled = [{"label": "Hours spent", "data": "{{ hours_spent }}"}, {"label": "Who", "data": "name"}]
+    for number, layout in enumerate(({"template": "Weekly"}, {"template": "Weekly", "fields": filled})):
+        rows = [record(id=number, name="Ann", hours_spent=7.5)]
+        target.ran([schema(properties), *rows], streams={"hours": layout})
+    assert plain(target.posts()[0]) == plain(target.posts()[1])
     assert plain(target.posts()[0]) == [
         {"type": "header", "id": "1", "label": "Summary"},
         {"type": "text", "id": "name", "label": "Who", "data": "Ann"},
