@@ -65,4 +65,4 @@ class Mirror:
             self._delivery.finish(self._channels[entry.channel], entry)
             self.deleted[stream] += 1
         if self.deleted[stream]:
-            logger.info("%s: %d posts were deleted, whose rows are gone.", stream, self.deleted[stream])
+            logger.info("%s: posts deleted, as their rows are gone: %d.", stream, self.deleted[stream])

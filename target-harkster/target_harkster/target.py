@@ -218,12 +218,12 @@ class TargetHarkster(Target):
 
     def _summarise(self) -> None:
         rows = sum(self._rows.values())
-        tell_rows(self.tally, self._rows)
-        if self.config["dry_run"] and self.prints_plan:
+        if not self.config["dry_run"]:
+            tell_rows(self.tally, self._rows)
+            tell_quota(self.channels, self.allowance, self.ledger)
+        elif self.prints_plan:
             # Not on stdout, where whoever runs the target looks for STATEs.
             print_plan(plan_of(self.tally), self.quotas(), Console(stderr=True))
-        if not self.config["dry_run"]:
-            tell_quota(self.channels, self.allowance, self.ledger)
         for stream in self.config["streams"]:
             if stream not in self._sinks_active:
                 self.logger.warning("streams.%s: the tap sent no such stream.", stream)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,24 @@ def test_settings_come_from_the_environment(command: Command, target: Target, mo
 def test_a_layout_of_what_is_no_schema_is_refused(command: Command) -> None:
     given = {"type": "SCHEMA", "stream": "x", "schema": 7}
     assert "Line 1 of the input is a message whose schema is of the wrong" in command.failed("layout", given=[given])
+
+
+def test_the_settings_in_the_readme_can_be_used(target: Target) -> None:
+    text = (Path(__file__).parents[2] / "target-harkster" / "README.md").read_text(encoding="utf-8")
+    examples = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL)]
+    assert len(examples) == 5
+    given: dict[str, Any] = {"week": "2026-03-16", "name": "Ann", "hours": 30, "state": "late"}
+    kinds: dict[str, Any] = {name: {"type": ["string", "null"]} for name in given} | {
+        "id": {"type": "integer"},
+        "hours": {"type": "number"},
+    }
+    for number, example in enumerate(examples):
+        stream = example["streams"]["hours"]
+        if "template" in stream or "channel" in stream:
+            target.make(**example)  # of templates and channels that are not here
+        else:
+            target.ran([schema(kinds), record(id=number, **given)], **example)
+    assert {post.name for post in target.posts()} == {"Hours of Ann", "hours", "Hours of the week of 2026-03-16"}
 
 
 def test_what_is_wrong_is_said_in_a_sentence(command: Command, target: Target) -> None:
