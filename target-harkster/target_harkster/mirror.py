@@ -48,8 +48,10 @@ class Mirror:
         """Streams of which nothing was deleted."""
 
     def remove_gone(self, stream: str, version: int) -> None:
-        """Delete the posts of a stream whose rows are not in a version of its table."""
-        # What is in channels that the settings no longer name is neither deleted nor counted.
+        """Delete the posts of a stream whose rows are not in a version of its table.
+
+        Those in channels that the settings no longer name are left alone.
+        """
         gone, total = self._ledger.gone(stream, version, self._channels)
         if len(gone) > self._most or len(gone) > self._most_share * total:
             self.failures.append(
@@ -65,4 +67,4 @@ class Mirror:
             self._delivery.finish(self._channels[entry.channel], entry)
             self.deleted[stream] += 1
         if self.deleted[stream]:
-            logger.info("%s: posts deleted, as their rows are gone: %d.", stream, self.deleted[stream])
+            logger.info("%s: %d posts were deleted, whose rows are gone.", stream, self.deleted[stream])
