@@ -313,15 +313,15 @@ class TargetHarkster(Target):
         if not isinstance(record, dict) or not isinstance(stream, str):
             check_shape(message_dict)
         version = message_dict.get("version")
-        if (sink := self._unmapped.get(stream)) is not None:
-            self._rows[stream] += 1
-            sink.take(record, version)
-            return
-        if stream not in self.mapper.stream_maps:
+        sink = self._unmapped.get(stream)
+        if sink is None and stream not in self.mapper.stream_maps:
             raise RecordsWithoutSchemaException(
                 f"A record of {stream} came before its SCHEMA; the tap must send the SCHEMA first."
             )
         self._rows[stream] += 1
+        if sink is not None:
+            sink.take(record, version)
+            return
         for stream_map in self.mapper.stream_maps[stream]:
             mapped = stream_map.transform(dict(record))
             if mapped is not None:
