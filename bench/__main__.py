@@ -9,16 +9,21 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bench import report, sandbox
+from bench import harkster_rows, report, sandbox
 from bench.goals import Resumable
 from bench.lines import LINES, Line
 from bench.measure import run
 from bench.programs import HERE, PROGRAMS, Task
 from bench.runs import OURS, Results, Resumption, Run
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
 RESULTS = HERE / "RESULTS.md"
+EXTRAS: Mapping[str, Callable[[Path, int], str]] = {"harkster-rows": harkster_rows.section}
+"""What is measured in a way of its own: works in a directory, with so many runs, and gives its part of the page."""
 WARM_UP = Line("warm-up", "", {"organizations": 2, "leads": 10, "requests_per_second": None})
 
 
@@ -26,15 +31,27 @@ def main() -> None:
     """Measure."""
     options = _options()
     lines = [line for line in LINES if not options.only or line.key in options.only]
-    results = Results()
+    extras = [name for name in EXTRAS if not options.only or name in options.only]
+    results, sections = Results(), []
     with tempfile.TemporaryDirectory() as directory:
-        _measure(WARM_UP, Results(), 1, Path(directory), options.programs)  # so that all have their bytecode
+        if lines:
+            _measure(WARM_UP, Results(), 1, Path(directory), options.programs)  # so that all have their bytecode
         for line in lines:
             print(f"\n{line.work}", file=sys.stderr)
             _measure(line, results, options.runs, Path(directory), options.programs)
             print(f"\n{report.section(line, results)}", flush=True)
-    if len(lines) == len(LINES) and set(options.programs) == set(PROGRAMS) and not options.quick:
-        RESULTS.write_text(report.document(lines, results, options.runs), encoding="utf-8")
+        for name in extras:
+            print(f"\n{name}", file=sys.stderr)
+            with tempfile.TemporaryDirectory(dir=directory) as own:
+                sections.append(EXTRAS[name](Path(own), options.runs))
+            print(f"\n{sections[-1]}", flush=True)
+    if (
+        len(lines) == len(LINES)
+        and len(extras) == len(EXTRAS)
+        and set(options.programs) == set(PROGRAMS)
+        and not options.quick
+    ):
+        RESULTS.write_text(report.document(lines, results, options.runs, sections), encoding="utf-8")
     else:
         print(f"\nNot all was measured: {RESULTS.name} is left as it is.", file=sys.stderr)
 
@@ -42,7 +59,8 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--runs", type=int, default=3, help="runs of each program (default: 3)")
-    parser.add_argument("--only", action="append", choices=[line.key for line in LINES], help="measure this line only")
+    keys = [*(line.key for line in LINES), *EXTRAS]
+    parser.add_argument("--only", action="append", choices=keys, help="measure this line only")
     parser.add_argument("--programs", nargs="+", choices=[*PROGRAMS], default=[*PROGRAMS], help="measure these only")
     parser.add_argument("--quick", action="store_true", help="one run of each, to see that all works")
     options = parser.parse_args()

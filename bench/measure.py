@@ -8,11 +8,11 @@ import subprocess
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -34,16 +34,22 @@ class Usage:
     ended: float
 
 
-def run(command: Sequence[str], *, output: Path, log: Path, env: Mapping[str, str], patience: float) -> Usage:
-    """Run a program, its output and its errors into files, until it ends or the patience does.
+def run(  # noqa: PLR0913 - what running takes
+    command: Sequence[str],
+    *,
+    output: Path,
+    log: Path,
+    env: Mapping[str, str],
+    patience: float,
+    source: Path = Path(os.devnull),
+) -> Usage:
+    """Run a program, its input from a file, its output and its errors into files, until it ends or the patience does.
 
     A peak below that of this process cannot be seen: it is kept small, and works on nothing in its own memory.
     """
-    with output.open("wb") as stdout, log.open("wb") as stderr:
+    with source.open("rb") as stdin, output.open("wb") as stdout, log.open("wb") as stderr:
         start = time.monotonic()
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, env=env, start_new_session=True
-        )
+        process = subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=stderr, env=env, start_new_session=True)
     given_up = threading.Event()
 
     def give_up() -> None:

@@ -41,10 +41,12 @@ class Sandbox:
 
     Attributes:
         hustle: Where its Hustle API is, and the credentials that it takes.
+        harkster: Where its Harkster API is, its token, and a channel.
         control_url: Where it is controlled.
     """
 
     hustle: Mapping[str, str]
+    harkster: Mapping[str, str]
     control_url: str
 
     def account(self) -> Account:
@@ -66,6 +68,10 @@ class Sandbox:
             first=report["first_request_at"] or 0.0,
         )
 
+    def changes(self) -> int:
+        """How many things were done to posts of Harkster since the start."""
+        return len(self._ask("harkster/truth")["events"])
+
     def _ask(self, path: str, method: str = "GET") -> Any:
         request = Request(f"{self.control_url}/{path}", method=method)  # noqa: S310 - always http on loopback
         with _OPENER.open(request, timeout=_TIMEOUT) as answer:
@@ -81,6 +87,6 @@ def running(scenario: Mapping[str, object], directory: Path) -> Iterator[Sandbox
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         try:
             described = json.loads(process.stdout.readline() if process.stdout else b"")
-            yield Sandbox(hustle=described["hustle"], control_url=described["control_url"])
+            yield Sandbox(described["hustle"], described["harkster"], described["control_url"])
         finally:
             process.terminate()

@@ -105,6 +105,11 @@ def table(vendor: str, counts: Sequence[StreamCount]) -> str:
         *((count.stream, f"{count.loaded.rows:,}", f"{count.truth:,}", _remark(count)) for count in counts),
         ("all", f"{loaded:,}", f"{truth:,}", ""),
     ]
+    return aligned(rows)
+
+
+def aligned(rows: Sequence[tuple[str, str, str, str]]) -> str:
+    """Lay out rows of a name, two figures and a remark."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     return "\n".join(
         f"  {row[0]:<{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:>{widths[2]}}  {row[3]}".rstrip() for row in rows

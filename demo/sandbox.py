@@ -31,11 +31,15 @@ class Sandbox:
     Attributes:
         hustle: Where its Hustle API is, and the credentials that it takes.
         hubstaff: The same of its Hubstaff API, and how it is to be read: from when on, and where tokens are kept.
+        harkster: Where its Harkster API is and what opens it, a channel there, and where the target keeps its files.
+        page_url: Where it shows what was posted to Harkster.
         control_url: Where it is controlled.
     """
 
     hustle: Mapping[str, str]
     hubstaff: Mapping[str, str]
+    harkster: Mapping[str, str]
+    page_url: str
     control_url: str
 
     @property
@@ -43,7 +47,7 @@ class Sandbox:
         """The environment variables that the sandbox environment in meltano.yml refers to."""
         return {
             f"SANDBOX_{vendor}_{name.upper()}": value
-            for vendor, settings in (("HUSTLE", self.hustle), ("HUBSTAFF", self.hubstaff))
+            for vendor, settings in (("HUSTLE", self.hustle), ("HUBSTAFF", self.hubstaff), ("HARKSTER", self.harkster))
             for name, value in settings.items()
         }
 
@@ -67,6 +71,18 @@ class Sandbox:
         """Return the ids of all records of a Hustle stream, or of those of one organization."""
         truth = self.ask("truth")[stream]
         return set(truth["by_organization"][organization]["ids"] if organization else truth["ids"])
+
+    def posts(self) -> list[dict[str, Any]]:
+        """Return what was posted to the channel, deleted posts included."""
+        channel = self.harkster["channel"]
+        found = self.ask(f"harkster/truth?channel={channel}")["posts"][channel]
+        return [post for post in found if post["by_user"]]
+
+    def page(self) -> bytes:
+        """Return the web page that shows all channels with their posts."""
+        with _OPENER.open(self.page_url, timeout=_TIMEOUT) as answer:
+            page: bytes = answer.read()
+        return page
 
     def ask(self, path: str, body: object = None) -> Any:
         """Send a request to the control API: GET, or POST where there is a body.
@@ -112,4 +128,16 @@ def running_sandbox(scenario: Path, directory: Path) -> Iterator[Sandbox]:
             "start_date": (datetime.now(timezone.utc) - _HUBSTAFF_REACH).date().isoformat(),
             "token_path": str(directory / "hubstaff-tokens"),
         }
-        yield Sandbox(described["hustle"], described["hubstaff"] | reading, described["control_url"])
+        harkster = described["harkster"]
+        page_url = harkster.pop("page_url")
+        writing = {
+            "ledger_url": f"sqlite:///{directory / 'harkster.db'}",
+            "reject_path": str(directory / "harkster-rejects.jsonl"),
+        }
+        yield Sandbox(
+            described["hustle"],
+            described["hubstaff"] | reading,
+            harkster | writing,
+            page_url,
+            described["control_url"],
+        )

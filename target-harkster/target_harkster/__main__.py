@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import gc
+
 from singer_http.startup import lasting_imports
 
 with lasting_imports():
     from target_harkster.target import TargetHarkster
 
+COLLECT_EVERY = 10_000
+"""New objects between two looks for garbage: rows wait by the hundred, and none of them is any."""
+
 
 def main() -> None:
     """Run the target."""
+    gc.set_threshold(COLLECT_EVERY)
     TargetHarkster.cli()
 
 

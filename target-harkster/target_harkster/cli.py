@@ -15,20 +15,24 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from rich.tree import Tree
 from singer_http.errors import ApiError, ConfigurationError
 from singer_sdk.exceptions import ConfigValidationError
 
 from target_harkster.inference import inferred_fields
 from target_harkster.ledger import Phase
-from target_harkster.messages import MessageReader
+from target_harkster.messages import MessageReader, check_shape
 from target_harkster.plan import plan_of, print_plan
 from target_harkster.target import BAD_INPUT, TargetHarkster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_out = Console(soft_wrap=True, highlight=False)
+_WIDE = 400
+"""Columns where nobody's screen is the limit: what is piped on is not cut short."""
+_out = Console(soft_wrap=True, highlight=False, markup=False, width=None if sys.stdout.isatty() else _WIDE)
+_ENVIRONMENT = "ENV"
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _input = click.option("--input", "source", type=click.File("rb"), default="-", help="Messages of a tap.")
 
@@ -40,7 +44,8 @@ _input = click.option("--input", "source", type=click.File("rb"), default="-", h
 def harkster(ctx: click.Context, config_files: tuple[str, ...]) -> None:
     """Look at Harkster, and at what target-harkster has posted there.
 
-    Without --config the settings are taken from the environment, as TARGET_HARKSTER_ACCESS_TOKEN.
+    Without --config, or with --config=ENV, the settings are taken from the environment, as
+    TARGET_HARKSTER_ACCESS_TOKEN.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     ctx.obj = config_files
@@ -52,11 +57,18 @@ def _opened(ctx: click.Context, **settings: Any) -> Iterator[TargetHarkster]:
     try:
         config: dict[str, Any] = {}
         for name in ctx.obj:
-            try:
-                config |= json.loads(Path(name).read_text(encoding="utf-8"))
-            except (OSError, ValueError, TypeError):
-                raise ConfigurationError(f"--config: {name} is not a readable JSON file.") from None
-        target = TargetHarkster(config=config | settings, parse_env_config=not ctx.obj)
+            if name != _ENVIRONMENT:
+                try:
+                    config |= json.loads(Path(name).read_text(encoding="utf-8"))
+                except (OSError, ValueError, TypeError):
+                    raise ConfigurationError(f"--config: {name} is not a readable JSON file.") from None
+        from_environment = not ctx.obj or _ENVIRONMENT in ctx.obj
+        try:
+            target = TargetHarkster(config=config | settings, parse_env_config=from_environment)
+        except ValueError as error:
+            if isinstance(error, ConfigValidationError):
+                raise
+            raise ConfigurationError("A variable TARGET_HARKSTER_… of the environment is not valid JSON.") from None
         target.open()
         try:
             yield target
@@ -75,14 +87,22 @@ def _print_json(value: Any) -> None:
 def _own_channel(target: TargetHarkster, wanted: str | None) -> str:
     if wanted is None and target.config.get("channel") is None:
         raise ConfigurationError("Name a channel with --channel, or set channel.")
-    return target.channels.find(wanted or target.config["channel"], "channel").id
+    return target.channels.find(wanted or target.config["channel"], "--channel" if wanted else "channel").id
+
+
+def _table(*columns: str, title: str | None = None) -> Table:
+    """A table that cuts nothing short: ids are there to be copied."""
+    table = Table(title=title)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
 
 
 @harkster.command()
 @_as_json
 @click.pass_context
 def channels(ctx: click.Context, *, as_json: bool) -> None:
-    """Show accounts, workspaces and channels, with the ids of the channels."""
+    """Show channels and their ids, by account and workspace."""
     with _opened(ctx, dry_run=True) as target:
         found = target.api.channels()
         if as_json:
@@ -95,7 +115,7 @@ def channels(ctx: click.Context, *, as_json: bool) -> None:
             top = branches.setdefault((account,), tree.add(account) if (account,) not in branches else tree)
             at = (account, workspace)
             room = branches.setdefault(at, top.add(workspace) if at not in branches else top)
-            room.add(f"{name}  [dim]{channel.id}[/dim]")
+            room.add(Text.assemble(name, "  ", (channel.id, "dim")))
         _out.print(tree)
 
 
@@ -103,14 +123,14 @@ def channels(ctx: click.Context, *, as_json: bool) -> None:
 @_as_json
 @click.pass_context
 def usage(ctx: click.Context, *, as_json: bool) -> None:
-    """Show how many posts each account has left in this month."""
+    """Show what is left of each account's quota."""
     with _opened(ctx, dry_run=True) as target:
         names = {channel.account_id: channel.names[0] for channel in target.api.channels()}
         usages = {account: target.api.usage(account) for account in names}
         if as_json:
             _print_json({account: asdict(used) | {"name": names[account]} for account, used in usages.items()})
             return
-        table = Table("account", "quota", "used", "left")
+        table = _table("account", "quota", "used", "left")
         for account, used in usages.items():
             table.add_row(names[account], str(used.quota), str(used.usage), str(used.quota - used.usage))
         _out.print(table)
@@ -121,15 +141,17 @@ def usage(ctx: click.Context, *, as_json: bool) -> None:
 @_as_json
 @click.pass_context
 def templates(ctx: click.Context, channel: str | None, *, as_json: bool) -> None:
-    """Show the templates of a channel, and the fields that a layout can fill."""
+    """Show a channel's templates and their fields."""
     with _opened(ctx, dry_run=True) as target:
         channel_id = _own_channel(target, channel)
         found = [(at, name, target.api.template(channel_id, at)) for at, name in target.api.templates(channel_id)]
         if as_json:
             _print_json([{"id": at, "name": name, "fields": fields} for at, name, fields in found])
             return
+        if not found:
+            click.echo("The channel has no templates.")
         for at, name, fields in found:
-            table = Table("id", "type", "label", title=f"{name} ({at})")
+            table = _table("id", "type", "label", title=f"{name} ({at})")
             for field in fields:
                 table.add_row(*(str(field.get(attribute, "")) for attribute in ("id", "type", "label")))
             _out.print(table)
@@ -138,10 +160,16 @@ def templates(ctx: click.Context, channel: str | None, *, as_json: bool) -> None
 @harkster.command()
 @_input
 def layout(source: IO[bytes]) -> None:
-    """Print the layouts that are inferred from SCHEMA messages, as settings to start from."""
+    """Print inferred layouts, as settings to start from.
+
+    They are those that rows get without any settings, made of the SCHEMA messages of the input.
+    """
     streams: dict[str, Any] = {}
 
     def note(message: dict[str, Any]) -> None:
+        MessageReader.assert_line_requires(message, {"stream", "schema"})
+        check_shape(message)
+        check_shape({"properties": message["schema"].get("properties", {})})
         fields = inferred_fields(message["schema"].get("properties", {}))
         streams[message["stream"]] = {"mode": "append", "key": message.get("key_properties") or None, "fields": fields}
         if not message.get("key_properties"):
@@ -160,7 +188,7 @@ def layout(source: IO[bytes]) -> None:
 @_as_json
 @click.pass_context
 def plan(ctx: click.Context, source: IO[bytes], *, as_json: bool) -> None:
-    """Show what the messages of a tap would do, and do nothing."""
+    """Show what a tap's messages would do."""
     with _opened(ctx, dry_run=True) as target:
         target.prints_plan = False
         with contextlib.redirect_stdout(io.StringIO()):
@@ -174,23 +202,40 @@ def plan(ctx: click.Context, source: IO[bytes], *, as_json: bool) -> None:
 
 
 @harkster.command()
-@_input
+@_as_json
 @click.pass_context
-def retry(ctx: click.Context, source: IO[bytes]) -> None:
-    """Try rejected rows again. Needs the SCHEMA messages of their streams, as from a tap's --discover or a run."""
+def retry(ctx: click.Context, *, as_json: bool) -> None:
+    """Try the rows of the reject file again.
+
+    Rows that reject_redact applies to are not whole in the file: they are posted when their tap sends them again.
+    """
     with _opened(ctx) as target:
-        before = len(target.rejected_before())
-        schemas = b"".join(line for line in source if b'"SCHEMA"' in line)
-        with contextlib.redirect_stdout(io.StringIO()):
-            target.listen(io.BytesIO(schemas))  # type: ignore[arg-type]
-        click.echo(f"{before - len(target.rejected_before())} of {before} rejected rows were posted.")
+        before = target.retries.left()
+        target.retry()
+        after = target.retries.left()
+        waiting = sum(counts["now draft"] + counts["now deferred"] for counts in target.tally.values())
+        if as_json:
+            left = [{"stream": one.stream, "key": one.key, "reason": reason} for one, reason in after]
+            _print_json({"rejected": len(before), "posted": len(before) - len(after), "waiting": waiting, "left": left})
+            return
+        if not before:
+            click.echo("There are no rows in the reject file.")
+            return
+        wait = f", of which {waiting} wait as drafts or for the quota" if waiting else ""
+        click.echo(f"{len(before) - len(after)} of {len(before)} rejected rows were posted{wait}.")
+        for one, reason in after:
+            click.echo(f"{one.stream} {one.key or 'without a key'}: {reason}.")
 
 
 @harkster.command()
 @click.option("--channel", help="Id or Account/Workspace/Channel; the setting channel without.")
 @click.pass_context
 def adopt(ctx: click.Context, channel: str | None) -> None:
-    """Rebuild the ledger from the posts of a channel, and delete drafts that are there twice."""
+    """Rebuild the ledger from a channel.
+
+    The posts that target-harkster made there are entered, so that they are not made again. Drafts of it that are there
+    twice are deleted.
+    """
     with _opened(ctx) as target:
         found = target.channels.find(_own_channel(target, channel), "channel")
         target.ledger.hold(found.id)
@@ -203,7 +248,10 @@ def adopt(ctx: click.Context, channel: str | None) -> None:
 @_as_json
 @click.pass_context
 def ledger(ctx: click.Context, channel: str | None, phase: str | None, *, as_json: bool) -> None:
-    """Show what was posted, where and when. Asks the ledger and not the API."""
+    """Show what was posted, where and when.
+
+    Asks the ledger and not the API.
+    """
     with _opened(ctx, dry_run=True) as target:
         phases = [Phase(phase)] if phase else None
         rows = [
@@ -222,7 +270,10 @@ def ledger(ctx: click.Context, channel: str | None, phase: str | None, *, as_jso
         if as_json:
             _print_json(rows)
             return
-        table = Table("stream", "key", "channel", "phase", "post", "changed")
+        if not rows:
+            click.echo("The ledger knows of no such posts.")
+            return
+        table = _table("stream", "key", "channel", "phase", "post", "changed")
         for row in rows:
             table.add_row(*(str(value or "") for value in row.values()))
         _out.print(table)

@@ -78,6 +78,7 @@ class Delivery:
         if not unfinished:
             return
         logger.info("%s: going on with %d posts of earlier runs.", channel.path, len(unfinished))
+        self.forecast(channel, sum(entry.phase not in {Phase.UPDATING, Phase.DELETING} for entry in unfinished))
         drafts: dict[str, RemotePost] | None = None
         for entry in unfinished:
             if entry.phase is Phase.INTENT and entry.post_id is None:
@@ -89,6 +90,10 @@ class Delivery:
                 self.finish(channel, entry, is_known=False)
             except PostRefusedError as error:
                 logger.warning("%s: the post of %s was refused. %s", channel.path, entry.stream, error)
+
+    def forecast(self, channel: Channel, posts: int) -> None:
+        """Say how far the quota goes with posts that are about to be published."""
+        self._allowance.forecast(channel, posts)
 
     def ours(self, channel: Channel) -> dict[str, RemotePost]:
         """The posts of the channel that this target made, by marker; drafts that are there twice are deleted."""

@@ -180,7 +180,8 @@ def _lines(value: Any, wanted: str = "text") -> str:
 
 def _bullets(value: Any, _declared: Declared) -> str:
     if not isinstance(value, list | tuple):
-        return _lines(value, "an array or text")
+        # An expression that ends each of its lines ends the last one too: that is no further bullet.
+        return _lines(value, "an array or text").strip("\n")
     return "\n".join(_bullet(item) for item in value if item is not None)
 
 

@@ -21,7 +21,7 @@ _NO_WORD = re.compile(r"[\W_]+")
 def inferred_fields(properties: Mapping[str, Mapping[str, Any]]) -> list[FieldConfig]:
     """A field for every property, with the property's name as its id, so that it stays the same for ever."""
     return [
-        {"id": name, "label": _label(name), "data": name} | _typed(schema)
+        {"id": name, "type": "", "label": _label(name), "data": name} | _typed(schema)
         for name, schema in properties.items()
         if name and not name.startswith("_sdc_")
     ]

@@ -18,7 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from target_harkster.tables import DIGEST_ROWS, DIGESTS, POSTS, STREAMS, migrate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from singer_http.clock import Clock
 
@@ -256,10 +256,16 @@ class Ledger:
             self._execute(POSTS.update().where(POSTS.c.channel == channel, here).values(version=version))
         self.commit()
 
-    def gone(self, stream: str, version: int) -> tuple[list[Entry], int]:
-        """The posts of a stream whose rows were not seen in a version of the table, and how many posts there are."""
+    def gone(self, stream: str, version: int, channels: Collection[str]) -> tuple[list[Entry], int]:
+        """The posts of a stream whose rows were not seen in a version of the table, and how many posts there are.
+
+        Args:
+            stream: Of the posts.
+            version: Of the table.
+            channels: Posts in other channels are left out of both.
+        """
         over = [phase.value for phase in (Phase.DELETED, Phase.REMOVED)]
-        query = _SELECT.where(POSTS.c.stream == stream, POSTS.c.phase.not_in(over))
+        query = _SELECT.where(POSTS.c.stream == stream, POSTS.c.channel.in_(channels), POSTS.c.phase.not_in(over))
         total = self._execute(sa.select(sa.func.count()).select_from(query.subquery())).scalar() or 0
         unseen = sa.or_(POSTS.c.version.is_(None), POSTS.c.version != version)
         rows = self._execute(query.where(unseen).order_by(POSTS.c.seq)).all()

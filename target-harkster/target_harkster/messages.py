@@ -14,9 +14,30 @@ from singer_sdk.singerlib.exceptions import InvalidInputLine
 from typing_extensions import override
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 _decode = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal).decode
+
+
+_SHAPES: Mapping[str, tuple[type, ...]] = {
+    "stream": (str,),
+    "record": (dict,),
+    "schema": (dict,),
+    "properties": (dict,),
+    "key_properties": (list, type(None)),
+    "version": (int, type(None)),
+}
+
+
+def check_shape(told: Mapping[str, Any]) -> None:
+    """Check that the parts of a message are of the kinds that they must be.
+
+    Raises:
+        InvalidInputLine: One is not.
+    """
+    for part, kinds in _SHAPES.items():
+        if part in told and not isinstance(told[part], kinds):
+            raise InvalidInputLine(f"is a message whose {part} is of the wrong type")
 
 
 class MessageReader(GenericSingerReader[bytes]):

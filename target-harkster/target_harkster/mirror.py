@@ -48,8 +48,11 @@ class Mirror:
         """Streams of which nothing was deleted."""
 
     def remove_gone(self, stream: str, version: int) -> None:
-        """Delete the posts of a stream whose rows are not in a version of its table."""
-        gone, total = self._ledger.gone(stream, version)
+        """Delete the posts of a stream whose rows are not in a version of its table.
+
+        Those in channels that the settings no longer name are left alone.
+        """
+        gone, total = self._ledger.gone(stream, version, self._channels)
         if len(gone) > self._most or len(gone) > self._most_share * total:
             self.failures.append(
                 TooManyDeletesError(
@@ -59,11 +62,9 @@ class Mirror:
             )
             return
         for entry in gone:
-            if (channel := self._channels.get(entry.channel)) is None:
-                continue  # of a channel that the settings no longer name
             entry.phase = Phase.DELETING
             self._ledger.save(entry)
-            self._delivery.finish(channel, entry)
+            self._delivery.finish(self._channels[entry.channel], entry)
             self.deleted[stream] += 1
         if self.deleted[stream]:
             logger.info("%s: %d posts were deleted, whose rows are gone.", stream, self.deleted[stream])

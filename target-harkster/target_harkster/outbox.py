@@ -134,6 +134,9 @@ class Outbox:
         self._rows.clear()
         work = self._decided([item for item in items if isinstance(item, Parcel)])
         self._clock.check()
+        new = Counter(entry.channel for entry in work.values() if entry.phase is Phase.INTENT and not entry.held)
+        for channel, posts in new.items():
+            self._delivery.forecast(self._channels[channel], posts)
         for item in items:
             if isinstance(item, _State):
                 self._durable = item

@@ -85,4 +85,6 @@ def print_plan(plan: Mapping[str, Mapping[str, int]], quotas: Mapping[str, Usage
         table.add_row(stream, *(str(counts[column]) for column in COLUMNS))
     console.print(table)
     for name, usage in quotas.items():
-        console.print(f"{name}: {usage.usage} of {usage.quota} posts of the month would be used.", highlight=False)
+        console.print(
+            f"{name}: {usage.usage} of {usage.quota} posts of this month would be used then.", highlight=False
+        )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from importlib import resources
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +15,11 @@ import jinja2
 from singer_http.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from target_harkster.posts import Content
+    from target_harkster.posts import Content, Fields
 
 MOST_POSTS = 200
 """Posts on a page; what comes after is counted only."""
+_FIGURES = frozenset({"number", "currency", "percentage", "counter"})
 
 
 def _grouped(number: str) -> str:
@@ -32,6 +36,25 @@ _TEMPLATE = _ENVIRONMENT.from_string(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Post:
+    """A post as the page shows it.
+
+    Attributes:
+        name: Of the post.
+        stream: Where it comes from.
+        channel: Name of the channel.
+        phase: What has become of it.
+        blocks: Its fields in order; figures that follow each other are together, and stand side by side.
+    """
+
+    name: str
+    stream: str
+    channel: str
+    phase: str
+    blocks: list[tuple[bool, Fields]]
+
+
 class Preview:
     """Collects posts, and shows them on a page.
 
@@ -43,8 +66,8 @@ class Preview:
     def __init__(self, path: str, *, is_dry: bool) -> None:
         self._path = Path(path)
         self._is_dry = is_dry
-        self._posts: list[tuple[str, str, str, Content]] = []
-        self._total = 0
+        self._posts: list[_Post] = []
+        self._phases: Counter[str] = Counter()
 
     def add(self, stream: str, channel: str, phase: str, content: Content) -> None:
         """Show a post.
@@ -55,9 +78,11 @@ class Preview:
             phase: What has become of it.
             content: What is in it.
         """
-        self._total += 1
+        self._phases[phase] += 1
         if len(self._posts) < MOST_POSTS:
-            self._posts.append((stream, channel, phase, content))
+            grouped = groupby(content.fields, lambda field: field["type"] in _FIGURES)
+            blocks = [(are_figures, list(fields)) for are_figures, fields in grouped]
+            self._posts.append(_Post(content.name, stream, channel, phase, blocks))
 
     def write(self) -> None:
         """Write the page.
@@ -65,7 +90,8 @@ class Preview:
         Raises:
             ConfigurationError: It cannot be written.
         """
-        page = _TEMPLATE.render(posts=self._posts, total=self._total, is_dry=self._is_dry)
+        total = sum(self._phases.values())
+        page = _TEMPLATE.render(posts=self._posts, total=total, phases=self._phases, is_dry=self._is_dry)
         try:
             # For its owner alone: there are people's data in it.
             with open(self._path, "w", encoding="utf-8", opener=_private) as file:

@@ -34,13 +34,26 @@ class Allowance:
     def open(self, channel: Channel) -> None:
         """Read what is left of the quota that the posts of a channel count for."""
         if channel.account_id not in self._api.usages:
-            usage = self._api.usage(channel.account_id)
-            logger.info(
-                "Of the %d posts of this month, %d are used; %d are kept in reserve.",
-                usage.quota,
-                usage.usage,
-                self._reserve,
-            )
+            self._api.usage(channel.account_id)
+            logger.info("%s: %s.", channel.names[0], self.told(channel))
+
+    def told(self, channel: Channel) -> str:
+        """What is known of the quota that the posts of a channel count for, in words."""
+        usage = self._api.usages[channel.account_id]
+        left = max(0, usage.quota - usage.usage)
+        words = f"{usage.usage} of {usage.quota} posts of this month used, {left} left"
+        if self._reserve:
+            words += f", {min(left, self._reserve)} of these kept in reserve"
+        if self._most is not None:
+            words += f"; this run may publish {max(0, self._most - self.published)} more"
+        return words
+
+    def forecast(self, channel: Channel, posts: int) -> None:
+        """Say how far the quota goes with posts that are about to be published."""
+        if posts:
+            excess = max(0, posts - self.left(channel))
+            told = f"{posts}, of which {excess} cannot be now" if excess else str(posts)
+            logger.info("%s: posts to publish: %s. %s.", channel.path, told, self.told(channel))
 
     def left(self, channel: Channel) -> int:
         """How many posts may still be published in a channel."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
@@ -32,6 +32,8 @@ class Reject:
         reason: What is wrong, without the value.
         record: The row; None where it is not known, as of a digest.
         redacted: The properties of it that were blacked out, and keep it from being tried again.
+        schema: What the row was checked against, so that it can be tried again without its tap.
+        key_properties: The primary key of its stream.
     """
 
     stream: str
@@ -40,6 +42,8 @@ class Reject:
     reason: str
     record: Mapping[str, Any] | None = None
     redacted: Sequence[str] = ()
+    schema: Mapping[str, Any] | None = None
+    key_properties: Sequence[str] = ()
 
     def line(self) -> bytes:
         """The reject as a line of the file."""
@@ -50,6 +54,8 @@ class Reject:
             "reason": self.reason,
             "record": self.record,
             "redacted": list(self.redacted),
+            "schema": self.schema,
+            "key_properties": list(self.key_properties),
         }
         return encoder.encode(told) + b"\n"
 
@@ -71,6 +77,7 @@ class RejectFile:
         self._redact = frozenset(redact)
         self._is_dry = is_dry
         self._unsynced: list[bytes] = []
+        self._added = 0
         self._earlier = self._read()
         self.count = 0
         """Rows rejected in this run."""
@@ -79,6 +86,10 @@ class RejectFile:
     def earlier(self) -> list[Reject]:
         """The rejects of earlier runs, the newest of each row."""
         return list(self._earlier.values())
+
+    def read(self) -> list[Reject]:
+        """The rejects that are in the file now, the newest of each row."""
+        return list(self._read().values())
 
     def _read(self) -> dict[bytes, Reject]:
         """The rejects in the file, by their lines."""
@@ -91,10 +102,8 @@ class RejectFile:
                 break
             try:
                 told = decoder.decode(line)
-                reject = Reject(
-                    told["stream"], told["key"], told["field"], told["reason"], told["record"], told["redacted"]
-                )
-            except (msgspec.DecodeError, KeyError, TypeError):
+                reject = Reject(**told)
+            except (msgspec.DecodeError, TypeError):
                 raise ConfigurationError(f"reject_path: line {number} of {self._path} is no reject.") from None
             if reject.key is not None:
                 found.pop(newest.get((reject.stream, reject.key), b""), None)
@@ -107,7 +116,7 @@ class RejectFile:
         self.count += 1
         if reject.record is not None and (hidden := sorted(self._redact.intersection(reject.record))):
             record = {**reject.record, **dict.fromkeys(hidden, REDACTED)}
-            reject = Reject(reject.stream, reject.key, reject.field, reject.reason, record, hidden)
+            reject = replace(reject, record=record, redacted=hidden)
         self._unsynced.append(reject.line())
 
     def sync(self) -> None:
@@ -127,18 +136,22 @@ class RejectFile:
                     os.fsync(file.fileno())
             except OSError as error:
                 raise _unwritable(self._path, error) from None
+            self._added += added.count(b"\n")
 
     def settle(self, done: Collection[Reject]) -> None:
         """Strike out rejects of earlier runs: those that were posted, or whose rows came again."""
         self.sync()
         if not done or self._is_dry:
             return
-        earlier = self._path.read_bytes().splitlines(keepends=True)
+        lines = self._path.read_bytes().splitlines(keepends=True)
         struck = {line for line, reject in self._earlier.items() if reject in done}
+        # A row that was rejected again may have come to the same line: that one is of this run, and stays.
+        new = lines[len(lines) - self._added :]
+        kept = [line for line in lines[: len(lines) - self._added] if line not in struck and line.endswith(b"\n")]
         draft = self._path.with_name(f"{self._path.name}.new")
         try:
             with _opened(draft, "wb") as file:
-                file.writelines(line for line in earlier if line not in struck and line.endswith(b"\n"))
+                file.writelines([*kept, *new])
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(self._path)

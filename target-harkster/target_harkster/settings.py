@@ -13,7 +13,6 @@ _NAMES = {"type": "array", "items": _NAME, "minItems": 1}
 _FIELD = {
     "type": "object",
     "additionalProperties": False,
-    "required": ["id"],
     "properties": {
         "id": _NAME,
         "type": _NAME,

@@ -25,6 +25,20 @@ if TYPE_CHECKING:
     from target_harkster.target import TargetHarkster
 
 
+_ADDED_COLUMNS = frozenset(
+    {
+        "_sdc_extracted_at",
+        "_sdc_received_at",
+        "_sdc_batched_at",
+        "_sdc_deleted_at",
+        "_sdc_sequence",
+        "_sdc_table_version",
+        "_sdc_sync_started_at",
+    }
+)
+"""What other plugins of a pipeline may add to a row."""
+
+
 def _no_retrieval(uri: str) -> NoReturn:
     raise ValueError(uri)
 
@@ -67,7 +81,8 @@ class HarksterSink(Sink):
         Raises:
             MissingKeyPropertiesError: The row lacks a part of its key altogether.
         """
-        self._remove_sdc_metadata_from_record(record)  # it changes from run to run, and the row does not
+        for column in _ADDED_COLUMNS.intersection(record):
+            del record[column]  # it changes from run to run, and the row does not
         for column in self._key_properties:
             if column not in record:
                 raise MissingKeyPropertiesError(
@@ -76,7 +91,7 @@ class HarksterSink(Sink):
         key: str | None = None
         try:
             key = self._layout.key_of(record)
-            self._target.came_again(self.stream_name, key)
+            self._target.retries.came_again(self.stream_name, key)
             self._post(record, key, version, lambda field, reason: self.reject(key, field, reason, record))
         except RowError as error:
             self.reject(key, error.field, error.reason, record)
@@ -139,6 +154,7 @@ class HarksterSink(Sink):
                     posted.remove(at)
                 self.reject(key, field, reason, None)
 
+            self._target.retries.came_again(self.stream_name, key)
             try:
                 content = self._layout.digest(group, rows)
             except RowError as error:
@@ -168,7 +184,8 @@ class HarksterSink(Sink):
 
     def reject(self, key: str | None, field: str | None, reason: str, record: Mapping[str, Any] | None) -> None:
         """Set a row aside."""
-        self._target.reject(Reject(self.stream_name, key, field, reason, record))
+        schema, keys = self.original_schema, self._key_properties
+        self._target.reject(Reject(self.stream_name, key, field, reason, record, schema=schema, key_properties=keys))
 
     def _channel(self, record: Mapping[str, Any]) -> Channel:
         if self._channel_column is None:

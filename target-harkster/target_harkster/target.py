@@ -29,17 +29,19 @@ from target_harkster.channels import Channels
 from target_harkster.client import HarksterApi
 from target_harkster.delivery import Delivery
 from target_harkster.ledger import Ledger
-from target_harkster.messages import MessageReader
+from target_harkster.messages import MessageReader, check_shape
 from target_harkster.mirror import Mirror
 from target_harkster.outbox import Outbox
 from target_harkster.plan import PlanningApi, plan_of, print_plan
 from target_harkster.posts import Spelling
 from target_harkster.preview import Preview
 from target_harkster.quota import Allowance
-from target_harkster.rejects import Reject, RejectFile, TooManyRejectsError
+from target_harkster.rejects import RejectFile, TooManyRejectsError
+from target_harkster.retries import Retries
 from target_harkster.routes import find_route, find_template, make_layout
 from target_harkster.settings import SETTINGS
 from target_harkster.sinks import HarksterSink
+from target_harkster.summary import tell_quota, tell_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from target_harkster.layout import Layout
     from target_harkster.ledger import Phase
     from target_harkster.outbox import Parcel
+    from target_harkster.rejects import Reject
     from target_harkster.routes import Route
 
 BAD_INPUT = (InvalidInputLine, InvalidJSONSchema, MissingKeyPropertiesError, RecordsWithoutSchemaException)
@@ -69,14 +72,17 @@ class TargetHarkster(Target):
     ledger: Ledger
     api: HarksterApi
     channels: Channels
+    allowance: Allowance
     outbox: Outbox
     mirror: Mirror
+    retries: Retries
 
     def __init__(self, *, clock: Clock | None = None, **kwargs: Any) -> None:
         self.clock: Clock = clock or SystemClock()
         self._signal: int | None = None
         self._is_open = False
-        self._rows: dict[str, int] = {}
+        self._rows: Counter[str] = Counter()
+        self._unmapped: dict[str, HarksterSink] = {}
         self._rejected: Counter[str] = Counter()
         self.prints_plan = True
         """Whether a dry run ends with its table."""
@@ -112,14 +118,13 @@ class TargetHarkster(Target):
         user_agent = self.config.get("user_agent") or f"{self.name}/{self.plugin_version}"
         config = {**self.config, "user_agent": user_agent}
         self._rejects = RejectFile(config["reject_path"], config["reject_redact"], is_dry=config["dry_run"])
-        self._waiting_rejects = {(one.stream, one.key): one for one in self._rejects.earlier if one.key is not None}
-        self._superseded: list[Reject] = []
+        self.retries = Retries(self._rejects)
         path = config.get("preview_path")
         self._preview = Preview(path, is_dry=config["dry_run"]) if path else None
         self.ledger = Ledger(config["ledger_url"], self.clock, is_dry=config["dry_run"])
         self.api = (PlanningApi if config["dry_run"] else HarksterApi)(config, self.clock)
         spelling = Spelling(config["heading_type"], config["numbers_as"] == "number", config["marker"])
-        allowance = Allowance(self.api, config)
+        self.allowance = allowance = Allowance(self.api, config)
         delivery = Delivery(self.api, self.ledger, allowance, spelling, config, self.clock)
         self.channels = Channels(self.api, self.ledger, allowance, delivery, config)
         self.mirror = Mirror(delivery, self.ledger, self.channels.opened, config)
@@ -154,13 +159,7 @@ class TargetHarkster(Target):
     @override
     def process_endofpipe(self) -> None:
         try:
-            self.outbox.flush()
-            self._retry()
-            digests = [digest for sink in self._sinks() for digest in sink.digest()]
-            self.outbox.flush()
-            for channel, marker in digests:
-                self.ledger.shown(channel, marker)
-            self._rejects.settle([*self._superseded, *self._retried])
+            self._finish()
             self.channels.settle()
             self.outbox.close()
             if self._preview is not None:
@@ -171,10 +170,39 @@ class TargetHarkster(Target):
             raise
         self.close()
 
+    def retry(self) -> None:
+        """Try the rows of the reject file again, without their taps. No first run is over by that."""
+        try:
+            for reject in self.retries.streams():
+                self.get_sink(
+                    reject.stream, schema=dict(reject.schema or {}), key_properties=list(reject.key_properties)
+                )
+            self._finish()
+            tell_quota(self.channels, self.allowance, self.ledger)
+        except BaseException as error:
+            self._leave(error)
+            raise
+        self.close()
+
+    def _finish(self) -> None:
+        """Deliver what came, what was rejected before, and the digests of both."""
+        self.outbox.flush()
+        self.retries.attempt({sink.stream_name: sink for sink in self._sinks()})
+        self.outbox.flush()
+        digests = [digest for sink in self._sinks() for digest in sink.digest()]
+        self.outbox.flush()
+        for channel, marker in digests:
+            self.ledger.shown(channel, marker)
+        self.retries.settle()
+
     def _sinks(self) -> Iterator[HarksterSink]:
-        for sink in self._sinks_active.values():
-            if isinstance(sink, HarksterSink):
-                yield sink
+        yield from map(self._sink, self._sinks_active)
+
+    def _sink(self, stream: str) -> HarksterSink:
+        sink = self._sinks_active[stream]
+        if not isinstance(sink, HarksterSink):
+            raise TypeError(stream)
+        return sink
 
     def _leave(self, error: BaseException) -> None:
         """End a run that cannot go on: the last STATE says how far it got."""
@@ -188,28 +216,12 @@ class TargetHarkster(Target):
         if isinstance(error, Stopped):
             sys.exit(128 + (self._signal or signal.SIGTERM))
 
-    def _retry(self) -> None:
-        """Try the rows again that earlier runs rejected, unless they came again by themselves."""
-        sinks = {sink.stream_name: sink for sink in self._sinks()}
-        failed: list[Reject] = []
-        tried: list[Reject] = []
-        for reject in self._rejects.earlier:
-            sink = sinks.get(reject.stream)
-            if sink is None or reject.record is None or reject.redacted or reject in self._superseded:
-                continue
-            tried.append(reject)
-            sink.retry(reject, lambda *_, reject=reject: failed.append(reject))
-        self.outbox.flush()
-        self._retried = [reject for reject in tried if reject not in failed]
-        if failed:
-            self.logger.warning("%d rows of earlier runs were tried again and rejected again.", len(failed))
-
     def _summarise(self) -> None:
         rows = sum(self._rows.values())
-        for stream, counts in self.tally.items():
-            told = ", ".join(f"{count} {what}" for what, count in sorted(counts.items()))
-            self.logger.info("%s: %d rows: %s.", stream, self._rows.get(stream, 0), told)
-        if self.config["dry_run"] and self.prints_plan:
+        if not self.config["dry_run"]:
+            tell_rows(self.tally, self._rows)
+            tell_quota(self.channels, self.allowance, self.ledger)
+        elif self.prints_plan:
             # Not on stdout, where whoever runs the target looks for STATEs.
             print_plan(plan_of(self.tally), self.quotas(), Console(stderr=True))
         for stream in self.config["streams"]:
@@ -218,9 +230,8 @@ class TargetHarkster(Target):
         for failure in self.mirror.failures:
             self.logger.error("%s", failure)
         if self._rejects.count:
-            self.logger.warning(
-                "%d rows were rejected; they are in %s.", self._rejects.count, self.config["reject_path"]
-            )
+            where = "" if self.config["dry_run"] else f"; they are in {self.config['reject_path']}"
+            self.logger.warning("Rejected rows: %d%s.", self._rejects.count, where)
         if self._rejects.count > float(self.config["max_reject_share"]) * rows:
             raise TooManyRejectsError(
                 f"{self._rejects.count} of {rows} rows were rejected, a larger share than max_reject_share allows."
@@ -244,10 +255,6 @@ class TargetHarkster(Target):
             for channel in self.channels.opened.values()
             if channel.account_id in self.api.usages
         }
-
-    def rejected_before(self) -> list[Reject]:
-        """The rows that are in the reject file now."""
-        return RejectFile(self.config["reject_path"], ()).earlier
 
     # What sinks ask of the target
 
@@ -283,11 +290,6 @@ class TargetHarkster(Target):
             self._rejects.sync()
             raise TooManyRejectsError(f"More than {self.config['max_rejects']} rows were rejected (max_rejects).")
 
-    def came_again(self, stream: str, key: str) -> None:
-        """Note that a row came; what an earlier run rejected of it is of no more interest."""
-        if self._waiting_rejects and (older := self._waiting_rejects.pop((stream, key), None)):
-            self._superseded.append(older)
-
     def _delivered(self, parcel: Parcel, phase: Phase) -> None:
         if self._preview is not None:
             name = self.channels.opened[parcel.channel].path
@@ -308,26 +310,36 @@ class TargetHarkster(Target):
         except KeyError:
             self._assert_line_requires(message_dict, requires={"stream", "record"})
             raise
-        if stream not in self.mapper.stream_maps:
+        if not isinstance(record, dict) or not isinstance(stream, str):
+            check_shape(message_dict)
+        version = message_dict.get("version")
+        sink = self._unmapped.get(stream)
+        if sink is None and stream not in self.mapper.stream_maps:
             raise RecordsWithoutSchemaException(
                 f"A record of {stream} came before its SCHEMA; the tap must send the SCHEMA first."
             )
-        self._rows[stream] = self._rows.get(stream, 0) + 1
-        version = message_dict.get("version")
+        self._rows[stream] += 1
+        if sink is not None:
+            sink.take(record, version)
+            return
         for stream_map in self.mapper.stream_maps[stream]:
-            is_same = isinstance(stream_map, SameRecordTransform) and not stream_map.flattening_enabled
-            mapped = record if is_same else stream_map.transform(dict(record))
+            mapped = stream_map.transform(dict(record))
             if mapped is not None:
-                sink = self._sinks_active[stream_map.stream_alias]
-                if isinstance(sink, HarksterSink):
-                    sink.take(mapped, version)
+                self._sink(stream_map.stream_alias).take(mapped, version)
 
     @override
     def _process_schema_message(self, message_dict: dict[str, Any]) -> None:
         self._assert_line_requires(message_dict, requires={"stream", "schema"})
+        check_shape(message_dict)
+        check_shape({"properties": message_dict["schema"].get("properties", {})})
         if self._sinks_active:
             self.outbox.flush()
         super()._process_schema_message(message_dict)
+        stream = message_dict["stream"]
+        self._unmapped.pop(stream, None)
+        match self.mapper.stream_maps[stream]:
+            case [SameRecordTransform(flattening_enabled=False) as unchanged]:
+                self._unmapped[stream] = self._sink(unchanged.stream_alias)
 
     @override
     def _process_state_message(self, message_dict: dict[str, Any]) -> None:
@@ -337,6 +349,7 @@ class TargetHarkster(Target):
     @override
     def _process_activate_version_message(self, message_dict: dict[str, Any]) -> None:
         self._assert_line_requires(message_dict, requires={"stream", "version"})
+        check_shape(message_dict)
         for stream_map in self.mapper.stream_maps.get(message_dict["stream"], ()):
             self._sinks_active[stream_map.stream_alias].activate_version(message_dict["version"])
 

@@ -2,14 +2,17 @@
 
 import io
 import json
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from api_sandbox import ChannelPlan
 from click.testing import CliRunner
 from target_harkster.cli import harkster
 
-from tests.harkster.running import Target, as_input, record, schema, state
+from tests.harkster.running import Message, Target, as_input, data, record, schema, state
 
 
 class Command:
@@ -25,8 +28,8 @@ class Command:
         assert done.exit_code == 0, done.output
         return done.stdout
 
-    def failed(self, *words: str) -> str:
-        done = CliRunner().invoke(harkster, ["--config", str(self._config), *words])
+    def failed(self, *words: str, given: Iterable[Message] = ()) -> str:
+        done = CliRunner().invoke(harkster, ["--config", str(self._config), *words], input=as_input(given))
         assert done.exit_code == 1
         return done.output
 
@@ -74,11 +77,59 @@ def test_a_plan_is_told_and_nothing_done(command: Command, target: Target) -> No
     assert target.posts() == []
 
 
-def test_rejects_are_tried_again(command: Command, target: Target) -> None:
-    bad = {"hours": {"fields": [{"id": "n", "type": "number", "data": "name"}]}}
-    target.ran([schema(), record(id=1, name="one")], streams=bad)
-    assert command("retry", given=as_input([schema()])) == "1 of 1 rejected rows were posted.\n"
-    assert len(target.posts()) == 1
+def test_rejects_are_tried_again_without_their_tap(command: Command, target: Target) -> None:
+    number = {"hours": {"fields": [{"id": "n", "type": "number", "data": "name"}]}}
+    maps: dict[str, Any] = {"stream_maps": {"hours": {"id": "id", "name": "name + '!'", "__else__": None}}}
+    given = [schema(), record(id=1, name="one"), record(id=2, name="two")]
+    target.ran(given, streams=number, **maps)
+    command.configure({**target.config, "streams": number})
+    assert command("retry").splitlines() == [
+        "0 of 2 rejected rows were posted.",
+        "hours [1]: n is text, not a number.",
+        "hours [2]: n is text, not a number.",
+    ]
+    assert len(target.rejects()) == 2
+    # What was rejected is the mapped row: it is not mapped again.
+    command.configure({**target.config, **maps, "on_quota": "defer", "max_posts_per_run": 1})
+    assert command("retry") == "2 of 2 rejected rows were posted, of which 1 wait as drafts or for the quota.\n"
+    assert [data(post)["name"] for post in target.posts()] == ["one!"]
+    command.configure({**target.config, **maps})
+    assert command("retry") == "There are no rows in the reject file.\n"
+    target.ran([schema()], **maps)
+    assert [data(post)["name"] for post in target.posts()] == ["one!", "two!"]
+
+
+def test_what_cannot_be_tried_again_is_said(command: Command, target: Target) -> None:
+    target.ran([schema(), record(id=1, name=7), record(id=2, name=7)], reject_redact=["name"])
+    told = json.loads(command("retry", "--json"))
+    assert (told["rejected"], told["posted"]) == (2, 0)
+    assert "where reject_redact keeps name out" in told["left"][0]["reason"]
+    assert "it is when its tap sends it again" in command("retry")
+    assert target.posts() == []
+
+
+def test_a_digest_is_tried_again(command: Command, target: Target) -> None:
+    def hours(fields: str) -> dict[str, Any]:
+        return {"hours": {"group_by": ["name"], "fields": [{"id": "n", "type": "number", "data": fields}]}}
+
+    target.ran([schema(), record(id=1, name="Ann"), record(id=2, name="Ann")], streams=hours("{{ 1 / 0 }}"))
+    command.configure({**target.config, "streams": hours("{{ 2 / 0 }}")})
+    assert "n has an expression that fails: ZeroDivisionError." in command("retry")
+    assert len(target.rejects()) == 1
+    command.configure({**target.config, "streams": hours("{{ rows | length }}")})
+    assert command("retry") == "1 of 1 rejected rows were posted.\n"
+    assert [data(post)["n"] for post in target.posts()] == ["2"]
+    assert target.rejects() == []
+
+
+def test_a_retry_ends_no_first_run(command: Command, target: Target) -> None:
+    number = {"hours": {"fields": [{"id": "n", "type": "number", "data": "name"}]}}
+    ran = target.run([schema(), record(id=1, name="one"), record(id=2, name="2"), state(2), b"{"], streams=number)
+    assert ran.error is not None
+    command.configure({**target.config, "first_run": "baseline"})
+    assert command("retry") == "1 of 1 rejected rows were posted.\n"
+    target.ran([schema(), record(id=3, name="three")], first_run="baseline")
+    assert [data(post) for post in target.posts()] == [{"n": "2"}]
 
 
 def test_a_ledger_is_rebuilt_and_shown(command: Command, target: Target) -> None:
@@ -90,6 +141,48 @@ def test_a_ledger_is_rebuilt_and_shown(command: Command, target: Target) -> None
     assert command("adopt") == "0 posts were entered into the ledger.\n"
     target.ran([schema(), record(id=1, name="one"), record(id=2, name="two")])
     assert len(target.posts()) == 2
+
+
+def test_nothing_is_cut_short_or_taken_for_markup(command: Command, target: Target) -> None:
+    name = "A channel with [red]brackets[/red] and a name that is much longer than any line of a terminal would ever be"
+    channel = target.sandbox.harkster.add_channel("Acme Inc./Projects", ChannelPlan(name=name))
+    assert f"{name}  {channel}" in command("channels")
+    target.ran([schema(stream=name), record(name, id=1)])
+    assert name in command("ledger")
+    assert command("ledger", "--phase", "draft") == "The ledger knows of no such posts.\n"
+    assert command("templates") == "The channel has no templates.\n"
+
+
+def test_settings_come_from_the_environment(command: Command, target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("access_token", "api_url", "ledger_url", "reject_path"):
+        monkeypatch.setenv(f"TARGET_HARKSTER_{name.upper()}", target.config[name])
+    command.configure({"channel": target.channel})
+    assert "Computer Club" in command("--config", "ENV", "usage")
+    monkeypatch.setenv("TARGET_HARKSTER_STREAMS", "{")
+    assert "TARGET_HARKSTER_… of the environment is not valid JSON" in command.failed("--config", "ENV", "usage")
+
+
+def test_a_layout_of_what_is_no_schema_is_refused(command: Command) -> None:
+    given = {"type": "SCHEMA", "stream": "x", "schema": 7}
+    assert "Line 1 of the input is a message whose schema is of the wrong" in command.failed("layout", given=[given])
+
+
+def test_the_settings_in_the_readme_can_be_used(target: Target) -> None:
+    text = (Path(__file__).parents[2] / "target-harkster" / "README.md").read_text(encoding="utf-8")
+    examples = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL)]
+    assert len(examples) == 5
+    given: dict[str, Any] = {"week": "2026-03-16", "name": "Ann", "hours": 30, "state": "late"}
+    kinds: dict[str, Any] = {name: {"type": ["string", "null"]} for name in given} | {
+        "id": {"type": "integer"},
+        "hours": {"type": "number"},
+    }
+    for number, example in enumerate(examples):
+        stream = example["streams"]["hours"]
+        if "template" in stream or "channel" in stream:
+            target.make(**example)  # of templates and channels that are not here
+        else:
+            target.ran([schema(kinds), record(id=number, **given)], **example)
+    assert {post.name for post in target.posts()} == {"Hours of Ann", "hours", "Hours of the week of 2026-03-16"}
 
 
 def test_what_is_wrong_is_said_in_a_sentence(command: Command, target: Target) -> None:

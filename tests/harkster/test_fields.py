@@ -70,6 +70,7 @@ GOOD: dict[str, list[tuple[Any, str | None]]] = {
         (["a", "b\nc", 3, None, True], "a\nb c\n3\ntrue"),
         ([], ""),
         ("a\r\nb", "a\nb"),
+        ("a\n\nb\n", "a\n\nb"),
         (7, "7"),
     ],
     "snippet": [

@@ -118,6 +118,14 @@ def test_mirror_deletes_nothing_rather_than_too_much(target: Target, bound: dict
     assert names(target) == ["1", "2", "3", "4"]
 
 
+def test_mirror_leaves_other_channels_alone(sandbox: RunningSandbox, target: Target, tmp_path: Path) -> None:
+    mirrored(target, 1, [1, 2, 3, 4])
+    other = Target.into_new_channel(sandbox, tmp_path)
+    assert mirrored(other, 2, [1, 2]).error is None
+    assert mirrored(other, 3, [1]).error is None
+    assert (len(target.posts()), names(other)) == (4, ["1"])
+
+
 def test_other_modes_delete_nothing(target: Target) -> None:
     activate: Message = {"type": "ACTIVATE_VERSION", "stream": "hours", "version": 2}
     target.ran([schema(), record(id=1, name="one", version=1)])
@@ -209,9 +217,11 @@ def test_a_template_is_filled_by_id_name_and_label(sandbox: RunningSandbox, targ
     )
     sandbox.harkster.add_template(target.channel, TemplatePlan(name="Weekly", fields=fields))
     properties = {"id": {"type": "integer"}, "name": {"type": "string"}, "hours_spent": {"type": "number"}}
-    target.ran(
-        [schema(properties), record(id=1, name="Ann", hours_spent=7.5)], streams={"hours": {"template": "Weekly"}}
-    )
+    filled = [{"label": "Hours spent", "data": "{{ hours_spent }}"}, {"label": "Who", "data": "name"}]
+    for number, layout in enumerate(({"template": "Weekly"}, {"template": "Weekly", "fields": filled})):
+        rows = [record(id=number, name="Ann", hours_spent=7.5)]
+        target.ran([schema(properties), *rows], streams={"hours": layout})
+    assert plain(target.posts()[0]) == plain(target.posts()[1])
     assert plain(target.posts()[0]) == [
         {"type": "header", "id": "1", "label": "Summary"},
         {"type": "text", "id": "name", "label": "Who", "data": "Ann"},

@@ -1,6 +1,7 @@
 """Quotas, first runs, rejects and dry runs: what is not posted, or not yet."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,43 @@ def test_a_reserve_is_left_and_a_run_posts_no_more_than_allowed(serve: Any, tmp_
     assert statuses(target) == ["published"] * 3 + ["draft"] * 2
 
 
+def test_a_run_tells_how_far_the_quota_goes(serve: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    target = small(serve, tmp_path, quota=5, used=1)
+    caplog.set_level("INFO")
+
+    def told(*ids: int, **settings: Any) -> list[str]:
+        caplog.clear()
+        target.ran(rows(*ids), **settings)
+        words = ("this month", "in this run", "later run", "earlier runs")
+        found = [message for message in caplog.messages if any(word in message for word in words)]
+        return [re.sub(r"Acme Inc\./Projects/Channel [0-9]+", "…", message) for message in found]
+
+    assert told(1, 2, 3, quota_reserve=2) == [
+        "Acme Inc.: 1 of 5 posts of this month used, 4 left, 2 of these kept in reserve.",
+        (
+            "…: posts to publish: 3, of which 1 cannot be now."
+            " 1 of 5 posts of this month used, 4 left, 2 of these kept in reserve."
+        ),
+        "Posts published in this run: 2.",
+        "Acme Inc.: 3 of 5 posts of this month used, 2 left, 2 of these kept in reserve.",
+        "…: posts that wait for a later run: 1.",
+    ]
+    assert told(1, 2, 3, 4, max_posts_per_run=1) == [
+        "Acme Inc.: 3 of 5 posts of this month used, 2 left; this run may publish 1 more.",
+        "…: going on with 1 posts of earlier runs.",
+        "…: posts to publish: 1. 3 of 5 posts of this month used, 2 left; this run may publish 1 more.",
+        (
+            "…: posts to publish: 1, of which 1 cannot be now."
+            " 4 of 5 posts of this month used, 1 left; this run may publish 0 more."
+        ),
+        "Posts published in this run: 1.",
+        "Acme Inc.: 4 of 5 posts of this month used, 1 left; this run may publish 0 more.",
+        "…: posts that wait for a later run: 1.",
+    ]
+    # Rows that are known need no forecast: there is one for the post that waits, and no other.
+    assert sum("posts to publish" in line for line in told(1, 2, 3, 4, quota_reserve=1)) == 1
+
+
 def test_a_quota_that_others_use_up_is_not_tried_again(serve: Any, tmp_path: Path) -> None:
     target = small(serve, tmp_path, quota=3, quota_headers="never")
     target.sandbox.harkster.set_quota("Acme Inc.", used=0)
@@ -168,6 +206,13 @@ def test_a_newer_version_of_a_row_stands_for_the_rejected_one(target: Target) ->
     target.ran([schema(), record(id=1, name="1")], **settings)
     assert target.rejects() == []
     assert [data(post)["name"] for post in target.posts()] == ["1"]
+
+
+def test_a_row_that_is_rejected_again_stays_in_the_file(target: Target) -> None:
+    for _ in range(3):
+        target.ran([schema(), record(id=1, name=7), record(id=2, name=7)])
+        target.ran([schema(), record(id=1, name=7)])
+    assert sorted(one["key"] for one in target.rejects()) == ["[1]", "[2]"]
 
 
 def test_redacted_rows_are_not_written_and_not_tried(target: Target) -> None:
@@ -254,8 +299,11 @@ def test_the_preview_shows_all_types(target: Target, tmp_path: Path) -> None:
     page = path.read_text()
     for name, kind in FIELD_TYPES.items():
         assert kind.encode is None or f'data-type="{name}"' in page
-    for shown in ("1,234,567.5 GBP", "7 %", 'class="dot amber"', "2026-03-29", "<h2>Head &lt;&amp;&gt;</h2>", "<hr>"):
+    for shown in ("1,234,567.5 GBP", "7 %", 'class="dot amber"', "2026-03-29", "Head &lt;&amp;&gt;</h3>", "<hr>"):
         assert shown in page
+    for needed in ("width=device-width", "prefers-color-scheme: dark", "1 in all, 1 published", 'dir="auto"'):
+        assert needed in page
+    assert page.index('<div class="tiles">') < page.index('data-type="number"') < page.index('data-type="text"')
     assert "http" not in page
     assert oct(path.stat().st_mode)[-3:] == "600"
 

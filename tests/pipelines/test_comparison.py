@@ -8,6 +8,7 @@ import pytest
 
 from demo.comparison import StreamCount, compare, table
 from demo.postgres import Postgres, TableCount, embedded_postgres
+from demo.posts import WeekCount, post_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,3 +54,32 @@ def test_table_points_at_the_difference() -> None:
     assert leads.split() == ["leads", "20,000", "20,000", "<-", "differs:", "19,999", "distinct", "ids"]
     assert tags.split() == ["tags", "5", "5"]
     assert total.split() == ["all", "20,005", "20,005"]
+
+
+WEEK = "7", "2026-03-16"
+
+
+def post(hours: str = "7.50", **differing: object) -> dict[str, object]:
+    fields = [{"id": "hours", "type": "number", "data": hours}]
+    return {"dataset": fields, "status": "published", "publications": 1, "updates": 0, **differing}
+
+
+@pytest.mark.parametrize(
+    ("posts", "tracked", "remark"),
+    [
+        ([post()], 7.5, ""),
+        ([post("7.51")], 7.505, ""),
+        ([post(updates=1)], 7.5, "(updated)"),
+        ([post("7.48")], 7.5, "<- differs"),
+        ([post(status="draft", publications=0)], 7.5, "<- differs"),
+        ([post(publications=2)], 7.5, "<- differs"),
+        ([post(), post()], 7.5, "<- differs"),
+        ([post()], None, "<- differs"),
+        ([], 7.5, "<- differs"),
+    ],
+)
+def test_a_week_is_posted_once_with_its_hours(posts: list[dict[str, object]], tracked: float, remark: str) -> None:
+    week = WeekCount(WEEK, posts, tracked)
+    assert week.agrees is not remark.startswith("<-")
+    assert remark in post_table([week]).splitlines()[1]
+    assert "organization 7, week of 2026-03-16" in post_table([week])

@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from tests.pipelines.conftest import Survivors
 
 ROOT = Path(__file__).parents[2]
-PIPELINE = "meltano run tap-hustle target-postgres tap-hubstaff target-postgres"
+PIPELINE = "meltano run hustle-to-postgres hubstaff-to-postgres hubstaff-to-harkster"
 NO_HUBSTAFF = {"organizations": 0}
-HUBSTAFF = {"organizations": 1, "members": 3, "shared_members": 0, "history_days": 5}
+HUBSTAFF = {"organizations": 1, "members": 3, "shared_members": 0, "history_days": 5, "activity_delay": 0}
 
 
 def start_demo(directory: Path, **scenario: object) -> subprocess.Popen[str]:
     path = directory / "scenario.yml"
     path.write_text(yaml.safe_dump({"hustle": {"leads": 50}, "hubstaff": NO_HUBSTAFF} | scenario))
     return subprocess.Popen(
-        [sys.executable, "-u", "-m", "demo", "--scenario", path],
+        [sys.executable, "-u", "-m", "demo", "--scenario", path, "--page", directory / "page.html"],
         cwd=ROOT,
         env={**os.environ, "XDG_STATE_HOME": str(directory / "state")},
         stdout=subprocess.PIPE,
@@ -76,6 +76,13 @@ def test_demo_loads_everything_twice(tmp_path: Path) -> None:
     assert "differs" not in output
     assert "exactly once" in output
     assert not errors
+    rows = [line.split(",")[1].split()[2] for line in output.splitlines() if "week of" in line]
+    weeks = set(rows)
+    assert weeks
+    assert "(updated)" in output or len(rows) < 2 * len(weeks)  # on a Monday, the late hours may be all of their week
+    page = (tmp_path / "page.html").read_text()
+    assert page.count("Weekly hours</h4>") == len(weeks)
+    assert (tmp_path / "page.html").as_uri() in output
     assert not (tmp_path / "state").exists()  # the user's own, where logs and tokens would be kept
 
 
