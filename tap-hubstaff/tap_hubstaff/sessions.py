@@ -102,11 +102,13 @@ class Ledger:
         open: The sessions of activities before it that activities after it may still go on with.
         given: The ids of the sessions that were given out with activities at it or after it: those that began there,
             and those of ``open`` that went on there. None of them is right any more if those activities are gone.
+        since: From when on changes of activities before ``at`` have not been looked for.
     """
 
     at: int
     open: list[Session] = field(default_factory=list)
     given: list[int] = field(default_factory=list)
+    since: int = 0
 
 
 @dataclass(slots=True)
@@ -134,9 +136,8 @@ class Builder:
     @classmethod
     def following(cls, before: Ledger, reread_from: int) -> Builder:
         """A builder for the run after one that left a ledger; all activities from ``before.at`` on are read again."""
-        return cls(
-            Ledger(max(reread_from, before.at)), [replace(session) for session in before.open], set(before.given)
-        )
+        after = Ledger(max(reread_from, before.at), since=before.since)
+        return cls(after, [replace(session) for session in before.open], set(before.given))
 
     def window(self, activities: Iterable[Activity], stop: int) -> list[Session]:
         """The sessions that the activities of a window begin or go on with, and those that they have swallowed.
