@@ -8,6 +8,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
+from singer_http.client import log_in
 from singer_http.transport import Transport
 from tap_hubstaff import auth, feeds, session_stream, tap
 
@@ -48,7 +49,6 @@ def prepare(point: str) -> None:
     elif point == "request sent":
         _put(Transport, "_read", die)
     elif point == "answer received":
-        log_in = auth.log_in
         _put(auth, "log_in", lambda *args: die(log_in(*args)))
 
 
