@@ -14,7 +14,6 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar, cast
 
 import click
 from singer_sdk import Tap
-from singer_sdk import typing as th
 from singer_sdk.exceptions import ConfigValidationError
 from singer_sdk.plugin_base import JSONSchemaValidator, _ConfigInput
 from singer_sdk.singerlib.encoding.simple import StateMessage
@@ -38,78 +37,12 @@ if TYPE_CHECKING:
     from singer_http.stream import ApiStream
     from singer_http.track import Fetched
 
-DEFAULT_TIMEOUT = 60
-DEFAULT_PARALLEL = 16
-DEFAULT_RESUME_AGE = 24 * 60 * 60
 STATE_SHARE = 1 / 20
 """STATE messages may come to this share of all that is written ..."""
 STATE_INTERVAL = 5.0
 """... but one is sent after so many seconds all the same, for runs that wait more than they write ..."""
 STATE_RATE = 20_000.0
 """... unless they then came to more than so many bytes a second."""
-
-SHARED_SETTINGS: tuple[th.Property[Any], ...] = (
-    th.Property(
-        "user_agent",
-        th.StringType(pattern="^[ -~]+$"),
-        title="User agent",
-        description="What the tap calls itself to the API. The default is its name and version.",
-    ),
-    th.Property(
-        "request_timeout",
-        th.IntegerType(minimum=1),
-        default=DEFAULT_TIMEOUT,
-        title="Request timeout",
-        description="Seconds that a request may take until the last byte of its answer.",
-    ),
-    th.Property(
-        "max_parallel_requests",
-        th.IntegerType(minimum=1),
-        default=DEFAULT_PARALLEL,
-        title="Parallel requests, at most",
-        description="The most requests that are under way at once. 1 sends one after the other.",
-    ),
-    th.Property(
-        "predict_cursors",
-        th.BooleanType,
-        default=True,
-        title="Predict cursors",
-        description=(
-            "Whether to ask for the next pages of a long list before their cursors are known, where the cursors"
-            " follow a pattern. Only answers to cursors that turn out right are used."
-        ),
-    ),
-    th.Property(
-        "resume_max_age",
-        th.IntegerType(minimum=0),
-        default=DEFAULT_RESUME_AGE,
-        title="Resume: maximum age",
-        description=(
-            "Seconds after the beginning of a full-table read that was cut off for which a later run still goes on"
-            " where it stopped. After that the table is read afresh. 0 always reads afresh."
-        ),
-    ),
-    th.Property(
-        "skip_forbidden",
-        th.ArrayType(th.StringType(min_length=1)),
-        title="Streams that may be forbidden",
-        description=(
-            "Names of streams in which HTTP 403 is expected: what it concerns is left out with a warning, where"
-            " otherwise the run would end with an error."
-        ),
-    ),
-    th.Property(
-        "emit_activate_version_messages",
-        th.BooleanType,
-        default=False,
-        title="Emit ACTIVATE_VERSION messages",
-        description=(
-            "Whether to send ACTIVATE_VERSION when a full table has been read completely, for loaders that then"
-            " remove the rows that are gone."
-        ),
-    ),
-)
-"""Settings of every tap, to follow its own."""
 
 
 class ApiTap(Tap, abc.ABC):

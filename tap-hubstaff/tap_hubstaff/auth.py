@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import datetime as dt
 import hashlib
 import logging
 import os
-import tempfile
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import filelock
 import msgspec
-from singer_http.auth import Token, TokenSource
+from singer_http.auth import Token
 from singer_http.client import log_in
+from singer_http.clock import Stopped
 from singer_http.errors import (
     LOGIN_RULES,
     Action,
@@ -29,15 +29,15 @@ from singer_http.errors import (
     ConfigurationError,
     CredentialsRefusedError,
     Fault,
+    Rule,
 )
 from singer_http.transport import Form
-from typing_extensions import override
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from singer_http.clock import Clock
-    from singer_http.errors import Rule
     from singer_http.transport import Transport
 
 logger = logging.getLogger(__name__)
@@ -47,29 +47,53 @@ WARN_BEFORE = 14 * 24 * 60 * 60
 """Seconds before the end of a refresh token from which on its owner is told."""
 USUAL_LIFETIME = 24 * 60 * 60.0
 """Seconds that an access token lasts, by the vendor's guide."""
+RENEWED_AFTER = 0.5
+"""Share of an access token's life after which it is exchanged: should that go wrong, the rest is left to mend it in."""
 LOCK_PATIENCE = 300.0
 """Seconds to wait for another run that is exchanging the token."""
+LONGEST_REQUEST = 30.0
+"""Seconds after which the vendor's hosting ends any request: an exchange begun so long ago goes on no more."""
 _RENEW = "Create a new personal access token (or have the application authorized again) and put it into the settings."
 _LOST = (
     "{request}: no answer to the exchange of the refresh token. It may have been used up without the new one having"
     " arrived, so it is not sent again by this run. Run again later; if it is refused then, create a new one and put it"
     " into the settings."
 )
+_CUT_OFF = (
+    "The refresh token is used up: the run that exchanged it at %s ended before it could keep the new one, which"
+    " Hubstaff gives only once. " + _RENEW
+)
+
+
+class LostExchangeError(AuthenticationError):
+    """Nothing tells whether the refresh token has been exchanged."""
 
 
 def _rotation_rule(rule: Rule) -> Rule:
     """A rule for an exchange, which may have happened although no answer came."""
     condition = rule.condition
     if condition in {Fault.TIMEOUT, Fault.BROKEN, Fault.MALFORMED} or condition == range(500, 600):
-        return replace(rule, action=Action.FAIL, sentence=_LOST)
+        return replace(rule, action=Action.FAIL, error=LostExchangeError, sentence=_LOST)
     if condition == range(400, 500):
         sentence = "{request}: HTTP {status}; the refresh token is used up, revoked or expired. " + _RENEW
         return replace(rule, sentence=sentence)
     return rule
 
 
-ROTATION_RULES = tuple(_rotation_rule(rule) for rule in LOGIN_RULES)
+ROTATION_RULES = (
+    Rule(
+        range(403, 404),
+        Action.FAIL,
+        AuthenticationError,
+        "{request}: HTTP 403; something between here and Hubstaff refuses the request, whatever the token: check"
+        " user_agent, auth_url and the network.",
+    ),
+    Rule(range(408, 409), Action.FAIL, LostExchangeError, _LOST),
+    *map(_rotation_rule, LOGIN_RULES),
+)
 """What is done about a request for tokens: nothing that may have used the refresh token up is repeated."""
+EARLY_RULES = tuple(replace(rule, action=Action.FAIL) for rule in ROTATION_RULES)
+"""The same where there is time: another run will do as well."""
 
 
 class _TokenAnswer(msgspec.Struct):
@@ -96,11 +120,17 @@ class Kept(msgspec.Struct):
         refresh_token: The one to use next.
         access_token: The one that came with it.
         expires_at: When that one ends, in seconds since 1970.
+        renew_at: When it is to be exchanged.
+        begun_at: When an exchange of the refresh token began, of which it is not known that nothing came; 0 for none.
+        is_refused: Whether the refresh token was refused.
     """
 
     refresh_token: str
     access_token: str = ""
     expires_at: float = 0.0
+    renew_at: float = 0.0
+    begun_at: float = 0.0
+    is_refused: bool = False
 
 
 _decode_answer = msgspec.json.Decoder(_TokenAnswer).decode
@@ -136,7 +166,8 @@ class TokenStore:
                 yield
         except filelock.Timeout:
             raise AuthenticationError(
-                f"{lock.lock_file} is held by another run for more than {LOCK_PATIENCE / 60:.0f} min; end that one."
+                f"another run has been logging in with the same token for more than {LOCK_PATIENCE / 60:.0f} min"
+                f" ({lock.lock_file} is locked); run again when it is through."
             ) from None
         except OSError as error:
             raise ConfigurationError(
@@ -145,7 +176,11 @@ class TokenStore:
             ) from None
 
     def read(self) -> Kept:
-        """What is kept; the configured token where nothing is."""
+        """What is kept; the configured token where nothing is. Called with the lock."""
+        with contextlib.suppress(FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
+            # Written to its end by a run that was cut off before it could put it in place.
+            _decode_kept(self._new.read_bytes())
+            self._put_in_place()
         try:
             return _decode_kept(self.path.read_bytes())
         except FileNotFoundError:
@@ -155,17 +190,29 @@ class TokenStore:
             return Kept(self._configured)
 
     def write(self, kept: Kept) -> None:
-        """Replace what is kept: wholly or not at all, and on the disk when this returns."""
-        handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=self.path.stem)  # 0600 from the start
+        """Replace what is kept: wholly or not at all, and on the disk when this returns. Called with the lock."""
+        self._new.unlink(missing_ok=True)
         try:
-            with os.fdopen(handle, "wb") as file:
+            with os.fdopen(os.open(self._new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
                 file.write(msgspec.json.encode(kept))
                 file.flush()
                 os.fsync(file.fileno())
-            Path(name).replace(self.path)
         except BaseException:
-            Path(name).unlink(missing_ok=True)
+            self._new.unlink(missing_ok=True)
             raise
+        self._put_in_place()
+
+    @property
+    def _new(self) -> Path:
+        return self.path.with_suffix(".new")
+
+    def _put_in_place(self) -> None:
+        self._new.replace(self.path)
+        folder = os.open(self.path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 class Rotation:
@@ -187,7 +234,8 @@ class Rotation:
         self._store = store
         self._client = client
         self._clock = clock
-        self._handed_out = ""
+        self._handed_out: tuple[str, float] = ("", 0.0)
+        """An access token, and until when it was to be used."""
 
     def __call__(self) -> Token:
         """An access token that is good now: one that another run has left, or a new one.
@@ -197,23 +245,74 @@ class Rotation:
         """
         with self._store.locked():
             kept = self._store.read()
-            # Asked for again before its end, it was refused.
-            if not kept.access_token or self._left(kept) <= 0 or kept.access_token == self._handed_out:
-                kept = self._exchange(kept.refresh_token)
+            now = self._clock.time()
+            # Asked for again before its time, it was refused.
+            is_refused = self._handed_out[0] == kept.access_token and now < self._handed_out[1]
+            is_usable = kept.access_token != "" and now < kept.expires_at and not is_refused
+            until = kept.expires_at
+            if not is_usable:
+                kept = self._exchange(kept, ROTATION_RULES)
+                until = kept.renew_at
+            elif now < kept.renew_at:
+                until = kept.renew_at
+            elif kept.begun_at or kept.is_refused:
+                self._say_last(kept)
+            else:
+                kept, until = self._renewed(kept)
         self._warn(kept.refresh_token)
-        self._handed_out = kept.access_token
-        return Token.lasting(kept.access_token, self._left(kept), self._clock.monotonic())
+        lasting = until - self._clock.time()
+        token = Token.lasting(kept.access_token, lasting, self._clock.monotonic())
+        self._handed_out = kept.access_token, self._clock.time() + token.expires_at - self._clock.monotonic()
+        return token
 
-    def _left(self, kept: Kept) -> float:
-        return kept.expires_at - self._clock.time()
+    def _renewed(self, kept: Kept) -> tuple[Kept, float]:
+        """Exchange a token that is still good, or go on with it; and until when what there is then is to be used."""
+        try:
+            new = self._exchange(kept, EARLY_RULES)
+        except AuthenticationError as failure:
+            left = (kept.expires_at - self._clock.time()) / 3600
+            logger.warning("%s Until then the access token there is serves on: %.1f h more.", failure, left)
+            return kept, kept.expires_at
+        return new, new.renew_at
 
-    def _exchange(self, refresh_token: str) -> Kept:
-        form = Form({"grant_type": "refresh_token", "refresh_token": refresh_token}, self._client)
-        answer = log_in(self._url, self._transport, form, _decode_answer, self._clock, ROTATION_RULES)
-        following = answer.refresh_token or refresh_token
-        kept = Kept(following, answer.access_token, self._clock.time() + answer.lifetime)
+    def _exchange(self, kept: Kept, rules: tuple[Rule, ...]) -> Kept:
+        """Exchange the refresh token; what is being done stands in the store before it is done."""
+        before = kept.begun_at
+        if before:
+            # At once, the one that was cut off might still be going on.
+            going_on = before + LONGEST_REQUEST - self._clock.time()
+            self._clock.sleep(min(max(going_on, 0.0), LONGEST_REQUEST))
+        now = self._clock.time()
+        self._store.write(msgspec.structs.replace(kept, begun_at=now))
+        form = Form({"grant_type": "refresh_token", "refresh_token": kept.refresh_token}, self._client)
+        try:
+            answer = log_in(self._url, self._transport, form, _decode_answer, self._clock, rules)
+        except LostExchangeError:
+            raise
+        except CredentialsRefusedError:
+            self._store.write(msgspec.structs.replace(kept, is_refused=True))
+            if before:
+                raise CredentialsRefusedError(_CUT_OFF % _time(before)) from None
+            raise
+        except (AuthenticationError, Stopped):
+            self._store.write(kept)  # nothing came of it, certainly
+            raise
+        now, lifetime = self._clock.time(), answer.lifetime
+        following = answer.refresh_token or kept.refresh_token
+        kept = Kept(following, answer.access_token, now + lifetime, now + lifetime * RENEWED_AFTER)
         self._store.write(kept)  # before anything else: the old one is dead
         return kept
+
+    def _say_last(self, kept: Kept) -> None:
+        """Say that there is an access token, but perhaps no other after it."""
+        lost = f"may have been used up at {_time(kept.begun_at)}, by an exchange of which nothing was kept"
+        logger.warning(
+            "The refresh token %s. The access token there is serves on for %.1f h; then the refresh token is tried once"
+            " more. %s",
+            "was refused" if kept.is_refused else lost,
+            (kept.expires_at - self._clock.time()) / 3600,
+            _RENEW,
+        )
 
     def _warn(self, refresh_token: str) -> None:
         expires = expiry(refresh_token)
@@ -222,22 +321,8 @@ class Rotation:
             logger.warning("The refresh token ends in %.0f days. %s", max(0.0, left) / 86400, _RENEW)
 
 
-class GivenToken(TokenSource):
-    """A token of an organization: used as it is, and never renewed."""
-
-    def __init__(self, token: str) -> None:
-        self._token = token
-        self._is_refused = False
-
-    @override
-    def get(self) -> str:
-        if self._is_refused:
-            raise CredentialsRefusedError("access_token was refused (HTTP 401): it is wrong, revoked or expired.")
-        return self._token
-
-    @override
-    def refused(self, token: str) -> None:
-        self._is_refused = True
+def _time(moment: float) -> str:
+    return dt.datetime.fromtimestamp(moment, dt.timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def expiry(token: str) -> float | None:

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import platformdirs
 from pyrate_limiter import SQLiteBucket
-from singer_http.auth import RenewedToken, TokenSource
+from singer_http.auth import FixedToken, RenewedToken, TokenSource
 from singer_http.budget import Budget
 from singer_http.client import Session
 from singer_http.errors import ConfigurationError
 from singer_http.pages import Page
 from singer_http.transport import Transport
 
-from tap_hubstaff.auth import DEFAULT_AUTH_URL, GivenToken, Rotation, TokenStore
+from tap_hubstaff.auth import DEFAULT_AUTH_URL, Rotation, TokenStore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -97,7 +97,7 @@ def state_folder(config: Mapping[str, Any]) -> Path:
 
 def _token_source(config: Mapping[str, Any], transport: Transport, clock: Clock) -> TokenSource:
     if config.get("access_token"):
-        return GivenToken(config["access_token"])
+        return FixedToken(config["access_token"], "access_token")
     is_application = bool(config.get("refresh_token"))
     store = TokenStore(state_folder(config), config["refresh_token" if is_application else "personal_access_token"])
     client = (config["client_id"], config["client_secret"]) if is_application else None

@@ -27,6 +27,8 @@ class Activity:
         starts: When it began, in seconds since 1970.
         tracked: Its seconds.
         slot: When its ten-minute slot began: windows select by that.
+        is_changed: Whether it was uploaded or changed since the last run; told only of what comes late.
+        is_new: Whether it was uploaded since.
     """
 
     id: int
@@ -34,6 +36,13 @@ class Activity:
     starts: int
     tracked: int
     slot: int
+    is_changed: bool = False
+    is_new: bool = False
+
+    @property
+    def order(self) -> tuple[int, int, int]:
+        """By slot first: the windows are cut there, and so the order is the same however they are cut."""
+        return self.slot, self.starts, self.id
 
     @property
     def stops(self) -> int:
@@ -79,6 +88,11 @@ def begun_with(activity: Activity) -> Session:
     return Session(activity.id, activity.owner, activity.starts, activity.stops, activity.tracked, 1)
 
 
+def swallowed_by(session: Session, activity: Activity) -> Session:
+    """What is said of the session that an activity began once, now that it is part of an earlier one."""
+    return Session(activity.id, activity.owner, activity.starts, activity.stops, 0, 0, session.id)
+
+
 @dataclass(slots=True)
 class Ledger:
     """What one run leaves to the next, so that sessions are right across runs.
@@ -86,12 +100,15 @@ class Ledger:
     Attributes:
         at: The slot, in seconds since 1970, from which on activities will be read again.
         open: The sessions of activities before it that activities after it may still go on with.
-        given: The ids of the sessions that were given out and began at it or after it.
+        given: The ids of the sessions that were given out with activities at it or after it: those that began there,
+            and those of ``open`` that went on there. None of them is right any more if those activities are gone.
+        since: From when on changes of activities before ``at`` have not been looked for.
     """
 
     at: int
     open: list[Session] = field(default_factory=list)
     given: list[int] = field(default_factory=list)
+    since: int = 0
 
 
 @dataclass(slots=True)
@@ -111,13 +128,16 @@ class Builder:
     open: list[Session] = field(default_factory=list)
     given: set[int] = field(default_factory=set)
     is_past: bool = False
+    _noted: set[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._noted = set(self.after.given)
 
     @classmethod
     def following(cls, before: Ledger, reread_from: int) -> Builder:
         """A builder for the run after one that left a ledger; all activities from ``before.at`` on are read again."""
-        return cls(
-            Ledger(max(reread_from, before.at)), [replace(session) for session in before.open], set(before.given)
-        )
+        after = Ledger(max(reread_from, before.at), since=before.since)
+        return cls(after, [replace(session) for session in before.open], set(before.given))
 
     def window(self, activities: Iterable[Activity], stop: int) -> list[Session]:
         """The sessions that the activities of a window begin or go on with, and those that they have swallowed.
@@ -127,22 +147,22 @@ class Builder:
             stop: The window's end, in seconds since 1970.
         """
         going = {session.owner: session for session in self.open}
-        changed: dict[int, Session] = {}
+        # Those that were given out with more than they have by now are given out again, whether they go on or not.
+        changed = {session.id: session for session in self.open if session.id in self.given}
+        self.given.difference_update(changed)
         swallowed: list[Session] = []
-        # By slot first: the windows are cut there, and so the order is the same however they are cut.
-        for activity in sorted(activities, key=lambda activity: (activity.slot, activity.starts, activity.id)):
+        for activity in sorted(activities, key=lambda activity: activity.order):
             self._pass(activity.slot, going)
             session = going.get(activity.owner)
             if session is not None and session.goes_on_with(activity):
                 session.add(activity)
                 if activity.id in self.given:
-                    swallowed.append(
-                        Session(activity.id, activity.owner, activity.starts, activity.stops, 0, 0, session.id)
-                    )
+                    swallowed.append(swallowed_by(session, activity))
             else:
                 session = going[activity.owner] = begun_with(activity)
-                if self.is_past:
-                    self.after.given.append(activity.id)
+            if self.is_past and session.id not in self._noted:
+                self._noted.add(session.id)
+                self.after.given.append(session.id)
             self.given.discard(activity.id)
             changed[session.id] = session
         self._pass(stop, going)

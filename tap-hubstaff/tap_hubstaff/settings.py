@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from singer_http.settings import url_errors
-from singer_http.tap import SHARED_SETTINGS
+from singer_http.settings import shared_settings, url_errors
 from singer_sdk import typing as th
 
 from tap_hubstaff.client import DEFAULT_URL, LONGEST_PAGE, REQUESTS_PER_HOUR
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
 DEFAULT_LOOKBACK = 2
 DEFAULT_PARALLEL = 4
 """More would only use up the hour's requests sooner, and leave more pages behind where a run is cut off."""
-_OWN = {"max_parallel_requests", "predict_cursors"}
-"""Shared settings that are other ones here, or none: the ids that pages begin at follow no pattern."""
 
 _IDS = th.ArrayType(th.IntegerType(minimum=1))
 
@@ -107,7 +104,8 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         title="Lookback",
         description=(
             "Days before the end of the last run that are read again, in streams that Hubstaff has no list of updates"
-            " for: late uploads and changes of those days arrive."
+            " for: late uploads and changes of those days arrive. In work sessions, which follow updates, deletions of"
+            " those days are noticed."
         ),
     ),
     th.Property(
@@ -172,14 +170,7 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
             " the next run goes on from there."
         ),
     ),
-    th.Property(
-        "max_parallel_requests",
-        th.IntegerType(minimum=1),
-        default=DEFAULT_PARALLEL,
-        title="Parallel requests, at most",
-        description="The most requests that are under way at once. 1 sends one after the other.",
-    ),
-    *(setting for setting in SHARED_SETTINGS if setting.name not in _OWN),
+    *shared_settings(DEFAULT_PARALLEL, predicts=False),  # the ids that pages begin at follow no pattern
 ).to_dict()
 
 

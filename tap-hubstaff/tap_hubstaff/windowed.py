@@ -258,6 +258,10 @@ class WindowedStream(HubstaffStream):
                 yield from fetched.page.decode()
 
     @override
+    def _has_shrunk(self, of: Slice, fetched: Fetched) -> bool:
+        return False  # the last of the windows may well be empty
+
+    @override
     def _turn_page(self, of: Slice, fetched: Fetched, records: Sequence[Record]) -> None:
         of = cast("WindowSlice", of)
         if of.feed.name == REREAD:

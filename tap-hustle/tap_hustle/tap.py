@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from singer_http.errors import ApiError, ConfigurationError, MalformedAnswerError
 from singer_http.pages import Slice
 from singer_http.reader import Reader
-from singer_http.settings import url_errors
-from singer_http.tap import SHARED_SETTINGS, ApiTap
+from singer_http.settings import shared_settings, url_errors
+from singer_http.tap import ApiTap
 from singer_sdk import typing as th
 from typing_extensions import override
 
@@ -85,7 +85,7 @@ class TapHustle(ApiTap):
                 " uses the same credentials."
             ),
         ),
-        *SHARED_SETTINGS,
+        *shared_settings(),
     ).to_dict()
 
     def __init__(self, **kwargs: Any) -> None:

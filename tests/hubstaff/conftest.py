@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import io
-import json
 import os
-import re
-import select
-import signal
-import subprocess
 import sys
 import threading
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import timedelta
-from functools import cached_property
 from itertools import count
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,14 +17,16 @@ from singer_http.clock import Clock, Stopped
 from tap_hubstaff.tap import TapHubstaff
 from typing_extensions import override
 
+from tests.tap_processes import Run as AnyRun
+from tests.tap_processes import serving, starter
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from api_sandbox.hubstaff.handle import RunningHubstaff
 
-PATIENCE = 60
-"""Seconds after which a run of the tap hangs."""
-LOG_LINE = re.compile(r"^\S+ \S+ \| (?P<level>[A-Z]+) *\| (?P<logger>\S+) *\| (?P<text>.*)$")
+    from tests.tap_processes import Starter, TapServer
 
 KEYS = {
     "members": ("organization_id", "user_id"),
@@ -48,136 +42,51 @@ KEYS = {
 """What the sandbox calls the records of streams without ids."""
 
 
-@dataclass(frozen=True)
-class Run:
-    """A run of the tap that has ended.
+class Run(AnyRun):
+    """A run of the tap, whose streams have keys of their own."""
 
-    Attributes:
-        code: Its exit code, negative for a signal.
-        stdout: All that it wrote.
-        stderr: All that it logged.
-    """
+    @override
+    def ids(self, stream: str, key: tuple[str, ...] = ("id",)) -> list[str]:
+        return super().ids(stream, KEYS.get(stream, key))
 
-    code: int
-    stdout: bytes
-    stderr: str
-
-    @cached_property
-    def messages(self) -> list[dict[str, Any]]:
-        assert self.stdout == b"" or self.stdout.endswith(b"\n"), "the output ends with half a line"
-        return [json.loads(line) for line in self.stdout.splitlines()]
-
-    def records(self, stream: str) -> list[dict[str, Any]]:
-        return [
-            message["record"]
-            for message in self.messages
-            if message["type"] == "RECORD" and message["stream"] == stream
-        ]
-
-    def ids(self, stream: str) -> list[str]:
-        key = KEYS.get(stream, ("id",))
-        return [":".join(str(record[name]) for name in key) for record in self.records(stream)]
-
-    @property
-    def states(self) -> list[dict[str, Any]]:
-        return [message["value"] for message in self.messages if message["type"] == "STATE"]
-
-    def said(self, level: str) -> list[str]:
-        """The sentences that were logged at a level."""
-        found = (LOG_LINE.match(line) for line in self.stderr.splitlines())
-        return [match["text"] for match in found if match and match["level"] == level]
-
-
-class TapServer:
-    """Starts taps from a process that has imported everything already."""
-
-    def __init__(self, process: subprocess.Popen[str], folder: Path) -> None:
-        self._process = process
-        self._folder = folder
-        self._numbers = count()
-
-    def run(self, args: list[str], env: dict[str, str], ahead: float, deadly: int | None) -> Run:
-        """Run the tap; kill it when it has written so many STATE messages."""
-        number = next(self._numbers)
-        out, err = self._folder / f"{number}.out", self._folder / f"{number}.err"
-        job = {"args": args, "env": env, "ahead": ahead, "stdout": str(out), "stderr": str(err)}
-        received = bytearray()
-        if deadly is not None:
-            os.mkfifo(out)
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(job) + "\n")
-        self._process.stdin.flush()
-        pid = int(self._answer())
-        if deadly is not None:
-            with out.open("rb") as pipe:
-                for line in pipe:
-                    received += line
-                    deadly -= b'"type":"STATE"' in line
-                    if deadly == 0:
-                        os.kill(pid, signal.SIGKILL)
-                        break
-                received += pipe.read()
-        try:
-            code = int(self._answer())
-        except AssertionError:
-            os.kill(pid, signal.SIGKILL)
-            self._answer()
-            raise
-        if deadly is None:
-            received += out.read_bytes() if out.is_file() else b""
-        return Run(code, bytes(received[: received.rfind(b"\n") + 1]), err.read_text())
-
-    def _answer(self) -> str:
-        assert self._process.stdout is not None
-        ready, _, _ = select.select([self._process.stdout], [], [], PATIENCE)
-        assert ready, "the tap hangs"
-        return self._process.stdout.readline()
+    @classmethod
+    def of(cls, run: AnyRun) -> Run:
+        return cls(run.code, run.stdout, run.stderr)
 
 
 @pytest.fixture(scope="session")
 def tap_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TapServer]:
-    with subprocess.Popen(
-        [sys.executable, "-W", "error", str(Path(__file__).with_name("tap_server.py"))],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        bufsize=1,
-    ) as process:
-        yield TapServer(process, tmp_path_factory.mktemp("runs"))
-        assert process.stdin is not None
-        process.stdin.close()
-        assert process.wait(10) == 0
+    with serving("tap_hubstaff", tmp_path_factory.mktemp("runs")) as server:
+        yield server
 
 
 @pytest.fixture
-def tap(tap_server: TapServer, tmp_path: Path) -> Callable[..., Run]:
-    """Run the tap as a process; config and state may be given as objects."""
+def start_tap(tap_server: TapServer, tmp_path: Path) -> Starter:
+    """Start the tap; config, state and catalog may be given as objects."""
+    return starter(tap_server, tmp_path)
+
+
+@pytest.fixture
+def tap(start_tap: Starter, tmp_path: Path) -> Callable[..., Run]:
+    """Run the tap as a process, to its end or until it is killed when it has written so many STATE messages."""
     numbers = count()
 
-    def run(
-        *args: str,
-        config: Any = None,
-        state: Any = None,
-        catalog: Any = None,
-        ahead: float = 0,
-        kill: int | None = None,
-    ) -> Run:
-        given = list(args)
-        for option, content in (("--config", config), ("--state", state), ("--catalog", catalog)):
-            if content is not None:
-                path = tmp_path / f"{option.strip('-')}{next(numbers)}.json"
-                path.write_text(json.dumps(content))
-                given += [option, str(path)]
-        return tap_server.run(given, {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}, ahead, kill)
+    def run(*args: str, kill: int | None = None, **given: Any) -> Run:
+        if kill is None:
+            return Run.of(start_tap(*args, **given).wait())
+        pipe = tmp_path / f"pipe{next(numbers)}"
+        os.mkfifo(pipe)
+        return Run.of(start_tap(*args, stdout=pipe, **given).killed_after(kill))
 
     return run
 
 
 class SandboxClock(Clock):
-    """The sandbox's own time, which goes on when somebody sleeps."""
+    """The sandbox's own time, stopped, which goes on when somebody sleeps."""
 
     def __init__(self, hubstaff: RunningHubstaff) -> None:
         self._hubstaff = hubstaff
+        self._now = hubstaff.now.timestamp()  # asked for once: it is told far more often than it changes
         self._lock = threading.Lock()
         self._is_stopped = False
         self.slept: list[float] = []
@@ -188,7 +97,7 @@ class SandboxClock(Clock):
 
     @override
     def time(self) -> float:
-        return self._hubstaff.now.timestamp()
+        return self._now
 
     @override
     def sleep(self, seconds: float) -> None:
@@ -196,6 +105,7 @@ class SandboxClock(Clock):
         with self._lock:
             self.slept.append(seconds)
             self._hubstaff.advance(seconds)
+            self._now = self._hubstaff.now.timestamp()
 
     @override
     def check(self) -> None:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from api_sandbox import Fault
-from singer_http.errors import AuthenticationError, CredentialsRefusedError
+from singer_http.errors import AuthenticationError
 from singer_http.transport import Transport
-from tap_hubstaff.auth import GivenToken, Kept, Rotation, TokenStore, expiry
+from tap_hubstaff.auth import Kept, Rotation, TokenStore, expiry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,10 +77,10 @@ def test_no_token_is_shown(tap: Tap, serve: Serve, personal: Callable[..., dict[
     sandbox = small(serve)
     config = personal(sandbox)
     run = tap(config=config)
-    secrets = [config["personal_access_token"], *json.loads(kept(config).read_text()).values()]
-    for secret in secrets:
-        assert str(secret) not in run.stderr
-        assert str(secret).encode() not in run.stdout
+    stored = json.loads(kept(config).read_text())
+    for secret in (config["personal_access_token"], stored["refresh_token"], stored["access_token"]):
+        assert secret not in run.stderr
+        assert secret.encode() not in run.stdout
 
 
 def test_an_application_is_logged_in_with_its_credentials(tap: Tap, serve: Serve, settings: Settings) -> None:
@@ -116,7 +116,7 @@ def test_a_used_up_token_is_said_and_tried_once(
 def test_a_wrong_organization_token_is_said(tap: Tap, serve: Serve, settings: Settings) -> None:
     run = tap(config=settings(small(serve), days=4, access_token="hsoat_wrong"))
     assert run.code == 1
-    assert ["access_token was refused" in sentence for sentence in run.said("ERROR")] == [True]
+    assert ["check access_token" in sentence for sentence in run.said("ERROR")] == [True]
 
 
 @pytest.mark.parametrize("status", [500, 503])
@@ -161,7 +161,7 @@ def test_a_new_token_is_kept_whatever_is_said_of_its_life(
     assert TokenStore(tmp_path, "first").read().refresh_token == "second"
 
 
-def test_the_new_token_is_on_the_disk_before_it_is_used(
+def test_nothing_is_exchanged_that_could_not_be_kept(
     raw_server: Callable[..., RawServer],
     answer: Callable[..., bytes],
     clock: FakeClock,
@@ -176,7 +176,83 @@ def test_the_new_token_is_on_the_disk_before_it_is_used(
     monkeypatch.setattr("os.fsync", fail)
     with pytest.raises(Exception, match="No space left on device"):
         rotation(f"{server.url}/tokens", tmp_path, clock)()
+    assert server.requests == []
     assert [path.suffix for path in tmp_path.iterdir()] in ([], [".lock"])
+
+
+HOUR = 3600.0
+
+
+def test_an_access_token_is_exchanged_at_half_its_life(
+    raw_server: Callable[..., RawServer], answer: Callable[..., bytes], clock: FakeClock, tmp_path: Path
+) -> None:
+    server = raw_server(answer(200, tokens()), answer(200, tokens(access_token="access2", refresh_token="third")))
+    assert rotation(f"{server.url}/tokens", tmp_path, clock)().value == "access"
+    clock.sleep(11 * HOUR)
+    assert rotation(f"{server.url}/tokens", tmp_path, clock)().value == "access"
+    clock.sleep(2 * HOUR)
+    assert rotation(f"{server.url}/tokens", tmp_path, clock)().value == "access2"
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("failure", "is_repeated"), [("reset", False), (500, False), (400, False), (403, True), (429, True)]
+)
+def test_an_exchange_that_fails_leaves_the_access_token_there_is(
+    *,
+    raw_server: Callable[..., RawServer],
+    reset: Any,
+    answer: Callable[..., bytes],
+    clock: FakeClock,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    failure: Any,
+    is_repeated: bool,
+) -> None:
+    server = raw_server(answer(200, tokens()), reset if failure == "reset" else answer(failure))
+    rotation(f"{server.url}/tokens", tmp_path, clock)()
+    clock.sleep(13 * HOUR)
+    for _ in range(3):
+        caplog.clear()
+        one = rotation(f"{server.url}/tokens", tmp_path, clock)
+        assert one().value == "access"
+        assert [line.levelname for line in caplog.records] == ["WARNING"]
+        assert "for 11.0 h" in caplog.text or "11.0 h more" in caplog.text
+    # Where the refresh token may be used up, another try could make the vendor revoke the rest.
+    assert len(server.requests) == (4 if is_repeated else 2)
+    clock.sleep(12 * HOUR)
+    before = len(server.requests)
+    with pytest.raises(AuthenticationError):
+        rotation(f"{server.url}/tokens", tmp_path, clock)()
+    assert len(server.requests) > before
+
+
+def test_a_cut_off_exchange_is_named_when_its_token_is_refused(
+    raw_server: Callable[..., RawServer], reset: Any, answer: Callable[..., bytes], clock: FakeClock, tmp_path: Path
+) -> None:
+    server = raw_server(reset, answer(400))
+    with pytest.raises(AuthenticationError, match="not sent again by this run"):
+        rotation(f"{server.url}/tokens", tmp_path, clock)()
+    clock.slept.clear()
+    for _ in range(2):
+        with pytest.raises(AuthenticationError, match=r"ended before it could keep the new one.*Create a new"):
+            rotation(f"{server.url}/tokens", tmp_path, clock)()
+    # Not before the vendor's hosting has ended the first for certain.
+    assert 0 < sum(clock.slept) <= 30
+
+
+def test_what_was_written_but_not_put_in_place_is_used(tmp_path: Path) -> None:
+    store = TokenStore(tmp_path, "first")
+    store.write(Kept("second"))
+    new = store.path.with_suffix(".new")
+    new.write_text('{"refresh_token": "thi')
+    assert store.read().refresh_token == "second"
+    new.write_text('{"refresh_token": "third"}')
+    assert store.read().refresh_token == "third"
+    assert not new.exists()
+    store.write(Kept("fourth"))
+    assert store.read().refresh_token == "fourth"
+    assert stat.S_IMODE(store.path.stat().st_mode) == 0o600
 
 
 def test_parallel_runs_exchange_once(
@@ -242,14 +318,6 @@ def test_the_end_of_a_token_is_said_two_weeks_before(
 @pytest.mark.parametrize("token", ["", "opaque", "a.b.c", "a.e30.c", jwt([]), jwt({"exp": "soon"}), jwt({"exp": None})])
 def test_tokens_that_tell_no_end(token: str) -> None:
     assert expiry(token) is None
-
-
-def test_a_given_token_is_used_until_it_is_refused() -> None:
-    source = GivenToken("given")
-    assert source.get() == "given"
-    source.refused("given")
-    with pytest.raises(CredentialsRefusedError):
-        source.get()
 
 
 def test_a_folder_that_cannot_be_written_to_is_said(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import chain, count, repeat
 from typing import TYPE_CHECKING
 
-from hypothesis import given
+import pytest
+from hypothesis import example, given
 from hypothesis import strategies as st
+from tap_hubstaff import late
 from tap_hubstaff.sessions import Activity, Builder, Ledger, Session, build
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 SLOT = 600
 HISTORY = 40 * SLOT
@@ -43,6 +47,24 @@ def reference(activities: Sequence[Activity]) -> list[Session]:
 
 def activity(number: int, starts: int, tracked: int, owner: tuple[int, int, int | None] = (1, 5, 23)) -> Activity:
     return Activity(number, owner, starts, tracked, starts - starts % SLOT)
+
+
+def stints() -> st.SearchStrategy[list[Activity]]:
+    """Activities of users who work on for a while, slot after slot."""
+    one = st.tuples(st.integers(0, 36), st.integers(1, 12), st.integers(1, 3), st.sampled_from([None, 3]))
+    return st.lists(one, min_size=1, max_size=6).map(
+        lambda drawn: [
+            activity(number * 100 + slot, slot * SLOT, SLOT, (user, 5, task))
+            for number, (first, slots, user, task) in enumerate(drawn)
+            for slot in range(first, min(first + slots, HISTORY // SLOT))
+        ]
+    )
+
+
+SHRINKS = [activity(number, 0, 0) for number in range(1, 8)] + [activity(8, 0, 600), activity(9, 600, 0)]
+"""One session whose last activity is all of it that a lookback of one slot reads again."""
+RUNS = st.lists(st.integers(1, HISTORY // SLOT).map(lambda slot: slot * SLOT), min_size=1, max_size=4).map(sorted)
+"""When there are runs."""
 
 
 def by_id(sessions: Sequence[Session]) -> list[Session]:
@@ -89,37 +111,116 @@ def test_windows_make_no_difference(history: list[Activity], cuts: list[int]) ->
     assert by_id(list(final.values())) == by_id(reference(history))
 
 
+SHRINKS = [activity(number, 0, 0) for number in range(1, 8)] + [activity(8, 0, 600), activity(9, 600, 0)]
+"""One session whose last activity is all of it that a lookback of one slot reads again."""
+
+
+def assert_true(warehouse: dict[int, Session], present: Sequence[Activity]) -> None:
+    counting = [session for session in warehouse.values() if session.superseded_by is None]
+    assert by_id(counting) == by_id(reference(present))
+
+
+def keep(warehouse: dict[int, Session], builder: Builder, activities: list[Activity], stop: int) -> Ledger:
+    """A run as a target sees it that replaces by key; gives what it leaves to the next."""
+    warehouse |= {session.id: session for session in builder.window(activities, stop)}
+    warehouse |= {gone: Session(gone, (0, None, None), 0, 0, 0, 0, gone) for gone in builder.given}
+    return builder.after
+
+
 @given(
     history=histories(),
-    runs=st.lists(st.integers(1, HISTORY // SLOT), min_size=1, max_size=4).map(sorted),
+    runs=RUNS,
     lookback=st.integers(0, 10),
-    data=st.data(),
+    changes=st.lists(st.tuples(histories(3), st.none() | st.integers(0, 100)), max_size=5),
 )
+@example(history=SHRINKS, runs=[2 * SLOT], lookback=1, changes=[([], 0)])
 def test_runs_make_no_difference_where_all_that_changes_is_read_again(
-    history: list[Activity], runs: list[int], lookback: int, data: st.DataObject
+    history: list[Activity], runs: list[int], lookback: int, changes: list[tuple[list[Activity], int | None]]
 ) -> None:
     """Within the lookback activities come late, change and go; the warehouse ends with the truth."""
     present = list(history)
     warehouse: dict[int, Session] = {}
     ledger = Ledger(0)
-    number = 1000
-    for run in [*(run * SLOT for run in runs), HISTORY + SLOT]:
-        visible = [one for one in present if ledger.at <= one.slot < run]
+    numbers = count(1000)
+    for run, (uploads, gone) in zip([*runs, HISTORY + SLOT], chain(changes, repeat(([], None))), strict=False):
         builder = Builder.following(ledger, max(0, run - lookback * SLOT))
-        warehouse |= {session.id: session for session in builder.window(visible, run)}
-        warehouse |= {gone: Session(gone, (0, None, None), 0, 0, 0, 0, gone) for gone in builder.given}
-        ledger = builder.after
-        for change in data.draw(histories(3)):
-            if ledger.at <= change.slot < run:
-                number += 1
-                present.append(Activity(number, change.owner, change.starts, change.tracked, change.slot))
+        ledger = keep(warehouse, builder, [one for one in present if ledger.at <= one.slot < run], run)
+        present += [replace(one, id=next(numbers)) for one in uploads if ledger.at <= one.slot < run]
         changeable = [one for one in present if ledger.at <= one.slot < run]
-        if changeable and data.draw(st.sampled_from([False, True])):
-            present.remove(data.draw(st.sampled_from(changeable)))
+        if changeable and gone is not None:
+            present.remove(changeable[gone % len(changeable)])
     # Once more, for what changed after the last.
     builder = Builder.following(ledger, HISTORY + SLOT)
-    visible = [one for one in present if ledger.at <= one.slot]
-    warehouse |= {session.id: session for session in builder.window(visible, HISTORY + 2 * SLOT)}
-    warehouse |= {gone: Session(gone, (0, None, None), 0, 0, 0, 0, gone) for gone in builder.given}
-    counting = [session for session in warehouse.values() if session.superseded_by is None]
-    assert by_id(counting) == by_id(reference(present))
+    keep(warehouse, builder, [one for one in present if ledger.at <= one.slot], HISTORY + 2 * SLOT)
+    assert_true(warehouse, present)
+
+
+def changed(history: list[Activity], edit: tuple[int, int, int | None]) -> list[Activity]:
+    """The history after one of its activities was given another length and another task."""
+    place, tracked, task = edit
+    if not history:
+        return history
+    one = history[place % len(history)]
+    tracked = min(tracked, SLOT - one.starts % SLOT)
+    other = replace(one, tracked=tracked, owner=(*one.owner[:2], task), is_changed=True)
+    return [other if activity is one else activity for activity in history]
+
+
+def follow_up(warehouse: dict[int, Session], ledger: Ledger, present: Sequence[Activity], page: int) -> None:
+    """What a run does about changes before its ledger, with regions as short as the history asks for."""
+    touched = {(one.slot, one.owner[0]) for one in present if one.is_changed and one.slot < ledger.at}
+    for region in late.regions(touched, 0, 0, ledger.at, page):
+
+        def read(begin: int, stop: int, users: tuple[int, ...] = region.users) -> list[Activity]:
+            return [one for one in present if begin <= one.slot < stop and one.owner[0] in users]
+
+        whole, found = late.closed(region, 0, ledger.at, read)
+        warehouse |= {session.id: session for session in late.repair(ledger, whole, 0, found)}
+        warehouse |= {session.id: session for session in found.swallowed}
+
+
+EDITS = st.tuples(st.integers(0, 100), st.sampled_from([0, 300, 600]), st.sampled_from([None, 3]))
+
+
+@pytest.fixture(scope="module")
+def short_regions() -> Iterator[None]:
+    """Regions so short that they are joined, and cut through sessions."""
+    with pytest.MonkeyPatch.context() as patched:
+        for name, slots in {"QUARTER": 1, "AROUND": 1, "DAY": 2, "LONGEST": 12}.items():
+            patched.setattr(late, name, slots * SLOT)
+        yield
+
+
+@pytest.mark.usefixtures("short_regions")
+@given(
+    history=st.one_of(histories(), stints()),
+    runs=RUNS,
+    lookback=st.integers(0, 10),
+    changes=st.lists(st.tuples(histories(4), st.lists(EDITS, max_size=4)), max_size=5),
+    page=st.sampled_from([20, 300]),
+)
+def test_what_comes_late_makes_no_difference(
+    *,
+    history: list[Activity],
+    runs: list[int],
+    lookback: int,
+    changes: list[tuple[list[Activity], list[tuple[int, int, int | None]]]],
+    page: int,
+) -> None:
+    """Activities are uploaded and changed however long ago they were; the warehouse ends with the truth."""
+    present = list(history)
+    warehouse: dict[int, Session] = {}
+    ledger = Ledger(0)
+    numbers = count(1000)
+    for run, (uploads, edits) in zip([*runs, HISTORY + SLOT], chain(changes, repeat(([], []))), strict=False):
+        follow_up(warehouse, ledger, present, page)
+        builder = Builder.following(ledger, max(0, run - lookback * SLOT))
+        ledger = keep(warehouse, builder, [one for one in present if ledger.at <= one.slot < run], run)
+        present = [replace(one, is_changed=False, is_new=False) for one in present]
+        for edit in edits:
+            present = changed(present, edit)
+        present += [replace(one, id=next(numbers), is_changed=True, is_new=True) for one in uploads]
+    follow_up(warehouse, ledger, present, page)
+    builder = Builder.following(ledger, HISTORY + SLOT)
+    keep(warehouse, builder, [one for one in present if ledger.at <= one.slot], HISTORY + 2 * SLOT)
+    assert_true(warehouse, present)

@@ -2,166 +2,42 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
-import select
 import signal
-import subprocess
-import sys
 from contextlib import ExitStack
-from dataclasses import dataclass
-from functools import cached_property
-from itertools import count
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from api_sandbox import HustleScenario, RunningSandbox, Scenario, serve_in_thread
 from tap_hustle.tap import TapHustle
 
+from tests.tap_processes import Run, Started, serving, starter
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-PATIENCE = 60
-"""Seconds after which a run of the tap hangs."""
-LOG_LINE = re.compile(r"^\S+ \S+ \| (?P<level>[A-Z]+) *\| (?P<logger>\S+) *\| (?P<text>.*)$")
+    from tests.tap_processes import Starter, TapServer
+
+__all__ = ["Run", "Started"]
+
 MARKERS = {"resume", "progress_markers", "replication_key_signpost", "starting_replication_value", "partitions_done"}
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run of the tap that has ended.
-
-    Attributes:
-        code: Its exit code, negative for a signal.
-        stdout: All that it wrote.
-        stderr: All that it logged.
-    """
-
-    code: int
-    stdout: bytes
-    stderr: str
-
-    @cached_property
-    def messages(self) -> list[dict[str, Any]]:
-        assert self.stdout == b"" or self.stdout.endswith(b"\n"), "the output ends with half a line"
-        return [json.loads(line) for line in self.stdout.splitlines()]
-
-    def of_type(self, kind: str, stream: str | None = None) -> list[dict[str, Any]]:
-        return [
-            message for message in self.messages if message["type"] == kind and stream in (None, message.get("stream"))
-        ]
-
-    def records(self, stream: str) -> list[dict[str, Any]]:
-        return [message["record"] for message in self.of_type("RECORD", stream)]
-
-    def ids(self, stream: str) -> list[str]:
-        return [record["id"] for record in self.records(stream)]
-
-    @property
-    def states(self) -> list[dict[str, Any]]:
-        return [message["value"] for message in self.of_type("STATE")]
-
-    def said(self, level: str) -> list[str]:
-        """The sentences that were logged at a level."""
-        found = (LOG_LINE.match(line) for line in self.stderr.splitlines())
-        return [match["text"] for match in found if match and match["level"] == level]
-
-
-class TapServer:
-    """Starts taps from a process that has imported everything already."""
-
-    def __init__(self, process: subprocess.Popen[str], folder: Path) -> None:
-        self._process = process
-        self._folder = folder
-        self._numbers = count()
-
-    def start(self, args: list[str], env: dict[str, str], cwd: Path, times: float, stdout: Path | None) -> Started:
-        number = next(self._numbers)
-        err = self._folder / f"{number}.err"
-        out = stdout or self._folder / f"{number}.out"
-        job = {"args": args, "env": env, "cwd": str(cwd), "times": times, "stdout": str(out), "stderr": str(err)}
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(job) + "\n")
-        self._process.stdin.flush()
-        return Started(self, int(self._answer()), out, err)
-
-    def exit_code(self, pid: int) -> int:
-        try:
-            return int(self._answer())
-        except AssertionError:
-            os.kill(pid, signal.SIGKILL)
-            self._answer()
-            raise
-
-    def _answer(self) -> str:
-        assert self._process.stdout is not None
-        ready, _, _ = select.select([self._process.stdout], [], [], PATIENCE)
-        assert ready, "the tap hangs"
-        return self._process.stdout.readline()
-
-
-@dataclass(frozen=True)
-class Started:
-    """A run of the tap under way."""
-
-    server: TapServer
-    pid: int
-    out: Path
-    err: Path
-
-    def kill(self, number: int) -> None:
-        os.kill(self.pid, number)
-
-    def wait(self) -> Run:
-        code = self.server.exit_code(self.pid)
-        return Run(code, self.out.read_bytes() if self.out.is_file() else b"", self.err.read_text())
 
 
 @pytest.fixture(scope="session")
 def tap_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TapServer]:
-    with subprocess.Popen(
-        [sys.executable, "-W", "error", str(Path(__file__).with_name("tap_server.py"))],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        bufsize=1,
-    ) as process:
-        yield TapServer(process, tmp_path_factory.mktemp("runs"))
-        assert process.stdin is not None
-        process.stdin.close()
-        assert process.wait(10) == 0
+    with serving("tap_hustle", tmp_path_factory.mktemp("runs")) as server:
+        yield server
 
 
 @pytest.fixture
-def start_tap(tap_server: TapServer, tmp_path: Path) -> Callable[..., Started]:
+def start_tap(tap_server: TapServer, tmp_path: Path) -> Starter:
     """Start the tap; config, state and catalog may be given as objects."""
-    numbers = count()
-
-    def start(
-        *args: str,
-        config: Any = None,
-        state: Any = None,
-        catalog: Any = None,
-        env: dict[str, str] | None = None,
-        times: float = 1,
-        stdout: Path | None = None,
-    ) -> Started:
-        given = list(args)
-        for option, content in (("--config", config), ("--state", state), ("--catalog", catalog)):
-            if content is not None:
-                path = tmp_path / f"{option.strip('-')}{next(numbers)}.json"
-                path.write_text(json.dumps(content))
-                given += [option, str(path)]
-        own = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **(env or {})}
-        return tap_server.start(given, own, tmp_path, times, stdout)
-
-    return start
+    return starter(tap_server, tmp_path)
 
 
 @pytest.fixture
-def tap(start_tap: Callable[..., Started]) -> Callable[..., Run]:
+def tap(start_tap: Starter) -> Callable[..., Run]:
     """Run the tap to its end."""
 
     def run(*args: str, **given: Any) -> Run:

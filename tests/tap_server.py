@@ -1,24 +1,25 @@
-"""A program that runs tap-hustle, a process of its own for every run, but pays for the imports only once.
+"""A program that runs a tap, a process of its own for every run, but pays for the imports only once.
 
-It reads jobs from its standard input, one JSON object a line, and answers each with two lines: the process id as
-soon as there is one, then the exit code, negative for a signal.
+Its argument is the package of the tap. It reads jobs from its standard input, one JSON object a line, and answers each
+with two lines: the process id as soon as there is one, then the exit code, negative for a signal.
 """
 
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import os
+import runpy
 import sys
 import time
 from typing import Any
 
 from singer_http.clock import SystemClock
-from tap_hustle.__main__ import main
 
 
-def hurry(times: float) -> None:
-    """Let all waiting take a part of its time only, with the clock to match."""
+def shift_time(times: float, ahead: float) -> None:
+    """Let all waiting take a part of its time only, with the clock to match, and let the tap live so much later."""
     sleep = SystemClock.sleep
 
     def monotonic(_clock: SystemClock) -> float:
@@ -27,8 +28,12 @@ def hurry(times: float) -> None:
     def sleep_less(clock: SystemClock, seconds: float) -> None:
         sleep(clock, seconds / times)
 
+    def later(_clock: SystemClock) -> float:
+        return time.time() + ahead
+
     SystemClock.monotonic = monotonic  # type: ignore[assignment,method-assign]
     SystemClock.sleep = sleep_less  # type: ignore[assignment,method-assign]
+    SystemClock.time = later  # type: ignore[assignment,method-assign]
 
 
 def become_the_tap(job: dict[str, Any]) -> None:
@@ -39,9 +44,12 @@ def become_the_tap(job: dict[str, Any]) -> None:
     os.chdir(job["cwd"])
     os.environ.clear()
     os.environ.update(job["env"])
-    sys.argv = ["tap-hustle", *job["args"]]
-    if job["times"] != 1:
-        hurry(job["times"])
+    sys.argv = [job["command"], *job["args"]]
+    if job["times"] != 1 or job["ahead"]:
+        shift_time(job["times"], job["ahead"])
+    if job["before"] is not None:
+        program, *arguments = job["before"]
+        runpy.run_path(program)["prepare"](*arguments)
 
 
 def serve() -> dict[str, Any] | None:
@@ -60,6 +68,8 @@ def serve() -> dict[str, Any] | None:
     return None
 
 
-if __name__ == "__main__" and (own := serve()) is not None:
-    become_the_tap(own)
-    main()
+if __name__ == "__main__":
+    tap = importlib.import_module(f"{sys.argv[1]}.__main__")
+    if (own := serve()) is not None:
+        become_the_tap(own)
+        tap.main()

@@ -1,0 +1,69 @@
+"""Kills the process that the tap is at a given point of an exchange of tokens."""
+
+from __future__ import annotations
+
+import os
+import signal
+from itertools import count
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+from singer_http.client import log_in
+from singer_http.transport import Transport
+from tap_hubstaff import auth, feeds, session_stream, tap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+POINTS = {
+    "nowhere": None,
+    "before all": None,
+    "mark half written": 1,
+    "mark written": 1,
+    "mark in place": 2,
+    "before the request": None,
+    "request sent": None,
+    "answer received": None,
+    "answer half written": 3,
+    "answer written": 3,
+    "answer in place": 4,
+}
+"""Where it may be; where that is in the store, the call of ``fsync`` at which it is."""
+LOST = frozenset({"request sent", "answer received", "answer half written"})
+"""When the vendor has taken the old token and the new one is nowhere."""
+
+
+def die(*_: object, **__: object) -> Any:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def prepare(point: str) -> None:
+    # So that a process begins quickly.
+    _put(tap, "STREAMS", (feeds.Activities, session_stream.TimeSessions))
+    if (call := POINTS[point]) is not None:
+        _put(os, "fsync", _fsync(call, is_half="half" in point))
+    elif point == "before all":
+        _put(auth.TokenStore, "read", die)
+    elif point == "before the request":
+        _put(Transport, "send", die)
+    elif point == "request sent":
+        _put(Transport, "_read", die)
+    elif point == "answer received":
+        _put(auth, "log_in", lambda *args: die(log_in(*args)))
+
+
+def _put(owner: Any, name: str, replacement: Any) -> None:
+    mock.patch.object(owner, name, replacement).start()
+
+
+def _fsync(deadly: int, *, is_half: bool) -> Callable[[int], None]:
+    """What kills at the so many-th call, with the whole file written or a half of it."""
+    calls = count(1)
+
+    def fsync(descriptor: int) -> None:
+        if next(calls) == deadly:
+            if is_half:
+                os.ftruncate(descriptor, os.fstat(descriptor).st_size // 2)
+            die()
+
+    return fsync

@@ -1,0 +1,106 @@
+"""Work that is uploaded or changed long after it was done: sessions follow, at no more requests than that takes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from api_sandbox import Fault
+
+from tests.hubstaff.test_run import DAY, sessions_of, warehouse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from api_sandbox import RunningSandbox
+
+    from tests.hubstaff.conftest import Run
+
+    Settings = Callable[..., dict[str, Any]]
+    Serve = Callable[..., RunningSandbox]
+    Read = Callable[..., Run]
+
+
+def requests(sandbox: RunningSandbox) -> Counter[str]:
+    return Counter({path.rpartition("/")[2]: sum(found.values()) for path, found in sandbox.report().outcomes.items()})
+
+
+@pytest.mark.parametrize("streams", [("time_sessions",), ("activities", "time_sessions")], ids=len)
+def test_500_edits_and_500_late_rows_arrive(
+    read: Read, serve: Serve, settings: Settings, streams: tuple[str, ...]
+) -> None:
+    sandbox = serve(clock="stopped", members=8, history_days=45, activities_per_day=10)
+    hubstaff = sandbox.hubstaff
+    config = settings(sandbox, lookback_days=1)
+    runs = [read(sandbox, config, None, *streams)]
+    for _ in range(2):
+        hubstaff.edit("activities", 250)
+        hubstaff.add_late(250, days=44)
+        hubstaff.advance(DAY)
+        runs.append(read(sandbox, config, runs[-1].states[-1], *streams))
+    assert [run.code for run in runs] == [0, 0, 0], runs[-1].said("ERROR")
+    assert warehouse(*runs) == sessions_of(sandbox.hubstaff.records("activities"))
+    assert any(row["superseded_by"] for row in runs[-1].records("time_sessions"))
+
+
+def test_little_is_read_for_a_little_change(read: Read, serve: Serve, settings: Settings) -> None:
+    sandbox = serve(clock="stopped", organizations=1, shared_members=0, members=8, history_days=40)
+    config = settings(sandbox, lookback_days=1)
+    runs = [read(sandbox, config, None, "activities", "time_sessions")]
+    for changes in (0, 1, 3):
+        sandbox.hubstaff.add_late(changes, days=30)
+        sandbox.hubstaff.advance(DAY)
+        before = requests(sandbox)
+        runs.append(read(sandbox, config, runs[-1].states[-1], "activities", "time_sessions"))
+        taken = requests(sandbox) - before
+        # What was changed is told by the updates of activities; the last day is read for what was deleted.
+        assert taken["updates"] == 1
+        assert taken["activities"] <= 1 + changes
+    assert warehouse(*runs) == sessions_of(sandbox.hubstaff.records("activities"))
+
+
+def test_after_a_long_pause_everything_is_looked_at(read: Read, serve: Serve, settings: Settings) -> None:
+    sandbox = serve(clock="stopped", organizations=1, shared_members=0, history_days=30, activities_per_day=10)
+    config = settings(sandbox, lookback_days=1)
+    runs = [read(sandbox, config, None, "time_sessions")]
+    sandbox.hubstaff.edit("activities", 50)
+    sandbox.hubstaff.add_late(50, days=29)
+    sandbox.hubstaff.advance(50 * DAY)
+    runs.append(read(sandbox, config, runs[-1].states[-1], "time_sessions"))
+    assert ["longer ago" in line for line in runs[-1].said("WARNING")] == [True]
+    assert warehouse(*runs) == sessions_of(sandbox.hubstaff.records("activities"))
+
+
+def test_a_run_that_fails_between_two_regions_leaves_the_rest_to_the_next(
+    read: Read, serve: Serve, settings: Settings
+) -> None:
+    sandbox = serve(clock="stopped", organizations=1, shared_members=0, history_days=40)
+    config = settings(sandbox, lookback_days=1)
+    runs = [read(sandbox, config, None, "time_sessions")]
+    sandbox.hubstaff.add_late(8, days=39)
+    sandbox.hubstaff.advance(DAY)
+    sandbox.faults.replace(Fault(kind="status", status=403, path="/activities", nth=(4,)))
+    runs.append(read(sandbox, config, runs[-1].states[-1], "time_sessions"))
+    assert runs[-1].code == 1
+    (partition,) = runs[-1].states[-1]["bookmarks"]["time_sessions"]["partitions"]
+    assert partition["sessions"]["late"]
+    # What is changed meanwhile is followed too.
+    sandbox.hubstaff.edit("activities", 4)
+    sandbox.hubstaff.advance(DAY)
+    runs.append(read(sandbox, config, runs[-1].states[-1], "time_sessions"))
+    assert runs[-1].code == 0, runs[-1].said("ERROR")
+    assert warehouse(*runs) == sessions_of(sandbox.hubstaff.records("activities"))
+    (partition,) = runs[-1].states[-1]["bookmarks"]["time_sessions"]["partitions"]
+    assert "late" not in partition["sessions"]
+
+
+@pytest.mark.parametrize("broken", [{"at": 1}, {"at": "x", "open": [], "given": []}, [], {"late": 1}], ids=str)
+def test_a_ledger_that_is_none_of_ours_loses_nothing(read: Read, serve: Serve, settings: Settings, broken: Any) -> None:
+    sandbox = serve(clock="stopped", organizations=1, shared_members=0, history_days=4, activity_delay=0.0)
+    config = settings(sandbox)
+    bookmark = {"context": {"organization_id": int(sandbox.hubstaff.ids("organizations")[0])}, "sessions": broken}
+    bookmark["replication_key_value"] = sandbox.hubstaff.now.isoformat()
+    run = read(sandbox, config, {"bookmarks": {"time_sessions": {"partitions": [bookmark]}}}, "time_sessions")
+    assert run.code == 0, run.said("ERROR")
+    assert warehouse(run) == sessions_of(sandbox.hubstaff.records("activities"))
