@@ -87,9 +87,9 @@ class WindowSlice(Slice):
     def page(self, body: bytes, cursor: str | None) -> Page:
         page = self.parse(body)
         window = self._window(cursor)
-        self.plan.saw(window, _days(page.records, self.feed.by.field))
+        self.plan.saw(window, _times(page.records, self.feed.by.field))
         if page.next is not None:
-            return Page(page.records, str(Window(window.start, window.stop, page.next)))
+            return Page(page.records, str(self.plan.onward(window, page.next)))
         following = self.plan.after(window)
         return Page(page.records, None if following is None else str(following))
 
@@ -284,10 +284,13 @@ def _rows_of(field: str) -> msgspec.json.Decoder[list[Any]]:
     return msgspec.json.Decoder(list[row])  # type: ignore[valid-type] # made just now
 
 
-def _days(records: msgspec.Raw, field: str) -> Iterator[dt.date]:
-    """The days of the rows of a page, as far as they tell."""
-    for row in _rows_of(field).decode(records):
-        try:
-            yield dt.date.fromisoformat(row.moment[:10])
-        except (TypeError, ValueError):
-            continue
+def _times(records: msgspec.Raw, field: str) -> list[dt.datetime | None]:
+    """The times of the rows of a page, None of rows that do not tell."""
+    return [_time(row.moment) for row in _rows_of(field).decode(records)]
+
+
+def _time(moment: Any) -> dt.datetime | None:
+    try:
+        return parse_iso(moment)
+    except (TypeError, ValueError, AttributeError):
+        return None
