@@ -152,8 +152,8 @@ class WindowedStream(HubstaffStream):
         begin = max(self._start(self.by), midnight(self._hubstaff.began - self.config["reread_days"] * DAY))
         return self._windows(partition, Feed(REREAD, self.path, self.by), begin, self._end(self.by), None)
 
+    @override
     def requests_at_least(self) -> int:
-        """The requests that a run takes if each window is one page."""
         now = self._hubstaff.now()
         return sum(of.plan.windows(now) for of in self.slices() if isinstance(of, WindowSlice))
 
