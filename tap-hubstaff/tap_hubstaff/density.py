@@ -77,6 +77,7 @@ class Density:
     _promises: list[tuple[int, Expected]] = field(default_factory=list)
     _errors: _Scatter = field(default_factory=_Scatter)
     _is_by_time: bool = True
+    _expects: Outlook | None = None
 
     def begin(self) -> None:
         """A window is read from its first page on."""
@@ -98,6 +99,8 @@ class Density:
             return  # its first pages were an earlier run's
         found = Counter(self._open)
         self._known |= {slot: found[slot] for slot in range(start, stop)}
+        if len(self._known) >= WEEK * self.slots and any(self._known.values()):
+            self._expects = Outlook(self._known, self.slots)
         for seen, expected in self._promises:
             if expected.stop == stop:
                 self._errors.add((len(self._open) - seen - expected.rows) ** 2 / expected.variance, 1)
@@ -105,7 +108,7 @@ class Density:
 
     def stop(self, start: int, latest: int) -> int:
         """Where a window from a slot on had best end."""
-        outlook = self._outlook()
+        outlook = self._expects
         if outlook is None:
             return latest
         if not self._is_by_time:
@@ -120,7 +123,7 @@ class Density:
 
         Never before the end of what was seen of it: that would be read twice.
         """
-        outlook = self._outlook()
+        outlook = self._expects
         if outlook is None or not self._open:
             return stop
         last = max(self._open)
@@ -143,11 +146,6 @@ class Density:
         )
         self._promises.append((len(self._open), best))
         return best.stop
-
-    def _outlook(self) -> Outlook | None:
-        if len(self._known) < WEEK * self.slots or not any(self._known.values()):
-            return None
-        return Outlook(self._known, self.slots)
 
     def _best(self, start: int, candidates: Iterable[Expected]) -> Expected:
         def cost(one: Expected) -> tuple[float, int]:
