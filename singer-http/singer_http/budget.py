@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, cast
 
@@ -26,6 +27,21 @@ COUNT_INTERVAL = 1.0
 """Seconds after which a bucket that others share is counted anew: that takes its file, and its lock."""
 _ROOM_FOR_OLD = 4
 """Windows' worth of counted requests that may pile up before those that no longer count are forgotten."""
+
+
+@dataclass(slots=True)
+class _Told:
+    """What the API said of its limit.
+
+    Attributes:
+        at: When the request was counted that it said it of.
+        left: How many more may be sent ...
+        until: ... up to here, on the monotonic clock.
+    """
+
+    at: int
+    left: int
+    until: float
 
 
 class Budget:
@@ -61,6 +77,7 @@ class Budget:
         self._turn = threading.Lock()
         self._lock = threading.Lock()
         self._paused_until = 0.0
+        self._told: _Told | None = None
         self._left = 0
         self._counted_at = -math.inf
 
@@ -85,7 +102,8 @@ class Budget:
                 self._counted_at = now
                 self._bucket.leak(self._time())
                 self._left = max(0, self.requests - cast("int", self._bucket.count()))
-            return self._left
+            told = self._still_told()
+            return self._left if told is None else min(self._left, told.left)
 
     def spend(self) -> RateItem:
         """Wait until one more request may be sent, and count it.
@@ -109,10 +127,12 @@ class Budget:
             return spent
 
     def give_back(self, spent: RateItem) -> None:
-        """Count a request no longer, as it was not sent. Where others share the log, theirs is left alone."""
+        """Count a request no longer, as it was not sent; where others share the log it stays in it."""
         if isinstance(self._bucket, InMemoryBucket):
             with self._lock:
                 self._bucket.items.remove(spent)
+                if (told := self._still_told()) is not None:
+                    told.left += 1
 
     def came_late(self, spent: RateItem, seconds: float) -> None:
         """Correct when a request is counted, from when it was to be sent to when it can have arrived.
@@ -131,6 +151,20 @@ class Budget:
             self._paused_until = max(self._paused_until, self._clock.monotonic() + seconds)
         logger.debug("Pausing all requests for %.1f s.", seconds)
 
+    def told(self, spent: RateItem, left: int, seconds: float) -> None:
+        """Let no more requests be sent than the API says that it allows, whoever else has spent them.
+
+        Args:
+            spent: The request that was answered so; what an older one was told does not count any more.
+            left: How many, those under way not among them.
+            seconds: For how long it is no more than that.
+        """
+        with self._lock:
+            if self._told is None or spent.timestamp >= self._told.at:
+                # As for the window: no longer than that, and a little longer than said.
+                until = self._clock.monotonic() + min(seconds, self.window) * (1 + MARGIN)
+                self._told = _Told(spent.timestamp, max(0, left), until)
+
     def close(self) -> None:
         """Close the log: it may be a file."""
         with self._lock:
@@ -146,15 +180,24 @@ class Budget:
         with self._lock:
             if (pause := self.paused_for) > 0:
                 return pause
+            told = self._still_told()
+            if told is not None and not told.left:
+                return told.until - self._clock.monotonic()
             now = self._time()
             item = RateItem("request", now)
             if self._bucket.put(item):
                 self._left = max(0, self._left - 1)
+                if told is not None:
+                    told.left -= 1
                 if cast("int", self._bucket.count()) > _ROOM_FOR_OLD * self.requests:
                     self._bucket.leak(now)
                 return item
             # The bucket counts whole milliseconds: one more is needed to be past the window for certain.
             return (cast("int", self._bucket.waiting(item)) + 1) / 1000
+
+    def _still_told(self) -> _Told | None:
+        told = self._told
+        return told if told is not None and self._clock.monotonic() < told.until else None
 
     def _time(self) -> int:
         return int(self._now() * 1000)

@@ -55,6 +55,8 @@ class Session:
         clock: Waits between retries.
         inspect: Called with every answer before it is judged; may raise an :class:`ApiError` for what only the
             vendor's own headers tell.
+        allowance: What an answer's headers tell of the vendor's limit: how many requests are left, and for how many
+            seconds that is so; None where they tell nothing.
     """
 
     def __init__(  # noqa: PLR0913 - what a session is made of
@@ -66,6 +68,7 @@ class Session:
         clock: Clock,
         *,
         inspect: Callable[[Answer], None] = lambda _: None,
+        allowance: Callable[[Answer], tuple[int, float] | None] = lambda _: None,
     ) -> None:
         self._base_url = base_url.rstrip("/")
         self._transport = transport
@@ -75,12 +78,15 @@ class Session:
         self._answered = False
         self._fastest: dict[str, float] = {}
         self._inspect = inspect
+        self._allowance = allowance
         self.clock = clock
         self.budget = budget
         self.latency = 0.0
         """Seconds from request to answer, of late: a moving average over about eight requests."""
         self.requests: Counter[str] = Counter()
         """Requests sent so far, by path; those for tokens are not among them."""
+        self.under_way = 0
+        """Requests that are counted and not answered yet."""
 
     def log_in(self) -> None:
         """Make sure that there is a token, before anything is sent with it.
@@ -154,10 +160,12 @@ class Session:
             token = self._tokens.get()
             spent = self.budget.spend()
             spent_at = self.clock.monotonic()
-            if not is_wanted():
-                self.budget.give_back(spent)
-                raise UnwantedError(f"{request}: no longer wanted.")
+            self._count(1)
             try:
+                if not is_wanted():
+                    self._count(-1)
+                    self.budget.give_back(spent)
+                    raise UnwantedError(f"{request}: no longer wanted.")
                 return _parsed(self._timed(request, token, spent, spent_at), parse, _SUCCESS[request.method != "GET"])
             except Problem as problem:
                 rule = rule_for(problem.condition, rules)
@@ -175,7 +183,10 @@ class Session:
         with self._lock:
             self.requests[path] += 1
         start = self.clock.monotonic()
-        answer = self._transport.send(self._base_url, request, token)
+        try:
+            answer = self._transport.send(self._base_url, request, token)
+        finally:
+            self._count(-1)
         took = self.clock.monotonic() - start
         waited = start - spent_at + answer.waited
         with self._lock:
@@ -191,8 +202,15 @@ class Session:
         else:
             self._thread.is_connected = True
             self.budget.came_late(spent, waited - fastest)
+        if (allowance := self._allowance(answer)) is not None:
+            left, seconds = allowance
+            self.budget.told(spent, left - self.under_way, seconds)
         self._inspect(answer)
         return answer
+
+    def _count(self, more: int) -> None:
+        with self._lock:
+            self.under_way += more
 
     def _recover(self, attempts: _Attempts, problem: Problem, rule: Rule, token: str, most_tries: int | None) -> None:
         """Do what the table says so that the request may be tried again, or raise."""

@@ -87,7 +87,22 @@ def open_session(config: Mapping[str, Any], clock: Clock) -> Session:
         tokens=_token_source(config, transport, clock),
         budget=_budget(config, clock),
         clock=clock,
+        allowance=lambda answer: allowance(answer.headers, clock.time()),
     )
+
+
+def allowance(headers: Mapping[str, str], now: float) -> tuple[int, float] | None:
+    """How many requests are left by ``X-Rate-Limit-*``, and for how many seconds; None where that is not said.
+
+    Hubstaff documents no such headers: that ``Reset`` is in seconds from now, or a time in seconds since 1970, is what
+    others mean by them.
+    """
+    try:
+        left, reset = int(headers["X-Rate-Limit-Remaining"]), float(headers["X-Rate-Limit-Reset"])
+    except (KeyError, ValueError):
+        return None
+    seconds = reset - now if reset > now / 2 else reset
+    return (left, seconds) if left >= 0 and 0 <= seconds < math.inf else None
 
 
 def state_folder(config: Mapping[str, Any]) -> Path:

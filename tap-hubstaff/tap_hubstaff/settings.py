@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 DEFAULT_LOOKBACK = 2
+DEFAULT_LINKS_AGE = 12 * 60 * 60
+"""Half a day: runs by the hour seldom pay for it, and runs by the day always do."""
 DEFAULT_PARALLEL = 4
 """More would only use up the hour's requests sooner, and leave more pages behind where a run is cut off."""
 
@@ -142,6 +144,17 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         _IDS,
         title="Task IDs",
         description="Read only what belongs to these tasks, in streams that the API can ask for by task.",
+    ),
+    th.Property(
+        "links_max_age",
+        th.IntegerType(minimum=0),
+        default=DEFAULT_LINKS_AGE,
+        title="Links: maximum age",
+        description=(
+            "Seconds after which the members and projects of a team, and the links and tasks of an integration, are"
+            " read again although the team or integration is listed as it was: Hubstaff does not say that every change"
+            " shows there. 0 reads them in every run."
+        ),
     ),
     th.Property(
         "page_size",

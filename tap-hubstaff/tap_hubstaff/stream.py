@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import datetime as dt
+import hashlib
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import msgspec
 from singer_http.errors import ApiError
 from singer_http.stream import ApiStream
 from singer_sdk import SchemaDirectory, StreamSchema
-from typing_extensions import override
+from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
+from typing_extensions import Self, override
 
 from tap_hubstaff import schemas
 from tap_hubstaff.client import parse_page
+from tap_hubstaff.windows import iso, parse_iso
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from singer_http.bookmarks import Bookmark
     from singer_http.pages import Page, Slice
+    from singer_http.track import Fetched
+    from singer_sdk.helpers.types import Record
 
     from tap_hubstaff.tap import TapHubstaff
 
@@ -69,30 +78,67 @@ class HubstaffStream(ApiStream):
     def partitions(self) -> list[dict[str, Any]] | None:
         return [{"organization_id": organization} for organization in self._hubstaff.organization_ids]
 
+    @override
+    def _has_shrunk(self, of: Slice, fetched: Fetched) -> bool:
+        # Pages begin at ids and windows at times: what is gone before them moves nothing, and a window may be empty.
+        return False
+
+    def requests_at_least(self) -> int:
+        """The requests that a run takes if each list, and each window of one, is a single page."""
+        return sum(of.failure is None for of in self.slices())
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """A team, say, that has lists of its own.
+
+    Attributes:
+        id: Its id.
+        fingerprint: Of all that its organization's list tells of it.
+    """
+
+    id: int
+    fingerprint: str
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Self:
+        """The owner that a row tells of; KeyError where it does not."""
+        told = msgspec.json.encode(row, order="sorted")
+        return cls(row["id"], hashlib.sha256(told).hexdigest()[:12])
+
 
 class OwnedStream(HubstaffStream):
-    """A list of each team, or of each of whatever else an organization has many of: a request at least for each."""
+    """A list of each team, or of each of whatever else an organization has many of: a request at least for each.
+
+    After the first run, the lists are read of those owners that are new or are listed with anything changed (their own
+    ``updated_at`` included), and of all whose lists were read longer ago than ``links_max_age``: the vendor does not
+    say that a change in a team's list shows in the team. The bookmark of an owner says how it was listed, and when::
+
+        {"context": {"organization_id": 7, "team_id": 3}, "owner": "81f5c4b2a5e0", "read_at": "2026-01-31T11:40:00Z"}
+    """
 
     owners: ClassVar[str]
     """The list of an organization that the owners are found in; it is the name of its stream too."""
     owner_key: ClassVar[str]
     """The property that an owner's id gets in the records."""
+    incremental_key = "updated_at"
+
+    def __init__(self, tap: TapHubstaff) -> None:
+        super().__init__(tap)
+        if not self.config["emit_activate_version_messages"]:  # a version of a table is that of a whole one
+            self.replication_key = self.incremental_key
 
     @property
     @override
     def partitions(self) -> list[dict[str, Any]] | None:
-        return [
-            {**organization, self.owner_key: owner}
-            for organization in super().partitions or ()
-            for owner in self._owners_of(organization["organization_id"])
-        ]
+        return [partition for partition, _ in self._owned()]
 
-    def _owners_of(self, organization: int) -> Sequence[int]:
-        """The owners of an organization; none where they cannot be listed, which a slice of its own says."""
-        try:
-            return self._hubstaff.owners(self.owners, organization)
-        except ApiError:
-            return ()
+    def _owned(self) -> Iterator[tuple[dict[str, Any], Owner]]:
+        """The owners of all organizations, less those of organizations that cannot list theirs."""
+        for organization in self._hubstaff.organization_ids:
+            with suppress(ApiError):  # a slice of its own says so
+                for owner in self._hubstaff.owners(self.owners, organization):
+                    yield {"organization_id": organization, self.owner_key: owner.id}, owner
 
     @override
     def slices(self) -> Iterator[Slice]:
@@ -104,4 +150,36 @@ class OwnedStream(HubstaffStream):
                 yield replace(
                     self._slice({"organization_id": organization, self.owner_key: "?"}, None), failure=failure
                 )
-        yield from super().slices()
+        if self.replication_method != REPLICATION_INCREMENTAL:
+            yield from super().slices()
+            return
+        for partition, owner in self._owned():
+            bookmark = self.bookmarks.get(partition)
+            if self._is_due(bookmark, owner):
+                yield self._slice(partition, self._goes_on_at(bookmark))
+
+    def _is_due(self, bookmark: Bookmark, owner: Owner) -> bool:
+        """Whether an owner's list may have changed since it was read, or was not read to its end."""
+        if "cursor" in bookmark or bookmark.get("owner") != owner.fingerprint:
+            return True
+        try:
+            age = self._hubstaff.began - parse_iso(bookmark["read_at"])
+        except (LookupError, ValueError, TypeError, AttributeError):
+            return True
+        return not dt.timedelta(0) <= age < dt.timedelta(seconds=self.config["links_max_age"])
+
+    @override
+    def _turn_page(self, of: Slice, fetched: Fetched, records: Sequence[Record]) -> None:
+        if self.replication_method != REPLICATION_INCREMENTAL:
+            super()._turn_page(of, fetched, records)
+            return
+        bookmark = self.bookmarks.of(of.partition)
+        if of.start is None:  # and otherwise it is as it was when the first of the pages was read
+            owner = next(owner for partition, owner in self._owned() if partition == of.partition)
+            bookmark.update(owner=owner.fingerprint, read_at=iso(self._hubstaff.began))
+        if fetched.page.next is not None:
+            bookmark.update(cursor=fetched.page.next, limit=self.page_limit)
+        else:
+            for name in ("cursor", "limit"):
+                bookmark.pop(name, None)
+        self.state_manager.is_flushed = False

@@ -17,7 +17,7 @@ from typing_extensions import override
 from tap_hubstaff.client import open_session, parse_page
 from tap_hubstaff.session_stream import TimeSessions
 from tap_hubstaff.settings import SETTINGS, setting_errors
-from tap_hubstaff.stream import HubstaffStream, OwnedStream
+from tap_hubstaff.stream import HubstaffStream, OwnedStream, Owner
 from tap_hubstaff.streams import STREAMS
 from tap_hubstaff.windowed import WindowedStream
 from tap_hubstaff.windows import midnight, months_before, parse_iso
@@ -49,7 +49,7 @@ class TapHubstaff(ApiTap):
 
     def __init__(self, **kwargs: Any) -> None:
         self._organizations: tuple[int, ...] = ()
-        self._owners: dict[tuple[str, int], tuple[int, ...] | ApiError] = {}
+        self._owners: dict[tuple[str, int], tuple[Owner, ...] | ApiError] = {}
         self._owners_lock = threading.Lock()
         super().__init__(**kwargs)
 
@@ -101,7 +101,7 @@ class TapHubstaff(ApiTap):
     def prepare(self) -> None:
         _ = self.began
         self.session.log_in()
-        visible = dict.fromkeys(self._ids("/organizations", "organizations"))
+        visible = dict.fromkeys(row["id"] for row in self._rows("/organizations", "organizations"))
         wanted = self.wanted_organizations
         if unknown := sorted(wanted.difference(visible)) if wanted else []:
             raise ConfigurationError(
@@ -156,10 +156,7 @@ class TapHubstaff(ApiTap):
         return self.session.get("/users/me", {}, _parse_user_id)
 
     def _forecast(self) -> None:
-        requests = sum(
-            stream.requests_at_least() if isinstance(stream, WindowedStream) else len(stream.partitions or (None,))
-            for stream in self.hubstaff_streams
-        )
+        requests = sum(stream.requests_at_least() for stream in self.hubstaff_streams)
         self.logger.info(
             "%d streams of %d organizations will take %d requests at least; the budget has %d left of %d an hour.",
             len(self.hubstaff_streams),
@@ -187,8 +184,8 @@ class TapHubstaff(ApiTap):
         """The organizations that are read, in the API's order."""
         return self._organizations
 
-    def owners(self, name: str, organization: int) -> tuple[int, ...]:
-        """The ids of the teams, say, of an organization, which have lists of their own.
+    def owners(self, name: str, organization: int) -> tuple[Owner, ...]:
+        """The teams, say, of an organization, which have lists of their own.
 
         Raises:
             ApiError: They could not be listed.
@@ -198,18 +195,18 @@ class TapHubstaff(ApiTap):
             raise found
         return found
 
-    def _list_owners(self, name: str, organization: int) -> tuple[int, ...] | ApiError:
+    def _list_owners(self, name: str, organization: int) -> tuple[Owner, ...] | ApiError:
         """List them once a run, whether that works or not."""
         with self._owners_lock:
             key = (name, organization)
             if key not in self._owners:
                 try:
-                    self._owners[key] = tuple(self._ids(f"/organizations/{organization}/{name}", name))
+                    self._owners[key] = tuple(map(Owner.of, self._rows(f"/organizations/{organization}/{name}", name)))
                 except ApiError as failure:
                     self._owners[key] = failure
             return self._owners[key]
 
-    def _ids(self, path: str, name: str) -> Iterator[int]:
+    def _rows(self, path: str, name: str) -> Iterator[dict[str, Any]]:
         everything = Slice(
             stream=name,
             partition=None,
@@ -225,7 +222,7 @@ class TapHubstaff(ApiTap):
                     for row in fetched.page.decode():
                         if not isinstance(row.get("id"), int):
                             raise MalformedAnswerError(f"GET {path}: a record came without its id.")
-                        yield row["id"]
+                        yield row
 
 
 class _User(msgspec.Struct):

@@ -87,9 +87,9 @@ class WindowSlice(Slice):
     def page(self, body: bytes, cursor: str | None) -> Page:
         page = self.parse(body)
         window = self._window(cursor)
-        self.plan.saw(window, _days(page.records, self.feed.by.field))
+        self.plan.saw(window, _times(page.records, self.feed.by.field))
         if page.next is not None:
-            return Page(page.records, str(Window(window.start, window.stop, page.next)))
+            return Page(page.records, str(self.plan.onward(window, page.next)))
         following = self.plan.after(window)
         return Page(page.records, None if following is None else str(following))
 
@@ -152,8 +152,8 @@ class WindowedStream(HubstaffStream):
         begin = max(self._start(self.by), midnight(self._hubstaff.began - self.config["reread_days"] * DAY))
         return self._windows(partition, Feed(REREAD, self.path, self.by), begin, self._end(self.by), None)
 
+    @override
     def requests_at_least(self) -> int:
-        """The requests that a run takes if each window is one page."""
         now = self._hubstaff.now()
         return sum(of.plan.windows(now) for of in self.slices() if isinstance(of, WindowSlice))
 
@@ -288,10 +288,13 @@ def _rows_of(field: str) -> msgspec.json.Decoder[list[Any]]:
     return msgspec.json.Decoder(list[row])  # type: ignore[valid-type] # made just now
 
 
-def _days(records: msgspec.Raw, field: str) -> Iterator[dt.date]:
-    """The days of the rows of a page, as far as they tell."""
-    for row in _rows_of(field).decode(records):
-        try:
-            yield dt.date.fromisoformat(row.moment[:10])
-        except (TypeError, ValueError):
-            continue
+def _times(records: msgspec.Raw, field: str) -> list[dt.datetime | None]:
+    """The times of the rows of a page, None of rows that do not tell."""
+    return [_time(row.moment) for row in _rows_of(field).decode(records)]
+
+
+def _time(moment: Any) -> dt.datetime | None:
+    try:
+        return parse_iso(moment)
+    except (TypeError, ValueError, AttributeError):
+        return None

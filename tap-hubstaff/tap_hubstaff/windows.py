@@ -1,7 +1,7 @@
 """Windows of time: how far back they may begin, how long they may be, and how long they had best be.
 
-Requests are what is scarce (1,000 an hour), and every window ends in a page that is only partly full. So the next
-window of a list is made as long as fills whole pages, judged by the rows a day seen so far.
+Requests are what is scarce (1,000 an hour), and every window ends in a page that is only partly full. So windows end
+where they fill whole pages, judged by the rows seen so far: see :mod:`tap_hubstaff.density`.
 """
 
 from __future__ import annotations
@@ -9,14 +9,17 @@ from __future__ import annotations
 import calendar
 import datetime as dt
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from tap_hubstaff.density import Density
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HOUR = dt.timedelta(hours=1)
 DAY = dt.timedelta(days=1)
 BEGINNING = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
 EAST = dt.timedelta(hours=14)
@@ -25,12 +28,8 @@ WEST = dt.timedelta(hours=12)
 """The last time zone to begin a day."""
 MARGIN = dt.timedelta(hours=1)
 """Kept from the end of what the vendor keeps: a request may wait so long for its turn."""
-SHORTEST = dt.timedelta(hours=1)
+SHORTEST = HOUR
 """No window of times is halved to less than this."""
-KNOWN_DAYS = 7
-"""Days seen before the length of a window is judged by them: a week has days without work."""
-REMEMBERED_WEEKS = 5
-"""Weeks whose days are judged by."""
 RECOVERY = 16
 """Windows that have to go well before a length that was too much is tried again."""
 
@@ -150,71 +149,6 @@ class Window:
         return replace(self, stop=self.start + half) if half >= shortest else None
 
 
-@dataclass(slots=True)
-class Density:
-    """Rows a day, by the day of the week, as far as they have been seen.
-
-    Args:
-        page: Rows in a full page.
-    """
-
-    page: int
-    _rows: dict[dt.date, int] = field(default_factory=dict)
-
-    def saw(self, window: Window, days: Iterable[dt.date]) -> None:
-        """Take note of the days of rows of a window; its days without any count too."""
-        day = window.start.date()
-        while day < window.stop.date():
-            self._rows.setdefault(day, 0)
-            day += DAY
-        for row in days:
-            if row in self._rows:
-                self._rows[row] += 1
-
-    def best_length(self, start: dt.datetime, longest: int) -> int:
-        """The days, up to so many, that cost the fewest requests for the rows that they bring."""
-        if len(self._rows) < KNOWN_DAYS:
-            return longest
-        means, spread = self._judged()
-        best, least = longest, math.inf
-        rows = variance = 0.0
-        for length in range(1, longest + 1):
-            mean = means[(start + (length - 1) * DAY).weekday()]
-            rows += mean
-            # No day is more regular than chance (Poisson) would make it.
-            variance += max(spread * mean * mean, mean)
-            waste = (_pages(rows, math.sqrt(variance), self.page) - rows / self.page) / length
-            if waste <= least:
-                best, least = length, waste
-        return best
-
-    def _judged(self) -> tuple[list[float], float]:
-        """The mean of each day of the week, and the mean square of how far, in shares of it, days are from theirs."""
-        newest = max(self._rows)
-        lately = {day: rows for day, rows in self._rows.items() if (newest - day).days < 7 * REMEMBERED_WEEKS}
-        by_weekday: list[list[int]] = [[] for _ in range(7)]
-        for day, rows in lately.items():
-            by_weekday[day.weekday()].append(rows)
-        overall = sum(lately.values()) / len(lately)
-        means = [sum(rows) / len(rows) if rows else overall for rows in by_weekday]
-        shares = [
-            (row / mean - 1) ** 2 * len(rows) / (len(rows) - 1)
-            for rows, mean in zip(by_weekday, means, strict=True)
-            if mean > 0 and len(rows) > 1
-            for row in rows
-        ]
-        return means, sum(shares) / len(shares) if shares else 0.0
-
-
-def _pages(rows: float, deviation: float, page: int) -> float:
-    """Requests to be expected for so many rows, normally distributed; one even for none."""
-    pages, full = 1.0, page
-    while full < rows + 4 * deviation + 1:
-        pages += 0.5 * math.erfc((full - rows) / (deviation * math.sqrt(2))) if deviation else float(rows > full)
-        full += page
-    return pages
-
-
 class Plan:
     """The windows of one partition, one after the other up to a given end.
 
@@ -231,7 +165,8 @@ class Plan:
         self.by = by
         self.start = start
         self.stop = stop
-        self._density = Density(page)
+        self._slot = DAY if by.by_day else HOUR
+        self._density = Density(page, DAY // self._slot)
         self._planned: Window | None = None
         self._most: dt.timedelta | None = None
         self._gone_well = 0
@@ -240,10 +175,33 @@ class Plan:
         """The window to begin with."""
         return self._next(min(max(self.start, self.by.earliest(now)), self.stop))
 
+    def saw(self, window: Window, times: Sequence[dt.datetime | None]) -> None:
+        """Take note of the times of the rows of a page, None where a row does not tell."""
+        if window.page is None:
+            self._density.begin()
+        if None in times:
+            self._density.give_up()
+        self._density.saw((time - BEGINNING) // self._slot for time in times if time is not None)
+
+    def onward(self, window: Window, page: str) -> Window:
+        """The next page of a window, which may end earlier by what has been seen of it.
+
+        What has been seen stays within it, so the list up to that page is the same for the API.
+        """
+        stop = window.stop
+        if self.by.longest is not None:
+            first, last = self._slots(window)
+            earlier = self._density.earlier_stop(first, last)
+            stop = self._moment(earlier) if earlier < last else stop
+        if self._planned is not None and self._planned.stop == window.stop:
+            self._planned = replace(self._planned, stop=stop)
+        return Window(window.start, stop, page)
+
     def after(self, window: Window) -> Window | None:
         """The window that follows one that has been read to its end, None after the last."""
         if window.stop >= self.stop:
             return None
+        self._density.end(*self._slots(window))
         self._learn(window)
         return self._next(window.stop)
 
@@ -258,10 +216,6 @@ class Plan:
         """What to ask for where a window was too much for one request, None where it is as short as can be."""
         return None if self.by.longest is None else window.half(self.by.shortest)
 
-    def saw(self, window: Window, days: Iterable[dt.date]) -> None:
-        """Take note of the rows of a page."""
-        self._density.saw(window, days)
-
     def windows(self, now: dt.datetime) -> int:
         """How many windows there are at least."""
         length = self.stop - max(self.start, self.by.earliest(now))
@@ -270,15 +224,19 @@ class Plan:
     def _next(self, start: dt.datetime) -> Window:
         if self.by.longest is None:
             return Window(start, self.stop)
-        days = min(self.by.longest, max(1, math.ceil((self.stop - start) / DAY)))
-        length = self._density.best_length(start, days) * DAY
-        if self._most is not None:
-            length = min(length, self._most)
-        stop = start + length
-        if start < midnight(stop) < stop < self.stop:
-            stop = midnight(stop)  # so that the windows after it are of whole days, whose rows are known
-        self._planned = Window(start, min(stop, self.stop))
+        length = self.by.longest * DAY if self._most is None else min(self.by.longest * DAY, self._most)
+        whole = Window(start, min(start + length, self.stop))
+        first, last = self._slots(whole)
+        best = self._density.stop(first, last) if first < last else last
+        self._planned = replace(whole, stop=self._moment(best)) if best < last else whole
         return self._planned
+
+    def _slots(self, window: Window) -> tuple[int, int]:
+        """The slots that are wholly within a window: the first, and the one after the last."""
+        return -((BEGINNING - window.start) // self._slot), (window.stop - BEGINNING) // self._slot
+
+    def _moment(self, slot: int) -> dt.datetime:
+        return BEGINNING + slot * self._slot
 
     def _learn(self, window: Window) -> None:
         """Keep to a length that the API can give, and try more again when it has gone well for a while."""

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import time
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+from tap_hubstaff.client import allowance, open_session
+from typing_extensions import override
+
+from tests.hubstaff.conftest import SandboxClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from api_sandbox import RunningSandbox
+    from singer_http.client import Session
 
     from tests.hubstaff.conftest import Run
 
@@ -24,21 +34,89 @@ def limited(serve: Serve) -> RunningSandbox:
     return serve(clock="stopped", requests_per_hour=LIMIT, activity_delay=0.0)
 
 
-def test_a_backfill_waits_for_the_hour_and_sees_no_429(read: Read, serve: Serve, settings: Settings) -> None:
-    # One at a time: the clock of the test leaps while requests of other threads are under way.
-    sandbox = limited(serve)
+class WaitingClock(SandboxClock):
+    """The sandbox's time, which leaps only when no request is under way: as if a request took none of it."""
+
+    session: Session
+
+    @cached_property
+    def now(self) -> float:
+        return super().time()  # asked for once: nobody else moves it
+
+    @override
+    def time(self) -> float:
+        return self.now
+
+    @override
+    def sleep(self, seconds: float) -> None:
+        idle = 0
+        while idle < 2:  # between being counted and being known to be under way is a moment
+            time.sleep(0.001)
+            idle = 0 if self.session.under_way else idle + 1
+        super().sleep(seconds)
+        self.now += seconds
+
+
+@pytest.fixture
+def leaping(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the runs of a test wait in no time, however many requests they have under way."""
+
+    def opened(config: dict[str, Any], clock: WaitingClock) -> Session:
+        clock.session = open_session(config, clock)
+        return clock.session
+
+    monkeypatch.setattr("tests.hubstaff.conftest.SandboxClock", WaitingClock)
+    monkeypatch.setattr("tap_hubstaff.tap.open_session", opened)
+
+
+@pytest.mark.usefixtures("leaping")
+def test_a_backfill_at_1000_an_hour_waits_and_sees_no_429(read: Read, serve: Serve, settings: Settings) -> None:
+    shape = {
+        "organizations": 1,
+        "shared_members": 0,
+        "history_days": 181,
+        "members": 3,
+        "removed_members": 0,
+        "activities_per_day": 7,
+    }
+    sandbox = serve(clock="stopped", requests_per_hour=1000, activity_delay=0.0, **shape)
     began = sandbox.hubstaff.now
     ids = {stream: set(sandbox.hubstaff.ids(stream)) for stream in STREAMS}
-    run = read(
-        sandbox, settings(sandbox, page_size=20, requests_per_hour=LIMIT, max_parallel_requests=1), None, *STREAMS
-    )
+    config = settings(sandbox, days=181, page_size=2, requests_per_hour=1000)
+    assert "max_parallel_requests" not in config  # what it is by default
+    run = read(sandbox, config, None, *STREAMS)
     assert run.code == 0, run.said("ERROR")
     report = sandbox.report()
-    assert report.requests > 3 * LIMIT
+    assert report.requests > 2000
     assert report.too_many_requests == 0
-    assert (sandbox.hubstaff.now - began).total_seconds() > 3 * 3600
+    assert 2 * 3600 < (sandbox.hubstaff.now - began).total_seconds() < 3 * 3600
     for stream, expected in ids.items():
         assert set(run.ids(stream)) >= expected, stream
+
+
+@pytest.mark.usefixtures("leaping")
+def test_what_the_api_tells_of_its_limit_is_kept_to(read: Read, serve: Serve, settings: Settings) -> None:
+    # The settings say 1,000 an hour. The API allows 40, and something else uses the same application.
+    sandbox = serve(clock="stopped", requests_per_hour=LIMIT, rate_limit_headers=True, activity_delay=0.0)
+    headers = {"Authorization": f"Bearer {sandbox.hubstaff.organization_token}", "User-Agent": "another client"}
+    for _ in range(LIMIT // 2):
+        assert requests.get(f"{sandbox.hubstaff.api_url}/users/me", headers=headers, timeout=9).ok
+    config = settings(sandbox, page_size=20, requests_per_hour=1000)
+    run = read(sandbox, config, None, *STREAMS)
+    assert run.code == 0, run.said("ERROR")
+    assert sandbox.report().requests > 3 * LIMIT
+    assert sandbox.report().too_many_requests == 0
+
+
+def test_what_the_headers_say() -> None:
+    def told(left: str, reset: str) -> tuple[int, float] | None:
+        return allowance({"X-Rate-Limit-Remaining": left, "X-Rate-Limit-Reset": reset}, now=1_790_000_000.0)
+
+    assert told("7", "60") == (7, 60.0)
+    assert told("0", "1790000060") == (0, 60.0)
+    for left, reset in (("many", "60"), ("7", "soon"), ("-1", "60"), ("7", "-60"), ("7", "inf")):
+        assert told(left, reset) is None
+    assert allowance({}, now=0.0) is None
 
 
 def test_a_run_may_stop_there_and_the_next_ones_go_on(read: Read, serve: Serve, settings: Settings) -> None:

@@ -1,0 +1,274 @@
+"""The rows of a list by the time that they are of: as far as they have been seen, and as they are to be expected.
+
+Every window of time ends in a page that is only partly full. What that costs is its waste: the pages to be expected,
+less the pages that its rows would fill. A window ends where it wastes least for the time that it covers. Each of its
+pages tells more of it, and may have it end earlier.
+
+Time is counted in slots here: hours, or days for lists that are asked for days.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+WEEK = 7
+"""Days seen before anything is expected: a week has days without work."""
+REMEMBERED_WEEKS = 8
+"""Weeks whose rows are judged by."""
+FADING = 0.9
+"""What a week counts for, beside the week after it."""
+DOUBT = 1.0
+"""Observations for which it is taken that rows come as chance alone would have them, before others are there."""
+FAR = 5
+"""Standard deviations beyond which nothing is expected."""
+LAST_ROWS = 20
+"""Rows at the end of a page by which it is told how far the page reaches: some rows come late, few come early."""
+
+
+class Expected(NamedTuple):
+    """What is to be expected up to a slot.
+
+    Attributes:
+        stop: The slot, which is no part of it.
+        rows: How many rows.
+        variance: How far they may be off.
+    """
+
+    stop: int
+    rows: float
+    variance: float
+
+
+@dataclass(slots=True)
+class _Scatter:
+    """How far counts are from what was expected of them, in the variances that they were thought to have."""
+
+    squares: float = DOUBT
+    observations: float = DOUBT
+
+    def add(self, squares: float, observations: float) -> None:
+        self.squares += squares
+        self.observations += observations
+
+    @property
+    def factor(self) -> float:
+        return self.squares / self.observations
+
+
+@dataclass(slots=True)
+class Density:
+    """The rows of one list.
+
+    Args:
+        page: Rows in a full page.
+        slots: Slots in a day.
+    """
+
+    page: int
+    slots: int
+    _known: dict[int, int] = field(default_factory=dict)
+    _open: list[int] | None = None
+    _promises: list[tuple[int, Expected]] = field(default_factory=list)
+    _errors: _Scatter = field(default_factory=_Scatter)
+    _is_by_time: bool = True
+    _expects: Outlook | None = None
+
+    def begin(self) -> None:
+        """A window is read from its first page on."""
+        self._open = []
+        self._promises = []
+
+    def saw(self, rows: Iterable[int]) -> None:
+        """Take note of the slots of the rows of a page, in the API's order."""
+        if self._open is not None:
+            self._open += rows
+
+    def give_up(self) -> None:
+        """The rows of this window cannot be told the time of."""
+        self._open = None
+
+    def end(self, start: int, stop: int) -> None:
+        """The window from one slot to another has been read to its end."""
+        if self._open is None:
+            return  # its first pages were an earlier run's
+        found = Counter(self._open)
+        self._known |= {slot: found[slot] for slot in range(start, stop)}
+        if len(self._known) >= WEEK * self.slots and any(self._known.values()):
+            self._expects = Outlook(self._known, self.slots)
+        for seen, expected in self._promises:
+            if expected.stop == stop:
+                self._errors.add((len(self._open) - seen - expected.rows) ** 2 / expected.variance, 1)
+        self._open = None
+
+    def stop(self, start: int, latest: int) -> int:
+        """Where a window from a slot on had best end."""
+        outlook = self._expects
+        if outlook is None:
+            return latest
+        if not self._is_by_time:
+            return self._best(start, outlook(start, latest)).stop
+        # Of several pages only the last is uncertain: the ones before it tell, and the window may still end earlier.
+        eased = (one._replace(variance=one.variance * min(1.0, self.page / one.rows)) for one in outlook(start, latest))
+        best = self._best(start, eased)
+        return best.stop if best.rows < self.page else latest
+
+    def earlier_stop(self, start: int, stop: int) -> int:
+        """Where the window that is being read had best end, by what its pages tell so far.
+
+        Never before the end of what was seen of it: that would be read twice.
+        """
+        outlook = self._expects
+        if outlook is None or not self._open:
+            return stop
+        last = max(self._open)
+        # Before this slot all but a few have come; from it on, as many are missing as are expected and not there yet.
+        lately = sorted(self._open[-LAST_ROWS:])
+        reached = max(start, lately[len(lately) // 4])
+        if last + 1 >= stop:
+            # Where a page of a list reaches all over its window, no page tells anything of the next.
+            self._is_by_time = 2 * reached > start + stop
+            return stop
+        there = sum(slot >= reached for slot in self._open)
+        trust = self._errors.factor
+        best = self._best(
+            start,
+            (
+                Expected(one.stop, max(0.0, one.rows - there), one.variance * trust)
+                for one in outlook(reached, stop)
+                if one.stop > last
+            ),
+        )
+        self._promises.append((len(self._open), best))
+        return best.stop
+
+    def _best(self, start: int, candidates: Iterable[Expected]) -> Expected:
+        def cost(one: Expected) -> tuple[float, int]:
+            waste = _pages(one.rows, math.sqrt(one.variance), self.page) - one.rows / self.page
+            return waste / (one.stop - start), -one.stop
+
+        return min(candidates, key=cost)
+
+
+class Outlook:
+    """What is to be expected, by the rows of the last weeks.
+
+    A day of the week has its mean, and the hours have their shares of a day. A day begins in its quietest hour, so that
+    what is cut into two by the end of a window is not a day's work, wherever on earth it is done.
+
+    Args:
+        known: Rows by slot.
+        slots: Slots in a day.
+    """
+
+    def __init__(self, known: Mapping[int, int], slots: int) -> None:
+        self._slots = slots
+        week = WEEK * slots
+        newest = max(known)
+        # Before the first row there was nothing that could tell of the rows to come.
+        first = next(slot for slot in sorted(known) if known[slot])
+        lately = {
+            slot: rows for slot, rows in known.items() if slot >= first and newest - slot < REMEMBERED_WEEKS * week
+        }
+        weights = [FADING**age for age in range(REMEMBERED_WEEKS)]
+        profile = [0.0] * slots
+        for slot, rows in lately.items():
+            profile[slot % slots] += weights[(newest - slot) // week] * rows
+        self._dawn = _quietest(profile)
+        self._shares = _shares(profile[self._dawn :] + profile[: self._dawn])
+        self._means, self._counts = self._by_weekday(lately, newest, weights)
+        self._scatter, self._split = self._scatters(lately, newest, weights)
+
+    def __call__(self, start: int, latest: int) -> Iterator[Expected]:
+        """What is to be expected from a slot on, up to each of the slots after it."""
+        rows = variance = 0.0
+        slot = start
+        while slot < latest:
+            day, place = divmod(slot - self._dawn, self._slots)
+            mean, before = self._means[day % WEEK], self._shares[place]
+            scatter = self._scatter * mean * (1 + 1 / self._counts[day % WEEK])
+            more = varies = 0.0
+            for upto in self._shares[place + 1 : place + 1 + latest - slot]:
+                slot += 1
+                share = upto - before
+                more = mean * share
+                varies = scatter * share * share + self._split * more * (1 - share)
+                # Never quite certain, so that nothing is divided by zero.
+                yield Expected(slot, rows + more + 1e-9, variance + varies + 1e-9)
+            rows += more
+            variance += varies
+
+    def _by_weekday(
+        self, lately: Mapping[int, int], newest: int, weights: Sequence[float]
+    ) -> tuple[list[float], list[float]]:
+        """The mean of each day of the week, and how many such days it is the mean of."""
+        week = WEEK * self._slots
+        sums, counts, squares = [0.0] * week, [0.0] * week, [0.0] * week
+        for slot, rows in lately.items():
+            weight = weights[(newest - slot) // week]
+            sums[slot % week] += weight * rows
+            counts[slot % week] += weight
+            squares[slot % week] += weight * weight
+        overall = sum(sums) / sum(counts)
+        means, known = [0.0] * WEEK, [0.0] * WEEK
+        for place in range(week):
+            day = (place - self._dawn) // self._slots % WEEK
+            means[day] += sums[place] / counts[place] if counts[place] else overall
+            known[day] += counts[place] ** 2 / squares[place] / self._slots if counts[place] else 0.0
+        return means, [max(1.0, count) for count in known]
+
+    def _scatters(self, lately: Mapping[int, int], newest: int, weights: Sequence[float]) -> tuple[float, float]:
+        """How far whole days are from their means, and parts of days from their shares, beside mere chance."""
+        days: dict[int, list[int]] = {}
+        for slot in sorted(lately):
+            days.setdefault((slot - self._dawn) // self._slots, []).append(lately[slot])
+        whole = {day: rows for day, rows in days.items() if len(rows) == self._slots}
+        same = Counter(day % WEEK for day in whole)
+        by_day, by_part = _Scatter(), _Scatter()
+        for day, rows in whole.items():
+            weight = weights[max(0, newest // self._slots - day) // WEEK % REMEMBERED_WEEKS]
+            mean, others, total = self._means[day % WEEK], same[day % WEEK] - 1, sum(rows)
+            if others and mean > 0:
+                by_day.add(weight * (total - mean) ** 2 / mean, weight * others / (others + 1))
+            upto = 0
+            for share, here in zip(self._shares[1:-1], rows, strict=False):
+                upto += here
+                chance = total * share * (1 - share)
+                if chance > 1:
+                    by_part.add((upto - total * share) ** 2 / chance / self._slots, 1 / self._slots)
+        return by_day.factor, by_part.factor
+
+
+def _quietest(profile: Sequence[float]) -> int:
+    """The slot of a day before and after which least happens, the nearest slots counting most."""
+    reach = len(profile) // 4
+
+    def happens(slot: int) -> float:
+        return sum(profile[(slot + off) % len(profile)] * (reach - abs(off + 0.5)) for off in range(-reach, reach))
+
+    return min(range(len(profile)), key=happens)
+
+
+def _shares(profile: Sequence[float]) -> list[float]:
+    """The share of a day that is over before each of its slots, and after the last."""
+    total, upto = sum(profile), 0.0
+    shares = [0.0]
+    for rows in profile:
+        upto += rows
+        shares.append(min(1.0, upto / total))
+    return shares
+
+
+def _pages(rows: float, deviation: float, page: int) -> float:
+    """Requests to be expected for so many rows, normally distributed; one even for none."""
+    certain = max(0, math.floor((rows - FAR * deviation) / page))
+    pages, full = 1.0 + certain, (certain + 1) * page + 0.5
+    while full < rows + FAR * deviation:
+        pages += 0.5 * math.erfc((full - rows) / (deviation * math.sqrt(2)))
+        full += page
+    return pages

@@ -1,0 +1,138 @@
+"""How many requests windows take, beside the best fixed length and beside completely full pages: no API, rows alone."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import random
+from bisect import bisect_left
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from tap_hubstaff.windows import DAY, HOUR, Filter, Plan, Window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BEGAN = dt.datetime(2025, 2, 24, tzinfo=dt.timezone.utc)
+DAYS = 400
+PAGE = 200
+WEEKS = Filter("time_slot", "time_slot", longest=7)
+MONTHS = Filter("date", "date", longest=31, by_day=True)
+WORKDAYS = (1.0, 1.0, 1.0, 1.0, 1.0, 0.2, 0.1)
+
+
+class Account:
+    """A list of rows as the API pages it: by id, within a window of time."""
+
+    def __init__(self, rows: list[tuple[int, dt.datetime]]) -> None:
+        self.rows = sorted(rows, key=lambda row: row[1])
+        self._times = [time for _, time in self.rows]
+
+    def at(self, time: dt.datetime) -> int:
+        """How many rows are of before."""
+        return bisect_left(self._times, time)
+
+    def fixed(self, days: int) -> int:
+        """The requests of windows of so many days."""
+        cuts = [self.at(BEGAN + min(number, DAYS) * DAY) for number in range(0, DAYS + days, days)]
+        return sum(max(1, math.ceil((stop - start) / PAGE)) for start, stop in pairwise(cuts))
+
+    def best_fixed(self, by: Filter) -> int:
+        return min(self.fixed(days) for days in range(1, (by.longest or 0) + 1))
+
+    def read(self, plan: Plan) -> Iterator[list[int]]:
+        """The ids of each page that a plan asks for."""
+        window: Window | None = plan.first(BEGAN)
+        while window is not None:
+            ids = sorted(self.rows[self.at(window.start) : self.at(window.stop)])
+            here = ids[bisect_left(ids, (int(window.page or 0),)) :]
+            plan.saw(window, [time for _, time in here[:PAGE]])
+            yield [own for own, _ in here[:PAGE]]
+            window = plan.onward(window, str(here[PAGE][0])) if len(here) > PAGE else plan.after(window)
+
+    def requests(self, by: Filter) -> int:
+        """The requests of a whole read, which brings every row once."""
+        pages = list(self.read(Plan(by, BEGAN, BEGAN + DAYS * DAY, PAGE)))
+        assert sorted(own for page in pages for own in page) == sorted(own for own, _ in self.rows)
+        return len(pages)
+
+
+def account(
+    by: Filter,
+    a_day: float,
+    seed: int = 0,
+    *,
+    noise: float = 1.3,
+    growth: float = 0.0,
+    season: float = 0.0,
+    bursts: float = 0.0,
+    rhythm: tuple[float, ...] = WORKDAYS,
+    late: float = 0.02,
+    dawn: int = 15,
+) -> Account:
+    """People who work from ``dawn`` on for nine hours of a day, and upload now and then much later."""
+    chance = random.Random(seed)  # noqa: S311
+    uploads = []
+    for day in range(DAYS):
+        mean = a_day * rhythm[day % 7] * (1 + growth * day / DAYS) * (1 + season * math.sin(day / 58))
+        mean *= chance.uniform(3, 8) if chance.random() < bursts else 1
+        for _ in range(max(0, round(chance.gauss(mean, noise * math.sqrt(mean))))):
+            time = BEGAN + day * DAY + (dawn + 9 * chance.random()) % 24 * HOUR
+            delay = chance.expovariate(1 / 30) if chance.random() < late else chance.random() / 2
+            uploads.append((time + delay * HOUR, time.replace(microsecond=0)))
+    slot = DAY if by.by_day else HOUR / 6
+    numbered = [(own, BEGAN + (time - BEGAN) // slot * slot) for own, (_, time) in enumerate(sorted(uploads), 1)]
+    return Account(numbered)
+
+
+@given(
+    by=st.sampled_from([WEEKS, MONTHS]),
+    a_day=st.floats(0, 120),
+    seed=st.integers(0, 99),
+    noise=st.sampled_from([0.0, 1.0, 5.0]),
+    growth=st.sampled_from([0.0, 2.0]),
+    season=st.sampled_from([0.0, 0.5]),
+    bursts=st.sampled_from([0.0, 0.05]),
+    late=st.sampled_from([0.0, 0.02, 0.5]),
+    dawn=st.integers(0, 23),
+)
+@settings(max_examples=10, deadline=None, phases=[Phase.generate])  # to make a history smaller takes minutes
+def test_whatever_the_history_it_takes_hardly_more_than_the_best_fixed_length(by: Filter, **shape: float) -> None:
+    found = account(by, **shape)  # type: ignore[arg-type]
+    # The best length is only known afterwards, the first window knows nothing, and what grows is run after.
+    assert found.requests(by) <= 1.1 * found.best_fixed(by) + 2
+
+
+def test_people_at_work_take_fewer_than_the_best_fixed_length() -> None:
+    ours = fixed = 0
+    for by, a_day in ((WEEKS, 22.0), (WEEKS, 44.0), (WEEKS, 90.0), (MONTHS, 22.0), (MONTHS, 44.0)):
+        found = account(by, a_day)
+        requests, best = found.requests(by), found.best_fixed(by)
+        assert requests <= best + 1
+        ours, fixed = ours + requests, fixed + best
+    assert ours <= 0.98 * fixed
+
+
+def test_ids_may_come_in_any_order() -> None:
+    in_order = account(WEEKS, 90.0)
+    ids = [own for own, _ in in_order.rows]
+    random.Random(0).shuffle(ids)  # noqa: S311
+    found = Account([(own, time) for own, (_, time) in zip(ids, in_order.rows, strict=True)])
+    assert found.requests(WEEKS) <= found.best_fixed(WEEKS) + 3
+
+
+def test_a_list_with_hardly_a_row_is_read_in_the_longest_windows() -> None:
+    assert account(MONTHS, 2.0).requests(MONTHS) == math.ceil(DAYS / 31)
+    assert Account([]).requests(WEEKS) == math.ceil(DAYS / 7)
+
+
+def test_rows_that_do_not_tell_their_time_do_no_harm() -> None:
+    plan = Plan(WEEKS, BEGAN, BEGAN + 30 * DAY, PAGE)
+    window = plan.first(BEGAN)
+    plan.saw(window, [None] * PAGE)
+    assert plan.onward(window, "9") == Window(window.start, window.stop, "9")
+    following = plan.after(window)
+    assert following == Window(window.stop, window.stop + 7 * DAY)
