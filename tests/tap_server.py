@@ -13,6 +13,7 @@ import os
 import runpy
 import sys
 import time
+import warnings
 from typing import Any
 
 from singer_http.clock import SystemClock
@@ -69,6 +70,8 @@ def serve() -> dict[str, Any] | None:
 
 
 if __name__ == "__main__":
+    # The SDK's word on an old Python, as in the tests themselves.
+    warnings.filterwarnings("ignore", r"Python 3\.\d+ (will )?reach(ed)? its end of life")
     tap = importlib.import_module(f"{sys.argv[1]}.__main__")
     if (own := serve()) is not None:
         become_the_tap(own)
