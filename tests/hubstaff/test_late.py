@@ -30,13 +30,13 @@ def requests(sandbox: RunningSandbox) -> Counter[str]:
 def test_500_edits_and_500_late_rows_arrive(
     read: Read, serve: Serve, settings: Settings, streams: tuple[str, ...]
 ) -> None:
-    sandbox = serve(clock="stopped", members=8, history_days=45, activities_per_day=10)
+    sandbox = serve(clock="stopped", members=5, history_days=30)
     hubstaff = sandbox.hubstaff
     config = settings(sandbox, lookback_days=1)
     runs = [read(sandbox, config, None, *streams)]
     for _ in range(2):
         hubstaff.edit("activities", 250)
-        hubstaff.add_late(250, days=44)
+        hubstaff.add_late(250, days=29)
         hubstaff.advance(DAY)
         runs.append(read(sandbox, config, runs[-1].states[-1], *streams))
     assert [run.code for run in runs] == [0, 0, 0], runs[-1].said("ERROR")
@@ -61,11 +61,11 @@ def test_little_is_read_for_a_little_change(read: Read, serve: Serve, settings: 
 
 
 def test_after_a_long_pause_everything_is_looked_at(read: Read, serve: Serve, settings: Settings) -> None:
-    sandbox = serve(clock="stopped", organizations=1, shared_members=0, history_days=30, activities_per_day=10)
+    sandbox = serve(clock="stopped", organizations=1, shared_members=0, history_days=20)
     config = settings(sandbox, lookback_days=1)
     runs = [read(sandbox, config, None, "time_sessions")]
     sandbox.hubstaff.edit("activities", 50)
-    sandbox.hubstaff.add_late(50, days=29)
+    sandbox.hubstaff.add_late(50, days=19)
     sandbox.hubstaff.advance(50 * DAY)
     runs.append(read(sandbox, config, runs[-1].states[-1], "time_sessions"))
     assert ["longer ago" in line for line in runs[-1].said("WARNING")] == [True]

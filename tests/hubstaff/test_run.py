@@ -82,7 +82,7 @@ def warehouse(*runs: Run) -> dict[int, tuple[Any, ...]]:
 @pytest.mark.parametrize("shape", [{"history_days": 20}, {"organizations": 1, "members": 9, "history_days": 25}])
 def test_everything_arrives_once(tap: Tap, serve: Serve, settings: Settings, shape: dict[str, Any]) -> None:
     sandbox = serve(activity_delay=0.0, **shape)
-    run = tap(config=settings(sandbox))
+    run = tap(config=settings(sandbox, days=27))
     assert run.code == 0, run.said("ERROR")
     assert_complete(run, sandbox)
     by_organization: dict[int, list[dict[str, Any]]] = {}
@@ -96,7 +96,7 @@ def test_everything_arrives_once(tap: Tap, serve: Serve, settings: Settings, sha
 
 
 def test_small_pages_and_one_request_at_a_time_make_no_difference(tap: Tap, serve: Serve, settings: Settings) -> None:
-    sandbox = serve(history_days=10, activity_delay=0.0)
+    sandbox = serve(history_days=6, activity_delay=0.0)
 
     def records(run: Run) -> dict[str, list[Any]]:
         assert run.code == 0, run.said("ERROR")
@@ -106,14 +106,14 @@ def test_small_pages_and_one_request_at_a_time_make_no_difference(tap: Tap, serv
                 found.setdefault(message["stream"], []).append(message["record"])
         return {stream: sorted(rows, key=lambda row: json.dumps(row, sort_keys=True)) for stream, rows in found.items()}
 
-    many = records(tap(config=settings(sandbox)))
-    assert records(tap(config=settings(sandbox, max_parallel_requests=1))) == many
-    assert records(tap(config=settings(sandbox, page_size=13))) == many
+    many = records(tap(config=settings(sandbox, days=8)))
+    assert records(tap(config=settings(sandbox, days=8, max_parallel_requests=1))) == many
+    assert records(tap(config=settings(sandbox, days=8, page_size=13))) == many
 
 
 def test_records_are_as_the_api_gives_them(tap: Tap, serve: Serve, settings: Settings) -> None:
     sandbox = serve(history_days=5)
-    run = tap(config=settings(sandbox))
+    run = tap(config=settings(sandbox, days=7))
     for stream in ("projects", "tasks", "activities", "client_invoices", "notes", "rates"):
         expected = {record["id"]: record for record in sandbox.hubstaff.records(stream)}
         for record in run.records(stream):
@@ -125,18 +125,20 @@ def test_records_are_as_the_api_gives_them(tap: Tap, serve: Serve, settings: Set
 
 
 def test_edits_and_late_rows_arrive(read: Read, serve: Serve, settings: Settings) -> None:
-    sandbox = serve(clock="stopped", members=6, history_days=60)
+    sandbox = serve(clock="stopped", members=4, history_days=40)
     hubstaff = sandbox.hubstaff
-    runs = [read(sandbox, settings(sandbox))]
+    edited = ("projects", "tasks", "members", "timesheets", "time_off_requests")
+    streams = ("activities", "daily_activities", "screenshots", "notes", *edited)
+    runs = [read(sandbox, settings(sandbox), None, *streams)]
     for _ in range(2):
         hubstaff.edit("activities", 250)
         hubstaff.add_late(250, days=30)
-        for stream in ("projects", "tasks", "members", "timesheets", "time_off_requests"):
+        for stream in edited:
             hubstaff.edit(stream, 5)
         hubstaff.advance(2 * DAY)
-        runs.append(read(sandbox, settings(sandbox), runs[-1].states[-1]))
+        runs.append(read(sandbox, settings(sandbox), runs[-1].states[-1], *streams))
     assert [run.code for run in runs] == [0, 0, 0], runs[-1].said("ERROR")
-    for stream in ("activities", "daily_activities", "projects", "tasks", "time_off_requests", "screenshots", "notes"):
+    for stream in set(streams) - {"members"}:
         newest = {record["id"]: record for run in runs for record in run.records(stream)}
         for expected in hubstaff.records(stream):
             expected.pop("organization_id", None)
@@ -206,7 +208,7 @@ def test_what_is_forbidden_is_named_and_the_rest_goes_on(tap: Tap, serve: Serve,
         history_days=5,
         forbidden=(HubstaffForbidden(stream="screenshots"), HubstaffForbidden(stream="notes", organizations=(1,))),
     )
-    config = settings(sandbox)
+    config = settings(sandbox, days=7)
     run = tap(config=config)
     assert run.code == 1
     named = [line for line in run.said("ERROR") if line.startswith("Not read")]
@@ -218,7 +220,7 @@ def test_what_is_forbidden_is_named_and_the_rest_goes_on(tap: Tap, serve: Serve,
 
 def test_an_organization_without_a_plan_is_said_once(tap: Tap, serve: Serve, settings: Settings) -> None:
     sandbox = serve(history_days=5, inactive_organizations=(1,))
-    run = tap(config=settings(sandbox))
+    run = tap(config=settings(sandbox, days=7))
     assert run.code == 1
     named = [line for line in run.said("ERROR") if line.startswith("Not read")]
     assert len(named) == 1
@@ -229,7 +231,7 @@ def test_an_organization_without_a_plan_is_said_once(tap: Tap, serve: Serve, set
 
 def test_a_plain_member_is_told(tap: Tap, serve: Serve, settings: Settings) -> None:
     sandbox = serve(history_days=5, role="user", organizations=1, shared_members=0)
-    run = tap(config=settings(sandbox))
+    run = tap(config=settings(sandbox, days=7))
     assert run.code == 1
     assert any("plain member" in line for line in run.said("ERROR"))
 
@@ -248,8 +250,8 @@ def test_what_was_deleted_is_told_by_not_coming_again(read: Read, serve: Serve, 
 
 
 def test_a_windowed_stream_can_be_read_whole(tap: Tap, serve: Serve, settings: Settings) -> None:
-    sandbox = serve(history_days=10, activity_delay=0.0)
-    config = settings(sandbox, page_size=30, emit_activate_version_messages=True)
+    sandbox = serve(history_days=7, activity_delay=0.0)
+    config = settings(sandbox, days=9, page_size=30, emit_activate_version_messages=True)
     catalog = json.loads(tap("--discover", config=config).stdout)
     for entry in catalog["streams"]:
         if entry["stream"] in {"activities", "time_sessions", "daily_activities", "members"}:
