@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from singer_http.errors import ConfigurationError
 
+from target_harkster.delivery import encode_content
 from target_harkster.ledger import Entry, Phase
 from target_harkster.posts import stream_marker
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from target_harkster.client import Channel, HarksterApi
     from target_harkster.delivery import Delivery
     from target_harkster.ledger import Ledger
+    from target_harkster.posts import RemotePost
     from target_harkster.quota import Allowance
 
 logger = logging.getLogger(__name__)
@@ -52,6 +54,13 @@ def find_channel(wanted: str, channels: Sequence[Channel], setting: str) -> Chan
     raise ConfigurationError(f"{setting}: this token shows no channel {wanted}; it shows {listed or 'none at all'}.")
 
 
+def _oldest_first(posts: Mapping[str, RemotePost]) -> list[tuple[str, RemotePost]]:
+    """Posts in the order of their creation: lists begin with the newest, or else what was published tells."""
+    listed = list(posts.items())
+    times = [post.published_at for post in posts.values() if post.published_at is not None]
+    return listed if times and times[0] < times[-1] else listed[::-1]
+
+
 class Channels:
     """The channels of a run.
 
@@ -61,15 +70,23 @@ class Channels:
         allowance: Knows what may be.
         delivery: Finishes what was begun.
         config: The target's settings.
+        settled: Told of what is finished of earlier runs, see :meth:`~target_harkster.delivery.Delivery.resume`.
     """
 
-    def __init__(
-        self, api: HarksterApi, ledger: Ledger, allowance: Allowance, delivery: Delivery, config: Mapping[str, Any]
+    def __init__(  # noqa: PLR0913, PLR0917 - what it takes to open one
+        self,
+        api: HarksterApi,
+        ledger: Ledger,
+        allowance: Allowance,
+        delivery: Delivery,
+        config: Mapping[str, Any],
+        settled: Callable[[Entry, str | None], None],
     ) -> None:
         self._api = api
         self._ledger = ledger
         self._allowance = allowance
         self._delivery = delivery
+        self._settled = settled
         self._first_run: str = config["first_run"]
         self._listed: list[Channel] | None = None
         self._first: dict[tuple[str, str], bool] = {}
@@ -92,7 +109,12 @@ class Channels:
             # A ledger that is empty may be a ledger that was lost: the channel itself knows better.
             self.adopt(channel)
         self.opened[channel.id] = channel
-        self._delivery.resume(channel)
+        self._delivery.resume(channel, self._settled)
+
+    def clear_up(self) -> None:
+        """Delete drafts that are there twice, as far as they can be seen by now."""
+        for channel in self.opened.values():
+            self._delivery.clear_up(channel)
 
     def adopt(self, channel: Channel) -> int:
         """Enter posts into the ledger that this target made and the ledger does not know of.
@@ -102,22 +124,20 @@ class Channels:
         """
         ours = self._delivery.ours(channel)
         known = self._ledger.find(channel.id, list(ours))
-        # The lists of the API begin with the newest.
-        unknown = [remote for marker, remote in reversed(ours.items()) if marker not in known]
-        entries = [
-            Entry(
-                channel=channel.id,
-                marker=str(remote.marker),
-                stream="",
-                key="",
-                phase=Phase.DRAFT if remote.is_draft else Phase.PUBLISHED,
-                hash=remote.hash,
-                seq=self._ledger.next_seq(),
-                post_id=remote.id,
-                held=remote.is_draft and self._first_run == "draft",
-            )
-            for remote in unknown
-        ]
+        entries: list[Entry] = []
+        for marker, remote in _oldest_first(ours):
+            if (entry := known.get(marker)) is None:
+                entry = Entry(channel.id, marker, "", "", Phase.DRAFT, remote.hash, self._ledger.next_seq())
+                entry.held = remote.is_draft and self._first_run == "draft"
+            elif entry.phase not in {Phase.DEFERRED, Phase.INTENT}:
+                continue
+            if entry.hash == remote.hash:
+                entry.phase = Phase.DRAFT if remote.is_draft else Phase.PUBLISHED
+                entry.content = encode_content(remote.content) if remote.is_draft else None
+            else:
+                entry.phase = Phase.UPDATING
+            entry.post_id = remote.id
+            entries.append(entry)
         self._ledger.save(*entries)
         if entries:
             logger.warning(
@@ -135,7 +155,13 @@ class Channels:
             self._first[at] = not self._ledger.is_settled(stream, channel.id)
         return self._first_run if self._first[at] else "publish"
 
-    def settle(self) -> None:
-        """Note that the run came to its end: what comes from now on is news."""
-        for stream, channel in self._first:
-            self._ledger.settle(stream, channel)
+    @property
+    def begun(self) -> list[tuple[str, str]]:
+        """The streams of which rows came, each with the id of a channel."""
+        return list(self._first)
+
+    def settle(self, streams: Iterable[tuple[str, str]]) -> None:
+        """Note that the run came to its end: what comes of these streams into these channels from now on is news."""
+        for stream, channel in streams:
+            if not self._ledger.is_settled(stream, channel):
+                self._ledger.settle(stream, channel)

@@ -26,6 +26,7 @@ from singer_http.errors import (
     RefusedRequestError,
     RepeatedCursorError,
     Rule,
+    UncertainError,
 )
 from singer_http.transport import Request, Transport
 
@@ -44,6 +45,7 @@ REQUESTS_PER_SECOND = 10
 CONTINUATION = "X-Harkster-Continuation"
 QUOTA, USAGE, QUOTA_REACHED = "X-Harkster-Quota", "X-Harkster-Usage", "X-Harkster-Quota-Reached"
 _TOO_MANY = 429
+_DONE = 204
 
 
 class QuotaReachedError(ApiError):
@@ -200,20 +202,23 @@ class HarksterApi:
 
     def create(self, channel: Channel, body: Mapping[str, Any]) -> str | None:
         """Create a draft; its id, if the answer has one."""
-        told = self._write(channel, Request("POST", _posts(channel.id), body=body))
+        _, told = self._write(channel, Request("POST", _posts(channel.id), body=body))
         return str(told["id"]) if isinstance(told, dict) and told.get("id") else None
 
-    def update(self, channel: Channel, post_id: str, body: Mapping[str, Any]) -> None:
-        """Replace the content of a post."""
-        self._write(channel, Request("PUT", _posts(channel.id, post_id), body=body))
+    def update(self, channel: Channel, post_id: str, body: Mapping[str, Any]) -> bool:
+        """Replace the content of a post; whether the answer has anything to tell of it."""
+        _, told = self._write(channel, Request("PUT", _posts(channel.id, post_id), body=body))
+        return bool(told)
 
-    def publish(self, channel: Channel, post_id: str) -> None:
-        """Publish a draft."""
-        self._write(channel, Request("PUT", f"{_posts(channel.id, post_id)}/publish"))
+    def publish(self, channel: Channel, post_id: str) -> bool:
+        """Publish a draft; whether the answer is the one that the guide documents."""
+        status, _ = self._write(channel, Request("PUT", f"{_posts(channel.id, post_id)}/publish"))
+        return status == _DONE
 
-    def delete(self, channel: Channel, post_id: str, *, recall: bool) -> None:
-        """Delete a post, and take it out of the followers' timelines if wanted."""
-        self._write(channel, Request("DELETE", _posts(channel.id, post_id), body={"recallMessage": recall}))
+    def delete(self, channel: Channel, post_id: str, *, recall: bool) -> bool:
+        """Delete a post, and take it out of the followers' timelines if wanted; see :meth:`publish`."""
+        status, _ = self._write(channel, Request("DELETE", _posts(channel.id, post_id), body={"recallMessage": recall}))
+        return status == _DONE
 
     def _read(self, path: str) -> dict[str, Any]:
         return self._session.exchange(Request("GET", path), lambda answer: _decode_object(answer.body), _READ_RULES)
@@ -231,14 +236,18 @@ class HarksterApi:
                 raise RepeatedCursorError(f"GET {path}: the list leads back to where it had been.")
             seen.add(continuation)
 
-    def _write(self, channel: Channel, request: Request) -> Any:
-        def parse(answer: Answer) -> Any:
+    def _write(self, channel: Channel, request: Request) -> tuple[int, Any]:
+        def parse(answer: Answer) -> tuple[int, Any]:
             self._note(channel.account_id, answer)
             try:
-                return _decode(answer.body)
+                # What a write answers is not documented, where it is not that it answers nothing.
+                return answer.status, _decode(answer.body) if answer.body.strip() else None
             except (msgspec.DecodeError, UnicodeDecodeError):
-                # Carried out it is; what a write answers is not documented.
-                return None
+                # More likely from something in between than from the API.
+                raise UncertainError(
+                    f"{request}: the answer (HTTP {answer.status}) is no JSON; it is not known whether the API has"
+                    " carried it out."
+                ) from None
 
         return self._session.exchange(request, parse, _POST_RULES)
 

@@ -1,4 +1,4 @@
-"""What becomes of a row, by what the ledger knows of it. Nothing here looks at anything else."""
+"""What becomes of a row, and of its posts, by what the ledger knows of it. Nothing here looks at anything else."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 from target_harkster.ledger import Phase
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from target_harkster.layout import Mode
     from target_harkster.ledger import Entry
+    from target_harkster.posts import RemotePost
 
 
 class Decision(enum.Enum):
@@ -26,8 +29,10 @@ class Decision(enum.Enum):
 
 _UNSEEN = frozenset({Phase.BASELINE, Phase.DELETED})
 """Phases without a post, in which a row that changed, or came back, is news."""
-_WAITING = frozenset({Phase.DEFERRED, Phase.INTENT})
-"""Phases in which nothing is known to have been sent."""
+_WAITING = frozenset({Phase.DEFERRED, Phase.INTENT, Phase.RENEWING})
+"""Phases in which there is no post that stays."""
+_OVER = frozenset({Phase.DELETED, Phase.REMOVED})
+"""Phases in which there is to be no post."""
 
 
 def decide(known: Entry | None, content_hash: str, mode: Mode) -> Decision:
@@ -49,3 +54,18 @@ def decide(known: Entry | None, content_hash: str, mode: Mode) -> Decision:
     if known.phase in _UNSEEN:
         return Decision.CREATE
     return Decision.REPLACE if known.phase in _WAITING else Decision.UPDATE
+
+
+def own_post(posts: Sequence[RemotePost], entry: Entry | None) -> RemotePost | None:
+    """Of the posts of one row, drafts and others, the one that is to stay.
+
+    Args:
+        posts: Those that there are; at least one.
+        entry: What the ledger has of the row.
+    """
+    public = next((post for post in posts if not post.is_draft), None)
+    if entry is not None and entry.phase in _OVER:
+        return public
+    if entry is not None and entry.post_id is not None:
+        return next((post for post in posts if post.id == entry.post_id), public)
+    return public or posts[0]

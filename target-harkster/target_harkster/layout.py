@@ -10,6 +10,7 @@ import datetime as dt
 import itertools
 import zoneinfo
 from dataclasses import dataclass
+from decimal import Decimal
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -203,11 +204,17 @@ class Layout:
         values = [row.get(column) for column in self.key]
         if None in values:
             raise RowError(self.key[values.index(None)], "is null, and a part of the key")
-        return encoder.encode(values).decode()
+        return encoder.encode([_plain(value) for value in values]).decode()
 
-    def row_key_of(self, row: Mapping[str, Any]) -> str:
-        """What a row is known by within its group."""
-        values = [row.get(column) for column in self.row_key]
+    def own_key_of(self, row: Mapping[str, Any]) -> str:
+        """What a row is known by, also within its group.
+
+        Raises:
+            RowError: A part of the key is null, and the row has a post of its own.
+        """
+        if not self.group_by:
+            return self.key_of(row)
+        values = [_plain(row.get(column)) for column in self.row_key]
         return encoder.encode(values if self.row_key else dict(sorted(row.items()))).decode()
 
     # Checks
@@ -323,6 +330,19 @@ class Layout:
         texts = (str(value) for field in config["fields"] for value in field.values())
         return any(map(is_expression, itertools.chain(texts, [config.get("name", "")])))
 
+
+def _plain(value: Any) -> Any:
+    """A part of a key: numbers that are equal are the same, however they are written."""
+    if not isinstance(value, Decimal) or abs(value.adjusted()) > _LONGEST:
+        return value
+    text = format(value, "f")
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return Decimal(text) if "." in text else int(text)
+
+
+_LONGEST = 40
+"""Digits of a number that is compared as a number."""
 
 _ONLY_FOR: Mapping[str, frozenset[str]] = {
     "input": frozenset({"percentage"}),

@@ -15,10 +15,12 @@ import sqlalchemy as sa
 from singer_http.errors import ApiError, ConfigurationError, FatalError
 from sqlalchemy.dialects import postgresql, sqlite
 
-from target_harkster.tables import DIGEST_ROWS, DIGESTS, POSTS, STREAMS, migrate
+from target_harkster.digests import Digests
+from target_harkster.migrations import migrate
+from target_harkster.tables import DOUBTS, GROUP_NEWS, POSTS, STREAMS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from singer_http.clock import Clock
 
@@ -37,6 +39,8 @@ class Phase(str, enum.Enum):
     """There is a draft: it waits for the quota, or for people where it is held."""
     PUBLISHING = "publishing"
     """The draft is to be published, or perhaps was."""
+    RENEWING = "renewing"
+    """The draft is to be deleted, or perhaps was, and another one takes its place."""
     PUBLISHED = "published"
     UPDATING = "updating"
     """The post is to get new content, or perhaps has."""
@@ -50,7 +54,15 @@ class Phase(str, enum.Enum):
     """People have deleted the post: it is not posted again."""
 
 
-UNFINISHED = (Phase.DEFERRED, Phase.INTENT, Phase.DRAFT, Phase.PUBLISHING, Phase.UPDATING, Phase.DELETING)
+UNFINISHED = (
+    Phase.DEFERRED,
+    Phase.INTENT,
+    Phase.DRAFT,
+    Phase.PUBLISHING,
+    Phase.RENEWING,
+    Phase.UPDATING,
+    Phase.DELETING,
+)
 """Phases in which there is something left to do; of drafts, those that are not held."""
 
 
@@ -110,10 +122,16 @@ class Ledger:
             # One connection for all: a lock that it holds cannot be lost without the next step failing.
             self._connection = self._connected()
             migrate(self._connection)
+            self._seq = self._last_seq()
             self.commit()
-            self._seq: int = self._connection.execute(sa.select(sa.func.max(POSTS.c.seq))).scalar() or 0
         except (sa.exc.SQLAlchemyError, sqlite3.Error, ImportError) as error:
             raise _unusable(error) from None
+        self.digests = Digests(self)
+        """The rows of digests."""
+
+    def _last_seq(self) -> int:
+        query = sa.union_all(sa.select(sa.func.max(POSTS.c.seq)), sa.select(sa.func.max(GROUP_NEWS.c.seq)))
+        return max(last or 0 for last in self._connection.execute(query).scalars())
 
     def _connected(self) -> sa.Connection:
         path = self._url.database
@@ -155,12 +173,14 @@ class Ledger:
             return
         if not self._is_sqlite:
             number = int.from_bytes(blake2b(f"harkster {channel}".encode(), digest_size=8).digest(), "big", signed=True)
-            held = self._execute(sa.select(sa.func.pg_try_advisory_lock(number))).scalar()
+            held = self.execute(sa.select(sa.func.pg_try_advisory_lock(number))).scalar()
             self.commit()
         elif self._url.database in {None, "", ":memory:"}:
             held = True
         else:
-            lock = filelock.FileLock(f"{self._url.database}.{channel}.lock")
+            # The id is the vendor's, and not every text is the name of a file; a link names the same file.
+            digest = blake2b(channel.encode(), digest_size=8).hexdigest()
+            lock = filelock.FileLock(f"{Path(str(self._url.database)).resolve()}.{digest}.lock")
             try:
                 self._locks.enter_context(lock.acquire(blocking=False))
                 held = True
@@ -168,6 +188,8 @@ class Ledger:
                 held = False
         if not held:
             raise LedgerError(f"Another run writes to the channel {channel}: wait until it has ended.")
+        # Whoever held it until now may have written since this ledger was opened.
+        self._seq = max(self._seq, self._last_seq())
 
     def next_seq(self) -> int:
         """The place of one more post."""
@@ -179,7 +201,7 @@ class Ledger:
         found: dict[str, Entry] = {}
         for start in range(0, len(markers), LOOK_UP):
             some = markers[start : start + LOOK_UP]
-            rows = self._execute(_FIND, {"channel": channel, "markers": some})
+            rows = self.execute(_FIND, {"channel": channel, "markers": some})
             found |= {row[1]: _entry(row) for row in rows}
         return found
 
@@ -187,7 +209,7 @@ class Ledger:
         """What the posts that are known, and not deleted, were made of last, by marker."""
         found: dict[str, str] = {}
         for start in range(0, len(markers), LOOK_UP):
-            rows = self._execute(_SOURCES, {"channel": channel, "markers": markers[start : start + LOOK_UP]})
+            rows = self.execute(_SOURCES, {"channel": channel, "markers": markers[start : start + LOOK_UP]})
             found.update(rows.tuples().all())
         return found
 
@@ -203,7 +225,7 @@ class Ledger:
             query = query.where(POSTS.c.channel == channel)
         if phases is not None:
             query = query.where(POSTS.c.phase.in_([phase.value for phase in phases]))
-        for row in self._execute(query).all():
+        for row in self.execute(query).all():
             yield _entry(row)
 
     def unfinished(self, channel: str) -> list[Entry]:
@@ -217,43 +239,43 @@ class Ledger:
         if entries:
             now = self._clock.time()
             rows = [{**asdict(entry), "phase": entry.phase.value, "changed_at": now} for entry in entries]
-            self._put(POSTS, rows)
+            self.put(POSTS, rows)
             self.commit()
 
     def forget(self, entry: Entry) -> None:
         """Strike an entry out, and make that durable."""
-        self._execute(
+        self.execute(
             POSTS.delete().where(POSTS.c.channel == entry.channel, POSTS.c.marker == entry.marker),
         )
         self.commit()
 
     def is_empty(self, channel: str) -> bool:
         """Whether nothing at all is known of a channel."""
-        return self._execute(sa.select(POSTS.c.marker).where(POSTS.c.channel == channel).limit(1)).first() is None
+        return self.execute(sa.select(POSTS.c.marker).where(POSTS.c.channel == channel).limit(1)).first() is None
 
     # Streams
 
     def claim(self, stream: str, prefix: str) -> None:
         """Name the stream of the posts that were found by their markers alone."""
         of_stream = sa.and_(POSTS.c.stream == "", POSTS.c.marker.startswith(prefix, autoescape=True))
-        self._execute(POSTS.update().where(of_stream).values(stream=stream))
+        self.execute(POSTS.update().where(of_stream).values(stream=stream))
         self.commit()
 
     def is_settled(self, stream: str, channel: str) -> bool:
         """Whether the first run of a stream into a channel is over."""
         query = sa.select(STREAMS.c.stream).where(STREAMS.c.stream == stream, STREAMS.c.channel == channel)
-        return self._execute(query).first() is not None
+        return self.execute(query).first() is not None
 
     def settle(self, stream: str, channel: str) -> None:
         """Note that the first run of a stream into a channel is over."""
-        self._put(STREAMS, [{"channel": channel, "stream": stream}])
+        self.put(STREAMS, [{"channel": channel, "stream": stream}])
         self.commit()
 
-    def touch(self, channel: str, markers: Sequence[str], version: int) -> None:
+    def touch(self, channels: Sequence[str], markers: Sequence[str], version: int) -> None:
         """Note that rows were seen in a version of their table."""
         for start in range(0, len(markers), LOOK_UP):
-            here = POSTS.c.marker.in_(markers[start : start + LOOK_UP])
-            self._execute(POSTS.update().where(POSTS.c.channel == channel, here).values(version=version))
+            here = sa.and_(POSTS.c.channel.in_(channels), POSTS.c.marker.in_(markers[start : start + LOOK_UP]))
+            self.execute(POSTS.update().where(here).values(version=version))
         self.commit()
 
     def gone(self, stream: str, version: int, channels: Collection[str]) -> tuple[list[Entry], int]:
@@ -266,79 +288,57 @@ class Ledger:
         """
         over = [phase.value for phase in (Phase.DELETED, Phase.REMOVED)]
         query = _SELECT.where(POSTS.c.stream == stream, POSTS.c.channel.in_(channels), POSTS.c.phase.not_in(over))
-        total = self._execute(sa.select(sa.func.count()).select_from(query.subquery())).scalar() or 0
+        total = self.execute(sa.select(sa.func.count()).select_from(query.subquery())).scalar() or 0
         unseen = sa.or_(POSTS.c.version.is_(None), POSTS.c.version != version)
-        rows = self._execute(query.where(unseen).order_by(POSTS.c.seq)).all()
+        rows = self.execute(query.where(unseen).order_by(POSTS.c.seq)).all()
         return [_entry(row) for row in rows], total
 
-    # Digests
+    # Doubts
 
-    def add_rows(self, stream: str, rows: Sequence[tuple[str, str, str, str, bytes]]) -> None:
-        """Keep rows of groups, each as channel, marker, key of the group, key of the row, and record."""
-        known: dict[tuple[str, str, str], tuple[bytes, int]] = {}
-        for start in range(0, len(rows), LOOK_UP):
-            some = rows[start : start + LOOK_UP]
-            query = sa.select(DIGEST_ROWS).where(
-                DIGEST_ROWS.c.marker.in_({row[1] for row in some}), DIGEST_ROWS.c.row_key.in_({row[3] for row in some})
-            )
-            known |= {(row[0], row[1], row[2]): (row[3], row[4]) for row in self._execute(query)}
-        changed = {}
-        for channel, marker, key, row_key, record in rows:
-            before = known.get((channel, marker, row_key))
-            if before is None or before[0] != record:
-                changed[channel, marker, row_key] = (record, before[1] if before else self.next_seq(), key)
-        self._put(
-            DIGEST_ROWS,
-            [
-                {"channel": at[0], "marker": at[1], "row_key": at[2], "record": record, "seq": seq}
-                for at, (record, seq, _) in changed.items()
-            ],
-        )
-        groups = {(at[0], at[1]): key for at, (_, _, key) in changed.items()}
-        self._put(
-            DIGESTS,
-            [
-                {"channel": channel, "marker": marker, "stream": stream, "key": key, "changed": True}
-                for (channel, marker), key in groups.items()
-            ],
-        )
+    def doubt(self, channel: str) -> None:
+        """Note that a draft may turn up in a channel that nobody was told of."""
+        self.put(DOUBTS, [{"channel": channel, "since": self._clock.time()}])
         self.commit()
 
-    def changed_digests(self, stream: str) -> list[tuple[str, str, str]]:
-        """The groups of a stream whose posts do not show all rows: channel, marker and key, oldest first."""
-        query = sa.select(DIGESTS.c.channel, DIGESTS.c.marker, DIGESTS.c.key)
-        rows = sa.select(sa.func.min(DIGEST_ROWS.c.seq)).where(
-            DIGEST_ROWS.c.channel == DIGESTS.c.channel, DIGEST_ROWS.c.marker == DIGESTS.c.marker
-        )
-        query = query.where(DIGESTS.c.stream == stream, DIGESTS.c.changed).order_by(rows.scalar_subquery())
-        return [(row[0], row[1], row[2]) for row in self._execute(query)]
+    def in_doubt(self, channel: str) -> float | None:
+        """Since how many seconds a channel has been in doubt; None if it is not."""
+        since = self.execute(sa.select(DOUBTS.c.since).where(DOUBTS.c.channel == channel)).scalar()
+        return None if since is None else self._clock.time() - since
 
-    def rows_of(self, channel: str, marker: str) -> list[bytes]:
-        """The rows of a group, in the order in which they first came."""
-        query = sa.select(DIGEST_ROWS.c.record).where(DIGEST_ROWS.c.channel == channel, DIGEST_ROWS.c.marker == marker)
-        return [bytes(row[0]) for row in self._execute(query.order_by(DIGEST_ROWS.c.seq))]
-
-    def shown(self, channel: str, marker: str) -> None:
-        """Note that the post of a group shows all its rows."""
-        here = sa.and_(DIGESTS.c.channel == channel, DIGESTS.c.marker == marker)
-        self._execute(DIGESTS.update().where(here).values(changed=False))
+    def trust(self, channel: str) -> None:
+        """Note that a channel is in doubt no longer."""
+        self.execute(DOUBTS.delete().where(DOUBTS.c.channel == channel))
         self.commit()
 
     # The database
 
-    def _put(self, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None:
-        """Insert rows, or replace those of the same key."""
+    def put(
+        self, table: sa.Table, rows: Sequence[Mapping[str, Any]], key: Sequence[str] = (), kept: Sequence[str] = ()
+    ) -> None:
+        """Insert rows, or change those of the same key; :meth:`commit` makes it durable.
+
+        Args:
+            table: Where to.
+            rows: All with the same columns.
+            key: The primary key if empty.
+            kept: Columns that are left as they are.
+        """
         if not rows:
             return
         insert = _INSERTS[self._is_sqlite](table)
-        key = [column.name for column in table.primary_key]
-        rest = {column.name: insert.excluded[column.name] for column in table.columns if column.name not in key}
+        key = key or [column.name for column in table.primary_key]
+        rest = {name: insert.excluded[name] for name in rows[0] if name not in key and name not in kept}
         if rest:
-            self._execute(insert.on_conflict_do_update(index_elements=key, set_=rest), rows)
+            self.execute(insert.on_conflict_do_update(index_elements=key, set_=rest), rows)
         else:
-            self._execute(insert.on_conflict_do_nothing(index_elements=key), rows)
+            self.execute(insert.on_conflict_do_nothing(index_elements=key), rows)
 
-    def _execute(self, statement: sa.Executable, parameters: Any = None) -> sa.CursorResult[Any]:
+    def execute(self, statement: sa.Executable, parameters: Any = None) -> sa.CursorResult[Any]:
+        """Put a question to the database.
+
+        Raises:
+            LedgerError: It cannot be answered.
+        """
         try:
             return self._connection.execute(statement, parameters)
         except sa.exc.SQLAlchemyError as error:

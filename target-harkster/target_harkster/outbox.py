@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from target_harkster.client import Channel
     from target_harkster.delivery import Delivery
+    from target_harkster.digests import DigestRow
     from target_harkster.layout import Mode
     from target_harkster.ledger import Ledger
     from target_harkster.posts import Content
@@ -94,7 +95,7 @@ class Outbox:
         self._acknowledge = acknowledge
         self._delivered = delivered
         self._items: list[Parcel | _State] = []
-        self._rows: defaultdict[str, list[tuple[str, str, str, str, bytes]]] = defaultdict(list)
+        self._rows: list[DigestRow] = []
         self._posts = 0
         self._durable: _State | None = None
         self._sent = 0
@@ -109,9 +110,9 @@ class Outbox:
         if self._posts >= BATCH:
             self.flush()
 
-    def add_row(self, stream: str, row: tuple[str, str, str, str, bytes]) -> None:
-        """Take a row of a digest, see :meth:`~target_harkster.ledger.Ledger.add_rows`."""
-        self._rows[stream].append(row)
+    def add_row(self, row: DigestRow) -> None:
+        """Take a row of a digest."""
+        self._rows.append(row)
         self._posts += 1
         if self._posts >= BATCH:
             self.flush()
@@ -129,8 +130,7 @@ class Outbox:
             ApiError: The run cannot go on. What was delivered before is known, and acknowledged by :meth:`close`.
         """
         items, self._items, self._posts = self._items, [], 0
-        for stream, rows in self._rows.items():
-            self._ledger.add_rows(stream, rows)
+        self._ledger.digests.add(self._rows)
         self._rows.clear()
         work = self._decided([item for item in items if isinstance(item, Parcel)])
         self._clock.check()
@@ -201,11 +201,15 @@ class Outbox:
                 continue
             known = found.get(parcel.marker)
             decision = decide(known, content.hash, parcel.mode)
+            # At the start of this run, when its row was not known: now it is, and can be rejected as a whole.
+            was_refused = (
+                known is not None and not known.source and known.phase in {Phase.DEFERRED, Phase.UPDATING}
+            ) and decision is not Decision.LEAVE
             entry = self._entry(parcel, content, decision, known)
             is_baseline = decision is Decision.CREATE and entry.phase is Phase.BASELINE
             self.tally[parcel.stream][Phase.BASELINE.value if is_baseline else decision.value] += 1
             changed.append(entry)
-            if decision in {Decision.CREATE, Decision.UPDATE} and not is_baseline:
+            if (decision in {Decision.CREATE, Decision.UPDATE} and not is_baseline) or was_refused:
                 work[id(parcel)] = entry
         self._ledger.save(*changed)
         return work
@@ -216,7 +220,7 @@ class Outbox:
             if parcel.mode == "mirror" and parcel.version is not None:
                 versions[parcel.version].append(marker)
         for version, markers in versions.items():
-            self._ledger.touch(channel, markers, version)
+            self._ledger.touch([channel], markers, version)
 
     def _entry(self, parcel: Parcel, content: Content, decision: Decision, known: Entry | None) -> Entry:
         """What is to be written down of a row before anything is sent."""

@@ -9,7 +9,7 @@ from rich.table import Table
 from typing_extensions import override
 
 from target_harkster.client import HarksterApi
-from target_harkster.posts import RemotePost
+from target_harkster.posts import Content, RemotePost
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -37,20 +37,21 @@ class PlanningApi(HarksterApi):
     @override
     def post(self, channel_id: str, post_id: str) -> RemotePost | None:
         if post_id in self._is_draft:
-            return RemotePost(post_id, self._is_draft[post_id], None, "")
+            return RemotePost(post_id, self._is_draft[post_id], None, Content("", [], ""))
         return super().post(channel_id, post_id)
 
     @override
-    def update(self, channel: Channel, post_id: str, body: Mapping[str, Any]) -> None:
-        """Would replace the content."""
+    def update(self, channel: Channel, post_id: str, body: Mapping[str, Any]) -> bool:
+        return True
 
     @override
-    def publish(self, channel: Channel, post_id: str) -> None:
+    def publish(self, channel: Channel, post_id: str) -> bool:
         self._is_draft[post_id] = False
+        return True
 
     @override
-    def delete(self, channel: Channel, post_id: str, *, recall: bool) -> None:
-        """Would delete."""
+    def delete(self, channel: Channel, post_id: str, *, recall: bool) -> bool:
+        return True
 
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {

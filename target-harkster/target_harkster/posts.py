@@ -100,13 +100,20 @@ class RemotePost:
         id: The vendor's.
         is_draft: Whether followers cannot see it.
         marker: Of this target, if it has one.
-        hash: Of its content without the marker.
+        content: What people see of it, without the marker.
+        published_at: When, as the API writes it; None for a draft.
     """
 
     id: str
     is_draft: bool
     marker: str | None
-    hash: str
+    content: Content
+    published_at: str | None = None
+
+    @property
+    def hash(self) -> str:
+        """Of its content."""
+        return self.content.hash
 
 
 def remote_post(told: dict[str, Any]) -> RemotePost:
@@ -125,7 +132,9 @@ def remote_post(told: dict[str, Any]) -> RemotePost:
     name = told.get("name") or ""
     if marked := _MARKED_NAME.fullmatch(name):
         name, marker = marked[1], marked[2]
-    return RemotePost(str(told["id"]), bool(told["isDraft"]), marker, Content.of(name, fields).hash)
+    return RemotePost(
+        str(told["id"]), bool(told["isDraft"]), marker, Content.of(name, fields), told.get("publishedByAt") or None
+    )
 
 
 def _canonical(field: dict[str, Any]) -> dict[str, Any]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
+import filelock
 import msgspec
 from singer_http.errors import ConfigurationError, FatalError
 from singer_sdk.contrib.msgspec import decoder, encoder
@@ -15,6 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
 REDACTED = "(redacted)"
+
+
+Row = tuple[str, str, bool]
+"""What a reject is of: stream, key (or record, where there is no key), and whether no record is known."""
 
 
 class TooManyRejectsError(FatalError):
@@ -45,6 +51,12 @@ class Reject:
     schema: Mapping[str, Any] | None = None
     key_properties: Sequence[str] = ()
 
+    @property
+    def row(self) -> Row:
+        """Of which row or digest it is."""
+        key = encoder.encode(self.record).decode() if self.key is None else self.key
+        return self.stream, key, self.record is None
+
     def line(self) -> bytes:
         """The reject as a line of the file."""
         told = {
@@ -61,7 +73,7 @@ class Reject:
 
 
 class RejectFile:
-    """The file, one reject a line.
+    """The file, one reject a line, and one at most of each row.
 
     Args:
         path: Where it is.
@@ -76,87 +88,105 @@ class RejectFile:
         self._path = Path(path)
         self._redact = frozenset(redact)
         self._is_dry = is_dry
-        self._unsynced: list[bytes] = []
-        self._added = 0
-        self._earlier = self._read()
+        self._earlier = {reject.row: reject for reject in self.read()}
+        self._written = set(self._earlier)
+        self._added: dict[Row, bytes] = {}
+        self._struck: set[Row] = set()
         self.count = 0
         """Rows rejected in this run."""
 
     @property
     def earlier(self) -> list[Reject]:
-        """The rejects of earlier runs, the newest of each row."""
+        """The rejects of earlier runs that are neither struck out nor replaced by newer ones."""
         return list(self._earlier.values())
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to strike out."""
+        return not self._written and not self._added
 
     def read(self) -> list[Reject]:
         """The rejects that are in the file now, the newest of each row."""
-        return list(self._read().values())
+        lines = self._lines()
+        rejects = (self._understood(line, number) for number, line in enumerate(lines, 1))
+        return list({reject.row: reject for reject in rejects}.values())
 
-    def _read(self) -> dict[bytes, Reject]:
-        """The rejects in the file, by their lines."""
+    def _lines(self) -> list[bytes]:
         data = self._path.read_bytes() if self._path.exists() else b""
-        newest: dict[tuple[str, str | None], bytes] = {}
-        found: dict[bytes, Reject] = {}
         # What follows the last line end was cut off when a run was killed: its row comes again.
-        for number, line in enumerate(data.splitlines(keepends=True), 1):
-            if not line.endswith(b"\n"):
-                break
-            try:
-                told = decoder.decode(line)
-                reject = Reject(**told)
-            except (msgspec.DecodeError, TypeError):
-                raise ConfigurationError(f"reject_path: line {number} of {self._path} is no reject.") from None
-            if reject.key is not None:
-                found.pop(newest.get((reject.stream, reject.key), b""), None)
-                newest[reject.stream, reject.key] = line
-            found[line] = reject
-        return found
+        return [line for line in data.split(b"\n")[:-1] if line]
+
+    def _understood(self, line: bytes, number: int) -> Reject:
+        try:
+            return Reject(**decoder.decode(line))
+        except (msgspec.DecodeError, TypeError):
+            raise ConfigurationError(f"reject_path: line {number} of {self._path} is no reject.") from None
 
     def add(self, reject: Reject) -> None:
-        """Take a reject; it is in the file after :meth:`sync`."""
+        """Take a row of this run; it is in the file after :meth:`sync`, in the place of any other of the same row."""
         self.count += 1
+        self.keep(reject)
+
+    def keep(self, reject: Reject) -> None:
+        """Take a reject like :meth:`add`, of a row that is not of this run."""
+        row = reject.row
         if reject.record is not None and (hidden := sorted(self._redact.intersection(reject.record))):
             record = {**reject.record, **dict.fromkeys(hidden, REDACTED)}
             reject = replace(reject, record=record, redacted=hidden)
-        self._unsynced.append(reject.line())
+            row = reject.row
+        self.strike(row)
+        self._added[row] = reject.line()
+
+    def strike(self, *rows: Row) -> None:
+        """Strike rejects out: their rows were posted, or came again. They are in the file until :meth:`sync`."""
+        for row in rows:
+            self._earlier.pop(row, None)
+            self._added.pop(row, None)
+            if row in self._written:
+                self._struck.add(row)
 
     def sync(self) -> None:
-        """Make durable what was added."""
-        added, self._unsynced = b"".join(self._unsynced), []
-        if added and not self._is_dry:
-            try:
-                with _opened(self._path, "r+b" if self._path.exists() else "wb") as file:
-                    whole = file.seek(0, os.SEEK_END)
-                    if whole:
-                        file.seek(0)
-                        whole = file.read().rfind(b"\n") + 1
-                    file.truncate(whole)
-                    file.seek(whole)
-                    file.write(added)
-                    file.flush()
-                    os.fsync(file.fileno())
-            except OSError as error:
-                raise _unwritable(self._path, error) from None
-            self._added += added.count(b"\n")
+        """Make durable what was taken and what was struck out, in one step."""
+        if self._added or self._struck:
+            if not self._is_dry:
+                try:
+                    self._write(b"".join(self._added.values()))
+                except OSError as error:
+                    raise _unwritable(self._path, error) from None
+            self._written = (self._written - self._struck) | self._added.keys()
+            self._added, self._struck = {}, set()
 
-    def settle(self, done: Collection[Reject]) -> None:
-        """Strike out rejects of earlier runs: those that were posted, or whose rows came again."""
-        self.sync()
-        if not done or self._is_dry:
-            return
-        lines = self._path.read_bytes().splitlines(keepends=True)
-        struck = {line for line, reject in self._earlier.items() if reject in done}
-        # A row that was rejected again may have come to the same line: that one is of this run, and stays.
-        new = lines[len(lines) - self._added :]
-        kept = [line for line in lines[: len(lines) - self._added] if line not in struck and line.endswith(b"\n")]
-        draft = self._path.with_name(f"{self._path.name}.new")
-        try:
+    def _write(self, added: bytes) -> None:
+        if not self._path.parent.is_dir():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        # Runs into other channels may write to the same file.
+        with filelock.FileLock(f"{self._path}.lock"):
+            if not self._struck:
+                self._append(added)
+                return
+            lines = [
+                line
+                for number, line in enumerate(self._lines(), 1)
+                if self._understood(line, number).row not in self._struck
+            ]
+            draft = self._path.with_name(f"{self._path.name}.new")
             with _opened(draft, "wb") as file:
-                file.writelines([*kept, *new])
+                file.write(b"".join(line + b"\n" for line in lines) + added)
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(self._path)
-        except OSError as error:
-            raise _unwritable(self._path, error) from None
+
+    def _append(self, added: bytes) -> None:
+        with _opened(self._path, "r+b" if self._path.exists() else "wb") as file:
+            whole = file.seek(0, os.SEEK_END)
+            if whole:
+                file.seek(0)
+                whole = file.read().rfind(b"\n") + 1
+            file.truncate(whole)
+            file.seek(whole)
+            file.write(added)
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def _opened(path: Path, mode: Literal["r+b", "wb"]) -> IO[bytes]:

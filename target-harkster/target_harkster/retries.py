@@ -7,10 +7,14 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from target_harkster.ledger import UNFINISHED
+from target_harkster.rejects import Reject
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from target_harkster.rejects import Reject, RejectFile
+    from target_harkster.ledger import Entry
+    from target_harkster.rejects import RejectFile, Row
     from target_harkster.sinks import HarksterSink
 
 logger = logging.getLogger(__name__)
@@ -25,21 +29,26 @@ class Retries:
 
     def __init__(self, file: RejectFile) -> None:
         self._file = file
-        self._waiting = {(one.stream, one.key): one for one in file.earlier if one.key is not None}
-        self._superseded: list[Reject] = []
-        self._tried: list[Reject] = []
+        self._tried: dict[Row, bool] = {}
         self.failed: list[Reject] = []
         """Those that were tried and rejected again, each with its new reason."""
 
-    @property
-    def done(self) -> list[Reject]:
-        """Those that need not be tried any more."""
-        return [*self._superseded, *(reject for reject in self._tried if not self._has_failed(reject))]
-
     def came_again(self, stream: str, key: str) -> None:
-        """Note that a row came; what an earlier run rejected of it is of no more interest."""
-        if self._waiting and (older := self._waiting.pop((stream, key), None)):
-            self._superseded.append(older)
+        """Note that a row came; what was rejected of it is of no more interest.
+
+        That is durable before any STATE behind it: an older version is not tried after a newer one was posted.
+        """
+        if not self._file.is_empty:
+            self._file.strike((stream, key, False), (stream, key, True))
+
+    def resumed(self, entry: Entry, reason: str | None) -> None:
+        """Note what became of a post that an earlier run has left; with a reason it was refused."""
+        row = (entry.stream, entry.key, True)
+        if reason is not None:
+            # Its row is not known any more, and it is the ledger that tries again.
+            self._file.keep(Reject(entry.stream, entry.key, None, reason))
+        elif entry.phase not in UNFINISHED:
+            self._file.strike(row)
 
     def streams(self) -> Iterator[Reject]:
         """The newest reject of each stream, which tells what its rows look like."""
@@ -49,10 +58,9 @@ class Retries:
         """Hand the rows to the sinks of their streams."""
         for reject in self._file.earlier:
             sink = sinks.get(reject.stream)
-            if sink is None or reject.record is None or reject.redacted or reject in self._superseded:
-                continue
-            self._tried.append(reject)
-            sink.retry(reject, partial(self._fail, reject))
+            if sink is not None and reject.record is not None and not reject.redacted:
+                self._tried[reject.row] = True
+                sink.retry(reject, partial(self._fail, reject))
 
     def left(self) -> list[tuple[Reject, str]]:
         """What is still in the file, each with the reason why."""
@@ -73,10 +81,9 @@ class Retries:
         """Strike out what is done, when all that was handed to the sinks has been delivered."""
         if self.failed:
             logger.warning("Rows of earlier runs that were tried again and rejected again: %d.", len(self.failed))
-        self._file.settle(self.done)
+        self._file.strike(*(row for row, is_done in self._tried.items() if is_done))
+        self._file.sync()
 
     def _fail(self, reject: Reject, field: str | None, reason: str) -> None:
+        self._tried[reject.row] = False
         self.failed.append(replace(reject, field=field, reason=reason))
-
-    def _has_failed(self, reject: Reject) -> bool:
-        return any(reject == replace(failed, field=reject.field, reason=reject.reason) for failed in self.failed)

@@ -10,6 +10,7 @@ from singer_sdk.contrib.msgspec import decoder, encoder
 from singer_sdk.exceptions import InvalidJSONSchema, MissingKeyPropertiesError
 from typing_extensions import override
 
+from target_harkster.digests import DigestRow
 from target_harkster.layout import RowError
 from target_harkster.outbox import Parcel
 from target_harkster.posts import marker_of, stream_marker
@@ -65,7 +66,13 @@ class HarksterSink(Sink):
         route = target.route(stream_name)
         self._channel_column = route.column
         self._channels = route.channels
+        self._channel_ids = tuple(channel.id for channel in route.channels.values())
         self._layout = target.layout(stream_name, schema["properties"], self._key_properties, route)
+
+    @property
+    def places(self) -> list[tuple[str, str]]:
+        """The stream with each of its channels."""
+        return [(self.stream_name, channel) for channel in self._channel_ids]
 
     @override
     def get_validator(self) -> BaseJSONSchemaValidator | None:
@@ -90,10 +97,13 @@ class HarksterSink(Sink):
                 )
         key: str | None = None
         try:
-            key = self._layout.key_of(record)
+            key = self._layout.own_key_of(record)
             self._target.retries.came_again(self.stream_name, key)
             self._post(record, key, version, lambda field, reason: self.reject(key, field, reason, record))
         except RowError as error:
+            if key is not None and version is not None and self._layout.mode == "mirror":
+                # The row is there, whatever is wrong with it: its post is not one whose row is gone.
+                self._target.ledger.touch(self._channel_ids, [marker_of(self._prefix, key)], version)
             self.reject(key, error.field, error.reason, record)
 
     def retry(self, reject: Reject, refused: Refused) -> None:
@@ -105,17 +115,19 @@ class HarksterSink(Sink):
         """
         record = dict(reject.record or {})
         try:
-            self._post(record, self._layout.key_of(record), None, refused)
+            self._post(record, self._layout.own_key_of(record), None, refused)
         except RowError as error:
             refused(error.field, error.reason)
 
-    def _post(self, record: dict[str, Any], key: str, version: int | None, refused: Refused) -> None:
+    def _post(self, record: dict[str, Any], own_key: str, version: int | None, refused: Refused) -> None:
+        key = self._layout.key_of(record) if self._layout.group_by else own_key
         self._check(record)
         channel = self._channel(record)
         marker = marker_of(self._prefix, key)
         if self._layout.group_by:
-            row = (channel.id, marker, key, self._layout.row_key_of(record), encoder.encode(record))
-            self._target.outbox.add_row(self.stream_name, row)
+            self._target.outbox.add_row(
+                DigestRow(self.stream_name, self._channel_ids, channel.id, marker, key, own_key, encoder.encode(record))
+            )
             return
         self._target.outbox.add(
             Parcel(
@@ -132,35 +144,37 @@ class HarksterSink(Sink):
             )
         )
 
-    def digest(self) -> list[tuple[str, str]]:
+    def digest(self) -> dict[tuple[str, str], str]:
         """Post the groups whose rows have changed.
 
         Returns:
-            Channel and marker of each that could be mapped.
+            By channel and marker, the keys of those that were mapped; what is refused when it is delivered is taken
+            out again.
         """
-        posted: list[tuple[str, str]] = []
-        ledger = self._target.ledger
-        for channel_id, marker, key in ledger.changed_digests(self.stream_name) if self._layout.group_by else ():
+        posted: dict[tuple[str, str], str] = {}
+        digests = self._target.ledger.digests
+        for channel_id, marker, key in digests.changed(self.stream_name) if self._layout.group_by else ():
             channel = self._target.channels.opened.get(channel_id)
             if channel is None:
                 continue  # the settings have gone over to another channel
-            rows = [decoder.decode(row) for row in ledger.rows_of(channel_id, marker)]
-            group = dict(zip(self._layout.group_by, decoder.decode(key), strict=True))
+            rows = [decoder.decode(row) for row in digests.rows(channel_id, marker)]
+            if not rows and not self._target.ledger.find(channel_id, [marker]):
+                digests.shown(channel_id, marker)  # all its rows have moved on before there was a post
+                continue
 
             def refused(
                 field: str | None, reason: str, key: str = key, at: tuple[str, str] = (channel_id, marker)
             ) -> None:
-                if at in posted:
-                    posted.remove(at)
+                posted.pop(at, None)
                 self.reject(key, field, reason, None)
 
-            self._target.retries.came_again(self.stream_name, key)
+            group = dict(zip(self._layout.group_by, decoder.decode(key), strict=True))
             try:
                 content = self._layout.digest(group, rows)
             except RowError as error:
                 refused(error.field, error.reason)
                 continue
-            posted.append((channel_id, marker))
+            posted[channel_id, marker] = key
             self._target.outbox.add(
                 Parcel(
                     stream=self.stream_name,
@@ -180,6 +194,8 @@ class HarksterSink(Sink):
     def activate_version(self, new_version: int) -> None:
         if self._layout.mode == "mirror":
             self._target.outbox.flush()
+            # Also those that were adopted and of which no row has come.
+            self._target.ledger.claim(self.stream_name, self._prefix)
             self._target.mirror.remove_gone(self.stream_name, new_version)
 
     def reject(self, key: str | None, field: str | None, reason: str, record: Mapping[str, Any] | None) -> None:

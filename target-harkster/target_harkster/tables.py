@@ -1,14 +1,8 @@
-"""The tables of the ledger, and how those of an older version become those of this one."""
+"""The tables of the ledger, as this version has them; :mod:`target_harkster.migrations` makes them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import sqlalchemy as sa
-from singer_http.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 METADATA = sa.MetaData()
 
@@ -42,50 +36,43 @@ STREAMS = sa.Table(
 )
 """The streams whose first run into a channel came to its end."""
 
-DIGESTS = sa.Table(
-    "harkster_digests",
+DOUBTS = sa.Table(
+    "harkster_doubts",
     METADATA,
     sa.Column("channel", sa.Text, primary_key=True),
-    sa.Column("marker", sa.Text, primary_key=True),
+    sa.Column("since", sa.Float, nullable=False),
+)
+"""The channels in which drafts may turn up that nobody was told of, and since when."""
+
+GROUPS = sa.Table(
+    "harkster_groups",
+    METADATA,
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("channel", sa.Text, nullable=False),
+    sa.Column("marker", sa.Text, nullable=False),
     sa.Column("stream", sa.Text, nullable=False),
     sa.Column("key", sa.Text, nullable=False),
-    sa.Column("changed", sa.Boolean, nullable=False),
+    sa.Column("rows", sa.LargeBinary),
+    sa.UniqueConstraint("channel", "marker"),
 )
-"""The groups of rows, and which of them have rows that their posts do not show."""
+"""The groups of rows that are one post each, with the rows that the post shows, packed together."""
 
-DIGEST_ROWS = sa.Table(
-    "harkster_digest_rows",
+GROUP_NEWS = sa.Table(
+    "harkster_group_news",
     METADATA,
-    sa.Column("channel", sa.Text, primary_key=True),
-    sa.Column("marker", sa.Text, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("row_key", sa.Text, primary_key=True),
-    sa.Column("record", sa.LargeBinary, nullable=False),
+    sa.Column("record", sa.LargeBinary),
     sa.Column("seq", sa.BigInteger, nullable=False),
 )
-"""The rows of the groups: a later run may bring some of a group's rows only."""
+"""What is new in the groups and not shown yet: rows, and without a record those that went to another group."""
 
-
-def _first(connection: sa.Connection) -> None:
-    METADATA.create_all(connection)
-
-
-MIGRATIONS: Sequence[Callable[[sa.Connection], None]] = (_first,)
-"""What leads from each version to the next one. Never changed, only added to: ledgers of all ages are out there."""
-
-
-def migrate(connection: sa.Connection) -> None:
-    """Bring the tables up to this version.
-
-    Raises:
-        ConfigurationError: The ledger is of a later version than this.
-    """
-    VERSION.create(connection, checkfirst=True)
-    version = connection.execute(sa.select(sa.func.max(VERSION.c.version))).scalar() or 0
-    if version > len(MIGRATIONS):
-        raise ConfigurationError(
-            f"ledger_url: the ledger is of version {version}, and this target-harkster knows version"
-            f" {len(MIGRATIONS)} at most; install a newer one."
-        )
-    for at, step in enumerate(MIGRATIONS[version:], version + 1):
-        step(connection)
-        connection.execute(VERSION.insert().values(version=at))
+GROUP_INDEX = sa.Table(
+    "harkster_group_index",
+    METADATA,
+    # In SQLite an INTEGER is the row's own number, and takes no further room.
+    sa.Column("row", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=False),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("record", sa.BigInteger, nullable=False),
+)
+"""By the hash of a row's key: its group, and the hash of its record as it was last seen."""

@@ -84,6 +84,8 @@ class TargetHarkster(Target):
         self._rows: Counter[str] = Counter()
         self._unmapped: dict[str, HarksterSink] = {}
         self._rejected: Counter[str] = Counter()
+        self._states_seen = 0
+        self._is_covered = False
         self.prints_plan = True
         """Whether a dry run ends with its table."""
         super().__init__(**kwargs)
@@ -126,7 +128,7 @@ class TargetHarkster(Target):
         spelling = Spelling(config["heading_type"], config["numbers_as"] == "number", config["marker"])
         self.allowance = allowance = Allowance(self.api, config)
         delivery = Delivery(self.api, self.ledger, allowance, spelling, config, self.clock)
-        self.channels = Channels(self.api, self.ledger, allowance, delivery, config)
+        self.channels = Channels(self.api, self.ledger, allowance, delivery, config, self.retries.resumed)
         self.mirror = Mirror(delivery, self.ledger, self.channels.opened, config)
         self.outbox = Outbox(
             delivery, self.ledger, self.channels.opened, self.clock, self._acknowledge, self._delivered
@@ -160,7 +162,7 @@ class TargetHarkster(Target):
     def process_endofpipe(self) -> None:
         try:
             self._finish()
-            self.channels.settle()
+            self._settle()
             self.outbox.close()
             if self._preview is not None:
                 self._preview.write()
@@ -189,11 +191,24 @@ class TargetHarkster(Target):
         self.outbox.flush()
         self.retries.attempt({sink.stream_name: sink for sink in self._sinks()})
         self.outbox.flush()
-        digests = [digest for sink in self._sinks() for digest in sink.digest()]
+        digests = [(sink.stream_name, sink.digest()) for sink in self._sinks()]
         self.outbox.flush()
-        for channel, marker in digests:
-            self.ledger.shown(channel, marker)
+        for stream, posted in digests:
+            for (channel, marker), key in posted.items():
+                self.ledger.digests.shown(channel, marker)
+                self._rejects.strike((stream, key, True))
         self.retries.settle()
+        self.channels.clear_up()
+
+    def _settle(self) -> None:
+        """Note which first runs are over: what comes later is news.
+
+        A tap that was cut off ends its messages like one that has come to its end, but with no STATE behind them.
+        """
+        if not self._states_seen:
+            self.channels.settle(self.channels.begun)
+        elif self._is_covered:
+            self.channels.settle(place for sink in self._sinks() for place in sink.places)
 
     def _sinks(self) -> Iterator[HarksterSink]:
         yield from map(self._sink, self._sinks_active)
@@ -319,6 +334,7 @@ class TargetHarkster(Target):
                 f"A record of {stream} came before its SCHEMA; the tap must send the SCHEMA first."
             )
         self._rows[stream] += 1
+        self._is_covered = False
         if sink is not None:
             sink.take(record, version)
             return
@@ -332,6 +348,7 @@ class TargetHarkster(Target):
         self._assert_line_requires(message_dict, requires={"stream", "schema"})
         check_shape(message_dict)
         check_shape({"properties": message_dict["schema"].get("properties", {})})
+        self._is_covered = False
         if self._sinks_active:
             self.outbox.flush()
         super()._process_schema_message(message_dict)
@@ -345,6 +362,8 @@ class TargetHarkster(Target):
     def _process_state_message(self, message_dict: dict[str, Any]) -> None:
         self._assert_line_requires(message_dict, requires={"value"})
         self.outbox.add_state(message_dict["value"])
+        self._states_seen += 1
+        self._is_covered = True
 
     @override
     def _process_activate_version_message(self, message_dict: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ import pytest
 from api_sandbox import HarksterScenario, RunningSandbox, Scenario, serve_in_thread
 from target_harkster.target import TargetHarkster
 
+from demo.postgres import embedded_postgres
 from tests.harkster.running import CHANNEL, Ran, Target
 
 
@@ -15,6 +16,13 @@ def sandbox() -> Iterator[RunningSandbox]:
     with serve_in_thread(Scenario(harkster=HarksterScenario(requests_per_second=None))) as running:
         running.harkster.set_quota("Acme Inc.", quota=1_000_000)
         yield running
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """A PostgreSQL for ledgers; takes a while to start."""
+    with embedded_postgres() as server:
+        yield server.sqlalchemy_url
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +11,11 @@ import sqlalchemy as sa
 from singer_http.errors import ConfigurationError
 from target_harkster.decision import Decision, decide
 from target_harkster.ledger import Entry, Ledger, LedgerError, Phase
-from target_harkster.tables import MIGRATIONS, VERSION
+from target_harkster.migrations import MIGRATIONS
+from target_harkster.tables import VERSION
 
-from demo.postgres import embedded_postgres
 from tests.harkster.crashing import FastClock
 from tests.harkster.running import Target, data, record, schema, state
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[str]:
-    with embedded_postgres() as server:
-        yield server.sqlalchemy_url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -112,6 +105,7 @@ def test_decisions(phase: Phase) -> None:
         Phase.REMOVED: (Decision.LEAVE, Decision.LEAVE),
         Phase.DEFERRED: (Decision.UNCHANGED, Decision.REPLACE),
         Phase.INTENT: (Decision.UNCHANGED, Decision.REPLACE),
+        Phase.RENEWING: (Decision.UNCHANGED, Decision.REPLACE),
     }
     assert tuple(decisions[2:4]) == expected.get(phase, (Decision.UNCHANGED, Decision.UPDATE))
     assert decide(None, "new", "append") is Decision.CREATE

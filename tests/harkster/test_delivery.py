@@ -1,0 +1,315 @@
+"""What would make a target post twice, lose a row, or mix up their order: each case by itself."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from api_sandbox import AccountPlan, ChannelPlan, Fault, RunningSandbox, WorkspacePlan
+from target_harkster.ledger import Ledger, Phase
+from target_harkster.posts import marker_of, stream_marker
+from target_harkster.target import TargetHarkster
+from typing_extensions import override
+
+from tests.harkster.crashing import FastClock
+from tests.harkster.running import Message, Target, as_input, data, record, schema, state
+
+UPSERT: dict[str, Any] = {"streams": {"hours": {"mode": "upsert"}}}
+
+
+def own(serve: Any, tmp_path: Path, quota: int = 100, **details: Any) -> Target:
+    room = WorkspacePlan(name="Projects", channels=(ChannelPlan(name="First"),))
+    plan = AccountPlan(name="Acme Inc.", quota=quota, workspaces=(room,))
+    return Target.into_new_channel(serve(accounts=(plan,), **details), tmp_path)
+
+
+def row(key: Any, name: str = "x", **more: Any) -> Message:
+    return record(id=key, name=name, **more)
+
+
+def stray(target: Target, key: str, *, draft: bool = True) -> str:
+    """A post with the marker of a row, from a request that nobody got an answer to."""
+    marker = marker_of(stream_marker("hours"), key)
+    dataset = [{"type": "text", "id": "name", "data": "stray"}, {"type": "divider", "id": marker}]
+    api = target.sandbox.harkster
+    answer = requests.post(
+        f"{api.api_url}/channels/{target.channel}/posts",
+        json={"data": {"type": "fields", "dataset": dataset}, "isDraft": draft, "name": "hours"},
+        headers={"Authorization": f"Bearer {api.access_token}"},
+        timeout=10,
+    )
+    return str(answer.json()["id"])
+
+
+def ledger(target: Target) -> Ledger:
+    return Ledger(target.config["ledger_url"], FastClock())
+
+
+def phases(target: Target) -> list[str]:
+    opened = ledger(target)
+    try:
+        return [entry.phase.value for entry in opened.entries()]
+    finally:
+        opened.close()
+
+
+# Drafts that turn up
+
+
+@pytest.mark.parametrize("order", ["newest", "oldest"])
+def test_a_draft_that_turns_up_later_is_not_taken_for_the_one_that_waits(
+    serve: Any, tmp_path: Path, order: str
+) -> None:
+    target = own(serve, tmp_path, quota=0, posts_order=order)
+    target.ran([schema(), row(1, "waits"), state(1)], **UPSERT)
+    stray(target, "[1]")
+    opened = ledger(target)
+    opened.doubt(target.channel)
+    opened.close()
+    target.ran([schema()], **UPSERT)
+    assert [(data(post)["name"], post.status) for post in target.posts()] == [("waits", "draft")]
+    target.sandbox.harkster.set_quota("Acme Inc.", quota=5)
+    target.ran([schema()], **UPSERT)
+    assert [(data(post)["name"], post.publications) for post in target.posts()] == [("waits", 1)]
+
+
+def test_after_a_lost_answer_the_channel_is_looked_at_until_nothing_can_turn_up(target: Target) -> None:
+    target.sandbox.faults.replace(Fault(kind="reset", operation="create", when="before", times=1))
+    target.ran([schema(), row(1), state(1)])
+    stray(target, "[1]")
+    target.ran([schema()])
+    assert [post.status for post in target.posts()] == ["published"]
+    opened = ledger(target)
+    assert opened.in_doubt(target.channel) is not None
+    opened.close()
+    # A quarter of an hour later it is looked at once more, and then no longer.
+    made = TargetHarkster(config=target.config, clock=Later())
+    made.open()
+    channel = made.channels.find(target.channel, "channel")
+    made.channels.open(channel)
+    assert made.ledger.in_doubt(target.channel) is None
+    made.close()
+
+
+class Later(FastClock):
+    @override
+    def time(self) -> float:
+        return super().time() + 10_000
+
+
+def test_a_lost_answer_and_a_draft_of_a_row_that_is_gone(target: Target) -> None:
+    settings = {"streams": {"hours": {"mode": "mirror"}}, "mirror_max_share": 1}
+    activate: Message = {"type": "ACTIVATE_VERSION", "stream": "hours", "version": 2}
+    target.ran([schema(), row(1, version=1)], **settings)
+    target.ran([schema(), activate], **settings)
+    stray(target, "[1]")
+    opened = ledger(target)
+    opened.doubt(target.channel)
+    opened.close()
+    target.ran([schema()], **settings)
+    assert target.posts() == []
+
+
+@pytest.mark.parametrize("listed", ["newest", "oldest"])
+def test_two_posts_with_one_marker_are_one_row(serve: Any, tmp_path: Path, listed: str) -> None:
+    target = own(serve, tmp_path, posts_order=listed)
+    for draft in (True, False, False, True):
+        stray(target, "[1]", draft=draft)
+    target.ran([schema(), row(1, "now"), state(1)], **UPSERT)
+    posts = target.posts()
+    # Nothing that people have seen is deleted, and nothing is published once more.
+    assert [(post.status, post.publications) for post in posts] == [("published", 1)] * 2
+    assert sorted(data(post)["name"] for post in posts) == ["now", "stray"]
+    target.ran([schema(), row(1, "now"), state(1)], **UPSERT)
+    assert sum(post.updates for post in target.posts()) == 1
+
+
+def test_adopted_drafts_are_published_oldest_first(serve: Any, tmp_path: Path) -> None:
+    for order in ("newest", "oldest"):
+        folder = tmp_path / order
+        folder.mkdir()
+        target = own(serve, folder, quota=2, posts_order=order)
+        target.ran([schema(), *(row(key, str(key)) for key in range(1, 5)), state(1)])
+        (folder / "ledger.db").unlink()
+        target.sandbox.harkster.set_quota("Acme Inc.", quota=10)
+        target.ran([schema()])
+        events = [event.post_id for event in target.sandbox.harkster.truth().events if event.kind == "published"]
+        assert events == [post.id for post in target.posts()]
+        assert len(events) == 4
+
+
+def test_adopt_tells_an_older_ledger_what_was_posted_since(target: Target) -> None:
+    path = Path(target.config["ledger_url"].removeprefix("sqlite:///"))
+    target.ran([schema(), row(1, "one"), state(1)], max_posts_per_run=0, on_quota="defer", **UPSERT)
+    backup = path.read_bytes()
+    target.ran([schema(), row(1, "two"), state(2)], **UPSERT)
+    path.write_bytes(backup)
+    made = target.make(**UPSERT)
+    made.open()
+    channel = made.channels.find(target.channel, "channel")
+    made.ledger.hold(channel.id)
+    assert made.channels.adopt(channel) == 1
+    made.close()
+    target.ran([schema(), row(1, "two"), state(2)], **UPSERT)
+    assert [(data(post)["name"], post.publications) for post in target.posts()] == [("two", 1)]
+
+
+# Answers that say nothing
+
+
+@pytest.mark.parametrize("operation", ["create", "update", "publish", "delete"])
+@pytest.mark.parametrize("kind", ["empty_body", "not_json"])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_an_answer_that_says_nothing_is_not_believed(target: Target, operation: Any, kind: Any, when: Any) -> None:
+    settings: dict[str, Any] = {"streams": {"hours": {"mode": "mirror"}}, "mirror_max_share": 1}
+    activate: Message = {"type": "ACTIVATE_VERSION", "stream": "hours", "version": 2}
+    target.ran([schema(), row(1, "one", version=1), row(2, version=1)], **settings)
+    target.sandbox.faults.replace(Fault(kind=kind, operation=operation, when=when, times=1))
+    target.ran([schema(), row(1, "changed", version=2), row(3, "new", version=2), activate, state(2)], **settings)
+    assert {(data(post)["name"], post.publications) for post in target.posts()} >= {("changed", 1), ("new", 1)}
+    assert len(target.posts()) == 2
+
+
+# Order
+
+
+def test_nothing_overtakes_what_waits(serve: Any, tmp_path: Path) -> None:
+    """Another quota in the middle of a run lets the next posts out only with those before them."""
+    target = own(serve, tmp_path, quota=1)
+    made = target.make()
+    original = made._delivered
+
+    def delivered(parcel: Any, phase: Phase) -> None:
+        original(parcel, phase)
+        if phase is Phase.DRAFT:
+            target.sandbox.harkster.set_quota("Acme Inc.", quota=10)
+
+    made._delivered = delivered  # type: ignore[method-assign]
+    lines = [schema(), *(row(key, str(key)) for key in range(1, 5)), state(1)]
+    made.listen(as_input(lines))  # type: ignore[arg-type]
+    assert [post.status for post in target.posts()] == ["published", "draft", "draft", "draft"]
+    target.ran([schema()])
+    events = [event.post_id for event in target.sandbox.harkster.truth().events if event.kind == "published"]
+    assert events == [post.id for post in target.posts()]
+
+
+def test_a_writer_that_waited_goes_on_where_the_other_ended(target: Target) -> None:
+    early = ledger(target)
+    target.ran([schema(), row(1), row(2), state(1)], max_posts_per_run=0)
+    early.hold(target.channel)
+    assert early.next_seq() > max(entry.seq for entry in early.entries())
+    early.close()
+
+
+# Keys
+
+
+@pytest.mark.parametrize(
+    ("keys", "posts"),
+    [
+        ([1, "1", True], 3),
+        ([1, 1.0, 1e0], 1),
+        (["a", "A", "a "], 3),
+        ([0.1, "0.1"], 2),
+        ([100, 1e2], 1),
+        ([10**30, 10**30 + 1], 2),
+    ],
+)
+def test_rows_are_the_same_if_their_keys_are(target: Target, keys: list[Any], posts: int) -> None:
+    for key in keys:
+        target.ran([schema({"id": {}, "name": {"type": "string"}}), row(key, "x"), state(1)], **UPSERT)
+    assert len(target.posts()) == posts
+
+
+def test_keys_of_several_columns_do_not_run_together(target: Target) -> None:
+    properties = {"a": {"type": "string"}, "b": {"type": "string"}}
+    rows = [record(a="x", b="yz"), record(a="xy", b="z"), record(a="x,y", b="z"), record(a='x","y', b="z")]
+    target.ran([schema(properties, key=("a", "b")), *rows, state(1)])
+    assert len(target.posts()) == 4
+
+
+def test_a_row_that_comes_back_to_what_it_was(target: Target) -> None:
+    for name, most in (("A", None), ("B", None), ("A", None), ("B", 0), ("A", 0)):
+        more = {} if most is None else {"max_posts_per_run": most}
+        target.ran([schema(), row(1, name), state(1)], **UPSERT, **more)
+        assert [data(post)["name"] for post in target.posts()] == [name]
+    assert [(post.publications, post.updates) for post in target.posts()] == [(1, 4)]
+
+
+def test_content_is_compared_and_nothing_else(target: Target) -> None:
+    fields = [{"id": "name", "type": "text", "data": "name"}]
+    properties = {"id": {"type": "integer"}, "name": {"type": "string"}, "seen_at": {"type": "string"}}
+    for seen_at in ("2026-01-01", "2026-01-02", "2026-01-01"):
+        target.ran(
+            [schema(properties), row(1, "same", seen_at=seen_at)],
+            streams={"hours": {"mode": "upsert", "fields": fields}},
+        )
+    assert [post.updates for post in target.posts()] == [0]
+
+
+# First runs
+
+
+def test_a_tap_that_was_cut_off_has_not_had_its_first_run(target: Target) -> None:
+    settings = {"first_run": "baseline", **UPSERT}
+    target.ran([schema(), row(1), state(1), row(2)], **settings)  # cut off: no STATE is about the last row
+    target.ran([schema(), row(2), row(3), state(3)], **settings)
+    assert target.posts() == []
+    target.ran([schema(), row(4), state(4)], **settings)
+    assert [data(post)["id"] for post in target.posts()] == ["4"]
+
+
+def test_a_first_run_without_any_rows_is_one(target: Target) -> None:
+    settings = {"first_run": "baseline", **UPSERT}
+    target.ran([schema(), state(0)], **settings)
+    target.ran([schema(), row(1), state(1)], **settings)
+    assert len(target.posts()) == 1
+
+
+# Mirror
+
+
+def mirrored(target: Target, version: int, rows: list[Message], **settings: Any) -> Any:
+    activate: Message = {"type": "ACTIVATE_VERSION", "stream": "hours", "version": version}
+    config: dict[str, Any] = {"streams": {"hours": {"mode": "mirror", **settings.pop("layout", {})}}, **settings}
+    return target.run([schema(), *rows, activate, state(version)], **config)
+
+
+def test_mirror_keeps_the_post_of_a_row_that_is_wrong_now(target: Target) -> None:
+    mirrored(target, 1, [row(1, "one", version=1), row(2, "two", version=1)])
+    ran = mirrored(target, 2, [row(1, ["wrong"], version=2), row(2, "two", version=2)], mirror_max_share=1)  # type: ignore[arg-type]
+    assert ran.error is None
+    assert [data(post)["name"] for post in target.posts()] == ["one", "two"]
+    assert [one["key"] for one in target.rejects()] == ["[1]"]
+
+
+def test_mirror_minds_the_channels_that_are_in_use_only(
+    sandbox: RunningSandbox, target: Target, tmp_path: Path
+) -> None:
+    mirrored(target, 1, [row(key, version=1) for key in (1, 2, 3)])
+    folder = tmp_path / "other"
+    folder.mkdir()
+    other = Target.into_new_channel(sandbox, folder)
+    other.config["ledger_url"] = target.config["ledger_url"]
+    mirrored(other, 2, [row(key, version=2) for key in (1, 2, 3)])
+    ran = mirrored(other, 3, [row(key, version=3) for key in (1, 2)], mirror_max_share=0.5)
+    assert ran.error is None
+    assert (len(target.posts()), len(other.posts())) == (3, 2)
+
+
+def test_mirror_deletes_adopted_posts_of_a_table_that_is_empty_now(target: Target) -> None:
+    mirrored(target, 1, [row(1, version=1)])
+    Path(target.config["ledger_url"].removeprefix("sqlite:///")).unlink()
+    assert mirrored(target, 2, [], mirror_max_share=1).error is None
+    assert target.posts() == []
+
+
+# Reserve and bounds with answers that are lost
+
+
+def test_a_lost_answer_uses_up_no_reserve(serve: Any, tmp_path: Path) -> None:
+    target = own(serve, tmp_path, quota=4, quota_headers="never")
+    target.sandbox.faults.replace(Fault(kind="reset", operation="publish", when="after", rate=1))
+    target.ran([schema(), *(row(key) for key in range(5)), state(1)], quota_reserve=2)
+    assert [post.status for post in target.posts()].count("published") == 2
+    assert target.sandbox.harkster.truth().quota_refusals == 0

@@ -1,0 +1,242 @@
+"""The rows of digests in the ledger: any of them may change, move or come again, and none takes much room."""
+
+import threading
+from typing import Any
+
+import hypothesis
+import pytest
+import sqlalchemy as sa
+from hypothesis import strategies as st
+from target_harkster.digests import DigestRow
+from target_harkster.ledger import Ledger
+from target_harkster.migrations import MIGRATIONS, migrate
+from target_harkster.posts import marker_of, stream_marker
+from target_harkster.tables import GROUP_INDEX, GROUP_NEWS, GROUPS, METADATA, VERSION
+
+from tests.harkster.crashing import FastClock
+from tests.harkster.running import Message, Target, data, record, schema, state
+
+PROPERTIES = {"id": {"type": "integer"}, "week": {"type": "string"}, "name": {"type": "string"}}
+WEEKLY: dict[str, Any] = {
+    "mode": "upsert",
+    "group_by": ["week"],
+    "name": "{{ week }}",
+    "fields": [{"id": "who", "type": "bulletPoints", "data": "{{ rows | map(attribute='name') | list }}"}],
+}
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Any) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/own.db"
+    made = str(request.getfixturevalue("postgres"))
+    with sa.create_engine(made, poolclass=sa.NullPool).begin() as connection:
+        connection.exec_driver_sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    return made
+
+
+def worked(number: int, week: str, name: str) -> Message:
+    return record(id=number, week=week, name=name)
+
+
+def shown(target: Target) -> dict[str, str]:
+    return {str(post.name): data(post)["who"] for post in target.posts()}
+
+
+def test_a_row_of_long_ago_changes_its_digest(target: Target) -> None:
+    settings = {"streams": {"hours": WEEKLY}}
+    for week in range(5):
+        rows = [worked(10 * week + number, f"W{week}", f"{week}.{number}") for number in range(3)]
+        target.ran([schema(PROPERTIES), *rows, state(week)], **settings)
+    target.ran([schema(PROPERTIES), worked(1, "W0", "changed"), state(9)], **settings)
+    assert shown(target)["W0"] == "0.0\nchanged\n0.2"
+    assert [(post.publications, post.updates) for post in target.posts()] == [(1, 1), *[(1, 0)] * 4]
+
+
+def test_a_row_that_moves_leaves_its_old_group(target: Target) -> None:
+    settings = {"streams": {"hours": WEEKLY}}
+    target.ran([schema(PROPERTIES), worked(1, "W1", "a"), worked(2, "W1", "b"), state(1)], **settings)
+    # Back and forth within one run, and in the end elsewhere.
+    moves = [worked(1, week, "a") for week in ("W2", "W1", "W3", "W2")]
+    target.ran([schema(PROPERTIES), *moves, state(2)], **settings)
+    assert shown(target) == {"W1": "b", "W2": "a"}
+
+
+def test_rows_that_are_as_they_were_change_nothing_and_leave_nothing(target: Target) -> None:
+    settings = {"streams": {"hours": WEEKLY}}
+    rows = [worked(number, "W1", str(number)) for number in range(50)]
+    target.ran([schema(PROPERTIES), *rows, state(1)], **settings)
+    ledger = Ledger(target.config["ledger_url"], FastClock())
+    before = ledger.execute(sa.select(GROUPS)).all()
+    ledger.close()
+    target.ran([schema(PROPERTIES), *reversed(rows), state(2)], **settings)
+    ledger = Ledger(target.config["ledger_url"], FastClock())
+    assert ledger.execute(sa.select(GROUPS)).all() == before
+    assert ledger.execute(sa.select(GROUP_NEWS)).all() == []
+    assert len(ledger.execute(sa.select(GROUP_INDEX)).all()) == 50
+    ledger.close()
+    assert [post.updates for post in target.posts()] == [0]
+
+
+def test_a_digest_in_append_is_posted_once(target: Target) -> None:
+    settings = {"streams": {"hours": {**WEEKLY, "mode": "append"}}}
+    target.ran([schema(PROPERTIES), worked(1, "W1", "a"), state(1)], **settings)
+    target.ran([schema(PROPERTIES), worked(2, "W1", "b"), state(2)], **settings)
+    assert shown(target) == {"W1": "a"}
+    # Nothing was forgotten of it: in another mode it is whole.
+    target.ran([schema(PROPERTIES), worked(3, "W1", "c"), state(3)], streams={"hours": WEEKLY})
+    assert shown(target) == {"W1": "a\nb\nc"}
+
+
+def test_the_order_of_rows_outlives_a_run_that_was_cut_off(target: Target) -> None:
+    settings = {"streams": {"hours": WEEKLY}}
+    target.run([schema(PROPERTIES), worked(1, "W1", "a"), worked(2, "W1", "b"), b"{"], **settings)
+    target.ran([schema(PROPERTIES), worked(3, "W1", "c"), worked(1, "W1", "a2"), state(1)], **settings)
+    assert shown(target) == {"W1": "a2\nb\nc"}
+
+
+CHANNELS = ("one", "two")
+
+
+@hypothesis.settings(max_examples=25)
+@hypothesis.given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(CHANNELS), st.sampled_from("ABC"), st.integers(1, 4), st.integers(1, 2), st.booleans()
+        ),
+        max_size=25,
+    )
+)
+def test_groups_are_what_their_rows_say(rows: list[tuple[str, str, int, int, bool]]) -> None:
+    """Whatever comes in whichever order: each row is in one group, with its last record."""
+    ledger = Ledger("sqlite://", FastClock())
+    truth: dict[str, tuple[str, str, bytes]] = {}
+    batch: list[DigestRow] = []
+    for channel, group, key, value, ends in rows:
+        made = DigestRow("s", CHANNELS, channel, f"m{group}", f'["{group}"]', f"[{key}]", b'{"v":%d}' % value)
+        batch.append(made)
+        truth[made.row_key] = (channel, made.marker, made.record)
+        if ends:
+            ledger.digests.add(batch)
+            batch.clear()
+            for at_channel, marker, _ in ledger.digests.changed("s")[:1]:
+                ledger.digests.shown(at_channel, marker)
+    ledger.digests.add(batch)
+    groups = {(channel, f"m{group}") for channel, group, *_ in rows}
+    found = {at: sorted(ledger.digests.rows(*at)) for at in groups if ledger.digests._groups([at[1]]).get(at)}
+    assert {at: kept for at, kept in found.items() if kept} == {
+        at: sorted(value for channel, marker, value in truth.values() if (channel, marker) == at)
+        for at in {(channel, marker) for channel, marker, _ in truth.values()}
+    }
+    ledger.close()
+
+
+# Migration
+
+
+def first_version(url: str, channel: str) -> None:
+    """A ledger as the first version left it: one digest that is shown, and one that is not yet."""
+    prefix = stream_marker("hours")
+    with sa.create_engine(url.replace("postgresql://", "postgresql+psycopg://"), poolclass=sa.NullPool).begin() as it:
+        VERSION.create(it)
+        MIGRATIONS[0](it)
+        it.execute(VERSION.insert().values(version=1))
+        for week, changed in (("W1", False), ("W2", True)):
+            key = f'["{week}"]'
+            values = {"channel": channel, "marker": marker_of(prefix, key), "stream": "hours", "key": key}
+            it.execute(
+                sa.text("INSERT INTO harkster_digests VALUES (:channel, :marker, :stream, :key, :changed)"),
+                {**values, "changed": changed},
+            )
+            for number, name in ((2, "b"), (1, "a")):
+                row = b'{"id":%d,"week":"%s","name":"%s"}' % (number, week.encode(), name.encode())
+                it.execute(
+                    sa.text("INSERT INTO harkster_digest_rows VALUES (:channel, :marker, :row_key, :record, :seq)"),
+                    {**values, "row_key": f"[{number}{week[1]}]", "record": row, "seq": 10 - number},
+                )
+
+
+def test_the_digests_of_the_first_version_are_kept(target: Target, url: str) -> None:
+    first_version(url, target.channel)
+    settings = {"streams": {"hours": WEEKLY}, "ledger_url": url}
+    target.ran([schema(PROPERTIES), state(1)], **settings)
+    assert shown(target) == {"W2": "b\na"}
+    target.ran([schema(PROPERTIES), worked(11, "W1", "a changed"), worked(3, "W1", "c"), state(2)], **settings)
+    assert shown(target) == {"W1": "b\na changed\nc", "W2": "b\na"}
+    target.ran([schema(PROPERTIES), worked(3, "W3", "new"), state(3)], **settings)
+    assert shown(target) == {"W1": "b\na changed", "W2": "b\na", "W3": "new"}
+
+
+class Died(BaseException):
+    """The migration ends here."""
+
+
+def test_a_migration_is_done_as_a_whole_or_not_at_all(url: str) -> None:
+    first_version(url, "c")
+    engine = sa.create_engine(url.replace("postgresql://", "postgresql+psycopg://"), poolclass=sa.NullPool)
+    statements = 0
+    left = -1
+
+    @sa.event.listens_for(engine, "before_cursor_execute")
+    def count(*_: Any) -> None:
+        nonlocal statements, left
+        statements += 1
+        left -= 1
+        if left == 0:
+            raise Died
+
+    at = 0
+    while True:
+        at += 4
+        left = at
+        with engine.connect() as connection:
+            try:
+                migrate(connection)
+                connection.commit()
+                break
+            except Died:
+                connection.rollback()
+        with engine.connect() as connection:
+            left = -1
+            assert connection.execute(sa.select(sa.func.max(VERSION.c.version))).scalar() == 1
+            assert connection.execute(sa.text("SELECT count(*) FROM harkster_digest_rows")).scalar() == 4
+    left = -1
+    assert at > 20
+    with engine.connect() as connection:
+        names = set(sa.inspect(connection).get_table_names())
+    assert names == set(METADATA.tables)
+
+
+def test_all_at_once_make_one_ledger(url: str) -> None:
+    errors: list[BaseException] = []
+
+    def open_it() -> None:
+        try:
+            Ledger(url, FastClock()).close()
+        except BaseException as error:  # noqa: BLE001 - looked at below
+            errors.append(error)
+
+    threads = [threading.Thread(target=open_it) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+
+
+def test_shown_rows_take_little_room() -> None:
+    ledger = Ledger("sqlite://", FastClock())
+    rows = [
+        DigestRow(
+            "s", ("c",), "c", f"m{number // 500}", "[1]", f"[{number}]",
+            b'{"id":%d,"week":"2026-W%02d","user_id":%d,"project":"Project %d","tracked":%d,"billable":true}'
+            % (number, number // 500, number * 7919 % 50, number * 31 % 12, number * 104729 % 30000),
+        )
+        for number in range(5000)
+    ]  # fmt: skip
+    ledger.digests.add(rows)
+    for channel, marker, _ in ledger.digests.changed("s"):
+        ledger.digests.shown(channel, marker)
+    packed = sum(len(row[0]) for row in ledger.execute(sa.select(GROUPS.c.rows)))
+    ledger.close()
+    assert packed / sum(len(row.record) for row in rows) < 0.3
