@@ -1,20 +1,40 @@
-"""Runs of the target that are killed, for real, between any two things that it does."""
+"""Runs of the target that are killed, for real, between any two things that it does or in the middle of a request.
 
+As a program: a server that forks a run for each line of its input, so that none has to begin by importing everything.
+"""
+
+import contextlib
+import gc
 import io
 import itertools
+import json
 import os
+import shutil
 import signal
+import sqlite3
+import subprocess
 import sys
+import tempfile
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+import sqlalchemy as sa
 from singer_http.clock import Clock, Stopped
 from singer_http.transport import Transport
 from sqlalchemy.engine.default import DefaultDialect
 from target_harkster import outbox
+from target_harkster.ledger import Ledger
+from target_harkster.rejects import RejectFile
 from target_harkster.target import TargetHarkster
 from typing_extensions import override
+
+HANGING = 60
+"""Seconds."""
+IN_FLIGHT = 0.03
+"""Seconds after which a run is killed that has sent a request."""
 
 
 class FastClock(Clock):
@@ -47,41 +67,182 @@ class FastClock(Clock):
         self._stopped = True
 
 
-def run(config: dict[str, Any], lines: bytes, kill_at: int, states: str, points: str) -> None:
-    """Run the target on some messages in this process, which has to be one of its own.
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run of the target.
 
-    Args:
+    Attributes:
         config: The settings.
         lines: The messages.
-        kill_at: At which point to die; points are before and after each request, commit and STATE. 0 lives.
         states: File that the STATEs go to.
-        points: File that the number of points goes to.
+        kill_at: At which point to die; points are before and after each request, commit, STATE and writing of the
+            reject file. 0 lives; below 0 it dies of the request at that point, on its way.
+        timeout: Seconds that a request may take.
+        batch: Rows that are looked up together: with few, a row can change after it was posted.
+        ahead: Seconds by which the clock is ahead.
     """
-    os.dup2(os.open(states, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 1)
+
+    config: dict[str, Any]
+    lines: str
+    states: str
+    kill_at: int = 0
+    timeout: float = 60
+    batch: int = 2
+    ahead: float = 0
+
+    @property
+    def ledger(self) -> str:
+        return str(self.config["ledger_url"]).removeprefix("sqlite:///")
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a run ended.
+
+    Attributes:
+        code: The exit code; below 0 the signal.
+        points: How many points it passed; 0 if it was killed.
+        error: Name of its exception.
+    """
+
+    code: int
+    points: int = 0
+    error: str = ""
+
+    @property
+    def is_killed(self) -> bool:
+        return self.code in {-signal.SIGKILL, -signal.SIGALRM}
+
+
+class Runs:
+    """Runs, one after the other, each in a process of its own."""
+
+    def __init__(self) -> None:
+        self._server = subprocess.Popen(
+            [sys.executable, "-m", __name__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=Path(__file__).parents[2],
+            env={
+                "PYTHONPATH": os.environ.get("PYTHONPATH", "")
+            },  # of which every request looks at every variable, for proxies
+            text=True,
+        )
+
+    def run(self, run: Run) -> End:
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
+        self._server.stdin.write(json.dumps(asdict(run)) + "\n")
+        self._server.stdin.flush()
+        return End(**json.loads(self._server.stdout.readline()))
+
+    def close(self) -> None:
+        self._server.communicate()
+
+
+class Database:
+    """What a ledger in a file is made of, as far as it is the same for all.
+
+    Attributes:
+        path: Of the file.
+    """
+
+    def __init__(self) -> None:
+        self.path = ""
+        # One for all, as it has the statements that it was asked before.
+        self._engine = sa.create_engine("sqlite://", creator=self._connected, poolclass=sa.NullPool)
+
+    def engine(self, url: str | sa.URL, **_: Any) -> sa.Engine:
+        self.path = sa.make_url(url).database or self.path
+        return self._engine
+
+    def _connected(self) -> sqlite3.Connection:
+        return sqlite3.connect(self.path)
+
+
+def serve() -> None:
+    """Fork a run for each line of the input."""
+    database = Database()
+    with tempfile.TemporaryDirectory() as folder:
+        database.path = empty = f"{folder}/empty.db"
+        with mock.patch.object(sa, "create_engine", database.engine):
+            Ledger(f"sqlite:///{empty}", FastClock()).close()
+            is_warm = False
+            for line in sys.stdin:
+                run = Run(**json.loads(line))
+                if not is_warm:
+                    is_warm = True
+                    database.path = shutil.copy(empty, f"{folder}/warm.db")
+                    _warm_up(run)
+                if not Path(run.ledger).exists():
+                    shutil.copy(empty, run.ledger)
+                sys.stdout.write(_forked(run) + "\n")
+                sys.stdout.flush()
+
+
+def _forked(run: Run) -> str:
+    told, tells = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            _die_of(run, tells)
+        finally:
+            os._exit(2)
+    os.close(tells)
+    with os.fdopen(told) as end:
+        last = end.read()
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return json.dumps({"code": code, **json.loads(last or "{}")})
+
+
+def _warm_up(run: Run) -> None:
+    """Do without any effect what all runs do, as much is imported only when it is used first."""
+    config = {**run.config, "dry_run": True, "ledger_url": "sqlite://"}
+    with contextlib.redirect_stderr(io.StringIO()):
+        TargetHarkster(config=config, clock=FastClock()).listen(io.BytesIO(run.lines.encode()))  # type: ignore[arg-type]
+    gc.collect()
+    gc.freeze()
+
+
+def _die_of(run: Run, tells: int) -> None:
+    """Run the target in this process."""
+    gc.disable()
+    signal.alarm(HANGING)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(os.open(run.states, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     passed = itertools.count(1)
 
     def point() -> None:
         at = next(passed)
-        if at == kill_at:
+        if at == run.kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
+        elif at == -run.kill_at:
+            signal.setitimer(signal.ITIMER_REAL, IN_FLIGHT)
 
     for owner, name in (
         (Transport, "send"),
         (DefaultDialect, "do_commit"),
         (TargetHarkster, "_acknowledge"),
+        (RejectFile, "_write"),
+        (Path, "replace"),
     ):
         _surround(owner, name, point)
-    outbox.BATCH = 2  # so that a row can change after it was posted, and not in the same batch
+    outbox.BATCH = run.batch
+    outbox.CHECKPOINT_POSTS = 0  # so that each STATE goes out as soon as it may
+    clock = FastClock()
+    clock.sleep(run.ahead)
+    error = ""
     try:
-        TargetHarkster(config=config, clock=FastClock()).listen(io.BytesIO(lines))  # type: ignore[arg-type]
-    except Exception as error:  # noqa: BLE001 - the exit status and the name of the error are what is looked at
-        Path(points).write_text(type(error).__name__, encoding="ascii")
-        sys.stdout.flush()
-        os._exit(1)
-    Path(points).write_text(str(next(passed) - 1), encoding="ascii")
+        target = TargetHarkster(config=run.config, clock=clock)
+        target.open()
+        target.api._session._transport._timeout = run.timeout
+        target.listen(io.BytesIO(run.lines.encode()))  # type: ignore[arg-type]
+    except Exception as raised:  # noqa: BLE001 - the exit code and the name of the error are what is looked at
+        error = type(raised).__name__
     sys.stdout.flush()
-    os._exit(0)
+    os.write(tells, json.dumps({"points": next(passed) - 1, "error": error}).encode())
+    os._exit(bool(error))
 
 
 def _surround(owner: Any, name: str, point: Any) -> None:
@@ -94,3 +255,7 @@ def _surround(owner: Any, name: str, point: Any) -> None:
         return result
 
     setattr(owner, name, surrounded)
+
+
+if __name__ == "__main__":
+    serve()

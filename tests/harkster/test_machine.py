@@ -1,4 +1,4 @@
-"""Any history of rows, deaths, quotas, lost answers and ledgers: every row is posted once, with its newest content."""
+"""Any history of rows, deaths, quotas, lost answers, rejects and lost ledgers: every row is posted once."""
 
 import contextlib
 import shutil
@@ -9,22 +9,42 @@ from typing import Any
 import hypothesis.strategies as st
 from api_sandbox import AccountPlan, ChannelPlan, Fault, HarksterScenario, Scenario, WorkspacePlan, serve_in_thread
 from hypothesis import HealthCheck, settings
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from singer_http.transport import Transport
 from target_harkster.ledger import Ledger
+from target_harkster.rejects import RejectFile
 from typing_extensions import override
 
-from tests.harkster.running import Target, data, record, schema, state
+from tests.harkster.running import Message, Target, data, record, schema, state
 
 PLAN = AccountPlan(
     name="Acme Inc.",
     quota=100_000,
     workspaces=(WorkspacePlan(name="Projects", channels=(ChannelPlan(name="First"),)),),
 )
+MODES = ("append", "upsert", "mirror", "digest")
+BAD = 7
+"""What is no text to the SCHEMA, so that its row is rejected."""
 KEYS = st.integers(1, 5)
-WORDS = st.sampled_from(["a", "b", "c"])
+WORDS = st.sampled_from(["a", "b", "c", "c", BAD])
 ROWS = st.lists(st.tuples(KEYS, WORDS), max_size=4)
 LOSSES = st.sampled_from(["before", "after"])
+STEPS = st.sampled_from([(Transport, "send"), (Ledger, "commit"), (RejectFile, "_write")])
+
+DIGEST = {
+    "mode": "upsert",
+    "group_by": ["parity"],
+    "fields": [
+        {"id": "id", "type": "counter", "data": "parity"},
+        {"id": "name", "type": "text", "data": "{{ rows | sort(attribute='id') | map(attribute='name') | join(',') }}"},
+    ],
+}
+PROPERTIES = {
+    "id": {"type": "integer"},
+    "name": {"type": ["string", "null"]},
+    "parity": {"type": "integer"},
+}
+PLAIN = {"fields": [{"id": name, "type": kind, "data": name} for name, kind in (("id", "counter"), ("name", "text"))]}
 
 
 class Died(BaseException):
@@ -40,37 +60,83 @@ class Posting(RuleBasedStateMachine):
         self._sandbox = self._served.__enter__()
         self._folder = Path(tempfile.mkdtemp(prefix="harkster"))
         self._target = Target.into_new_channel(self._sandbox, self._folder)
-        self._target.config["streams"] = {"hours": {"mode": "upsert"}}
         self._model: dict[int, str] = {}
+        self._rejected: dict[int, int] = {}
+        self._version = 0
 
-    @initialize(on_quota=st.sampled_from(["draft", "defer"]))
-    def choose(self, on_quota: str) -> None:
-        self._target.config["on_quota"] = on_quota
+    @initialize(on_quota=st.sampled_from(["draft", "defer"]), mode=st.sampled_from(MODES))
+    def choose(self, on_quota: str, mode: str) -> None:
+        self._mode = mode
+        layout = DIGEST if mode == "digest" else {**PLAIN, "mode": mode}
+        self._target.config |= {"on_quota": on_quota, "streams": {"hours": layout}, "mirror_max_share": 1}
 
-    def _messages(self, rows: list[tuple[int, str]]) -> list[Any]:
-        self._model |= dict(rows)
-        return [schema(), *(record(id=key, name=word) for key, word in rows), state(len(rows))]
+    def _messages(self, rows: list[tuple[int, Any]]) -> list[Message]:
+        """What a tap sends, entered into the model: an incremental one, or the whole table for a mirror."""
+        if self._mode == "mirror":
+            rows = list(dict(rows).items())  # a table has no key twice
+            self._version += 1
+            sent = dict(rows)
+            # A row that is wrong now keeps the post that it has; one that is gone does not.
+            self._model = {key: name for key, name in self._model.items() if key in sent}
+            self._rejected = {key: name for key, name in self._rejected.items() if key not in sent}
+        if self._mode == "append":
+            # The first version that is right stays, in whatever order they come.
+            seen = dict(reversed(rows))
+            rows = [(key, name) for key, name in seen.items() if key not in self._model or name != BAD]
+        else:
+            rows = list(dict(rows).items())
+        for key, name in rows:
+            if name == BAD:
+                self._rejected[key] = name
+            else:
+                self._rejected.pop(key, None)
+                if self._mode != "append" or key not in self._model:
+                    self._model[key] = name
+        version = self._version if self._mode == "mirror" else None
+        messages = [record(version=version, id=key, name=name, parity=key % 2) for key, name in rows]
+        if self._mode == "mirror":
+            messages.append({"type": "ACTIVATE_VERSION", "stream": "hours", "version": self._version})
+        return [schema(PROPERTIES), *messages, state(len(rows))]
 
     @rule(rows=ROWS)
-    def run(self, rows: list[tuple[int, str]]) -> None:
+    def run(self, rows: list[tuple[int, Any]]) -> None:
         """A run that nothing happens to."""
-        assert self._target.ran(self._messages(rows)) == [len(rows)]
+        messages = self._messages(rows)
+        assert self._target.ran(messages) == [messages[-1]["value"]]
 
     @rule(rows=ROWS, most=st.integers(0, 3))
-    def run_without_quota(self, rows: list[tuple[int, str]], most: int) -> None:
-        assert self._target.ran(self._messages(rows), max_posts_per_run=most) == [len(rows)]
+    def run_without_quota(self, rows: list[tuple[int, Any]], most: int) -> None:
+        messages = self._messages(rows)
+        assert self._target.ran(messages, max_posts_per_run=most) == [messages[-1]["value"]]
+
+    @rule(rows=ROWS, left=st.integers(0, 2))
+    def run_into_the_quota(self, rows: list[tuple[int, Any]], left: int) -> None:
+        """The vendor's own, which somebody else uses up meanwhile."""
+        account = self._sandbox.harkster.account("Acme Inc.")
+        used = self._sandbox.harkster.truth().used[account]
+        made = self._target.make()
+        made.open()
+        made.api.usage(account)
+        made.close()
+        self._sandbox.harkster.set_quota("Acme Inc.", quota=used + left)
+        try:
+            messages = self._messages(rows)
+            assert self._target.ran(messages) == [messages[-1]["value"]]
+        finally:
+            self._sandbox.harkster.set_quota("Acme Inc.", quota=100_000)
 
     @rule(rows=ROWS, when=LOSSES, share=st.sampled_from([0.3, 0.6]))
-    def run_with_losses(self, rows: list[tuple[int, str]], when: Any, share: float) -> None:
+    def run_with_losses(self, rows: list[tuple[int, Any]], when: Any, share: float) -> None:
+        messages = self._messages(rows)
         self._sandbox.faults.replace(Fault(kind="reset", operation="write", when=when, rate=share))
         try:
-            self._target.run(self._messages(rows))
+            self._target.run(messages)
         finally:
             self._sandbox.faults.clear()
-        self._target.ran(self._messages(rows))
+        self._target.ran(messages)
 
-    @rule(rows=ROWS, at=st.integers(0, 30), step=st.sampled_from([(Transport, "send"), (Ledger, "commit")]))
-    def run_that_dies(self, rows: list[tuple[int, str]], at: int, step: tuple[Any, str]) -> None:
+    @rule(rows=ROWS, at=st.integers(0, 30), step=STEPS)
+    def run_that_dies(self, rows: list[tuple[int, Any]], at: int, step: tuple[Any, str]) -> None:
         """A run that ends in the middle; the tap sends its rows again."""
         owner, name = step
         original = getattr(owner, name)
@@ -90,23 +156,26 @@ class Posting(RuleBasedStateMachine):
         try:
             with contextlib.suppress(Died):
                 ran = self._target.run(messages)
-                assert ran.error is not None or ran.states == [len(rows)]
+                assert ran.error is not None or ran.states == [messages[-1]["value"]]
         finally:
             setattr(owner, name, original)
         self._target.ran(messages)
 
+    @precondition(lambda self: self._mode != "digest")
     @rule()
     def lose_the_ledger(self) -> None:
         """What waits in the ledger alone would be lost with it, so it is let out before."""
-        self._target.ran([schema()])
-        for path in self._folder.glob("ledger.db*"):
-            path.unlink()
+        self._target.ran([schema(PROPERTIES)])
+        self._lose()
 
+    @precondition(lambda self: self._mode != "digest" and self._target.config["on_quota"] == "draft")
     @rule()
     def lose_the_ledger_with_drafts_waiting(self) -> None:
-        if self._target.config["on_quota"] == "draft":
-            for path in self._folder.glob("ledger.db*"):
-                path.unlink()
+        self._lose()
+
+    def _lose(self) -> None:
+        for path in self._folder.glob("ledger.db*"):
+            path.unlink()
 
     @invariant()
     def nothing_is_posted_twice(self) -> None:
@@ -114,13 +183,26 @@ class Posting(RuleBasedStateMachine):
         assert len({data(post)["id"] for post in posts}) == len(posts)
         assert all(post.publications <= 1 for post in posts)
 
+    @invariant()
+    def rejects_are_there_once(self) -> None:
+        rejects = self._target.rejects()
+        assert sorted(each["record"]["id"] for each in rejects) == sorted(self._rejected)
+
+    def _shown(self) -> dict[int, str]:
+        if self._mode != "digest":
+            return self._model
+        groups: dict[int, list[str]] = {}
+        for key in sorted(self._model):
+            groups.setdefault(key % 2, []).append(self._model[key])
+        return {group: ",".join(names) for group, names in groups.items()}
+
     @override
     def teardown(self) -> None:
         try:
-            self._target.ran([schema()])
+            self._target.ran([schema(PROPERTIES)])
             posts = self._target.posts()
-            assert {int(data(post)["id"]): data(post)["name"] for post in posts} == self._model
-            assert [post.publications for post in posts] == [1] * len(self._model)
+            assert {int(data(post)["id"]): data(post)["name"] for post in posts} == self._shown()
+            assert [post.publications for post in posts] == [1] * len(posts)
         finally:
             self._served.__exit__(None, None, None)
             shutil.rmtree(self._folder)
@@ -128,5 +210,5 @@ class Posting(RuleBasedStateMachine):
 
 TestPosting = Posting.TestCase
 TestPosting.settings = settings(
-    max_examples=15, stateful_step_count=8, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=16, stateful_step_count=7, deadline=None, suppress_health_check=list(HealthCheck)
 )
