@@ -6,10 +6,14 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+import requests
 from hypothesis import given
 from hypothesis import strategies as st
 from target_harkster.fields import FIELD_TYPES, STATUSES, Declared, FieldError, as_number, currency_code
 from target_harkster.layout import Layout, RowError
+from target_harkster.posts import Content, Spelling
+
+from tests.harkster.running import Target
 
 LONDON = zoneinfo.ZoneInfo("Europe/London")
 NO_NUMBER = {
@@ -31,6 +35,10 @@ INFINITE: list[tuple[Any, str]] = [
     (dt.date(2026, 1, 2), "is a date, not a number"),
     *NO_NUMBER.items(),
 ]
+TOO_LARGE: list[tuple[Any, str]] = [
+    (Decimal("1E+400"), "is beyond what a number can be"),
+    (float("nan"), "is not finite"),
+]
 NUMERIC: list[tuple[Any, str]] = [
     (0, "0"),
     (-7, "-7"),
@@ -45,10 +53,11 @@ NUMERIC: list[tuple[Any, str]] = [
 NO_TEXT: list[tuple[Any, str]] = [
     (["a"], "is an array, not text"),
     ({"a": 1}, "is an object, not text"),
-    (float("nan"), "is not finite"),
+    *TOO_LARGE,
 ]
 SCALARS: list[tuple[Any, str]] = [
     ("plain", "plain"),
+    ("007", "007"),
     ("", ""),
     ("naïve 简单 🙂", "naïve 简单 🙂"),
     (7, "7"),
@@ -71,7 +80,13 @@ GOOD: dict[str, list[tuple[Any, str | None]]] = {
         ([], ""),
         ("a\r\nb", "a\nb"),
         ("a\n\nb\n", "a\n\nb"),
+        ("", ""),
+        ("12", "12"),
         (7, "7"),
+        (1.5, "1.5"),
+        (False, "false"),
+        (dt.date(2026, 1, 2), "2026-01-02"),
+        ([Decimal("1.50"), dt.date(2026, 1, 2)], "1.50\n2026-01-02"),
     ],
     "snippet": [
         *SCALARS,
@@ -100,10 +115,17 @@ BAD: dict[str, list[tuple[Any, str]]] = {
         ({"a": 1}, "is an object, not an array or text"),
         ([["nested"]], "has an item that is an array, not text"),
         ([{"a": 1}], "has an item that is an object, not text"),
+        ([float("nan")], "has an item that is not finite"),
+        *TOO_LARGE,
     ],
-    "snippet": [(float("inf"), "is not finite")],
+    "snippet": [(float("inf"), "is not finite"), *TOO_LARGE],
     "date": [
         (7, "is a number, not a date"),
+        (1.5, "is a number, not a date"),
+        (float("nan"), "is a number, not a date"),
+        (Decimal("1E+400"), "is a number, not a date"),
+        ("20", "is text, not a date"),
+        ("", "is text, not a date"),
         (True, "is a truth value, not a date"),
         ("tomorrow", "is text, not a date"),
         ("2026-02-30", "is text, not a date"),
@@ -115,6 +137,11 @@ BAD: dict[str, list[tuple[Any, str]]] = {
         ("blue", "is not a status: it must be grey, green, amber or red, or null"),
         ("", "is not a status: it must be grey, green, amber or red, or null"),
         (1, "is not a status: it must be grey, green, amber or red, or null"),
+        (1.5, "is not a status: it must be grey, green, amber or red, or null"),
+        ("1", "is not a status: it must be grey, green, amber or red, or null"),
+        (dt.date(2026, 1, 2), "is not a status: it must be grey, green, amber or red, or null"),
+        ({"red": 1}, "is an object, not a status"),
+        *TOO_LARGE,
         (True, "is not a status: it must be grey, green, amber or red, or null"),
         (["red"], "is an array, not a status"),
     ],
@@ -138,10 +165,83 @@ def filled(made: Layout, value: Any, **row: Any) -> dict[str, Any]:
     return field
 
 
+KINDS = frozenset(
+    {
+        "truth value",
+        "whole number",
+        "fraction",
+        "not finite",
+        "too large or too small",
+        "number as text",
+        "other text",
+        "empty text",
+        "array",
+        "object",
+        "date",
+    }
+)
+"""Kinds of values; null is another, which each type has tests of its own for."""
+
+
+def kind_of(value: Any) -> str:  # noqa: PLR0911 - one for each kind
+    if isinstance(value, bool):
+        return "truth value"
+    if isinstance(value, int | float | Decimal):
+        number = Decimal(value)
+        if not number.is_finite():
+            return "not finite"
+        if not -300 < number.adjusted() < 300:
+            return "too large or too small"
+        return "whole number" if number == number.to_integral_value() else "fraction"
+    if isinstance(value, str):
+        try:
+            Decimal(value)
+        except ArithmeticError:
+            return "other text" if value else "empty text"
+        return "number as text"
+    if isinstance(value, dt.date):
+        return "date"
+    return "object" if isinstance(value, dict) else "array"
+
+
 def test_every_type_with_data_is_tested() -> None:
     with_data = {name for name, kind in FIELD_TYPES.items() if kind.encode}
     assert GOOD.keys() == BAD.keys() == with_data
+    assert FIELD_TYPES.keys() - with_data == {"heading", "divider"}
     assert len(FIELD_TYPES) == 13
+
+
+@pytest.mark.parametrize("kind", GOOD)
+def test_every_kind_of_value_is_tested_with_every_type(kind: str) -> None:
+    tested = {kind_of(value) for value, _ in [*GOOD[kind], *BAD[kind]]}
+    assert tested == KINDS, sorted(KINDS - tested)
+    assert GOOD[kind]
+    assert BAD[kind]
+
+
+@pytest.mark.parametrize("numbers", [False, True])
+def test_the_api_takes_every_good_value(target: Target, numbers: bool) -> None:  # noqa: FBT001
+    cases = [(kind, value) for kind, values in GOOD.items() for value, _ in values if value not in (2**70, 1e22)]
+    fields = [
+        {**filled(layout(kind, numbers=numbers), value), "id": f"f{number}"}
+        for number, (kind, value) in enumerate(cases)
+    ]
+    fields += [{"type": "heading", "id": "h", "label": "Head"}, {"type": "divider", "id": "d"}]
+    body = Spelling(numbers=numbers).body(Content.of("all", fields), "hk-00000000-00000000000000000000", is_draft=False)
+    api = target.sandbox.harkster
+    answer = requests.post(
+        f"{api.api_url}/channels/{target.channel}/posts",
+        json=body,
+        headers={"Authorization": f"Bearer {api.access_token}"},
+        timeout=10,
+    )
+    assert answer.status_code == 200, answer.text
+    # And what comes back is recognised as the same.
+    made = target.make()
+    made.open()
+    (post,) = made.api.posts(target.channel)
+    made.close()
+    assert post.hash == Content.of("all", fields).hash
 
 
 @pytest.mark.parametrize(("kind", "value", "data"), [(kind, *case) for kind, cases in GOOD.items() for case in cases])
@@ -159,7 +259,8 @@ def test_a_bad_value_is_refused_for_exactly_this(kind: str, value: Any, reason: 
 
 @pytest.mark.parametrize("kind", GOOD)
 def test_null_is_null_left_out_or_refused(kind: str) -> None:
-    assert "data" not in filled(layout(kind), None)
+    expected = {"type": kind, "id": "f", "label": "F"} | ({"options": {"ccy": "GBP"}} if kind == "currency" else {})
+    assert filled(layout(kind), None) == expected
     with pytest.raises(RowError, match="no field is left"):
         filled(layout(kind, null="omit"), None)
     with pytest.raises(RowError, match="f is null"):
