@@ -34,7 +34,7 @@ demo: $(SYNCED) ## run the whole pipeline on this machine: sandbox API, Meltano,
 test: $(SYNCED) ## run all tests
 	$(BIN)/pytest -n $(TEST_WORKERS) $(PYTEST_ARGS)
 
-bench: $(SYNCED) ## measure tap-hustle against its peers, which it installs: bench/RESULTS.md
+bench: $(SYNCED) ## measure the taps against their peers, which it installs: bench/RESULTS.md
 	@$(UV) sync --project bench --python $(BIN)/python --locked --quiet
 	@$(BIN)/python -m bench $(BENCH_ARGS)
 

@@ -9,16 +9,21 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bench import report, sandbox
+from bench import hubstaff_requests, report, sandbox
 from bench.goals import Resumable
 from bench.lines import LINES, Line
 from bench.measure import run
 from bench.programs import HERE, PROGRAMS, Task
 from bench.runs import OURS, Results, Resumption, Run
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
 RESULTS = HERE / "RESULTS.md"
+EXTRAS: Mapping[str, Callable[[Path, int], str]] = {"hubstaff-requests": hubstaff_requests.section}
+"""What is measured besides the lines: each gives its own section, from a directory and a number of runs."""
 WARM_UP = Line("warm-up", "", {"organizations": 2, "leads": 10, "requests_per_second": None})
 
 
@@ -27,14 +32,21 @@ def main() -> None:
     options = _options()
     lines = [line for line in LINES if not options.only or line.key in options.only]
     results = Results()
+    extras: list[str] = []
     with tempfile.TemporaryDirectory() as directory:
         _measure(WARM_UP, Results(), 1, Path(directory), options.programs)  # so that all have their bytecode
         for line in lines:
             print(f"\n{line.work}", file=sys.stderr)
             _measure(line, results, options.runs, Path(directory), options.programs)
             print(f"\n{report.section(line, results)}", flush=True)
+        for key, section in EXTRAS.items():
+            if not options.only or key in options.only:
+                print(f"\n{key}", file=sys.stderr)
+                (own := Path(directory) / key).mkdir()
+                extras.append(section(own, options.runs))
+                print(f"\n{extras[-1]}", flush=True)
     if len(lines) == len(LINES) and set(options.programs) == set(PROGRAMS) and not options.quick:
-        RESULTS.write_text(report.document(lines, results, options.runs), encoding="utf-8")
+        RESULTS.write_text(report.document(lines, results, options.runs, extras), encoding="utf-8")
     else:
         print(f"\nNot all was measured: {RESULTS.name} is left as it is.", file=sys.stderr)
 
@@ -42,7 +54,8 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--runs", type=int, default=3, help="runs of each program (default: 3)")
-    parser.add_argument("--only", action="append", choices=[line.key for line in LINES], help="measure this line only")
+    keys = [*(line.key for line in LINES), *EXTRAS]
+    parser.add_argument("--only", action="append", choices=keys, help="measure this line only")
     parser.add_argument("--programs", nargs="+", choices=[*PROGRAMS], default=[*PROGRAMS], help="measure these only")
     parser.add_argument("--quick", action="store_true", help="one run of each, to see that all works")
     options = parser.parse_args()

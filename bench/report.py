@@ -100,7 +100,7 @@ def section(line: Line, results: Results) -> str:
     return "\n\n".join(parts)
 
 
-def document(lines: Sequence[Line], results: Results, runs: int) -> str:
+def document(lines: Sequence[Line], results: Results, runs: int, extras: Sequence[str]) -> str:
     """RESULTS.md."""
     measured = [line for line in lines if results.of(line.key)]
     head = f"""\
@@ -122,7 +122,7 @@ request of any second. The floor is what the needed requests take at 25 a second
 first request that the sandbox got to the end of the process. The peers are in `peers/`, written as their documentation
 tells; dlt writes uncompressed, as the others do. The plain singer-sdk tap follows the cursor with the paginator of the
 SDK's template, which does not look at hasMore: it asks for one page more, an empty one, in each organization."""
-    return "\n\n".join([head, *(section(line, results) for line in measured)]) + "\n"
+    return "\n\n".join([head, *(section(line, results) for line in measured), *extras]) + "\n"
 
 
 def _machine() -> str:
