@@ -129,7 +129,7 @@ def section(directory: Path, runs: int) -> str:  # noqa: ARG001 - requests are t
         _, again = _ours(sandbox, clock, directory, state, None)
         (organization,) = sandbox.hubstaff.ids("organizations")
         _ours(sandbox, StoppedClock(), directory, None, ("organizations", *LISTS, *COMPARED))
-        programs = {"tap-hubstaff": _taken(sandbox)}
+        programs: dict[str, tuple[int, int] | None] = {"tap-hubstaff": _taken(sandbox)}
         config = _peer_config(sandbox, organization)
         for name in ("dlt rest_api", "airbyte-cdk low-code"):
             programs[name] = _taken(sandbox) if _peer(sandbox, name, config, directory) else None
@@ -276,7 +276,8 @@ All {len(STREAMS)} streams of one organization, in pages of {PAGE}, on a clock t
 fixed length would take, and what completely full pages would, is counted from the sandbox's truth; the best length is
 known afterwards only. A stream of {LARGE} full pages and more is a large one."""
     side = f"""\
-Side by side: {", ".join((*LISTS, *COMPARED))}. The peers read fixed windows as long as Hubstaff takes them, in pages of
+Side by side: {", ".join((*LISTS, *COMPARED))}.
+The peers read fixed windows as long as Hubstaff takes them, from the first whole day within its reach on, in pages of
 {PAGE} too; with the API's default of {DEFAULT_PAGE} even full pages of the windowed lists would be {default}. Ours asks
 besides for the organizations, and for the role of the credentials."""
     title = f"### Hubstaff: requests of a full sync, {DAYS} days, 40 members, 30 projects, 200 tasks"
