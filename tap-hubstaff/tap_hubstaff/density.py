@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 WEEK = 7
-"""Days seen before anything is expected: a week has days without work."""
+"""Days seen before anything is expected, the last one not wholly: a week has days without work."""
 REMEMBERED_WEEKS = 8
 """Weeks whose rows are judged by."""
 FADING = 0.9
@@ -101,7 +101,7 @@ class Density:
             return  # its first pages were an earlier run's
         found = Counter(self._open)
         self._known |= {slot: found[slot] for slot in range(start, stop)}
-        if len(self._known) >= WEEK * self.slots and any(self._known.values()):
+        if len(self._known) > (WEEK - 1) * self.slots and any(self._known.values()):
             self._expects = Outlook(self._known, self.slots)
         for seen, expected in self._promises:
             if expected.stop == stop:
