@@ -100,7 +100,7 @@ def section(line: Line, results: Results) -> str:
     return "\n\n".join(parts)
 
 
-def document(lines: Sequence[Line], results: Results, runs: int, extras: Sequence[str] = ()) -> str:
+def document(lines: Sequence[Line], results: Results, runs: int, extras: Sequence[str]) -> str:
     """RESULTS.md."""
     measured = [line for line in lines if results.of(line.key)]
     head = f"""\

@@ -18,13 +18,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 WEEK = 7
-"""Days seen before anything is expected: a week has days without work."""
+"""Days seen before anything is expected, the last one not wholly: a week has days without work."""
 REMEMBERED_WEEKS = 8
 """Weeks whose rows are judged by."""
 FADING = 0.9
 """What a week counts for, beside the week after it."""
 DOUBT = 1.0
 """Observations for which it is taken that rows come as chance alone would have them, before others are there."""
+FEW = 3
+"""Whole days that are too few to be judged by."""
 FAR = 5
 """Standard deviations beyond which nothing is expected."""
 LAST_ROWS = 20
@@ -99,7 +101,7 @@ class Density:
             return  # its first pages were an earlier run's
         found = Counter(self._open)
         self._known |= {slot: found[slot] for slot in range(start, stop)}
-        if len(self._known) >= WEEK * self.slots and any(self._known.values()):
+        if len(self._known) > (WEEK - 1) * self.slots and any(self._known.values()):
             self._expects = Outlook(self._known, self.slots)
         for seen, expected in self._promises:
             if expected.stop == stop:
@@ -155,11 +157,21 @@ class Density:
         return min(candidates, key=cost)
 
 
+class _Day(NamedTuple):
+    """A whole day of the past: its rows by slot and in all, and what it counts for."""
+
+    weekday: int
+    slots: list[int]
+    rows: int
+    weight: float
+
+
 class Outlook:
     """What is to be expected, by the rows of the last weeks.
 
-    A day of the week has its mean, and the hours have their shares of a day. A day begins in its quietest hour, so that
-    what is cut into two by the end of a window is not a day's work, wherever on earth it is done.
+    A day of the week has its mean, where not all days are alike, and the hours have their shares of a day. A day begins
+    in its quietest hour, so that what is cut into two by the end of a window is not a day's work, wherever on earth it
+    is done.
 
     Args:
         known: Rows by slot.
@@ -182,7 +194,18 @@ class Outlook:
         self._dawn = _quietest(profile)
         self._shares = _shares(profile[self._dawn :] + profile[: self._dawn])
         self._means, self._counts = self._by_weekday(lately, newest, weights)
-        self._scatter, self._split = self._scatters(lately, newest, weights)
+        days: dict[int, list[int]] = {}
+        for slot in sorted(lately):
+            days.setdefault((slot - self._dawn) // slots, []).append(lately[slot])
+        whole = [
+            _Day(day % WEEK, rows, sum(rows), weights[max(0, newest // slots - day) // WEEK % REMEMBERED_WEEKS])
+            for day, rows in days.items()
+            if len(rows) == slots
+        ]
+        self._split = self._scatter_of_parts(whole)
+        self._scatter = self._scatter_by_weekday(whole)
+        if len(whole) > FEW:
+            self._try_one_mean(whole)
 
     def __call__(self, start: int, latest: int) -> Iterator[Expected]:
         """What is to be expected from a slot on, up to each of the slots after it."""
@@ -222,26 +245,38 @@ class Outlook:
             known[day] += counts[place] ** 2 / squares[place] / self._slots if counts[place] else 0.0
         return means, [max(1.0, count) for count in known]
 
-    def _scatters(self, lately: Mapping[int, int], newest: int, weights: Sequence[float]) -> tuple[float, float]:
-        """How far whole days are from their means, and parts of days from their shares, beside mere chance."""
-        days: dict[int, list[int]] = {}
-        for slot in sorted(lately):
-            days.setdefault((slot - self._dawn) // self._slots, []).append(lately[slot])
-        whole = {day: rows for day, rows in days.items() if len(rows) == self._slots}
-        same = Counter(day % WEEK for day in whole)
-        by_day, by_part = _Scatter(), _Scatter()
-        for day, rows in whole.items():
-            weight = weights[max(0, newest // self._slots - day) // WEEK % REMEMBERED_WEEKS]
-            mean, others, total = self._means[day % WEEK], same[day % WEEK] - 1, sum(rows)
-            if others and mean > 0:
-                by_day.add(weight * (total - mean) ** 2 / mean, weight * others / (others + 1))
+    def _scatter_of_parts(self, days: Sequence[_Day]) -> float:
+        """How far parts of days are from their shares, beside mere chance."""
+        scatter = _Scatter()
+        for day in days:
             upto = 0
-            for share, here in zip(self._shares[1:-1], rows, strict=False):
+            for share, here in zip(self._shares[1:-1], day.slots, strict=False):
                 upto += here
-                chance = total * share * (1 - share)
+                chance = day.rows * share * (1 - share)
                 if chance > 1:
-                    by_part.add((upto - total * share) ** 2 / chance / self._slots, 1 / self._slots)
-        return by_day.factor, by_part.factor
+                    scatter.add((upto - day.rows * share) ** 2 / chance / self._slots, 1 / self._slots)
+        return scatter.factor
+
+    def _scatter_by_weekday(self, days: Sequence[_Day]) -> float:
+        """How far whole days are from the means of their weekdays, beside mere chance."""
+        same = Counter(day.weekday for day in days)
+        scatter = _Scatter()
+        for day in days:
+            mean, number = self._means[day.weekday], same[day.weekday]
+            if number > 1 and mean > 0:
+                scatter.add(day.weight * (day.rows - mean) ** 2 / mean, day.weight * (1 - 1 / number))
+        return scatter.factor
+
+    def _try_one_mean(self, days: Sequence[_Day]) -> None:
+        """Take one mean for all days where that fits no worse: less is to be guessed, and it is known sooner."""
+        weight = sum(day.weight for day in days)
+        mean = sum(day.weight * day.rows for day in days) / weight
+        scatter = _Scatter()
+        for day in days if mean > 0 else ():
+            scatter.add(day.weight * (day.rows - mean) ** 2 / mean, day.weight * (1 - 1 / len(days)))
+        if mean > 0 and scatter.factor <= self._scatter:
+            self._scatter, self._means = scatter.factor, [mean] * WEEK
+            self._counts = [weight * weight / sum(day.weight**2 for day in days)] * WEEK
 
 
 def _quietest(profile: Sequence[float]) -> int:

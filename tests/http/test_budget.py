@@ -161,3 +161,18 @@ def test_two_budgets_share_a_bucket(clock: FakeClock, new_budget: NewBudget) -> 
     for number in range(40):
         budgets[number % 2].spend()
     assert most_in_any_window([moment / 1000 for moment in bucket.granted], 1.0) == 5
+
+
+def test_no_more_is_sent_than_the_api_says_is_left(clock: FakeClock, new_budget: NewBudget) -> None:
+    budget = new_budget(100, 60.0, clock)
+    older, newer = RateItem("request", 1), RateItem("request", 2)
+    budget.told(newer, left=2, seconds=30)
+    budget.told(older, left=50, seconds=30)  # it was said before
+    began = clock.monotonic()
+    assert budget.left == 2
+    budget.spend()
+    budget.spend()
+    assert clock.monotonic() == began
+    budget.spend()
+    assert clock.monotonic() - began >= 30
+    assert budget.left > 2
