@@ -210,5 +210,5 @@ class Posting(RuleBasedStateMachine):
 
 TestPosting = Posting.TestCase
 TestPosting.settings = settings(
-    max_examples=16, stateful_step_count=7, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=8, stateful_step_count=7, deadline=None, suppress_health_check=list(HealthCheck)
 )

@@ -119,7 +119,7 @@ def as_the_sdk_does(schema: Schema, mask: SelectionMask, record: Record) -> Reco
 
 
 @given(data=st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_records_come_out_as_the_sdk_makes_them(data: st.DataObject) -> None:
     schema = data.draw(tops)
     places = breadcrumbs(schema)
