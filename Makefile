@@ -1,7 +1,7 @@
 # Everything a contributor types. Needs Python 3.10 or newer and git; brings its own uv where there is none.
 
 PYTHON ?= python3
-TEST_WORKERS ?= 2
+TEST_WORKERS ?= 3
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
@@ -32,7 +32,7 @@ demo: $(SYNCED) ## run the whole pipeline on this machine: sandbox API, Meltano,
 	@$(BIN)/python -m demo
 
 test: $(SYNCED) ## run all tests
-	$(BIN)/pytest -n $(TEST_WORKERS) $(PYTEST_ARGS)
+	$(BIN)/pytest -n $(TEST_WORKERS) --maxschedchunk 1 $(PYTEST_ARGS)
 
 bench: $(SYNCED) ## measure the plugins against their peers, which it installs: bench/RESULTS.md
 	@$(UV) sync --project bench --python $(BIN)/python --locked --quiet

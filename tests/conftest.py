@@ -15,6 +15,8 @@ from hypothesis import HealthCheck, settings
 from singer_http.clock import Clock, Stopped
 from typing_extensions import override
 
+from demo.postgres import Postgres, embedded_postgres
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -28,6 +30,18 @@ HANGING = 20
 settings.register_profile("explore", deadline=None, max_examples=1000, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("same", settings.get_profile("explore"), max_examples=100, derandomize=True)
 settings.load_profile("same")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run what takes long first: what is short fills the gaps between the workers at the end."""
+    items.sort(key=lambda item: ("pipelines" not in item.nodeid, "kill" not in item.nodeid))
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One PostgreSQL for all tests of a worker: it takes a while to start."""
+    with embedded_postgres() as server:
+        yield server
 
 
 class FakeClock(Clock):

@@ -6,7 +6,7 @@ import pytest
 from api_sandbox import HarksterScenario, RunningSandbox, Scenario, serve_in_thread
 from target_harkster.target import TargetHarkster
 
-from demo.postgres import embedded_postgres
+from demo.postgres import Postgres
 from tests.harkster.running import CHANNEL, Ran, Target
 
 
@@ -19,10 +19,9 @@ def sandbox() -> Iterator[RunningSandbox]:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """A PostgreSQL for ledgers; takes a while to start."""
-    with embedded_postgres() as server:
-        yield server.sqlalchemy_url
+def postgres_url(postgres: Postgres) -> str:
+    """A PostgreSQL for ledgers."""
+    return postgres.sqlalchemy_url
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from tests.harkster.running import Target, data, record, schema, state
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/own.db"
-    return str(request.getfixturevalue("postgres"))
+    return str(request.getfixturevalue("postgres_url"))
 
 
 def test_runs_with_either(target: Target, url: str) -> None:

@@ -39,13 +39,13 @@ KILLS = 3
 PAGE = 5
 
 SHAPES: dict[str, dict[str, Any]] = {
-    "one organization": {"organizations": 1, "leads": 300},
-    "uneven organizations": {"organizations": 6, "leads": 300, "lead_shares": "halving", "cursors": "drifting"},
+    "one organization": {"organizations": 1, "leads": 180},
+    "uneven organizations": {"organizations": 6, "leads": 180, "lead_shares": "halving", "cursors": "drifting"},
     "many small ones": {"organizations": 18, "leads": 72, "groups": 1, "tags": 1, "custom_fields": 1, "agents": 1},
     "opaque and short": {
         "organizations": 3,
         "empty_organizations": 1,
-        "leads": 200,
+        "leads": 120,
         "cursors": "opaque",
         "short_pages": 0.3,
     },

@@ -1,4 +1,4 @@
-"""Real Meltano, a real PostgreSQL and the sandbox API, new for each test."""
+"""Real Meltano, a real PostgreSQL that is emptied for each test, and the sandbox API."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ import pytest
 import yaml
 from psycopg import sql
 
-from demo.comparison import HUSTLE_SCHEMA, StreamCount, compare_hubstaff, compare_hustle
+from demo.comparison import HUBSTAFF_SCHEMA, HUSTLE_SCHEMA, StreamCount, compare_hubstaff, compare_hustle
 from demo.meltano import Meltano, MeltanoRun
-from demo.postgres import Postgres, embedded_postgres
 from demo.sandbox import Sandbox, running_sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
+
+    from demo.postgres import Postgres
 
 SMALL: dict[str, Any] = {"organizations": 3, "leads": 300}
 # What is changed is seen at once: the clock need not be moved on, which the tap's own would not follow.
@@ -84,7 +85,7 @@ class StartPipeline(Protocol):
 
 
 @pytest.fixture
-def start_pipeline(tmp_path: Path) -> Iterator[StartPipeline]:
+def start_pipeline(tmp_path: Path, postgres: Postgres) -> Iterator[StartPipeline]:
     """What starts a pipeline; all its parts are gone when the test is."""
     with ExitStack() as services:
 
@@ -93,9 +94,11 @@ def start_pipeline(tmp_path: Path) -> Iterator[StartPipeline]:
             accounts = {"hustle": SMALL | hustle, "hubstaff": SMALL_HUBSTAFF}
             scenario.write_text(yaml.safe_dump({**accounts, "faults": [dict(fault) for fault in faults]}))
             sandbox = services.enter_context(running_sandbox(scenario, tmp_path))
-            warehouse = services.enter_context(embedded_postgres())
-            variables = {**sandbox.variables, "SANDBOX_POSTGRES_URL": warehouse.sqlalchemy_url}
-            return Pipeline(sandbox, warehouse, Meltano(tmp_path / "meltano", variables))
+            with postgres.connect() as connection:
+                for schema in (HUSTLE_SCHEMA, HUBSTAFF_SCHEMA):
+                    connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(schema)))
+            variables = {**sandbox.variables, "SANDBOX_POSTGRES_URL": postgres.sqlalchemy_url}
+            return Pipeline(sandbox, postgres, Meltano(tmp_path / "meltano", variables))
 
         yield start
 

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from demo.comparison import StreamCount, compare, table
-from demo.postgres import Postgres, TableCount, embedded_postgres
+from demo.postgres import Postgres, TableCount
 from demo.posts import WeekCount, post_table
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 @pytest.fixture
-def warehouse() -> Iterator[Postgres]:
-    with embedded_postgres() as server, server.connect() as connection:
+def warehouse(postgres: Postgres) -> Postgres:
+    with postgres.connect() as connection:
+        connection.execute("DROP SCHEMA IF EXISTS things CASCADE")
         connection.execute("CREATE SCHEMA things")
         connection.execute("CREATE TABLE things.leads (id text)")
         connection.execute("INSERT INTO things.leads VALUES ('a'), ('b'), ('b')")
-        yield server
+    return postgres
 
 
 def test_counts_come_from_the_tables(warehouse: Postgres) -> None:
