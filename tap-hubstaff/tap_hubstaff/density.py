@@ -24,7 +24,9 @@ REMEMBERED_WEEKS = 8
 FADING = 0.9
 """What a week counts for, beside the week after it."""
 DOUBT = 1.0
-"""Observations for which it is taken that rows come as chance alone would have them, before others are there."""
+"""Observations for which the scatter is taken for what it mostly is, before others are there."""
+USUAL_SCATTER = 2.0
+"""How far the rows of people at work are from what is expected of them, in variances that chance alone would give."""
 FEW = 3
 """Whole days that are too few to be judged by."""
 FAR = 5
@@ -51,7 +53,7 @@ class Expected(NamedTuple):
 class _Scatter:
     """How far counts are from what was expected of them, in the variances that they were thought to have."""
 
-    squares: float = DOUBT
+    squares: float = DOUBT * USUAL_SCATTER
     observations: float = DOUBT
 
     def add(self, squares: float, observations: float) -> None:
