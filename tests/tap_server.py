@@ -89,10 +89,21 @@ def end_with(program: Callable[[], None]) -> NoReturn:
     os._exit(code)
 
 
+def warm_up(package: str) -> None:
+    """Let what the first run of all would import and compute be there before it."""
+    (tap,) = (
+        found
+        for name, found in vars(importlib.import_module(f"{package}.tap")).items()
+        if name.lower() == package.replace("_", "")
+    )
+    tap(config={}, validate_config=False).setup_mapper()
+
+
 if __name__ == "__main__":
     # The SDK's word on an old Python, as in the tests themselves.
     warnings.filterwarnings("ignore", r"Python 3\.\d+ (will )?reach(ed)? its end of life")
     tap = importlib.import_module(f"{sys.argv[1]}.__main__")
+    warm_up(sys.argv[1])
     if (own := serve()) is not None:
         become_the_tap(own)
         end_with(tap.main)

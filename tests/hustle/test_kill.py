@@ -36,11 +36,12 @@ POSITIONS = 25
 """Places in each recorded run at which it is cut off."""
 KILLS = 3
 """Runs of each shape that are really killed."""
-PAGE = 5
+PAGE = 7
 
+FEW = {"groups": 4, "agents": 8, "tags": 8, "custom_fields": 8}
 SHAPES: dict[str, dict[str, Any]] = {
-    "one organization": {"organizations": 1, "leads": 180},
-    "uneven organizations": {"organizations": 6, "leads": 180, "lead_shares": "halving", "cursors": "drifting"},
+    "one organization": {"organizations": 1, "leads": 180, **FEW},
+    "uneven organizations": {"organizations": 6, "leads": 180, "lead_shares": "halving", "cursors": "drifting", **FEW},
     "many small ones": {"organizations": 18, "leads": 72, "groups": 1, "tags": 1, "custom_fields": 1, "agents": 1},
     "opaque and short": {
         "organizations": 3,
@@ -48,6 +49,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "leads": 120,
         "cursors": "opaque",
         "short_pages": 0.3,
+        **FEW,
     },
 }
 
