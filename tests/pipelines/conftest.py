@@ -63,12 +63,17 @@ class Pipeline:
         assert len(counts) == len(HUBSTAFF_STREAMS)
         return [count for count in counts if not count.agrees]
 
+    def rows(self, table: str, *columns: str, schema: str = HUSTLE_SCHEMA) -> list[tuple[Any, ...]]:
+        """Some columns of all rows, in one query: two need not give the rows in the same order."""
+        with self.warehouse.connect() as connection:
+            names = sql.SQL(", ").join(map(sql.Identifier, columns))
+            return connection.execute(
+                sql.SQL("SELECT {} FROM {}").format(names, sql.Identifier(schema, table))
+            ).fetchall()
+
     def column(self, table: str, column: str, schema: str = HUSTLE_SCHEMA) -> list[Any]:
         """All values of a column."""
-        with self.warehouse.connect() as connection:
-            query = sql.SQL("SELECT {} FROM {}")
-            rows = connection.execute(query.format(sql.Identifier(column), sql.Identifier(schema, table)))
-            return [row[0] for row in rows]
+        return [row[0] for row in self.rows(table, column, schema=schema)]
 
     def columns(self, table: str) -> set[str]:
         """The names of a table's columns that come from the stream."""

@@ -75,7 +75,7 @@ def test_hubstaff_arrives_once_with_what_changes_later(start_pipeline: StartPipe
     pipeline.load_hubstaff().check()
     # The sum of a day of which an edit has left nothing stays: the API does not tell that it is gone.
     assert {count.stream for count in pipeline.differing_hubstaff()} <= {"daily_activities"}
-    updated = zip(*(pipeline.column("activities", name, HUBSTAFF_SCHEMA) for name in ("id", "updated_at")), strict=True)
+    updated = pipeline.rows("activities", "id", "updated_at", schema=HUBSTAFF_SCHEMA)
     assert {*late, *edited} <= {str(number) for number, updated_at in updated if updated_at > last}
     tracked, in_sessions = (
         sum(pipeline.column(stream, "tracked", HUBSTAFF_SCHEMA)) for stream in ("activities", "time_sessions")
