@@ -107,7 +107,7 @@ class TapServer:
         folder: For what the runs write.
     """
 
-    def __init__(self, process: subprocess.Popen[str], package: str, folder: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], package: str, folder: Path) -> None:
         self._process = process
         self._command = package.replace("_", "-")
         self._folder = folder
@@ -119,8 +119,7 @@ class TapServer:
         out = stdout or self._folder / f"{number}.out"
         job |= {"command": self._command, "args": args, "stdout": str(out), "stderr": str(err)}
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(job) + "\n")
-        self._process.stdin.flush()
+        self._process.stdin.write(json.dumps(job).encode() + b"\n")
         return Started(self, int(self._answer()), out, err)
 
     def exit_code(self, pid: int) -> int:
@@ -131,7 +130,7 @@ class TapServer:
             self._answer()
             raise
 
-    def _answer(self) -> str:
+    def _answer(self) -> bytes:
         assert self._process.stdout is not None
         ready, _, _ = select.select([self._process.stdout], [], [], PATIENCE)
         assert ready, "the tap hangs"
@@ -145,8 +144,7 @@ def serving(package: str, folder: Path) -> Iterator[TapServer]:
         [sys.executable, "-W", "error", str(Path(__file__).with_name("tap_server.py")), package],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        text=True,
-        bufsize=1,
+        bufsize=0,  # what lies in a buffer is not seen by select
     ) as process:
         yield TapServer(process, package, folder)
         assert process.stdin is not None
