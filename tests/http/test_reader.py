@@ -283,13 +283,13 @@ def test_an_api_that_refuses_cursors_it_has_not_given_is_not_asked_again() -> No
 
 
 def test_prediction_wastes_no_more_than_was_under_way_at_the_end() -> None:
-    # Four on their way, and one that waits for its turn.
     everything = {"/list-0": [[page] for page in range(100)]}
     api = FakeApi(everything, delay=lambda: 0.02, per_second=200, latency=0.02, turn=0.005)
     reader = api.reader(parallel=16, predict=True)
     assert len(read(reader)["/list-0"]) == 100
     assert reader.predictions.hits >= 90
-    assert api.requests - api.needed <= 5
+    # Four, where no thread is late, and one that waits for its turn.
+    assert api.requests - api.needed <= api.most_at_once + 1
     assert reader.predictions.misses - (api.requests - api.needed) in {0, 1}  # one still waits for its turn
 
 
