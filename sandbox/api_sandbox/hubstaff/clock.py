@@ -52,7 +52,7 @@ def stopped(start: float) -> Clock:
 
 def instant(seconds: float) -> str:
     """A time as the API writes it: ISO 8601, UTC, whole seconds."""
-    return f"{datetime.fromtimestamp(math.floor(seconds), timezone.utc).replace(tzinfo=None).isoformat()}Z"
+    return datetime.fromtimestamp(math.floor(seconds), timezone.utc).isoformat().replace("+00:00", "Z")
 
 
 def parse_instant(text: str) -> float | None:

@@ -3,6 +3,7 @@
 from bisect import insort
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from api_sandbox.hubstaff.account import Organization, build_account
 from api_sandbox.hubstaff.activities import ActivityBook
@@ -26,11 +27,8 @@ class World:
     Attributes:
         clock: Its time.
         account: Who there is.
-        lists: What does not grow day by day.
         activities: What was tracked.
         daily: Its sums.
-        events: What else happened.
-        selector: Finds rows.
     """
 
     def __init__(self, seed: int, scenario: HubstaffScenario) -> None:
@@ -40,21 +38,32 @@ class World:
         self.seed = seed
         self.scenario = scenario
         self.account = build_account(seed, scenario, day_of(self.clock.start))
-        self.lists = Lists(seed, scenario, self.account, self.clock)
         self.activities = ActivityBook(seed, scenario, self.account, self.clock)
         self.daily = DailyBook(self.activities)
+        self._pending: list[_Pending] = []
+        self._number = 0
+        self._changes = 0
+
+    # Made when they are asked for first: most sandboxes are asked for one vendor's things only.
+    @cached_property
+    def lists(self) -> Lists:
+        """What does not grow day by day."""
+        return Lists(self.seed, self.scenario, self.account, self.clock)
+
+    @cached_property
+    def events(self) -> EventBook:
+        """What happened, besides the work that was tracked."""
         everyone = self.account.organizations
         job_sites, schedules = (
             [[record.content["id"] for record in self.lists.rows[stream].get(one.id, ())] for one in everyone]
             for stream in ("job_sites", "attendance_schedules")
         )
-        self.events = EventBook(seed, scenario, self.account, self.clock, job_sites, schedules)
-        self.selector = Selector(
-            scenario, self.account, self.clock, self.lists, self.activities, self.daily, self.events
-        )
-        self._pending: list[_Pending] = []
-        self._number = 0
-        self._changes = 0
+        return EventBook(self.seed, self.scenario, self.account, self.clock, job_sites, schedules)
+
+    @cached_property
+    def selector(self) -> Selector:
+        """Finds rows."""
+        return Selector(self.scenario, self.account, self.clock, self.lists, self.activities, self.daily, self.events)
 
     @property
     def version(self) -> tuple[object, ...]:
