@@ -129,6 +129,7 @@ def run_directory() -> Iterator[Path]:
         yield directory
     except Exception:
         failed = True
+        print(f"\nThe logs of this run stay in {directory}", file=sys.stderr)
         raise
     finally:
         if not failed:

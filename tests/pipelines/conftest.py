@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import pytest
 import yaml
 from psycopg import sql
 
-from demo.comparison import HUBSTAFF_SCHEMA, HUSTLE_SCHEMA, StreamCount, compare_hubstaff, compare_hustle
+from demo.comparison import HUSTLE_SCHEMA, StreamCount, compare_hustle
 from demo.meltano import Meltano, MeltanoRun
 from demo.sandbox import Sandbox, running_sandbox
 
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
     from demo.postgres import Postgres
 
 SMALL: dict[str, Any] = {"organizations": 3, "leads": 300}
-# What is changed is seen at once: the clock need not be moved on, which the tap's own would not follow.
-SMALL_HUBSTAFF: dict[str, Any] = {"members": 3, "history_days": 10, "activity_delay": 0}
-HUBSTAFF_STREAMS = {"activities", "daily_activities", "time_sessions", "members", "notes", "projects", "team_members"}
 
 
 @dataclass(frozen=True)
@@ -41,14 +37,6 @@ class Pipeline:
         """Run the pipeline."""
         return self.meltano.run(*options, "run", "tap-hustle", "target-postgres", variables=variables)
 
-    def load_hubstaff(self) -> MeltanoRun:
-        """Run the other pipeline, for some of its many streams: the demo has them all."""
-        variables = {
-            "TAP_HUBSTAFF__SELECT": json.dumps([f"{stream}.*" for stream in HUBSTAFF_STREAMS]),
-            "TAP_HUBSTAFF_LOOKBACK_DAYS": "14",
-        }
-        return self.meltano.run("run", "hubstaff-to-postgres", variables=variables)
-
     def counts(self) -> list[StreamCount]:
         """Every stream of Hustle, counted in the warehouse and in the API."""
         return compare_hustle(self.warehouse, self.sandbox)
@@ -57,23 +45,11 @@ class Pipeline:
         """The streams that are not in the warehouse exactly as they are in the API."""
         return [count for count in self.counts() if not count.agrees]
 
-    def differing_hubstaff(self) -> list[StreamCount]:
-        """The same of Hubstaff."""
-        counts = [count for count in compare_hubstaff(self.warehouse, self.sandbox) if count.stream in HUBSTAFF_STREAMS]
-        assert len(counts) == len(HUBSTAFF_STREAMS)
-        return [count for count in counts if not count.agrees]
-
-    def rows(self, table: str, *columns: str, schema: str = HUSTLE_SCHEMA) -> list[tuple[Any, ...]]:
-        """Some columns of all rows, in one query: two need not give the rows in the same order."""
-        with self.warehouse.connect() as connection:
-            names = sql.SQL(", ").join(map(sql.Identifier, columns))
-            return connection.execute(
-                sql.SQL("SELECT {} FROM {}").format(names, sql.Identifier(schema, table))
-            ).fetchall()
-
-    def column(self, table: str, column: str, schema: str = HUSTLE_SCHEMA) -> list[Any]:
+    def column(self, table: str, column: str) -> list[Any]:
         """All values of a column."""
-        return [row[0] for row in self.rows(table, column, schema=schema)]
+        with self.warehouse.connect() as connection:
+            query = sql.SQL("SELECT {} FROM {}").format(sql.Identifier(column), sql.Identifier(HUSTLE_SCHEMA, table))
+            return [row[0] for row in connection.execute(query)]
 
     def columns(self, table: str) -> set[str]:
         """The names of a table's columns that come from the stream."""
@@ -96,12 +72,10 @@ def start_pipeline(tmp_path: Path, postgres: Postgres) -> Iterator[StartPipeline
 
         def start(*faults: Mapping[str, object], **hustle: object) -> Pipeline:
             scenario = tmp_path / "scenario.yml"
-            accounts = {"hustle": SMALL | hustle, "hubstaff": SMALL_HUBSTAFF}
-            scenario.write_text(yaml.safe_dump({**accounts, "faults": [dict(fault) for fault in faults]}))
+            scenario.write_text(yaml.safe_dump({"hustle": SMALL | hustle, "faults": [dict(fault) for fault in faults]}))
             sandbox = services.enter_context(running_sandbox(scenario, tmp_path))
             with postgres.connect() as connection:
-                for schema in (HUSTLE_SCHEMA, HUBSTAFF_SCHEMA):
-                    connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(schema)))
+                connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(HUSTLE_SCHEMA)))
             variables = {**sandbox.variables, "SANDBOX_POSTGRES_URL": postgres.sqlalchemy_url}
             return Pipeline(sandbox, postgres, Meltano(tmp_path / "meltano", variables))
 
