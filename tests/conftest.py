@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import heapq
 import socket
 import threading
@@ -35,6 +36,12 @@ settings.load_profile("same")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run what takes long first: what is short fills the gaps between the workers at the end."""
     items.sort(key=lambda item: ("pipelines" not in item.nodeid, "kill" not in item.nodeid))
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector the thousands of tests, which stay to the end."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -40,13 +40,13 @@ PAGE = 7
 
 FEW = {"groups": 4, "agents": 8, "tags": 8, "custom_fields": 8}
 SHAPES: dict[str, dict[str, Any]] = {
-    "one organization": {"organizations": 1, "leads": 180, **FEW},
-    "uneven organizations": {"organizations": 6, "leads": 180, "lead_shares": "halving", "cursors": "drifting", **FEW},
-    "many small ones": {"organizations": 18, "leads": 72, "groups": 1, "tags": 1, "custom_fields": 1, "agents": 1},
+    "one organization": {"organizations": 1, "leads": 140, **FEW},
+    "uneven organizations": {"organizations": 6, "leads": 105, "lead_shares": "halving", "cursors": "drifting", **FEW},
+    "many small ones": {"organizations": 12, "leads": 48, "groups": 1, "tags": 1, "custom_fields": 1, "agents": 1},
     "opaque and short": {
         "organizations": 3,
         "empty_organizations": 1,
-        "leads": 120,
+        "leads": 77,
         "cursors": "opaque",
         "short_pages": 0.3,
         **FEW,
