@@ -22,6 +22,29 @@ DEFAULT_PARALLEL = 16
 DEFAULT_RESUME_AGE = 24 * 60 * 60
 
 
+def client_settings(plugin: str) -> tuple[th.Property[Any], ...]:
+    """Settings of everything that sends requests.
+
+    Args:
+        plugin: What it is called in their descriptions: a tap or a target.
+    """
+    return (
+        th.Property(
+            "user_agent",
+            th.StringType(pattern="^[ -~]+$"),
+            title="User agent",
+            description=f"What the {plugin} calls itself to the API. The default is its name and version.",
+        ),
+        th.Property(
+            "request_timeout",
+            th.IntegerType(minimum=1),
+            default=DEFAULT_TIMEOUT,
+            title="Request timeout",
+            description="Seconds that a request may take until the last byte of its answer.",
+        ),
+    )
+
+
 def shared_settings(parallel: int = DEFAULT_PARALLEL, *, predicts: bool = True) -> tuple[th.Property[Any], ...]:
     """Settings of every tap, to follow its own.
 
@@ -42,19 +65,7 @@ def shared_settings(parallel: int = DEFAULT_PARALLEL, *, predicts: bool = True) 
         ),
     )
     return (
-        th.Property(
-            "user_agent",
-            th.StringType(pattern="^[ -~]+$"),
-            title="User agent",
-            description="What the tap calls itself to the API. The default is its name and version.",
-        ),
-        th.Property(
-            "request_timeout",
-            th.IntegerType(minimum=1),
-            default=DEFAULT_TIMEOUT,
-            title="Request timeout",
-            description="Seconds that a request may take until the last byte of its answer.",
-        ),
+        *client_settings("tap"),
         th.Property(
             "max_parallel_requests",
             th.IntegerType(minimum=1),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from singer_http.settings import client_settings
 from singer_sdk import typing as th
 
 from target_harkster.client import DEFAULT_URL, REQUESTS_PER_SECOND
@@ -221,17 +222,5 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         title="Requests per second",
         description="The most requests that are sent in any second. The vendor names no limit.",
     ),
-    th.Property(
-        "request_timeout",
-        th.IntegerType(minimum=1),
-        default=60,
-        title="Request timeout",
-        description="Seconds that a request may take until the last byte of its answer.",
-    ),
-    th.Property(
-        "user_agent",
-        th.StringType(pattern="^[ -~]+$"),
-        title="User agent",
-        description="What the target calls itself to the API. The default is its name and version.",
-    ),
+    *client_settings("target"),
 ).to_dict()

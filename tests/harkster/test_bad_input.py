@@ -150,7 +150,7 @@ def test_a_bad_message_ends_the_run(target: Target, line: bytes, reason: str) ->
 
 def test_what_is_durable_is_acknowledged_before_a_bad_line(target: Target) -> None:
     ran = target.run([schema(), record(id=1, name="one"), state(1), b"{"])
-    assert ran.error is not None
+    assert "Line 4 of the input is not a JSON object." in str(ran.error)
     assert ran.states == [1]
     assert len(target.posts()) == 1
 
