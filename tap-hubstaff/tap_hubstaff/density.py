@@ -23,6 +23,10 @@ REMEMBERED_WEEKS = 8
 """Weeks whose rows are judged by."""
 FADING = 0.9
 """What a week counts for, beside the week after it."""
+FADING_HOURS = 0.6
+"""The same where it is asked when in a day people work: that is soon known, and clocks are put forward and back."""
+COMMON = 2.0
+"""Days for which the rhythm and the scatter of all days count, beside those of a weekday of its own."""
 DOUBT = 1.0
 """Observations for which the scatter is taken for what it mostly is, before others are there."""
 USUAL_SCATTER = 2.0
@@ -64,6 +68,10 @@ class _Scatter:
     def factor(self) -> float:
         return self.squares / self.observations
 
+    def beside(self, common: _Scatter) -> float:
+        """The factor of a part of what is observed, which is taken for that of all while little is observed."""
+        return (self.squares + COMMON * common.factor) / (self.observations + COMMON)
+
 
 @dataclass(slots=True)
 class Density:
@@ -82,6 +90,8 @@ class Density:
     _errors: _Scatter = field(default_factory=_Scatter)
     _is_by_time: bool = True
     _expects: Outlook | None = None
+    _finish: int = 0
+    _longest: int = 0
 
     def begin(self) -> None:
         """A window is read from its first page on."""
@@ -110,16 +120,21 @@ class Density:
                 self._errors.add((len(self._open) - seen - expected.rows) ** 2 / expected.variance, 1)
         self._open = None
 
-    def stop(self, start: int, latest: int) -> int:
-        """Where a window from a slot on had best end."""
+    def stop(self, start: int, latest: int, finish: int) -> int:
+        """Where a window from a slot on had best end, by which slot the last window ends."""
+        self._longest, self._finish = latest - start, finish
         outlook = self._expects
         if outlook is None:
             return latest
+        rest = self._rest(start, start, self._known)
         if not self._is_by_time:
-            return self._best(start, outlook(start, latest)).stop
+            return self._best(start, outlook(start, latest, self._known), rest).stop
         # Of several pages only the last is uncertain: the ones before it tell, and the window may still end earlier.
-        eased = (one._replace(variance=one.variance * min(1.0, self.page / one.rows)) for one in outlook(start, latest))
-        best = self._best(start, eased)
+        eased = (
+            one._replace(variance=one.variance * min(1.0, self.page / one.rows))
+            for one in outlook(start, latest, self._known)
+        )
+        best = self._best(start, eased, rest)
         return best.stop if best.rows < self.page else latest
 
     def earlier_stop(self, start: int, stop: int) -> int:
@@ -139,41 +154,62 @@ class Density:
             self._is_by_time = 2 * reached > start + stop
             return stop
         there = sum(slot >= reached for slot in self._open)
+        seen = self._known | dict.fromkeys(range(start, reached), 0) | Counter(self._open)
         trust = self._errors.factor
+
+        def left(one: Expected) -> Expected:
+            return Expected(one.stop, max(0.0, one.rows - there), one.variance * trust)
+
+        rest = self._rest(start, reached, seen)
         best = self._best(
-            start,
-            (
-                Expected(one.stop, max(0.0, one.rows - there), one.variance * trust)
-                for one in outlook(reached, stop)
-                if one.stop > last
-            ),
+            start, (left(one) for one in outlook(reached, stop, seen) if one.stop > last), rest and left(rest)
         )
         self._promises.append((len(self._open), best))
         return best.stop
 
-    def _best(self, start: int, candidates: Iterable[Expected]) -> Expected:
+    def _rest(self, start: int, reached: int, seen: Mapping[int, int]) -> Expected | None:
+        """What is to be expected up to the end of the last window, where one window more can bring it."""
+        if self._expects is None or self._finish - start > 2 * self._longest:
+            return None
+        *_, rest = self._expects(reached, self._finish, seen)
+        return rest
+
+    def _best(self, start: int, candidates: Iterable[Expected], rest: Expected | None) -> Expected:
+        def waste(rows: float, variance: float) -> float:
+            return _pages(rows, math.sqrt(variance), self.page) - rows / self.page
+
         def cost(one: Expected) -> tuple[float, int]:
-            waste = _pages(one.rows, math.sqrt(one.variance), self.page) - one.rows / self.page
-            return waste / (one.stop - start), -one.stop
+            wasted = waste(one.rows, one.variance)
+            if rest is None or one.stop + self._longest < self._finish:
+                return wasted / (one.stop - start), -one.stop
+            # The last window cannot choose its end, so what it wastes is for the one before it to weigh.
+            if one.stop < self._finish:
+                more = max(1e-9, rest.rows - one.rows)
+                wasted += waste(more, rest.variance * min(1.0, more / max(1e-9, rest.rows)) + 1e-9)
+            return wasted / (self._finish - start), -one.stop
 
         return min(candidates, key=cost)
 
 
 class _Day(NamedTuple):
-    """A whole day of the past: its rows by slot and in all, and what it counts for."""
+    """A whole day of the past: its rows by slot and in all, and how many weeks ago it was."""
 
     weekday: int
     slots: list[int]
     rows: int
-    weight: float
+    age: int
+
+    @property
+    def weight(self) -> float:
+        return FADING**self.age
 
 
 class Outlook:
     """What is to be expected, by the rows of the last weeks.
 
-    A day of the week has its mean, where not all days are alike, and the hours have their shares of a day. A day begins
-    in its quietest hour, so that what is cut into two by the end of a window is not a day's work, wherever on earth it
-    is done.
+    A day of the week has its mean, where not all days are alike, its scatter, and its hours have their shares of it. A
+    day begins in its quietest hour, so that what is cut into two by the end of a window is not a day's work, wherever
+    on earth it is done.
 
     Args:
         known: Rows by slot.
@@ -192,41 +228,60 @@ class Outlook:
         weights = [FADING**age for age in range(REMEMBERED_WEEKS)]
         profile = [0.0] * slots
         for slot, rows in lately.items():
-            profile[slot % slots] += weights[(newest - slot) // week] * rows
+            profile[slot % slots] += FADING_HOURS ** ((newest - slot) // week) * rows
         self._dawn = _quietest(profile)
-        self._shares = _shares(profile[self._dawn :] + profile[: self._dawn])
+        self._shares = self._shares_by_weekday(lately, newest, profile[self._dawn :] + profile[: self._dawn])
         self._means, self._counts = self._by_weekday(lately, newest, weights)
         days: dict[int, list[int]] = {}
         for slot in sorted(lately):
             days.setdefault((slot - self._dawn) // slots, []).append(lately[slot])
         whole = [
-            _Day(day % WEEK, rows, sum(rows), weights[max(0, newest // slots - day) // WEEK % REMEMBERED_WEEKS])
+            _Day(day % WEEK, rows, sum(rows), max(0, newest // slots - day) // WEEK % REMEMBERED_WEEKS)
             for day, rows in days.items()
             if len(rows) == slots
         ]
-        self._split = self._scatter_of_parts(whole)
-        self._scatter = self._scatter_by_weekday(whole)
+        self._splits = self._scatter_of_parts(whole)
+        self._scatters, scatter = self._scatter_by_weekday(whole)
         if len(whole) > FEW:
-            self._try_one_mean(whole)
+            self._try_one_mean(whole, scatter)
 
-    def __call__(self, start: int, latest: int) -> Iterator[Expected]:
-        """What is to be expected from a slot on, up to each of the slots after it."""
+    def __call__(self, start: int, latest: int, seen: Mapping[int, int]) -> Iterator[Expected]:
+        """What is to be expected from a slot on, up to each of the slots after it, by what was seen before it."""
         rows = variance = 0.0
         slot = start
         while slot < latest:
-            day, place = divmod(slot - self._dawn, self._slots)
-            mean, before = self._means[day % WEEK], self._shares[place]
-            scatter = self._scatter * mean * (1 + 1 / self._counts[day % WEEK])
-            more = varies = 0.0
-            for upto in self._shares[place + 1 : place + 1 + latest - slot]:
+            days, place = divmod(slot - self._dawn, self._slots)
+            weekday = days % WEEK
+            day = self._rest_of_day(slot, place, seen)
+            before, more, varies = self._shares[weekday][place], 0.0, 0.0
+            for upto in self._shares[weekday][place + 1 : place + 1 + latest - slot]:
                 slot += 1
-                share = upto - before
-                more = mean * share
-                varies = scatter * share * share + self._split * more * (1 - share)
+                share = (upto - before) / (1 - before) if before < 1 else 1.0
+                more = day.rows * share
+                varies = day.variance * share * share + self._splits[weekday] * more * (1 - share)
                 # Never quite certain, so that nothing is divided by zero.
                 yield Expected(slot, rows + more + 1e-9, variance + varies + 1e-9)
             rows += more
             variance += varies
+
+    def _rest_of_day(self, slot: int, place: int, seen: Mapping[int, int]) -> Expected:
+        """What is to be expected of a day from a slot on: what it has had tells how much of a day it is."""
+        weekday = (slot - self._dawn) // self._slots % WEEK
+        share = self._shares[weekday][place]
+        mean = self._means[weekday]
+        scatter = self._scatters[weekday] * mean * (1 + 1 / self._counts[weekday])
+        by_chance = self._splits[weekday] * mean * share * (1 - share)
+        stop = slot - place + self._slots
+        morning = [seen.get(early) for early in range(slot - place, slot)]
+        if None in morning:
+            rest = 1 - share
+            return Expected(stop, mean * rest, scatter * rest * rest + by_chance)
+        had = sum(filter(None, morning))
+        varies = scatter * share * share + by_chance
+        if not varies:
+            return Expected(stop, mean, scatter)
+        whole = mean + scatter * share / varies * (had - mean * share)
+        return Expected(stop, max(0.0, whole - had), scatter * by_chance / varies)
 
     def _by_weekday(
         self, lately: Mapping[int, int], newest: int, weights: Sequence[float]
@@ -247,37 +302,49 @@ class Outlook:
             known[day] += counts[place] ** 2 / squares[place] / self._slots if counts[place] else 0.0
         return means, [max(1.0, count) for count in known]
 
-    def _scatter_of_parts(self, days: Sequence[_Day]) -> float:
-        """How far parts of days are from their shares, beside mere chance."""
-        scatter = _Scatter()
+    def _shares_by_weekday(self, lately: Mapping[int, int], newest: int, usual: Sequence[float]) -> list[list[float]]:
+        """The shares of each day of the week: some days begin or end with the night of another."""
+        faded = {slot: FADING_HOURS ** ((newest - slot) // (WEEK * self._slots)) for slot in lately}
+        days = sum(faded.values()) / self._slots
+        own = [[COMMON * rows / days for rows in usual] for _ in range(WEEK)]
+        for slot, rows in lately.items():
+            day, place = divmod(slot - self._dawn, self._slots)
+            own[day % WEEK][place] += faded[slot] * rows
+        return [_shares(one) for one in own]
+
+    def _scatter_of_parts(self, days: Sequence[_Day]) -> list[float]:
+        """How far parts of each weekday are from their shares, beside mere chance."""
+        scatter, own = _Scatter(), [_Scatter(0.0, 0.0) for _ in range(WEEK)]
         for day in days:
-            upto = 0
-            for share, here in zip(self._shares[1:-1], day.slots, strict=False):
+            upto, weight = 0, FADING_HOURS**day.age / self._slots
+            for share, here in zip(self._shares[day.weekday][1:-1], day.slots, strict=False):
                 upto += here
                 chance = day.rows * share * (1 - share)
                 if chance > 1:
-                    scatter.add((upto - day.rows * share) ** 2 / chance / self._slots, 1 / self._slots)
-        return scatter.factor
+                    for one in (scatter, own[day.weekday]):
+                        one.add(weight * (upto - day.rows * share) ** 2 / chance, weight)
+        return [one.beside(scatter) for one in own]
 
-    def _scatter_by_weekday(self, days: Sequence[_Day]) -> float:
-        """How far whole days are from the means of their weekdays, beside mere chance."""
+    def _scatter_by_weekday(self, days: Sequence[_Day]) -> tuple[list[float], float]:
+        """How far whole days are from the means of their weekdays, beside mere chance: each weekday, and all."""
         same = Counter(day.weekday for day in days)
-        scatter = _Scatter()
+        scatter, own = _Scatter(), [_Scatter(0.0, 0.0) for _ in range(WEEK)]
         for day in days:
             mean, number = self._means[day.weekday], same[day.weekday]
             if number > 1 and mean > 0:
-                scatter.add(day.weight * (day.rows - mean) ** 2 / mean, day.weight * (1 - 1 / number))
-        return scatter.factor
+                for one in (scatter, own[day.weekday]):
+                    one.add(day.weight * (day.rows - mean) ** 2 / mean, day.weight * (1 - 1 / number))
+        return [one.beside(scatter) for one in own], scatter.factor
 
-    def _try_one_mean(self, days: Sequence[_Day]) -> None:
+    def _try_one_mean(self, days: Sequence[_Day], by_weekday: float) -> None:
         """Take one mean for all days where that fits no worse: less is to be guessed, and it is known sooner."""
         weight = sum(day.weight for day in days)
         mean = sum(day.weight * day.rows for day in days) / weight
         scatter = _Scatter()
         for day in days if mean > 0 else ():
             scatter.add(day.weight * (day.rows - mean) ** 2 / mean, day.weight * (1 - 1 / len(days)))
-        if mean > 0 and scatter.factor <= self._scatter:
-            self._scatter, self._means = scatter.factor, [mean] * WEEK
+        if mean > 0 and scatter.factor <= by_weekday:
+            self._scatters, self._means = [scatter.factor] * WEEK, [mean] * WEEK
             self._counts = [weight * weight / sum(day.weight**2 for day in days)] * WEEK
 
 
