@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from api_sandbox import HubstaffScenario, RunningSandbox, Scenario, serve_in_thread
-from singer_http.clock import Clock
+from singer_http.http.clock import Clock
 from tap_hubstaff.lists import ALL_TASKS
-from tap_hubstaff.session_stream import TimeSessions
 from tap_hubstaff.streams import STREAMS
 from tap_hubstaff.tap import TapHubstaff
 from tap_hubstaff.windowed import WindowedStream
+from tap_hubstaff.work_sessions.stream import TimeSessions
 from typing_extensions import override
 
 from bench import report

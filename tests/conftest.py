@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
-from singer_http.clock import Clock, Stopped
+from singer_http.http.clock import Clock, Stopped
 from typing_extensions import override
 
 from demo.postgres import Postgres, embedded_postgres

@@ -17,7 +17,7 @@ import traceback
 import warnings
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from singer_http.clock import SystemClock
+from singer_http.http.clock import SystemClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,8 +11,8 @@ from singer_sdk.contrib.msgspec import encoder
 from singer_sdk.singerlib.encoding.base import GenericSingerWriter
 from typing_extensions import override
 
-from singer_http.clock import Stopped
-from singer_http.errors import OutputClosedError
+from singer_http.http.clock import Stopped
+from singer_http.http.errors import OutputClosedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import logging
 
-    from singer_http.client import Session
-    from singer_http.clock import Clock
+    from singer_http.http.clock import Clock
+    from singer_http.http.session import Session
 
 INTERVAL = 5.0
 """Seconds between two lines."""

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from singer_sdk import typing as th
 from singer_sdk.exceptions import ConfigValidationError
 
-from singer_http.errors import ApiError
+from singer_http.http.errors import ApiError
 
 if TYPE_CHECKING:
     import logging

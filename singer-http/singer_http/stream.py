@@ -15,11 +15,11 @@ from singer_sdk.streams import Stream
 from typing_extensions import override
 
 from singer_http.bookmarks import RESUME, Bookmarks
-from singer_http.clock import Stopped
 from singer_http.conform import Conformer
-from singer_http.errors import ApiError, ConfigurationError, FatalError, ForbiddenError, MalformedAnswerError
-from singer_http.pages import Slice
-from singer_http.reader import Reader
+from singer_http.http.clock import Stopped
+from singer_http.http.errors import ApiError, ConfigurationError, FatalError, ForbiddenError, MalformedAnswerError
+from singer_http.reading.pages import Slice
+from singer_http.reading.reader import Reader
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from singer_sdk.singerlib import Catalog, MetadataMapping
 
     from singer_http.bookmarks import Bookmark
-    from singer_http.pages import Page
+    from singer_http.reading.pages import Page
+    from singer_http.reading.track import Fetched
     from singer_http.tap import ApiTap
-    from singer_http.track import Fetched
 
     Partition = Mapping[str, Any]
 

@@ -21,21 +21,21 @@ from singer_sdk.tap_base import CliTestOptionValue
 from typing_extensions import override
 
 from singer_http.bookmarks import sound
-from singer_http.clock import Clock, Stopped, SystemClock
-from singer_http.errors import ApiError, ConfigurationError, IncompleteError, OutputClosedError, QuotaReachedError
+from singer_http.http.clock import Clock, Stopped, SystemClock
+from singer_http.http.errors import ApiError, ConfigurationError, IncompleteError, OutputClosedError, QuotaReachedError
 from singer_http.output import BufferedWriter
 from singer_http.progress import Progress
-from singer_http.reader import Reader
+from singer_http.reading.reader import Reader
 from singer_http.settings import setting_sentence, spoken
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from types import FrameType
 
-    from singer_http.client import Session
-    from singer_http.pages import Slice
+    from singer_http.http.session import Session
+    from singer_http.reading.pages import Slice
+    from singer_http.reading.track import Fetched
     from singer_http.stream import ApiStream
-    from singer_http.track import Fetched
 
 STATE_SHARE = 1 / 20
 """STATE messages may come to this share of all that is written ..."""

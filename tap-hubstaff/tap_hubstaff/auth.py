@@ -19,10 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import filelock
 import msgspec
-from singer_http.auth import Token
-from singer_http.client import log_in
-from singer_http.clock import Stopped
-from singer_http.errors import (
+from singer_http.http.auth import Token
+from singer_http.http.clock import Stopped
+from singer_http.http.errors import (
     LOGIN_RULES,
     Action,
     AuthenticationError,
@@ -31,14 +30,15 @@ from singer_http.errors import (
     Fault,
     Rule,
 )
-from singer_http.transport import Form
+from singer_http.http.session import log_in
+from singer_http.http.transport import Form
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from singer_http.clock import Clock
-    from singer_http.transport import Transport
+    from singer_http.http.clock import Clock
+    from singer_http.http.transport import Transport
 
 logger = logging.getLogger(__name__)
 
@@ -216,7 +216,7 @@ class TokenStore:
 
 
 class Rotation:
-    """Exchanges the refresh token for access tokens; the ``fetch`` of a :class:`~singer_http.auth.RenewedToken`.
+    """Exchanges the refresh token for access tokens; the ``fetch`` of a :class:`~singer_http.http.auth.RenewedToken`.
 
     Args:
         url: The token endpoint.

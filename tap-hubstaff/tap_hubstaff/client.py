@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import platformdirs
 from pyrate_limiter import SQLiteBucket
-from singer_http.auth import FixedToken, RenewedToken, TokenSource
-from singer_http.budget import Budget
-from singer_http.client import Session
-from singer_http.errors import ConfigurationError
-from singer_http.pages import Page
-from singer_http.transport import Transport
+from singer_http.http.auth import FixedToken, RenewedToken, TokenSource
+from singer_http.http.budget import Budget
+from singer_http.http.errors import ConfigurationError
+from singer_http.http.session import Session
+from singer_http.http.transport import Transport
+from singer_http.reading.pages import Page
 
 from tap_hubstaff.auth import DEFAULT_AUTH_URL, Rotation, TokenStore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from singer_http.clock import Clock
+    from singer_http.http.clock import Clock
 
 DEFAULT_URL = "https://api.hubstaff.com/v2"
 REQUESTS_PER_HOUR = 1000

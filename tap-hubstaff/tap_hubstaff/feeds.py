@@ -16,8 +16,8 @@ from tap_hubstaff.windows import Filter
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from singer_http.pages import Slice
-    from singer_http.track import Fetched
+    from singer_http.reading.pages import Slice
+    from singer_http.reading.track import Fetched
     from singer_sdk.helpers.types import Record
     from singer_sdk.metrics import Counter
 

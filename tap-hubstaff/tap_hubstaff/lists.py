@@ -9,7 +9,7 @@ import datetime as dt
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
-from singer_http.pages import Page
+from singer_http.reading.pages import Page
 from typing_extensions import override
 
 from tap_hubstaff.stream import HubstaffStream, OwnedStream

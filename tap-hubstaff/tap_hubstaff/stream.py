@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
-from singer_http.errors import ApiError
+from singer_http.http.errors import ApiError
 from singer_http.stream import ApiStream
 from singer_sdk import SchemaDirectory, StreamSchema
 from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from singer_http.bookmarks import Bookmark
-    from singer_http.pages import Page, Slice
-    from singer_http.track import Fetched
+    from singer_http.reading.pages import Page, Slice
+    from singer_http.reading.track import Fetched
     from singer_sdk.helpers.types import Record
 
     from tap_hubstaff.tap import TapHubstaff

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tap_hubstaff import feeds, lists
-from tap_hubstaff.session_stream import TimeSessions
+from tap_hubstaff.work_sessions.stream import TimeSessions
 
 if TYPE_CHECKING:
     from tap_hubstaff.stream import HubstaffStream

@@ -8,24 +8,24 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import msgspec
-from singer_http.errors import ApiError, ConfigurationError, ForbiddenError, MalformedAnswerError
-from singer_http.pages import Slice
-from singer_http.reader import Reader
+from singer_http.http.errors import ApiError, ConfigurationError, ForbiddenError, MalformedAnswerError
+from singer_http.reading.pages import Slice
+from singer_http.reading.reader import Reader
 from singer_http.tap import ApiTap
 from typing_extensions import override
 
 from tap_hubstaff.client import open_session, parse_page
-from tap_hubstaff.session_stream import TimeSessions
 from tap_hubstaff.settings import SETTINGS, setting_errors
 from tap_hubstaff.stream import HubstaffStream, OwnedStream, Owner
 from tap_hubstaff.streams import STREAMS
 from tap_hubstaff.windowed import WindowedStream
 from tap_hubstaff.windows import midnight, months_before, parse_iso
+from tap_hubstaff.work_sessions.stream import TimeSessions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from singer_http.client import Session
+    from singer_http.http.session import Session
 
 DEFAULT_MONTHS = 36
 """How far back to read without ``start_date``: as far as the longest of the vendor's own reaches."""

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import msgspec
 from singer_http.bookmarks import RESUME
-from singer_http.pages import Page, Slice
+from singer_http.reading.pages import Page, Slice
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 from typing_extensions import override
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from singer_http.bookmarks import Bookmark
-    from singer_http.track import Fetched
+    from singer_http.reading.track import Fetched
     from singer_sdk.helpers.types import Context, Record
 
     from tap_hubstaff.tap import TapHubstaff

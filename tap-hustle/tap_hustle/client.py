@@ -9,16 +9,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from singer_http.auth import RenewedToken, Token
-from singer_http.budget import Budget
-from singer_http.client import Session, log_in
-from singer_http.pages import Page
-from singer_http.transport import Transport
+from singer_http.http.auth import RenewedToken, Token
+from singer_http.http.budget import Budget
+from singer_http.http.session import Session, log_in
+from singer_http.http.transport import Transport
+from singer_http.reading.pages import Page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from singer_http.clock import Clock
+    from singer_http.http.clock import Clock
 
 DEFAULT_URL = "https://api.hustle.com/v3"
 REQUESTS_PER_SECOND = 25

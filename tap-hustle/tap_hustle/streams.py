@@ -14,7 +14,7 @@ from tap_hustle.client import parse_page
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from singer_http.pages import Page
+    from singer_http.reading.pages import Page
     from singer_sdk.helpers.types import Context, Record
 
     from tap_hustle.tap import TapHustle

@@ -6,9 +6,9 @@ import contextlib
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from singer_http.errors import ApiError, ConfigurationError, MalformedAnswerError
-from singer_http.pages import Slice
-from singer_http.reader import Reader
+from singer_http.http.errors import ApiError, ConfigurationError, MalformedAnswerError
+from singer_http.reading.pages import Slice
+from singer_http.reading.reader import Reader
 from singer_http.settings import shared_settings, url_errors
 from singer_http.tap import ApiTap
 from singer_sdk import typing as th
@@ -20,7 +20,7 @@ from tap_hustle.streams import STREAMS, HustleStream
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from singer_http.client import Session
+    from singer_http.http.session import Session
 
 
 class TapHustle(ApiTap):

@@ -17,13 +17,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
-from singer_http.errors import ApiError, ConfigurationError
+from singer_http.http.errors import ApiError, ConfigurationError
 from singer_sdk.exceptions import ConfigValidationError
 
-from target_harkster.inference import inferred_fields
-from target_harkster.ledger import Phase
+from target_harkster.layout.inference import inferred_fields
+from target_harkster.ledger.store import Phase
 from target_harkster.messages import MessageReader, check_shape
-from target_harkster.plan import plan_of, print_plan
+from target_harkster.report.plan import plan_of, print_plan
 from target_harkster.target import BAD_INPUT, TargetHarkster
 
 if TYPE_CHECKING:

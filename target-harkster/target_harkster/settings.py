@@ -7,7 +7,7 @@ from typing import Any
 from singer_http.settings import client_settings
 from singer_sdk import typing as th
 
-from target_harkster.client import DEFAULT_URL, REQUESTS_PER_SECOND
+from target_harkster.vendor.client import DEFAULT_URL, REQUESTS_PER_SECOND
 
 _NAME = {"type": "string", "minLength": 1}
 _NAMES = {"type": "array", "items": _NAME, "minItems": 1}

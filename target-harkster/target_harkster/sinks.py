@@ -10,20 +10,20 @@ from singer_sdk.contrib.msgspec import decoder, encoder
 from singer_sdk.exceptions import InvalidJSONSchema, MissingKeyPropertiesError
 from typing_extensions import override
 
-from target_harkster.digests import DigestRow
-from target_harkster.layout import RowError
-from target_harkster.outbox import Parcel
-from target_harkster.posts import marker_of, stream_marker
-from target_harkster.rejects import Reject
+from target_harkster.delivery.outbox import Parcel
+from target_harkster.layout.layout import RowError
+from target_harkster.ledger.digests import DigestRow
+from target_harkster.ledger.rejects import Reject
+from target_harkster.vendor.posts import marker_of, stream_marker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from singer_sdk.sinks.core import BaseJSONSchemaValidator
 
-    from target_harkster.client import Channel
-    from target_harkster.outbox import Refused
+    from target_harkster.delivery.outbox import Refused
     from target_harkster.target import TargetHarkster
+    from target_harkster.vendor.client import Channel
 
 
 _ADDED_COLUMNS = frozenset(

@@ -9,8 +9,8 @@ from collections import Counter
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 from rich.console import Console
-from singer_http.clock import Clock, Stopped, SystemClock
-from singer_http.errors import ApiError, ConfigurationError, IncompleteError
+from singer_http.http.clock import Clock, Stopped, SystemClock
+from singer_http.http.errors import ApiError, ConfigurationError, IncompleteError
 from singer_http.settings import setting_sentence, spoken, url_errors
 from singer_sdk import Target
 from singer_sdk.contrib.msgspec import encoder
@@ -25,23 +25,23 @@ from singer_sdk.plugin_base import JSONSchemaValidator
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 from typing_extensions import override
 
-from target_harkster.channels import Channels
-from target_harkster.client import HarksterApi
-from target_harkster.delivery import Delivery
-from target_harkster.ledger import Ledger
+from target_harkster.delivery.channels import Channels
+from target_harkster.delivery.delivery import Delivery
+from target_harkster.delivery.mirror import Mirror
+from target_harkster.delivery.outbox import Outbox
+from target_harkster.delivery.quota import Allowance
+from target_harkster.delivery.retries import Retries
+from target_harkster.layout.routes import find_route, find_template, make_layout
+from target_harkster.ledger.rejects import RejectFile, TooManyRejectsError
+from target_harkster.ledger.store import Ledger
 from target_harkster.messages import MessageReader, check_shape
-from target_harkster.mirror import Mirror
-from target_harkster.outbox import Outbox
-from target_harkster.plan import PlanningApi, plan_of, print_plan
-from target_harkster.posts import Spelling
-from target_harkster.preview import Preview
-from target_harkster.quota import Allowance
-from target_harkster.rejects import RejectFile, TooManyRejectsError
-from target_harkster.retries import Retries
-from target_harkster.routes import find_route, find_template, make_layout
+from target_harkster.report.plan import PlanningApi, plan_of, print_plan
+from target_harkster.report.preview import Preview
+from target_harkster.report.summary import tell_quota, tell_rows
 from target_harkster.settings import SETTINGS
 from target_harkster.sinks import HarksterSink
-from target_harkster.summary import tell_quota, tell_rows
+from target_harkster.vendor.client import HarksterApi
+from target_harkster.vendor.posts import Spelling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -49,12 +49,12 @@ if TYPE_CHECKING:
 
     import click
 
-    from target_harkster.client import Usage
-    from target_harkster.layout import Layout
-    from target_harkster.ledger import Phase
-    from target_harkster.outbox import Parcel
-    from target_harkster.rejects import Reject
-    from target_harkster.routes import Route
+    from target_harkster.delivery.outbox import Parcel
+    from target_harkster.layout.layout import Layout
+    from target_harkster.layout.routes import Route
+    from target_harkster.ledger.rejects import Reject
+    from target_harkster.ledger.store import Phase
+    from target_harkster.vendor.client import Usage
 
 BAD_INPUT = (InvalidInputLine, InvalidJSONSchema, MissingKeyPropertiesError, RecordsWithoutSchemaException)
 """What a tap can do wrong, each told in a sentence."""

@@ -22,13 +22,13 @@ from typing import Any
 from unittest import mock
 
 import sqlalchemy as sa
-from singer_http.clock import Clock, Stopped
-from singer_http.errors import ApiError
-from singer_http.transport import Transport
+from singer_http.http.clock import Clock, Stopped
+from singer_http.http.errors import ApiError
+from singer_http.http.transport import Transport
 from sqlalchemy.engine.default import DefaultDialect
-from target_harkster import outbox
-from target_harkster.ledger import Ledger
-from target_harkster.rejects import RejectFile
+from target_harkster.delivery import outbox
+from target_harkster.ledger.rejects import RejectFile
+from target_harkster.ledger.store import Ledger
 from target_harkster.target import TargetHarkster
 from typing_extensions import override
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from api_sandbox import ChannelPlan, PostTruth, RunningSandbox
-from target_harkster.posts import is_marker
 from target_harkster.target import TargetHarkster
+from target_harkster.vendor.posts import is_marker
 
 from tests.harkster.crashing import FastClock
 

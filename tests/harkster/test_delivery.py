@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import requests
 from api_sandbox import AccountPlan, ChannelPlan, Fault, RunningSandbox, WorkspacePlan
-from target_harkster.ledger import Ledger, Phase
-from target_harkster.posts import marker_of, stream_marker
+from target_harkster.ledger.store import Ledger, Phase
 from target_harkster.target import TargetHarkster
+from target_harkster.vendor.posts import marker_of, stream_marker
 from typing_extensions import override
 
 from tests.harkster.crashing import FastClock

@@ -7,11 +7,11 @@ import hypothesis
 import pytest
 import sqlalchemy as sa
 from hypothesis import strategies as st
-from target_harkster.digests import DigestRow
-from target_harkster.ledger import Ledger
-from target_harkster.migrations import MIGRATIONS, migrate
-from target_harkster.posts import marker_of, stream_marker
-from target_harkster.tables import GROUP_INDEX, GROUP_NEWS, GROUPS, METADATA, VERSION
+from target_harkster.ledger.digests import DigestRow
+from target_harkster.ledger.migrations import MIGRATIONS, migrate
+from target_harkster.ledger.model import GROUP_INDEX, GROUP_NEWS, GROUPS, METADATA, VERSION
+from target_harkster.ledger.store import Ledger
+from target_harkster.vendor.posts import marker_of, stream_marker
 
 from tests.harkster.crashing import FastClock
 from tests.harkster.running import Message, Target, data, record, schema, state

@@ -9,9 +9,9 @@ import pytest
 import requests
 from hypothesis import given
 from hypothesis import strategies as st
-from target_harkster.fields import FIELD_TYPES, STATUSES, Declared, FieldError, as_number, currency_code
-from target_harkster.layout import Layout, RowError
-from target_harkster.posts import Content, Spelling
+from target_harkster.layout.fields import FIELD_TYPES, STATUSES, Declared, FieldError, as_number, currency_code
+from target_harkster.layout.layout import Layout, RowError
+from target_harkster.vendor.posts import Content, Spelling
 
 from tests.harkster.running import Target
 

@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from target_harkster.inference import Template, inferred_fields
-from target_harkster.layout import LayoutError
+from target_harkster.layout.inference import Template, inferred_fields
+from target_harkster.layout.layout import LayoutError
 
 
 @pytest.mark.parametrize(

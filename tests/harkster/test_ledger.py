@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from singer_http.errors import ConfigurationError
-from target_harkster.decision import Decision, decide
-from target_harkster.ledger import Entry, Ledger, LedgerError, Phase
-from target_harkster.migrations import MIGRATIONS
-from target_harkster.tables import VERSION
+from singer_http.http.errors import ConfigurationError
+from target_harkster.delivery.decision import Decision, decide
+from target_harkster.ledger.migrations import MIGRATIONS
+from target_harkster.ledger.model import VERSION
+from target_harkster.ledger.store import Entry, Ledger, LedgerError, Phase
 
 from tests.harkster.crashing import FastClock
 from tests.harkster.running import Target, data, record, schema, state
@@ -62,8 +62,8 @@ def test_one_writer_at_a_time(target: Target, url: str) -> None:
 def test_a_killed_writer_holds_nothing(target: Target, url: str) -> None:
     program = (
         "import os, signal, sys\n"
-        "from singer_http.clock import SystemClock\n"
-        "from target_harkster.ledger import Ledger\n"
+        "from singer_http.http.clock import SystemClock\n"
+        "from target_harkster.ledger.store import Ledger\n"
         "Ledger(sys.argv[1], SystemClock()).hold(sys.argv[2])\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )

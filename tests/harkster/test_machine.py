@@ -12,9 +12,9 @@ import pytest
 from api_sandbox import AccountPlan, ChannelPlan, Fault, HarksterScenario, Scenario, WorkspacePlan, serve_in_thread
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from singer_http.transport import Transport
-from target_harkster.ledger import Ledger
-from target_harkster.rejects import RejectFile
+from singer_http.http.transport import Transport
+from target_harkster.ledger.rejects import RejectFile
+from target_harkster.ledger.store import Ledger
 from typing_extensions import override
 
 from tests.harkster.running import Message, Target, data, record, schema, state

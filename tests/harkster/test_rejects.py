@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from api_sandbox import AccountPlan, ChannelPlan, Fault, WorkspacePlan
-from target_harkster.rejects import Reject, RejectFile
+from target_harkster.ledger.rejects import Reject, RejectFile
 
 from tests.harkster.running import Target, data, plain, record, schema, state
 

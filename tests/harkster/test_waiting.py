@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from api_sandbox import AccountPlan, ChannelPlan, Fault, WorkspacePlan
-from target_harkster.client import QuotaReachedError
-from target_harkster.fields import FIELD_TYPES
-from target_harkster.plan import plan_of
-from target_harkster.rejects import TooManyRejectsError
+from target_harkster.layout.fields import FIELD_TYPES
+from target_harkster.ledger.rejects import TooManyRejectsError
+from target_harkster.report.plan import plan_of
+from target_harkster.vendor.client import QuotaReachedError
 
 from tests.harkster.running import Message, Ran, Target, as_input, data, record, schema, state
 

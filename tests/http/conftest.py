@@ -10,17 +10,17 @@ from unittest import mock
 
 import msgspec
 import pytest
-from singer_http import budget
-from singer_http.auth import TokenSource
-from singer_http.budget import Budget
-from singer_http.client import Session
-from singer_http.transport import Transport
+from singer_http.http import budget
+from singer_http.http.auth import TokenSource
+from singer_http.http.budget import Budget
+from singer_http.http.session import Session
+from singer_http.http.transport import Transport
 from typing_extensions import override
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from singer_http.clock import Clock
+    from singer_http.http.clock import Clock
 
 
 class NumberedTokens(TokenSource):

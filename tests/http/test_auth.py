@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from singer_http.auth import LEEWAY, RenewedToken, Token
-from singer_http.clock import SystemClock
-from singer_http.errors import AuthenticationError, CredentialsRefusedError
+from singer_http.http.auth import LEEWAY, RenewedToken, Token
+from singer_http.http.clock import SystemClock
+from singer_http.http.errors import AuthenticationError, CredentialsRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

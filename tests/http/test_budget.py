@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyrate_limiter import InMemoryBucket, RateItem
-from singer_http.budget import MARGIN, Budget
-from singer_http.clock import Stopped, SystemClock
+from singer_http.http.budget import MARGIN, Budget
+from singer_http.http.clock import Stopped, SystemClock
 from typing_extensions import override
 
 if TYPE_CHECKING:

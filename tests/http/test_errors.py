@@ -3,7 +3,7 @@ from __future__ import annotations
 import string
 
 import pytest
-from singer_http.errors import LOGIN_RULES, RULES, Action, ApiError, AuthenticationError, Fault, Rule, rule_for
+from singer_http.http.errors import LOGIN_RULES, RULES, Action, ApiError, AuthenticationError, Fault, Rule, rule_for
 
 STATUSES = range(100, 600)
 TABLES = {"requests": RULES, "logins": LOGIN_RULES}

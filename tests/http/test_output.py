@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from singer_http import output
-from singer_http.clock import Stopped
-from singer_http.errors import OutputClosedError
+from singer_http.http.clock import Stopped
+from singer_http.http.errors import OutputClosedError
 from singer_http.output import BUFFER, BufferedWriter
 from singer_sdk.singerlib.encoding.simple import StateMessage
 from typing_extensions import override

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from singer_http.errors import MalformedAnswerError, RepeatedCursorError
-from singer_http.pages import EMPTY_PAGES, Chain, Page, Slice
+from singer_http.http.errors import MalformedAnswerError, RepeatedCursorError
+from singer_http.reading.pages import EMPTY_PAGES, Chain, Page, Slice
 
 LABEL = "leads of someone"
 FULL = b'[{"id":"a"}]'

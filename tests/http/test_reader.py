@@ -14,15 +14,15 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from singer_http.clock import Stopped, SystemClock
-from singer_http.errors import ApiError, RefusedRequestError, RepeatedCursorError, ServerFailedError, UnwantedError
-from singer_http.pages import Page, Slice
-from singer_http.reader import HELD_PER_REQUEST, Reader
+from singer_http.http.clock import Stopped, SystemClock
+from singer_http.http.errors import ApiError, RefusedRequestError, RepeatedCursorError, ServerFailedError, UnwantedError
+from singer_http.reading.pages import Page, Slice
+from singer_http.reading.reader import HELD_PER_REQUEST, Reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from singer_http.client import Session
+    from singer_http.http.session import Session
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from api_sandbox import HubstaffScenario, RunningSandbox, Scenario, serve_in_thread
-from singer_http.clock import Clock, Stopped
+from singer_http.http.clock import Clock, Stopped
 from tap_hubstaff.tap import TapHubstaff
 from typing_extensions import override
 

@@ -8,9 +8,10 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from singer_http.client import log_in
-from singer_http.transport import Transport
-from tap_hubstaff import auth, feeds, session_stream, tap
+from singer_http.http.session import log_in
+from singer_http.http.transport import Transport
+from tap_hubstaff import auth, feeds, tap
+from tap_hubstaff.work_sessions import stream as session_stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from api_sandbox import Fault
-from singer_http.errors import AuthenticationError
-from singer_http.transport import Transport
+from singer_http.http.errors import AuthenticationError
+from singer_http.http.transport import Transport
 from tap_hubstaff.auth import Kept, Rotation, TokenStore, expiry
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tap_hubstaff.lists import Organizations
-from tap_hubstaff.session_stream import TimeSessions
 from tap_hubstaff.stream import OwnedStream
 from tap_hubstaff.streams import STREAMS
 from tap_hubstaff.tap import TapHubstaff
 from tap_hubstaff.windowed import WindowedStream
+from tap_hubstaff.work_sessions.stream import TimeSessions
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from api_sandbox import RunningSandbox
-    from singer_http.client import Session
+    from singer_http.http.session import Session
 
     from tests.hubstaff.conftest import Run
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from api_sandbox import HubstaffForbidden
-from tap_hubstaff.sessions import Activity, build
 from tap_hubstaff.windows import parse_iso
+from tap_hubstaff.work_sessions.model import Activity, build
 
 if TYPE_CHECKING:
     from collections.abc import Callable

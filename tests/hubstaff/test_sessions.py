@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from tap_hubstaff import late
-from tap_hubstaff.sessions import Activity, Builder, Ledger, Session, build
+from tap_hubstaff.work_sessions import late
+from tap_hubstaff.work_sessions.model import Activity, Builder, Ledger, Session, build
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

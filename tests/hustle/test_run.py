@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from api_sandbox import Fault
-from singer_http.clock import Stopped
-from singer_http.errors import ApiError
+from singer_http.http.clock import Stopped
+from singer_http.http.errors import ApiError
 from tap_hustle.tap import TapHustle
 
 if TYPE_CHECKING:

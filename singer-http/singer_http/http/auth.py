@@ -1,0 +1,116 @@
+"""Access tokens: fetched once for all threads, renewed in time, dropped when the API refuses them."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from typing_extensions import override
+
+from singer_http.http.errors import AuthenticationError, CredentialsRefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from singer_http.http.clock import Clock
+
+LEEWAY = 60.0
+"""Seconds before its end at which a token counts as used up: a request may be under way that long."""
+LEEWAY_SHARE = 0.1
+"""The leeway is no more than this share of the token's life, so that short-lived ones are of use too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """An access token and when it ends.
+
+    Attributes:
+        value: The secret; kept out of ``repr`` so that it cannot reach a log.
+        expires_at: On the monotonic clock, in seconds.
+    """
+
+    value: str = field(repr=False)
+    expires_at: float
+
+    @classmethod
+    def lasting(cls, value: str, seconds: float, now: float) -> Token:
+        """A token given at ``now`` for so many seconds, less the leeway."""
+        return cls(value, now + seconds - min(LEEWAY, seconds * LEEWAY_SHARE))
+
+
+class TokenSource(Protocol):
+    """Where a session gets the bearer token for each request."""
+
+    def get(self) -> str:
+        """A token that is good now."""
+        ...
+
+    def refused(self, token: str) -> None:
+        """The API answered 401 to this token: it is not to be handed out again."""
+        ...
+
+
+class FixedToken(TokenSource):
+    """A token that is given once and for all.
+
+    Args:
+        token: The token.
+        setting: The setting that it comes from, to name when it is refused.
+    """
+
+    def __init__(self, token: str, setting: str) -> None:
+        self._token = token
+        self._setting = setting
+        self._refused = False
+
+    @override
+    def get(self) -> str:
+        if self._refused:
+            raise CredentialsRefusedError(f"HTTP 401: the API does not accept the token; check {self._setting}.")
+        return self._token
+
+    @override
+    def refused(self, token: str) -> None:
+        self._refused = True
+
+
+class RenewedToken(TokenSource):
+    """A token that is fetched when first needed and renewed when it ends, once for all threads.
+
+    Args:
+        fetch: Asks the API for a new token; raises :class:`AuthenticationError` where there is none to be had,
+            which is final for the run.
+        clock: Tells when a token has ended.
+    """
+
+    def __init__(self, fetch: Callable[[], Token], clock: Clock) -> None:
+        self._fetch = fetch
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._token: Token | None = None
+        self._failure: AuthenticationError | None = None
+
+    @override
+    def get(self) -> str:
+        with self._lock:
+            if self._failure is not None:
+                # Another thread was refused: asking again would count as one more failed attempt.
+                raise self._failure
+            if self._token is None or self._ended(self._token):
+                try:
+                    self._token = self._fetch()
+                except AuthenticationError as failure:
+                    self._failure = failure
+                    raise
+            return self._token.value
+
+    @override
+    def refused(self, token: str) -> None:
+        with self._lock:
+            # Only the token that failed: a slower thread must not throw away the one fetched since.
+            if self._token is not None and self._token.value == token:
+                self._token = None
+
+    def _ended(self, token: Token) -> bool:
+        return self._clock.monotonic() >= token.expires_at

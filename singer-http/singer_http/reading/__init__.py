@@ -1,0 +1,1 @@
+"""Reading lists: pages and their cursors, predictions, and the parallel reader that keeps their order."""

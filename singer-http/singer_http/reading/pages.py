@@ -1,0 +1,137 @@
+"""One page of a list, and the guard that follows a list from page to page to its true end."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from singer_http.http.errors import MalformedAnswerError, RepeatedCursorError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from singer_http.http.errors import ApiError
+
+EMPTY_PAGES = 1000
+"""So many empty pages one after another are taken for a list without an end."""
+
+_EMPTY = re.compile(rb"\s*\[\s*\]")
+_decode_records = msgspec.json.Decoder(list[dict[str, Any]]).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a list, its records not yet decoded.
+
+    Attributes:
+        records: The JSON array of records, as it came. Kept as bytes: a page waiting to be written is then a
+            fifth of the size, and the threads that fetch leave the decoding to the one that writes.
+        next: The cursor of the page that follows, None where the list ends.
+        remark: What an operator should know of the page, None as a rule.
+    """
+
+    records: msgspec.Raw
+    next: str | None
+    remark: str | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the page holds no record."""
+        return _EMPTY.match(memoryview(self.records)) is not None
+
+    def decode(self) -> list[dict[str, Any]]:
+        """The records, as new objects.
+
+        Raises:
+            MalformedAnswerError: They are not a list of JSON objects.
+        """
+        try:
+            return _decode_records(self.records)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            # Without its cause: the decoder's message can quote the records.
+            raise MalformedAnswerError("A page holds something other than records.") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """One independent chain of pages: a stream, one of its partitions, and where to begin.
+
+    Attributes:
+        stream: The stream's name.
+        partition: The partition's context, None where the stream has no partitions.
+        path: The list's path below the API's base URL.
+        params: The query of every page, the cursor left out.
+        cursor_param: The name that the cursor goes by in the query.
+        start: The cursor to begin with, None for the beginning of the list.
+        parse: Makes a page of an answer's body; raises :class:`msgspec.DecodeError` where it is none.
+        abreast: How many slices of the stream are read in turns, a page of each; 1 for one after the other.
+        failure: Why there is nothing to read at all, where that is known beforehand.
+    """
+
+    stream: str
+    partition: Mapping[str, Any] | None
+    path: str
+    params: dict[str, str | int]
+    cursor_param: str
+    start: str | None
+    parse: Callable[[bytes], Page]
+    abreast: int = 1
+    failure: ApiError | None = None
+
+    @property
+    def label(self) -> str:
+        """The slice for the operator: the stream, and the partition where there is one."""
+        if not self.partition:
+            return self.stream
+        return f"{self.stream} ({', '.join(f'{key} {value}' for key, value in self.partition.items())})"
+
+    def query(self, cursor: str | None) -> dict[str, str | int]:
+        """The query for the page at a cursor."""
+        return self.params if cursor is None else {**self.params, self.cursor_param: cursor}
+
+    def page(self, body: bytes, cursor: str | None) -> Page:  # noqa: ARG002 - for those that need it
+        """Make a page of the answer that came for a cursor; raises :class:`msgspec.DecodeError` where it is none."""
+        return self.parse(body)
+
+    def narrower(self, cursor: str | None) -> str | None:  # noqa: ARG002 - for those that need it
+        """A cursor to ask for less with, where the API failed at what one stands for; None where there is no less."""
+        return None
+
+
+class Chain:
+    """The guard of one list: sees every page in its order, and ends what would never end.
+
+    Args:
+        start: The cursor that the list is begun with, None for its beginning.
+    """
+
+    def __init__(self, start: str | None) -> None:
+        self._seen = {start}
+        self._empty = 0
+
+    def follow(self, page: Page, label: str) -> str | None:
+        """The cursor of the page after this one, None at the end.
+
+        Args:
+            page: The page that was read.
+            label: The list, for the operator.
+
+        Raises:
+            RepeatedCursorError: The page leads back to one that was read already, or the list only goes on empty.
+        """
+        if page.next is None:
+            return None
+        if page.next in self._seen:
+            raise RepeatedCursorError(
+                f"{label}: the API gave the same cursor twice; the list cannot be read to its end."
+            )
+        self._seen.add(page.next)
+        self._empty = self._empty + 1 if page.is_empty else 0
+        if self._empty >= EMPTY_PAGES:
+            raise RepeatedCursorError(
+                f"{label}: {EMPTY_PAGES} empty pages one after another; the list does not seem to end."
+            )
+        return page.next

@@ -1,0 +1,279 @@
+"""Reads slices ahead of the writer, several requests at once, and hands their pages over in the declared order.
+
+How many requests are under way follows from Little's law: the rate that the budget allows, times the latency
+measured. What is asked for first is what is certain to be needed: the next page of each slice that is being read,
+then the first pages of the slices after them. Only when that leaves room is the page asked for that a slice's next
+cursor is *predicted* to lead to.
+
+Slices that are read abreast take turns, a page each: while enough of them are left to use the whole budget, nothing
+has to be predicted, and no page waits for one of another slice for longer than a turn. Which page comes after which
+follows from the lists alone, never from how they are fetched.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import math
+import queue
+import threading
+from collections import deque
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from typing_extensions import Self
+
+from singer_http.http.clock import Stopped
+from singer_http.http.errors import UnwantedError
+from singer_http.reading.track import Fetched, Predictions, Request, Track
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from singer_http.http.session import Session
+    from singer_http.reading.pages import Slice
+
+logger = logging.getLogger(__name__)
+
+HELD_PER_REQUEST = 1
+"""Pages of slices further on that may be under way or waiting, for each request that may be sent at once."""
+_GLANCE = 0.1
+"""Seconds after which a waiting writer looks whether the run is being ended."""
+
+
+class Reader:
+    """Reads slices through one session, with threads of its own.
+
+    It is a context manager: leaving it ends the threads.
+
+    Args:
+        session: Sends the requests.
+        slices: What to read, in order. Taken from as needed, by any thread, one at a time.
+        parallel: The most requests at once; 1 sends one after the other.
+        predict: Whether to ask for pages ahead of their cursors.
+        on_idle: Called by the one who takes pages, now and then while waiting for one.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        slices: Iterable[Slice],
+        *,
+        parallel: int = 1,
+        predict: bool = False,
+        on_idle: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._session = session
+        self._slices = iter(slices)
+        self._parallel = parallel
+        self._predict = predict and parallel > 1
+        self._on_idle = on_idle
+        self._tracks: deque[Track] = deque()
+        self._jobs: queue.SimpleQueue[tuple[Track, Request] | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._changed = threading.Condition()
+        self._in_flight = 0
+        self._waiting = 0
+        self._is_closed = False
+        self._failure: Exception | None = None
+        self._bug: Exception | None = None
+        self.predictions = Predictions()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Send nothing more, and let the threads end with the request they are at."""
+        with self._changed:
+            self._is_closed = True
+            for track in self._tracks:
+                track.drop()
+            self._tracks.clear()
+        for _ in self._threads:
+            self._jobs.put(None)
+
+    def __iter__(self) -> Iterator[tuple[Slice, Iterator[Fetched]]]:
+        """Every slice with its pages, to be taken in this order.
+
+        A slice that is read abreast of others comes again for each of its pages, until they are all taken or one is
+        left.
+        """
+        while (track := self._head()) is not None:
+            yield track.slice, self._pages(track)
+            self._leave(track)
+
+    def of_stream(self, stream: str) -> Iterator[tuple[Slice, Iterator[Fetched]]]:
+        """The slices that come next, as long as they belong to a stream."""
+        while (track := self._head()) is not None and track.slice.stream == stream:
+            yield track.slice, self._pages(track)
+            self._leave(track)
+
+    def _head(self) -> Track | None:
+        with self._changed:
+            if not self._tracks:
+                self._open()
+            self._fill()
+            if not self._tracks and self._failure is not None:
+                raise self._failure
+            return self._tracks[0] if self._tracks else None
+
+    def _leave(self, track: Track) -> None:
+        """Go on to the next slice, whether this one was read to its end or not, unless it will have more turns."""
+        with self._changed:
+            if self._tracks and self._tracks[0] is track:
+                self._tracks.popleft().drop()
+
+    def _pages(self, track: Track) -> Iterator[Fetched]:
+        while track.requests:
+            outcome = self._take(track)
+            if not isinstance(outcome, Fetched):
+                raise outcome
+            yield outcome
+            if self._gives_way(track):
+                return
+
+    def _gives_way(self, track: Track) -> bool:
+        """Let the slices beside this one have their turns, if it is not at its end and there are any."""
+        with self._changed:
+            if not track.requests or (abreast := self._abreast()) == 1:
+                return False
+            self._tracks.popleft()
+            self._tracks.insert(abreast - 1, track)
+            return True
+
+    def _abreast(self) -> int:
+        """How many of the first tracks are read in turns."""
+        first = self._tracks[0].slice
+        while len(self._tracks) < first.abreast and self._open() is not None:
+            pass
+        return sum(track.slice.stream == first.stream for track in islice(self._tracks, first.abreast))
+
+    def _take(self, track: Track) -> Fetched | BaseException:
+        """Wait for the next page of the slice at the head."""
+        is_idle = False
+        while True:
+            with self._changed:
+                if self._bug is not None:
+                    raise self._bug
+                if (request := self._taken(track)) is not None:
+                    return request
+                if is_idle:
+                    self._changed.wait(_GLANCE)
+            is_idle = True
+            self._on_idle()
+            self._session.clock.check()
+
+    def _taken(self, track: Track) -> Fetched | BaseException | None:
+        request = track.take()
+        self._fill()
+        return None if request is None else request.outcome
+
+    def _open(self) -> Track | None:
+        """Begin with the next slice."""
+        try:
+            following_slice = next(self._slices, None)
+        except Exception as error:  # noqa: BLE001 - raised again where the slice is waited for
+            self._failure = error
+            return None
+        if following_slice is None:
+            return None
+        track = Track(following_slice, self.predictions)
+        self._tracks.append(track)
+        return track
+
+    def _fill(self) -> None:
+        """Send as many requests as are worth having under way."""
+        while not self._is_closed and (chosen := self._choose()) is not None:
+            chosen[1].is_sent = True
+            self._in_flight += 1
+            self._waiting += 1
+            self._jobs.put(chosen)
+            if self._in_flight > len(self._threads):
+                # A daemon: a request that hangs must not keep a process alive that was told to end.
+                thread = threading.Thread(target=self._work, name=f"reader-{len(self._threads)}", daemon=True)
+                self._threads.append(thread)
+                thread.start()
+
+    def _choose(self) -> tuple[Track, Request] | None:
+        """The next request that is worth sending, the most certain first."""
+        budget = self._session.budget
+        in_use = math.ceil(budget.per_second * self._session.latency)
+        if self._in_flight >= self._parallel:
+            return None
+        # One more waits for its turn, so that the budget never waits for a request. What is needed in any case may
+        # also use at once what the budget has left over.
+        has_room = self._waiting == 0 or self._in_flight <= in_use
+        if has_room or self._in_flight < budget.left:
+            for track in self._by_need():
+                if (request := track.certain()) is not None and self._has_room(track):
+                    return track, request
+            while self._has_room(None) and (opened := self._open()) is not None:
+                if (request := opened.certain()) is not None:
+                    return opened, request
+        if self._predict and has_room and self._tracks and not self.predictions.are_refused:
+            deepest = math.ceil(in_use / self._abreast())
+            for track in self._by_need():
+                if self._has_room(track) and (request := track.predicted(deepest)) is not None:
+                    return track, request
+        return None
+
+    def _by_need(self) -> list[Track]:
+        """The tracks, the one first whose next page will be waited for first."""
+        abreast = self._abreast() if self._tracks else 0
+        return [
+            *sorted(islice(self._tracks, abreast), key=lambda track: len(track.requests)),
+            *islice(self._tracks, abreast, None),
+        ]
+
+    def _has_room(self, track: Track | None) -> bool:
+        """Whether a page more may be held: for the slice that the writer is at always, for all others together."""
+        if track is not None and track is self._tracks[0]:
+            return True
+        held = sum(len(track.requests) for track in self._tracks) - len(self._tracks[0].requests) if self._tracks else 0
+        return held < HELD_PER_REQUEST * self._parallel
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            track, request = job
+            outcome = self._fetch(track.slice, request)
+            with self._changed:
+                try:
+                    self._settle(track, request, outcome)
+                except Exception as error:  # noqa: BLE001 - a bug; the writer must not wait for ever
+                    self._bug = error
+                self._changed.notify_all()
+
+    def _settle(self, track: Track, request: Request, outcome: Fetched | BaseException) -> None:
+        self._in_flight -= 1
+        self._waiting -= not request.has_turn
+        request.outcome = outcome
+        if isinstance(outcome, UnwantedError) and not request.is_certain:
+            self.predictions.misses -= 1
+        if not request.is_dropped:
+            track.settle(request)
+        self._fill()
+
+    def _has_turn(self, request: Request) -> bool:
+        """Let the next request wait for its turn, as this one has had it; whether it is wanted still."""
+        with self._changed:
+            self._waiting -= not request.has_turn
+            request.has_turn = True
+            self._fill()
+            return not request.is_dropped
+
+    def _fetch(self, of: Slice, request: Request) -> Fetched | BaseException:
+        try:
+            page = self._session.get(
+                of.path,
+                of.query(request.cursor),
+                lambda body: of.page(body, request.cursor),
+                is_wanted=lambda: self._has_turn(request),
+                is_tentative=request.is_guess,
+                is_divisible=of.narrower(request.cursor) is not None,
+            )
+        except (Exception, Stopped) as error:  # noqa: BLE001 - it is raised again where the page is waited for
+            return error
+        return Fetched(request.cursor, page, dt.datetime.now(dt.timezone.utc))

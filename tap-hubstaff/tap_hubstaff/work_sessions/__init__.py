@@ -1,0 +1,1 @@
+"""Work sessions, with exact start and stop, built from activities."""

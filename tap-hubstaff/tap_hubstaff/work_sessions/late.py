@@ -1,0 +1,225 @@
+"""What comes late: sessions of long ago that activities uploaded or changed since the last run have made others.
+
+The list of updates says whose work changed and when that work was. Around it activities are read again, of those users
+only, and the sessions there are built anew. Nothing is kept of what was given out long ago: that follows from when
+each activity was uploaded and last changed.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from tap_hubstaff.work_sessions.model import begun_with, swallowed_by
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from tap_hubstaff.work_sessions.model import Activity, Ledger, Session
+
+SLOT = 600
+"""Seconds of a slot: work that begins in it lasts no longer than to the end of the next one."""
+HOUR = 3600
+DAY = 24 * HOUR
+QUARTER = 6 * HOUR
+"""To a quarter of a day changed work is told apart, and not to a slot."""
+AROUND = 9 * HOUR
+"""Read besides, before and after: longer than most people work without a pause."""
+LONGEST = 7 * DAY
+"""No region is longer: what is read of it is held in memory."""
+ROWS_A_DAY = 48
+"""Activities of a user in a day to be reckoned with: eight hours."""
+MOST_USERS = 100
+"""More are not named in a request, which would become too long; everybody is read then."""
+
+Touched = set[tuple[int, int]]
+"""Where work was changed: the quarter of a day, by its beginning, and the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A stretch of time in which sessions are built anew.
+
+    Attributes:
+        begin: Its beginning, in seconds since 1970.
+        stop: Its end, which is no part of it.
+        since: What was uploaded or changed from then on counts as changed.
+        users: Whose sessions; empty for everybody's.
+    """
+
+    begin: int
+    stop: int
+    since: int
+    users: tuple[int, ...] = ()
+
+    def requests(self, page: int) -> int:
+        """The requests that it takes, by a guess at how much people work."""
+        return max(1, math.ceil(len(self.users) * (self.stop - self.begin) / DAY * ROWS_A_DAY / page))
+
+    def joined(self, other: Region) -> Region:
+        """One region in place of two."""
+        users = tuple(sorted({*self.users, *other.users}))
+        return Region(min(self.begin, other.begin), max(self.stop, other.stop), min(self.since, other.since), users)
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """What became of the sessions of a region.
+
+    Attributes:
+        near: The sessions that may have changed, in the order of time.
+        swallowed: What they may have swallowed.
+        open: Every session that may go on behind the region's end.
+    """
+
+    near: list[Session]
+    swallowed: list[Session]
+    open: list[Session]
+
+
+def touch(user: int, slot: int) -> tuple[int, int]:
+    """The place of a changed activity, as regions are made of."""
+    return slot - slot % QUARTER, user
+
+
+def regions(touched: Touched, since: int, earliest: int, at: int, page: int) -> list[Region]:
+    """What to read again, in as few requests as can be.
+
+    Args:
+        touched: Where work was changed.
+        since: From when on.
+        earliest: Nothing before is read.
+        at: Nothing from there on is read: the run does so anyway.
+        page: Rows in a full page.
+    """
+    found: list[Region] = []
+    for quarter, own in groupby(sorted(touched), key=lambda one: one[0]):
+        begin, stop = max(earliest, quarter - AROUND), min(at, quarter + QUARTER + AROUND)
+        following = Region(begin, stop, since, tuple(user for _, user in own))
+        if begin >= stop:
+            continue
+        both = found[-1].joined(following) if found else following
+        if (
+            found
+            and both.stop - both.begin <= LONGEST
+            and both.requests(page) <= found[-1].requests(page) + following.requests(page)
+        ):
+            found[-1] = both
+        else:
+            found.append(following)
+    return [region if len(region.users) <= MOST_USERS else replace(region, users=()) for region in found]
+
+
+def everything(since: int, earliest: int, at: int) -> list[Region]:
+    """All that there is: where nothing tells what was changed."""
+    return [Region(begin, min(at, begin + LONGEST), since) for begin in range(earliest, at, LONGEST)]
+
+
+def rebuilt(activities: Iterable[Activity], stop: int) -> Rebuilt:
+    """Build the sessions of a region anew, and find those that may be others than they were.
+
+    An activity that is no session's first may have been one before, unless it was uploaded since, or went on, as it is,
+    with another that is as it was.
+
+    Args:
+        activities: All those of the region, in any order.
+        stop: The region's end.
+    """
+    found: dict[int, Session] = {}
+    swallowed: list[Session] = []
+    going: dict[object, Session] = {}
+    settled: dict[int, int] = {}
+    changes: dict[int, list[tuple[int, int]]] = {}
+    for activity in sorted(activities, key=lambda activity: activity.order):
+        session = going.get(activity.owner)
+        if session is None or not session.goes_on_with(activity):
+            session = going[activity.owner] = found[activity.id] = begun_with(activity)
+        else:
+            session.add(activity)
+            may_have_begun = activity.is_changed or settled.get(session.id, activity.starts - 1) < activity.starts
+            if may_have_begun and not activity.is_new:
+                swallowed.append(swallowed_by(session, activity))
+        if activity.is_changed:
+            own = changes.setdefault(activity.owner[0], [])
+            own.append((activity.slot, max(activity.slot + 2 * SLOT, activity.stops, own[-1][1] if own else 0)))
+        else:
+            settled[session.id] = max(settled.get(session.id, activity.stops), activity.stops)
+    reaching = [session for session in found.values() if session.stops >= stop]
+    near = [session for session in found.values() if _is_near(session, changes.get(session.owner[0], ()))]
+    return Rebuilt(near, swallowed, reaching)
+
+
+def _is_near(session: Session, changes: Sequence[tuple[int, int]]) -> bool:
+    """Whether a session may have had part in what an activity was before it was changed, in the same slot.
+
+    Args:
+        session: The session.
+        changes: By their slots, up to when they and those before them can have lasted.
+    """
+    last = bisect_right(changes, session.stops, key=lambda change: change[0])
+    return last > 0 and session.starts <= changes[last - 1][1]
+
+
+def is_cut(session: Session, begin: int) -> bool:
+    """Whether a session may have begun before the region in which it was found."""
+    return session.starts <= begin + SLOT
+
+
+def closed(
+    region: Region, earliest: int, at: int, read: Callable[[int, int], list[Activity]]
+) -> tuple[Region, Rebuilt]:
+    """Build the sessions of a region anew; where one that may have changed goes beyond it, of a longer one.
+
+    Args:
+        region: Where.
+        earliest: Nothing before is read.
+        at: Nothing from there on is read.
+        read: Gives the activities from one moment on to another.
+    """
+    activities = read(region.begin, region.stop)
+    while True:
+        found = rebuilt(activities, region.stop)
+        if region.begin > earliest and any(is_cut(session, region.begin) for session in found.near):
+            longer = replace(region, begin=max(earliest, region.begin - DAY))
+            activities += read(longer.begin, region.begin)
+        elif region.stop < at and any(session.stops >= region.stop for session in found.near):
+            longer = replace(region, stop=min(at, region.stop + DAY))
+            activities += read(region.stop, longer.stop)
+        else:
+            return region, found
+        region = longer
+
+
+def repair(ledger: Ledger, region: Region, start: int, found: Rebuilt) -> list[Session]:
+    """Put into the ledger what was found of a region, and give what is done with.
+
+    Sessions that go on where the ledger begins are not: the run gives them out, with what it reads from there on.
+
+    Args:
+        ledger: What the last run left.
+        region: What was read again.
+        start: Before this there is nothing at all.
+        found: What the region came to.
+    """
+    whole = [session for session in found.near if region.begin <= start or not is_cut(session, region.begin)]
+    if region.stop < ledger.at:
+        return whole
+    near = {session.id for session in whole}
+    before = {session.owner: session for session in ledger.open}
+    ledger.open = [session for session in ledger.open if region.users and session.owner[0] not in region.users]
+    for session in found.open:
+        was = before.get(session.owner)
+        if region.begin <= start or not is_cut(session, region.begin):
+            ledger.open.append(session)
+            if (session.id in near or session != was) and session.id not in ledger.given:
+                ledger.given.append(session.id)
+        elif was is not None:
+            ledger.open.append(was)
+    # One that no longer goes on there has been dealt with.
+    ended = {session.id for session in before.values()}.difference(session.id for session in ledger.open)
+    ledger.given = [number for number in ledger.given if number not in ended]
+    at_end = {session.id for session in found.open}
+    return [session for session in whole if session.id not in at_end]

@@ -1,0 +1,61 @@
+"""What is kept of work sessions in the state, as JSON: each session a row of numbers.
+
+See :mod:`tap_hubstaff.work_sessions.stream` for how it looks. What reads it raises LookupError, ValueError or
+TypeError for what it has not written.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tap_hubstaff.work_sessions.late import Region
+from tap_hubstaff.work_sessions.model import Builder, Ledger, Session
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+
+def _flat_session(session: Session) -> list[int | None]:
+    return [session.id, *session.owner, session.starts, session.stops, session.tracked, session.activities]
+
+
+def _sessions(rows: Any) -> Iterator[Session]:
+    for number, user, project, task, *rest in rows:
+        yield Session(number, (user, project, task), *rest)
+
+
+def flat_ledger(ledger: Ledger) -> dict[str, Any]:
+    """What a run leaves to the next."""
+    sessions = [_flat_session(session) for session in ledger.open]
+    return {"at": ledger.at, "open": sessions, "given": [*ledger.given], "since": ledger.since}
+
+
+def unflat_ledger(kept: dict[str, Any]) -> Ledger:
+    """Read what :func:`flat_ledger` wrote."""
+    return Ledger(int(kept["at"]), list(_sessions(kept["open"])), list(kept["given"]), int(kept.get("since", 0)))
+
+
+def flat_regions(regions: Sequence[Region]) -> list[Any]:
+    """What is still to be built anew."""
+    return [[region.begin, region.stop, region.since, [*region.users]] for region in regions]
+
+
+def unflat_regions(rows: Any) -> list[Region]:
+    """Read what :func:`flat_regions` wrote."""
+    return [Region(begin, stop, since, tuple(users)) for begin, stop, since, users in rows]
+
+
+def flat_builder(builder: Builder) -> dict[str, Any]:
+    """What a run that is cut off between two windows needs to go on."""
+    return {
+        "after": flat_ledger(builder.after),
+        "open": [_flat_session(session) for session in builder.open],
+        "given": sorted(builder.given),
+        "is_past": builder.is_past,
+    }
+
+
+def unflat_builder(kept: dict[str, Any]) -> Builder:
+    """Read what :func:`flat_builder` wrote."""
+    after = unflat_ledger(kept["after"])
+    return Builder(after, list(_sessions(kept["open"])), set(kept["given"]), is_past=kept["is_past"])

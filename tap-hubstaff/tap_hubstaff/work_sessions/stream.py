@@ -1,0 +1,385 @@
+"""The stream of work sessions: activities read window by window, of which sessions are built.
+
+The activities of a window come in the order of their ids, so nothing can be said before the last page of the window.
+What goes on from window to window and from run to run is kept in the state::
+
+    {"replication_key_value": "2026-01-31T11:40:00Z",
+     "sessions": {"at": 1769686800, "open": [[11, 5, 3, null, 1769686500, 1769687100, 600, 1]], "given": [12, 13],
+                  "since": 1769859600, "late": [[1765843200, 1765929600, 1769773200, [5]]]}}
+
+A first run does not ask for pages twice: sessions are then built of the pages that ``activities`` reads. Each later
+run begins with what came late: see :mod:`tap_hubstaff.work_sessions.late`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+from singer_http.bookmarks import RESUME
+from singer_http.http.errors import MalformedAnswerError
+from singer_http.reading.reader import Reader
+from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
+from typing_extensions import override
+
+from tap_hubstaff.feeds import Activities
+from tap_hubstaff.windowed import DELAY, UPDATES, WINDOWS, Feed, WindowedStream, WindowSlice
+from tap_hubstaff.windows import BEGINNING, Filter, Window, iso, parse_iso
+from tap_hubstaff.work_sessions import late
+from tap_hubstaff.work_sessions.model import Activity, Builder, Ledger, Session
+from tap_hubstaff.work_sessions.state import (
+    flat_builder,
+    flat_ledger,
+    flat_regions,
+    unflat_builder,
+    unflat_ledger,
+    unflat_regions,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from singer_http.bookmarks import Bookmark
+    from singer_http.reading.pages import Page, Slice
+    from singer_http.reading.track import Fetched
+    from singer_sdk.helpers.types import Record
+    from singer_sdk.metrics import Counter
+
+    from tap_hubstaff.tap import TapHubstaff
+
+SESSIONS = "sessions"
+LATE = "late"
+"""What is to be read again because of changes; and, as a way to read, reading it."""
+
+
+@dataclass(slots=True)
+class _Reading:
+    """The organization that is being read.
+
+    Attributes:
+        builder: Makes the sessions.
+        activities: Those of the window so far, by id: a window that was too much is begun again.
+    """
+
+    builder: Builder
+    activities: dict[int, Activity]
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """What the updates of activities told.
+
+    Attributes:
+        since: From when on they were read.
+        stop: Up to when.
+        touched: Whose work was changed, and when that was.
+    """
+
+    since: dt.datetime
+    stop: dt.datetime
+    touched: late.Touched
+
+
+class TimeSessions(WindowedStream):
+    """Exact start and stop of each stretch of work, built from activities.
+
+    Follows every later change of them. What was deleted is noticed in the ``lookback_days`` before the last run.
+    """
+
+    name = "time_sessions"
+    path = "/organizations/{organization_id}/activities"
+    envelope = ("activities",)
+    by = Filter("time_slot", "time_slot", longest=7, months=6)
+    filters = frozenset({"user_ids", "project_ids", "task_ids"})
+
+    def __init__(self, tap: TapHubstaff) -> None:
+        super().__init__(tap)
+        self._reading: dict[int, _Reading] = {}
+        self._following: set[int] = set()
+        self._heard: dict[int, _Heard] = {}
+        self._is_described = False
+
+    def follow(self, activities: WindowedStream) -> None:
+        """Decide, before anything is read, where the pages that ``activities`` reads anyway will do.
+
+        That is where both have everything before them. A run that is cut off leaves each its own place to go on at.
+        """
+        methods = {self.replication_method, activities.replication_method}
+        if not (self.selected and activities.selected and methods == {REPLICATION_INCREMENTAL}):
+            return
+        if self.config.get("batch_config"):
+            return  # records are then not written where they are read
+        for partition in self.partitions or ():
+            known = self.bookmarks.get(partition).keys() | activities.bookmarks.get(partition).keys()
+            if not known & {RESUME, "replication_key_value"}:
+                self._following.add(partition["organization_id"])
+
+    def along(self, of: Slice, pages: Iterator[Fetched]) -> Iterator[Fetched]:
+        """The pages of activities, of which sessions are built as they go by; what they tell of changes is kept."""
+        of = cast("WindowSlice", of)
+        if of.feed.name == UPDATES and of.start is None and self.selected:
+            yield from self._listen(of, pages)
+            return
+        if cast("dict[str, Any]", of.partition)["organization_id"] not in self._following or of.feed.name != WINDOWS:
+            yield from pages
+            return
+        ours = replace(of, stream=self.name)
+        is_complete = False
+        try:
+            for fetched in pages:
+                yield fetched
+                records = self._records(fetched.page, ours)
+                if not self._is_described:
+                    self._write_schema_message()
+                    self._is_described = True
+                self._api_tap.writer.write_records(self._messages(records, fetched.at))
+                self._turn_page(ours, fetched, records)
+            is_complete = True
+        finally:
+            # What is missing is named with the activities; here it keeps its place for the next run.
+            self._failed = self._failed or not is_complete
+
+    def _listen(self, of: WindowSlice, pages: Iterator[Fetched]) -> Iterator[Fetched]:
+        ledger = self._before(self.bookmarks.get(of.partition))
+        touched: late.Touched = set()
+        for fetched in pages:
+            yield fetched
+            if ledger is not None:
+                touched |= _touched(fetched.page, ledger.at)
+        organization = cast("dict[str, Any]", of.partition)["organization_id"]
+        self._heard[organization] = _Heard(of.plan.start, of.plan.stop, touched)
+
+    @override
+    def requests_at_least(self) -> int:
+        if self._hubstaff.streams[Activities.name].selected:
+            return super().requests_at_least()
+        followed = sum(self._before(self.bookmarks.get(partition)) is not None for partition in self.partitions or ())
+        return super().requests_at_least() + followed
+
+    @override
+    def slices(self) -> Iterator[Slice]:
+        for of in super().slices():
+            if cast("dict[str, Any]", of.partition)["organization_id"] not in self._following:
+                yield of
+
+    @property
+    @override
+    def _followed(self) -> Filter:
+        return Filter("time_slot", "started_at", self.by.longest)
+
+    @override
+    def _due(self, bookmark: Bookmark) -> Any:
+        feed, begin, stop = super()._due(bookmark)
+        before = self._before(bookmark)
+        # Exactly where the last run's ledger begins; without one, sessions could only be begun in their middle.
+        begin = self._start(self.by) if before is None else BEGINNING + dt.timedelta(seconds=before.at)
+        return feed, begin, stop
+
+    @override
+    def _sync_slice(
+        self, of: Slice, pages: Iterator[Fetched], counter: Counter, *, write_messages: bool
+    ) -> Iterator[Record]:
+        bookmark = self.bookmarks.get(of.partition)
+        ledger = self._before(bookmark) if of.start is None else None
+        if ledger is not None:
+            for records in self._follow_up(
+                cast("WindowSlice", of), ledger, unflat_regions(bookmark[SESSIONS].get(LATE, ()))
+            ):
+                if write_messages:
+                    self._api_tap.writer.write_records(self._messages(records, self._hubstaff.now()))
+                yield from records
+                counter.increment(len(records))
+        yield from super()._sync_slice(of, pages, counter, write_messages=write_messages)
+
+    # What came late
+
+    def _follow_up(self, of: WindowSlice, ledger: Ledger, regions: list[late.Region]) -> Iterator[list[Record]]:
+        """The sessions that changes of before what is read anyway have made others, region by region.
+
+        Args:
+            of: What is read anyway.
+            ledger: What the last run left.
+            regions: What it did not come to.
+        """
+        bookmark = self.bookmarks.of(of.partition)
+        partition = cast("dict[str, Any]", of.partition)
+        start, earliest = _seconds(self._start(self.by)), _seconds(self.by.earliest(self._hubstaff.began))
+        earliest = max(start, earliest)
+        heard = self._changes(of, ledger)
+        if heard is None:
+            regions += late.everything(ledger.since, earliest, ledger.at)
+        else:
+            regions += late.regions(heard.touched, ledger.since, earliest, ledger.at, self.page_limit)
+        stop = self._end(self.by) if heard is None else heard.stop
+        ledger.since = _seconds(min(stop, self._hubstaff.began) - DELAY)
+        while True:
+            # From here on there is a place to go on at.
+            bookmark[SESSIONS] = {**flat_ledger(ledger), **({LATE: flat_regions(regions)} if regions else {})}
+            self.state_manager.is_flushed = False
+            if self._api_tap.state_is_due():
+                self._write_state_message()
+            if not regions:
+                return
+            region, found = late.closed(regions[0], earliest, ledger.at, self._reading_again(of, regions[0]))
+            sessions = [*late.repair(ledger, region, start, found), *found.swallowed]
+            yield self._made([{**_record(session), **partition} for session in sessions], partition)
+            regions = regions[1:]
+
+    def _changes(self, of: WindowSlice, ledger: Ledger) -> _Heard | None:
+        """What was changed since the last run; None where that is longer ago than the vendor can tell."""
+        since = BEGINNING + dt.timedelta(seconds=ledger.since)
+        heard = self._heard.get(cast("dict[str, Any]", of.partition)["organization_id"])
+        if heard is not None and heard.since <= since:
+            return heard
+        if since < Activities.updates.by.earliest(self._hubstaff.began):
+            self._say_too_long_ago()
+            return None
+        stop = self._end(Activities.updates.by)
+        touched: late.Touched = set()
+        for page in self._nested(self._windows(of.partition, Activities.updates, since, stop, None)):
+            touched |= _touched(page, ledger.at)
+        return _Heard(since, stop, touched)
+
+    def _reading_again(self, of: WindowSlice, region: late.Region) -> Callable[[int, int], list[Activity]]:
+        """How the activities of the users of a region are read."""
+        since = BEGINNING + dt.timedelta(seconds=region.since)
+        users = {"user_ids": ",".join(map(str, region.users))} if region.users else {}
+
+        def read(begin: int, stop: int) -> list[Activity]:
+            first, last = (BEGINNING + dt.timedelta(seconds=moment) for moment in (begin, stop))
+            again = self._windows(of.partition, Feed(LATE, self.path, self.by), first, last, None)
+            again = replace(again, params={**again.params, **users})
+            found = {
+                row.get("id", 0): self._activity(row, of, since)
+                for page in self._nested(again)
+                for row in page.decode()
+            }
+            return [*found.values()]
+
+        return read
+
+    def _nested(self, of: Slice) -> Iterator[Page]:
+        """The pages of a slice that what is being written asks for."""
+        with Reader(self._api_tap.session, [of]) as reader:
+            for _, pages in reader:
+                for fetched in pages:
+                    yield fetched.page
+
+    # What is read anyway
+
+    def _before(self, bookmark: Bookmark) -> Ledger | None:
+        """What the last run left, None where that is nothing that can be gone on with."""
+        if self._is_full or SESSIONS not in bookmark:
+            return None
+        try:
+            ledger = unflat_ledger(bookmark[SESSIONS])
+            unflat_regions(bookmark[SESSIONS].get(LATE, ()))
+            ledger.since = ledger.since or _seconds(parse_iso(bookmark["replication_key_value"]))
+        except (LookupError, ValueError, TypeError, AttributeError):
+            self.logger.warning("%s: a ledger of sessions is none of this tap's, so all is read again.", self.name)
+            return None
+        # What the vendor no longer gives is not gone: sessions from before that stay as they are.
+        earliest = _seconds(self.by.earliest(self._hubstaff.now()))
+        return ledger if ledger.at >= earliest else None
+
+    @override
+    def _records(self, page: Page, of: Slice) -> list[Record]:
+        of = cast("WindowSlice", of)
+        partition = cast("dict[str, Any]", of.partition)
+        reading = self._reading.get(partition["organization_id"])
+        if reading is None:
+            reading = self._reading[partition["organization_id"]] = _Reading(self._builder(of), {})
+        for row in page.decode():
+            reading.activities[row.get("id", 0)] = self._activity(row, of)
+        window = None if page.next is None else Window.parse(page.next)
+        if window is not None and window.page is not None:
+            return []
+        stop = _seconds(of.plan.stop if window is None else window.start)
+        within = [activity for activity in reading.activities.values() if activity.slot < stop]
+        sessions = reading.builder.window(within, stop)
+        reading.activities = {}
+        made = [{**_record(session), **partition} for session in sessions]
+        if window is None:
+            made += [
+                {"id": gone, "tracked": 0, "activities": 0, "superseded_by": gone, **partition}
+                for gone in sorted(reading.builder.given)
+            ]
+        return self._made(made, partition)
+
+    def _made(self, rows: Sequence[Record], partition: dict[str, Any]) -> list[Record]:
+        return [self._conform(record) for row in rows if (record := self.post_process(row, partition)) is not None]
+
+    @override
+    def _turn_page(self, of: Slice, fetched: Fetched, records: Sequence[Record]) -> None:
+        following = fetched.page.next
+        if following is not None and Window.parse(following).page is not None:
+            return  # nothing of the window has been written yet: a run that is cut off begins it again
+        super()._turn_page(of, fetched, records)
+        bookmark = self.bookmarks.of(of.partition)
+        reading = self._reading[cast("dict[str, Any]", of.partition)["organization_id"]]
+        if following is not None:
+            bookmark[RESUME][SESSIONS] = flat_builder(reading.builder)
+        elif not self._is_full:
+            bookmark[SESSIONS] = flat_ledger(reading.builder.after)
+
+    def _builder(self, of: WindowSlice) -> Builder:
+        bookmark = self.bookmarks.get(of.partition)
+        resume = bookmark.get(RESUME, {})
+        if of.start is not None and SESSIONS in resume:
+            return unflat_builder(resume[SESSIONS])
+        before = self._before(bookmark) or Ledger(0, since=_seconds(self.bookmark_after(of.plan)))
+        reread_from = self.bookmark_after(of.plan) - self.lookback
+        return Builder.following(before, _seconds(reread_from))
+
+    def _activity(self, row: Record, of: Slice, since: dt.datetime | None = None) -> Activity:
+        """What is to be known of an activity; told by a time, whether it was uploaded or changed since."""
+        try:
+            return Activity(
+                id=row["id"],
+                owner=(row["user_id"], row.get("project_id"), row.get("task_id")),
+                starts=_seconds(parse_iso(row["starts_at"])),
+                tracked=row["tracked"],
+                slot=_seconds(parse_iso(row["time_slot"])),
+                is_changed=since is not None and (not row.get("updated_at") or parse_iso(row["updated_at"]) >= since),
+                is_new=since is not None and bool(row.get("created_at")) and parse_iso(row["created_at"]) >= since,
+            )
+        except (LookupError, ValueError, TypeError, AttributeError):
+            raise MalformedAnswerError(f"{of.label}: an activity came without its times.") from None
+
+
+def _seconds(moment: dt.datetime) -> int:
+    return int(moment.timestamp())
+
+
+def _record(session: Session) -> Record:
+    user, project, task = session.owner
+    return {
+        "id": session.id,
+        "user_id": user,
+        "project_id": project,
+        "task_id": task,
+        "started_at": iso(BEGINNING + dt.timedelta(seconds=session.starts)),
+        "stopped_at": iso(BEGINNING + dt.timedelta(seconds=session.stops)),
+        "tracked": session.tracked,
+        "activities": session.activities,
+        "superseded_by": session.superseded_by,
+    }
+
+
+class _Changed(msgspec.Struct):
+    user_id: int
+    time_slot: str
+
+
+_decode_changed = msgspec.json.Decoder(list[_Changed]).decode
+
+
+def _touched(page: Page, at: int) -> late.Touched:
+    """Where a page of updates says that work before a moment was changed."""
+    try:
+        slots = [(row.user_id, _seconds(parse_iso(row.time_slot))) for row in _decode_changed(page.records)]
+    except (msgspec.DecodeError, ValueError):
+        raise MalformedAnswerError("An update of an activity came without its user or its time slot.") from None
+    return {late.touch(user, slot) for user, slot in slots if slot < at}

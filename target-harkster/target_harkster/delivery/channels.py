@@ -1,0 +1,168 @@
+"""Channels: found by their ids or names, and made ready to be posted to."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from singer_http.http.errors import ConfigurationError
+
+from target_harkster.delivery.delivery import encode_content
+from target_harkster.ledger.store import Entry, Phase
+from target_harkster.vendor.posts import stream_marker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from target_harkster.delivery.delivery import Delivery
+    from target_harkster.delivery.quota import Allowance
+    from target_harkster.ledger.store import Ledger
+    from target_harkster.vendor.client import Channel, HarksterApi
+    from target_harkster.vendor.posts import RemotePost
+
+logger = logging.getLogger(__name__)
+
+_CANDIDATES = 20
+"""Channels that a message lists at most."""
+
+
+def find_channel(wanted: str, channels: Sequence[Channel], setting: str) -> Channel:
+    """The one channel of an id, or of its name after those of account and workspace.
+
+    Names may hold slashes themselves, so they are compared as a whole and never taken apart.
+
+    Args:
+        wanted: Id or ``Account/Workspace/Channel``.
+        channels: Those there are.
+        setting: To name in a message.
+
+    Raises:
+        ConfigurationError: There is none, or more than one.
+    """
+    found = [channel for channel in channels if channel.id == wanted] or [
+        channel for channel in channels if channel.path == wanted
+    ]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        listed = ", ".join(f"{channel.id} ({channel.path})" for channel in found)
+        raise ConfigurationError(
+            f"{setting} is ambiguous: {wanted} is the name of several channels; use an id: {listed}."
+        )
+    near = [channel for channel in channels if wanted.rsplit("/", 1)[-1].casefold() in channel.path.casefold()]
+    listed = ", ".join(f"{channel.id} ({channel.path})" for channel in (near or channels)[:_CANDIDATES])
+    raise ConfigurationError(f"{setting}: this token shows no channel {wanted}; it shows {listed or 'none at all'}.")
+
+
+def _oldest_first(posts: Mapping[str, RemotePost]) -> list[tuple[str, RemotePost]]:
+    """Posts in the order of their creation: lists begin with the newest, or else what was published tells."""
+    listed = list(posts.items())
+    times = [post.published_at for post in posts.values() if post.published_at is not None]
+    return listed if times and times[0] < times[-1] else listed[::-1]
+
+
+class Channels:
+    """The channels of a run.
+
+    Args:
+        api: Lists them.
+        ledger: Knows what was posted to them.
+        allowance: Knows what may be.
+        delivery: Finishes what was begun.
+        config: The target's settings.
+        settled: Told of what is finished of earlier runs, see
+            :meth:`~target_harkster.delivery.delivery.Delivery.resume`.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what it takes to open one
+        self,
+        api: HarksterApi,
+        ledger: Ledger,
+        allowance: Allowance,
+        delivery: Delivery,
+        config: Mapping[str, Any],
+        settled: Callable[[Entry, str | None], None],
+    ) -> None:
+        self._api = api
+        self._ledger = ledger
+        self._allowance = allowance
+        self._delivery = delivery
+        self._settled = settled
+        self._first_run: str = config["first_run"]
+        self._listed: list[Channel] | None = None
+        self._first: dict[tuple[str, str], bool] = {}
+        self.opened: dict[str, Channel] = {}
+        """Those that posts may be delivered to, by id."""
+
+    def find(self, wanted: str, setting: str) -> Channel:
+        """The channel of an id or name, see :func:`find_channel`."""
+        if self._listed is None:
+            self._listed = self._api.channels()
+        return find_channel(wanted, self._listed, setting)
+
+    def open(self, channel: Channel) -> None:
+        """Make a channel ready: nobody else writes to it, and nothing is left unfinished in it."""
+        if channel.id in self.opened:
+            return
+        self._ledger.hold(channel.id)
+        self._allowance.open(channel)
+        if self._ledger.is_empty(channel.id):
+            # A ledger that is empty may be a ledger that was lost: the channel itself knows better.
+            self.adopt(channel)
+        self.opened[channel.id] = channel
+        self._delivery.resume(channel, self._settled)
+
+    def clear_up(self) -> None:
+        """Delete drafts that are there twice, as far as they can be seen by now."""
+        for channel in self.opened.values():
+            self._delivery.clear_up(channel)
+
+    def adopt(self, channel: Channel) -> int:
+        """Enter posts into the ledger that this target made and the ledger does not know of.
+
+        Returns:
+            How many there were.
+        """
+        ours = self._delivery.ours(channel)
+        known = self._ledger.find(channel.id, list(ours))
+        entries: list[Entry] = []
+        for marker, remote in _oldest_first(ours):
+            if (entry := known.get(marker)) is None:
+                entry = Entry(channel.id, marker, "", "", Phase.DRAFT, remote.hash, self._ledger.next_seq())
+                entry.held = remote.is_draft and self._first_run == "draft"
+            elif entry.phase not in {Phase.DEFERRED, Phase.INTENT}:
+                continue
+            if entry.hash == remote.hash:
+                entry.phase = Phase.DRAFT if remote.is_draft else Phase.PUBLISHED
+                entry.content = encode_content(remote.content) if remote.is_draft else None
+            else:
+                entry.phase = Phase.UPDATING
+            entry.post_id = remote.id
+            entries.append(entry)
+        self._ledger.save(*entries)
+        if entries:
+            logger.warning(
+                "%s: %d posts of this target were found that the ledger did not know; they are not posted again.",
+                channel.path,
+                len(entries),
+            )
+        return len(entries)
+
+    def first_run(self, stream: str, channel: Channel) -> str:
+        """What becomes of new rows: ``publish``, but where nothing of the stream is in the channel as set."""
+        at = (stream, channel.id)
+        if at not in self._first:
+            self._ledger.claim(stream, stream_marker(stream))
+            self._first[at] = not self._ledger.is_settled(stream, channel.id)
+        return self._first_run if self._first[at] else "publish"
+
+    @property
+    def begun(self) -> list[tuple[str, str]]:
+        """The streams of which rows came, each with the id of a channel."""
+        return list(self._first)
+
+    def settle(self, streams: Iterable[tuple[str, str]]) -> None:
+        """Note that the run came to its end: what comes of these streams into these channels from now on is news."""
+        for stream, channel in streams:
+            if not self._ledger.is_settled(stream, channel):
+                self._ledger.settle(stream, channel)

@@ -1,0 +1,252 @@
+"""The outbox: posts and STATEs in the order in which they came, delivered in batches and acknowledged one by one."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from target_harkster.delivery.decision import Decision, decide
+from target_harkster.delivery.delivery import encode_content
+from target_harkster.layout.layout import RowError
+from target_harkster.ledger.store import Entry, Phase
+from target_harkster.vendor.client import PostRefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from singer_http.http.clock import Clock
+
+    from target_harkster.delivery.delivery import Delivery
+    from target_harkster.layout.layout import Mode
+    from target_harkster.ledger.digests import DigestRow
+    from target_harkster.ledger.store import Ledger
+    from target_harkster.vendor.client import Channel
+    from target_harkster.vendor.posts import Content
+
+    Refused = Callable[[str | None, str], None]
+
+BATCH = 500
+"""Rows that are looked up together."""
+CHECKPOINT_POSTS = 100
+CHECKPOINT_SECONDS = 5.0
+"""A STATE goes out after so many posts or seconds, if the tap has sent one that is covered."""
+
+
+@dataclass(slots=True)
+class Parcel:
+    """A row, or a digest of rows, on its way to become a post.
+
+    Attributes:
+        stream: Where it comes from.
+        channel: Id of the channel that it is for.
+        key: What it is known by, as JSON.
+        marker: The same, short and of a fixed form: found again in the channel.
+        source: Hash of what the content is made of.
+        content: Makes the content, where it is needed; may raise :class:`~target_harkster.layout.layout.RowError`.
+        mode: Of its stream.
+        refused: Called with the field, if it is about one, and the reason, should it come to no post.
+        first_run: What becomes of new rows: ``publish``, ``draft`` or ``baseline``.
+        version: The table version of the row.
+    """
+
+    stream: str
+    channel: str
+    key: str
+    marker: str
+    source: str
+    content: Callable[[], Content]
+    mode: Mode
+    refused: Refused
+    first_run: str = "publish"
+    version: int | None = None
+
+
+@dataclass(slots=True)
+class _State:
+    value: Any
+
+
+class Outbox:
+    """Holds what is to be delivered.
+
+    Args:
+        delivery: Delivers.
+        ledger: Knows what was.
+        channels: By id.
+        clock: Tells when a STATE is due.
+        acknowledge: Writes a STATE.
+        delivered: Told of every post that was delivered, and of the phase that it is in.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what it stands between
+        self,
+        delivery: Delivery,
+        ledger: Ledger,
+        channels: Mapping[str, Channel],
+        clock: Clock,
+        acknowledge: Callable[[Any], None],
+        delivered: Callable[[Parcel, Phase], None],
+    ) -> None:
+        self._delivery = delivery
+        self._ledger = ledger
+        self._channels = channels
+        self._clock = clock
+        self._acknowledge = acknowledge
+        self._delivered = delivered
+        self._items: list[Parcel | _State] = []
+        self._rows: list[DigestRow] = []
+        self._posts = 0
+        self._durable: _State | None = None
+        self._sent = 0
+        self._acknowledged_at = clock.monotonic()
+        self.tally: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        """By stream, what was decided on its rows, and ``now`` with the phase that posts have come to."""
+
+    def add(self, parcel: Parcel) -> None:
+        """Take a post."""
+        self._items.append(parcel)
+        self._posts += 1
+        if self._posts >= BATCH:
+            self.flush()
+
+    def add_row(self, row: DigestRow) -> None:
+        """Take a row of a digest."""
+        self._rows.append(row)
+        self._posts += 1
+        if self._posts >= BATCH:
+            self.flush()
+
+    def add_state(self, value: Any) -> None:
+        """Take a STATE, which is about all that came before it."""
+        self._items.append(_State(value))
+        if self._clock.monotonic() - self._acknowledged_at >= CHECKPOINT_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Deliver all that is there.
+
+        Raises:
+            ApiError: The run cannot go on. What was delivered before is known, and acknowledged by :meth:`close`.
+        """
+        items, self._items, self._posts = self._items, [], 0
+        self._ledger.digests.add(self._rows)
+        self._rows.clear()
+        work = self._decided([item for item in items if isinstance(item, Parcel)])
+        self._clock.check()
+        new = Counter(entry.channel for entry in work.values() if entry.phase is Phase.INTENT and not entry.held)
+        for channel, posts in new.items():
+            self._delivery.forecast(self._channels[channel], posts)
+        for item in items:
+            if isinstance(item, _State):
+                self._durable = item
+                self._checkpoint()
+            elif (entry := work.get(id(item))) is not None:
+                self._deliver(item, entry)
+        self._checkpoint()
+
+    def close(self) -> None:
+        """Acknowledge the last STATE that everything before it is durable for."""
+        if self._durable is not None:
+            self._acknowledge(self._durable.value)
+            self._durable = None
+
+    def _checkpoint(self) -> None:
+        now = self._clock.monotonic()
+        if self._durable is None or (
+            self._sent < CHECKPOINT_POSTS and now - self._acknowledged_at < CHECKPOINT_SECONDS
+        ):
+            return
+        self._sent = 0
+        self._acknowledged_at = now
+        self.close()
+
+    def _decided(self, parcels: list[Parcel]) -> dict[int, Entry]:
+        """Decide on every row, and write down what is intended; what there is to do, by parcel."""
+        by_channel: defaultdict[str, dict[str, Parcel]] = defaultdict(dict)
+        for parcel in parcels:
+            rows = by_channel[parcel.channel]
+            if parcel.marker not in rows:
+                rows[parcel.marker] = parcel
+            elif parcel.mode == "append":
+                self.tally[parcel.stream][Decision.LEAVE.value] += 1
+            else:
+                # The last version of a row is the one that counts, and its place is where it came last.
+                self.tally[parcel.stream]["superseded"] += 1
+                del rows[parcel.marker]
+                rows[parcel.marker] = parcel
+        work: dict[int, Entry] = {}
+        for channel, rows in by_channel.items():
+            work |= self._decided_of(channel, rows)
+        return work
+
+    def _decided_of(self, channel: str, rows: Mapping[str, Parcel]) -> dict[int, Entry]:
+        sources = self._ledger.sources(channel, list(rows))
+        new: list[Parcel] = []
+        for marker, parcel in rows.items():
+            source = sources.get(marker)
+            if source is None or (parcel.mode != "append" and source != parcel.source):
+                new.append(parcel)
+            else:
+                self.tally[parcel.stream][Decision.UNCHANGED.value] += 1
+        self._touch(channel, rows)
+        found = self._ledger.find(channel, [parcel.marker for parcel in new])
+        work: dict[int, Entry] = {}
+        changed: list[Entry] = []
+        for parcel in new:
+            try:
+                content = parcel.content()
+            except RowError as error:
+                parcel.refused(error.field, error.reason)
+                continue
+            known = found.get(parcel.marker)
+            decision = decide(known, content.hash, parcel.mode)
+            # At the start of this run, when its row was not known: now it is, and can be rejected as a whole.
+            was_refused = (
+                known is not None and not known.source and known.phase in {Phase.DEFERRED, Phase.UPDATING}
+            ) and decision is not Decision.LEAVE
+            entry = self._entry(parcel, content, decision, known)
+            is_baseline = decision is Decision.CREATE and entry.phase is Phase.BASELINE
+            self.tally[parcel.stream][Phase.BASELINE.value if is_baseline else decision.value] += 1
+            changed.append(entry)
+            if (decision in {Decision.CREATE, Decision.UPDATE} and not is_baseline) or was_refused:
+                work[id(parcel)] = entry
+        self._ledger.save(*changed)
+        return work
+
+    def _touch(self, channel: str, rows: Mapping[str, Parcel]) -> None:
+        versions: defaultdict[int, list[str]] = defaultdict(list)
+        for marker, parcel in rows.items():
+            if parcel.mode == "mirror" and parcel.version is not None:
+                versions[parcel.version].append(marker)
+        for version, markers in versions.items():
+            self._ledger.touch([channel], markers, version)
+
+    def _entry(self, parcel: Parcel, content: Content, decision: Decision, known: Entry | None) -> Entry:
+        """What is to be written down of a row before anything is sent."""
+        if known is None or decision is Decision.CREATE:
+            is_baseline = parcel.first_run == "baseline" and known is None
+            phase = Phase.BASELINE if is_baseline else Phase.INTENT
+            entry = Entry(parcel.channel, parcel.marker, parcel.stream, parcel.key, phase, "", self._ledger.next_seq())
+            entry.held = parcel.first_run == "draft" and known is None
+        else:
+            entry = known
+        entry.key, entry.stream, entry.source = parcel.key, parcel.stream, parcel.source
+        if parcel.version is not None:
+            entry.version = parcel.version
+        if decision is Decision.UPDATE:
+            entry.phase = Phase.UPDATING
+        if decision not in {Decision.UNCHANGED, Decision.LEAVE}:
+            entry.hash = content.hash
+            entry.content = None if entry.phase is Phase.BASELINE else encode_content(content)
+        return entry
+
+    def _deliver(self, parcel: Parcel, entry: Entry) -> None:
+        try:
+            self._delivery.finish(self._channels[entry.channel], entry)
+        except PostRefusedError as error:
+            parcel.refused(None, str(error))
+        else:
+            self.tally[parcel.stream][f"now {entry.phase.value}"] += 1
+            self._delivered(parcel, entry.phase)
+        self._sent += 1

@@ -1,0 +1,1 @@
+"""Which properties of a record become which fields of a post."""

@@ -1,0 +1,263 @@
+"""The 13 types of fields: from a value of a record to the data of a field, or the reason why not.
+
+Facts from the vendor's guide, Field Types: which types there are, which attributes each takes, that a counter is whole,
+a text one line, a status null or one of four colours, a progress from 0 to 100. Its samples have all data as strings.
+Reasons say what kind of value was found and never the value: they are logged, and records hold people's data.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import unicodedata
+from dataclasses import dataclass, field
+from decimal import Context, Decimal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from singer_sdk.contrib.msgspec import encoder
+
+from target_harkster.layout.currencies import CURRENCIES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+STATUSES = frozenset({"grey", "green", "amber", "red"})
+FULL_PROGRESS = 100
+LARGEST_EXPONENT = 308
+"""Of a number that every reader of JSON can hold."""
+
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})?", re.ASCII)
+_LINE_ENDS = re.compile(r"\r\n|[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]")
+_EXACT = Context(prec=2 * LARGEST_EXPONENT + 2)
+
+
+class FieldError(ValueError):
+    """Why a value cannot be the data of a field; the text goes on after the field's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What a layout says of a field's values, beside their type.
+
+    Attributes:
+        is_fraction: A percentage comes as a fraction: 0.5 is 50 %.
+        zone: The time zone whose dates are shown.
+        statuses: What values mean as a status; None is no status.
+        clamps: A progress out of range is moved to the nearest end.
+    """
+
+    is_fraction: bool = False
+    zone: dt.tzinfo = dt.timezone.utc
+    statuses: Mapping[str, str | None] = field(default_factory=lambda: MappingProxyType({}))
+    clamps: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FieldType:
+    """A type of field.
+
+    Attributes:
+        name: The vendor's.
+        encode: Makes the data of a value that is not null; None for a type without data.
+        has_label: Whether it may have a label.
+        is_number: Whether its data is a number, which may be sent as one.
+    """
+
+    name: str
+    encode: Callable[[Any, Declared], str | None] | None
+    has_label: bool = True
+    is_number: bool = False
+
+
+def currency_code(value: Any) -> str:
+    """Check the code of a currency.
+
+    Raises:
+        FieldError: It is none.
+    """
+    if isinstance(value, str) and value.strip().upper() in CURRENCIES:
+        return value.strip().upper()
+    raise FieldError("has no currency: the code must be one of ISO 4217, such as GBP")
+
+
+def _kind(value: Any) -> str:
+    for kind, name in _KINDS:
+        if isinstance(value, kind):
+            return name
+    return f"of type {type(value).__name__}"
+
+
+_KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
+    (bool, "a truth value"),
+    ((int, float, Decimal), "a number"),
+    (str, "text"),
+    ((list, tuple), "an array"),
+    (dict, "an object"),
+    (dt.date, "a date"),
+)
+
+
+def _decimal(value: Any) -> Decimal:
+    if isinstance(value, bool):
+        raise FieldError("is a truth value, not a number")
+    if isinstance(value, Decimal):
+        number = value
+    elif isinstance(value, int):
+        number = Decimal(value)
+    elif isinstance(value, float):
+        number = Decimal(repr(value))
+    elif isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
+        number = Decimal(value.strip())
+    else:
+        raise FieldError(f"is {_kind(value)}, not a number")
+    if not number.is_finite():
+        raise FieldError("is not finite")
+    exponent = number.as_tuple().exponent
+    if number.adjusted() > LARGEST_EXPONENT or (isinstance(exponent, int) and exponent < -LARGEST_EXPONENT):
+        raise FieldError("is beyond what a number can be")
+    return number
+
+
+def _number(value: Any, _declared: Declared) -> str:
+    return format(_decimal(value), "f")
+
+
+def _percentage(value: Any, declared: Declared) -> str:
+    number = _decimal(value)
+    if declared.is_fraction:
+        number = number.scaleb(2, _EXACT)
+    return format(number, "f")
+
+
+def _counter(value: Any, _declared: Declared) -> str:
+    number = _decimal(value)
+    whole = number.to_integral_value()
+    if number != whole:
+        raise FieldError("is not a whole number")
+    return format(whole, "f")
+
+
+def _progress(value: Any, declared: Declared) -> str:
+    number = _decimal(value)
+    if not 0 <= number <= FULL_PROGRESS:
+        if not declared.clamps:
+            raise FieldError("is not from 0 to 100")
+        number = Decimal(0) if number < 0 else Decimal(FULL_PROGRESS)
+    return format(number, "f")
+
+
+def _scalar(value: Any, wanted: str) -> str:
+    """A single value as text."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float | Decimal):
+        return format(_decimal(value), "f")
+    if isinstance(value, dt.date | dt.time):
+        return value.isoformat()
+    raise FieldError(f"is {_kind(value)}, not {wanted}")
+
+
+def _visible(text: str) -> str:
+    """Without control characters, which no reader sees and not every API takes."""
+    if text.isprintable():
+        return text
+    return "".join(char for char in text if char in "\n\t" or unicodedata.category(char) != "Cc")
+
+
+def _line(value: Any, wanted: str = "text") -> str:
+    text = _scalar(value, wanted)
+    return text if text.isprintable() else _visible(_LINE_ENDS.sub(" ", text)).replace("\t", " ")
+
+
+def _lines(value: Any, wanted: str = "text") -> str:
+    text = _scalar(value, wanted)
+    return text if text.isprintable() else _visible(_LINE_ENDS.sub("\n", text))
+
+
+def _bullets(value: Any, _declared: Declared) -> str:
+    if not isinstance(value, list | tuple):
+        # An expression that ends each of its lines ends the last one too: that is no further bullet.
+        return _lines(value, "an array or text").strip("\n")
+    return "\n".join(_bullet(item) for item in value if item is not None)
+
+
+def _bullet(item: Any) -> str:
+    try:
+        return _line(item)
+    except FieldError as error:
+        raise FieldError(f"has an item that {error}") from None
+
+
+def _snippet(value: Any, _declared: Declared) -> str:
+    if isinstance(value, list | tuple | dict):
+        try:
+            return msgspec.json.format(encoder.encode(value), indent=2).decode()
+        except msgspec.DecodeError:
+            raise FieldError("holds a number that is not finite") from None
+    return _lines(value)
+
+
+def _date(value: Any, declared: Declared) -> str:
+    if isinstance(value, str):
+        value = _moment(value.strip())
+    if isinstance(value, dt.datetime):
+        try:
+            # A time without a zone is taken to be the declared zone's already.
+            return (value if value.tzinfo is None else value.astimezone(declared.zone)).date().isoformat()
+        except (OverflowError, ValueError):
+            raise FieldError("is beyond what a date can be") from None
+    if isinstance(value, dt.date):
+        return value.isoformat()
+    raise FieldError(f"is {_kind(value)}, not a date")
+
+
+def _moment(text: str) -> dt.date | dt.datetime:
+    for parse in (dt.date.fromisoformat, dt.datetime.fromisoformat):
+        try:
+            return parse(text)
+        except ValueError:
+            continue
+    raise FieldError("is text, not a date")
+
+
+def _status(value: Any, declared: Declared) -> str | None:
+    try:
+        text = _line(value).strip()
+    except FieldError as error:
+        raise FieldError(str(error).replace("not text", "not a status")) from None
+    if text in declared.statuses:
+        return declared.statuses[text]
+    colour = text.lower().replace("gray", "grey")
+    if colour not in STATUSES:
+        raise FieldError("is not a status: it must be grey, green, amber or red, or null")
+    return colour
+
+
+FIELD_TYPES: Mapping[str, FieldType] = {
+    kind.name: kind
+    for kind in (
+        FieldType("number", _number, is_number=True),
+        FieldType("currency", _number, is_number=True),
+        FieldType("percentage", _percentage, is_number=True),
+        FieldType("counter", _counter, is_number=True),
+        FieldType("text", lambda value, _: _line(value)),
+        FieldType("note", lambda value, _: _lines(value)),
+        FieldType("bulletPoints", _bullets),
+        FieldType("snippet", _snippet),
+        FieldType("heading", None),
+        FieldType("divider", None, has_label=False),
+        FieldType("date", _date),
+        FieldType("status", _status),
+        FieldType("progress", _progress, is_number=True),
+    )
+}
+"""All types, by the vendor's name."""
+
+
+def as_number(text: str) -> int | float:
+    """The number that the data of a numeric field stands for."""
+    return float(text) if "." in text else int(text)

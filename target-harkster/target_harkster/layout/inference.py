@@ -1,0 +1,159 @@
+"""Layouts without any configuration: from the SCHEMA of a stream, or from a template of the channel."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from target_harkster.layout.fields import FIELD_TYPES
+from target_harkster.layout.layout import LayoutError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+FieldConfig = dict[str, Any]
+
+LONG = 120
+"""Characters from which on a string is taken to need more than one line."""
+_NO_WORD = re.compile(r"[\W_]+")
+
+
+def inferred_fields(properties: Mapping[str, Mapping[str, Any]]) -> list[FieldConfig]:
+    """A field for every property, with the property's name as its id, so that it stays the same for ever."""
+    return [
+        {"id": name, "type": "", "label": _label(name), "data": name} | _typed(schema)
+        for name, schema in properties.items()
+        if name and not name.startswith("_sdc_")
+    ]
+
+
+def _label(name: str) -> str:
+    words = _NO_WORD.sub(" ", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)).strip()
+    return words[:1].upper() + words[1:] or name
+
+
+def _typed(schema: Mapping[str, Any]) -> FieldConfig:
+    """The type of field for a property, with what it needs declared."""
+    schema = _variant(schema)
+    kinds = _kinds(schema)
+    if kinds == {"string"}:
+        return _string(schema)
+    if kinds == {"integer"}:
+        return {"type": "counter"}
+    if kinds and kinds <= {"integer", "number"}:
+        return {"type": "number"}
+    if kinds and kinds <= {"boolean", "string", "integer", "number"}:
+        return {"type": "text"}
+    if kinds == {"array"} and _kinds(_variant(schema.get("items") or {})) <= {"string", "integer", "number", "boolean"}:
+        return {"type": "bulletPoints"} if schema.get("items") else {"type": "snippet"}
+    return {"type": "snippet"}
+
+
+def _string(schema: Mapping[str, Any]) -> FieldConfig:
+    if schema.get("format") == "date":
+        return {"type": "date"}
+    if schema.get("format") == "date-time":
+        return {"type": "date", "timezone": "UTC"}
+    if schema.get("format") == "singer.decimal":
+        return {"type": "number"}
+    return {"type": "note" if schema.get("maxLength", 0) > LONG else "text"}
+
+
+def _variant(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The one of several alternatives that is not null, if there is only one."""
+    for several in ("anyOf", "oneOf"):
+        variants = [variant for variant in schema.get(several, ()) if _kinds(variant) != set() or len(variant) > 1]
+        if len(variants) == 1 and "type" not in schema:
+            return _variant(variants[0])
+    return schema
+
+
+def _kinds(schema: Mapping[str, Any]) -> set[str]:
+    kinds = schema.get("type", ())
+    return {kinds} - {"null"} if isinstance(kinds, str) else set(kinds) - {"null"}
+
+
+class Template:
+    """A template of a channel, to be filled.
+
+    Args:
+        stream: The stream that it is for.
+        name: The template's.
+        fields: As the API gives them.
+    """
+
+    def __init__(self, stream: str, name: str, fields: Sequence[Mapping[str, Any]]) -> None:
+        self._stream = stream
+        self._name = name
+        self._fields = fields
+
+    def filled(
+        self, configs: Sequence[FieldConfig] | None, columns: Iterable[str]
+    ) -> tuple[list[FieldConfig], list[str], list[str]]:
+        """The fields of the template with what fills them, found by id, then by name, then by label.
+
+        Args:
+            configs: Fields of the settings, which name those of the template; None for the columns themselves.
+            columns: The properties of the stream.
+
+        Returns:
+            The fields, the labels of those that nothing fills, and the columns that fill nothing.
+
+        Raises:
+            LayoutError: A field of the settings is not in the template, or nothing fills any.
+        """
+        fillers = configs if configs is not None else [{"id": column, "data": column} for column in columns]
+        filling: dict[int, FieldConfig] = {}
+        unused: list[str] = []
+        for config in fillers:
+            place = self._place(config, filling)
+            if place is not None:
+                filling[place] = config
+            elif configs is None:
+                unused.append(config["id"])
+            else:
+                named = config.get("id") or config.get("name") or config.get("label")
+                raise LayoutError(self._stream, str(named), f"the template {self._name} has no such field")
+        if not filling:
+            raise LayoutError(self._stream, None, f"no column has the name of a field of the template {self._name}")
+        unfilled = [
+            str(field.get("label") or field.get("id"))
+            for place, field in enumerate(self._fields)
+            if place not in filling and self._takes_data(field) and field.get("data") is None
+        ]
+        fields = [self._field(field, filling.get(place)) for place, field in enumerate(self._fields)]
+        return fields, unfilled, unused
+
+    def _place(self, config: FieldConfig, taken: Mapping[int, Any]) -> int | None:
+        for ours, theirs in (("id", "id"), ("name", "name"), ("label", "label"), ("id", "name"), ("id", "label")):
+            wanted = config.get(ours)
+            if wanted is None:
+                continue
+            for place, field in enumerate(self._fields):
+                if place not in taken and self._takes_data(field) and _same(wanted, field.get(theirs), theirs):
+                    return place
+        return None
+
+    @staticmethod
+    def _takes_data(field: Mapping[str, Any]) -> bool:
+        kind = FIELD_TYPES.get(str(field.get("type")))
+        return kind is not None and kind.encode is not None
+
+    def _field(self, field: Mapping[str, Any], config: FieldConfig | None) -> FieldConfig:
+        base = {key: field[key] for key in ("type", "id", "label", "name", "options") if field.get(key)}
+        if not self._takes_data(field):
+            return base
+        if config is None:
+            # What stands in the template already is kept, as the text that it is and no expression.
+            told = field.get("data")
+            kept = "{{ none }}" if told is None else "{{ " + repr(str(told)) + " }}"
+            return {**base, "data": kept} | ({"input": "percent"} if base["type"] == "percentage" else {})
+        return base | {key: value for key, value in config.items() if key not in {"type", "id", "label", "name"}}
+
+
+def _same(wanted: str, found: Any, attribute: str) -> bool:
+    if found is None:
+        return False
+    if attribute == "id":
+        return wanted == str(found)
+    return _NO_WORD.sub(" ", wanted).strip().casefold() == _NO_WORD.sub(" ", str(found)).strip().casefold()

@@ -1,0 +1,1 @@
+"""What was posted, what waits, and what was rejected, kept in a database."""

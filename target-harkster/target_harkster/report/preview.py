@@ -1,0 +1,104 @@
+"""A web page that shows posts as they would look: whole in one file, in light and dark, on any width of screen."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from importlib import resources
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+from singer_http.http.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from target_harkster.vendor.posts import Content, Fields
+
+MOST_POSTS = 200
+"""Posts on a page; what comes after is counted only."""
+_FIGURES = frozenset({"number", "currency", "percentage", "counter"})
+
+
+def _grouped(number: str) -> str:
+    try:
+        return f"{Decimal(number):,f}"
+    except InvalidOperation:
+        return number
+
+
+_ENVIRONMENT = jinja2.Environment(autoescape=True, undefined=jinja2.Undefined, trim_blocks=True)
+_ENVIRONMENT.filters["grouped"] = _grouped
+_TEMPLATE = _ENVIRONMENT.from_string(
+    resources.files("target_harkster").joinpath("preview.html").read_text(encoding="utf-8")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Post:
+    """A post as the page shows it.
+
+    Attributes:
+        name: Of the post.
+        stream: Where it comes from.
+        channel: Name of the channel.
+        phase: What has become of it.
+        blocks: Its fields in order; figures that follow each other are together, and stand side by side.
+    """
+
+    name: str
+    stream: str
+    channel: str
+    phase: str
+    blocks: list[tuple[bool, Fields]]
+
+
+class Preview:
+    """Collects posts, and shows them on a page.
+
+    Args:
+        path: Where to write it.
+        is_dry: The posts are not made.
+    """
+
+    def __init__(self, path: str, *, is_dry: bool) -> None:
+        self._path = Path(path)
+        self._is_dry = is_dry
+        self._posts: list[_Post] = []
+        self._phases: Counter[str] = Counter()
+
+    def add(self, stream: str, channel: str, phase: str, content: Content) -> None:
+        """Show a post.
+
+        Args:
+            stream: Where it comes from.
+            channel: Name of the channel.
+            phase: What has become of it.
+            content: What is in it.
+        """
+        self._phases[phase] += 1
+        if len(self._posts) < MOST_POSTS:
+            grouped = groupby(content.fields, lambda field: field["type"] in _FIGURES)
+            blocks = [(are_figures, list(fields)) for are_figures, fields in grouped]
+            self._posts.append(_Post(content.name, stream, channel, phase, blocks))
+
+    def write(self) -> None:
+        """Write the page.
+
+        Raises:
+            ConfigurationError: It cannot be written.
+        """
+        total = sum(self._phases.values())
+        page = _TEMPLATE.render(posts=self._posts, total=total, phases=self._phases, is_dry=self._is_dry)
+        try:
+            # For its owner alone: there are people's data in it.
+            with open(self._path, "w", encoding="utf-8", opener=_private) as file:
+                file.write(page)
+        except OSError as error:
+            raise ConfigurationError(f"preview_path: {self._path} cannot be written ({error.strerror}).") from None
+
+
+def _private(path: Any, flags: int) -> int:
+    return os.open(path, flags, 0o600)

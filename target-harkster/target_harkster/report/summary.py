@@ -1,0 +1,55 @@
+"""What a run tells of itself at its end."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Mapping
+
+    from target_harkster.delivery.channels import Channels
+    from target_harkster.delivery.quota import Allowance
+    from target_harkster.ledger.store import Ledger
+
+logger = logging.getLogger(__name__)
+
+_WORDS = {
+    "create": "new",
+    "update": "changed",
+    "replace": "changed while they wait",
+    "unchanged": "unchanged",
+    "leave": "known",
+    "superseded": "superseded by a later row",
+    "baseline": "recorded and not posted",
+    "delete": "gone and deleted",
+    "rejected": "rejected",
+    "now published": "delivered",
+    "now draft": "left as drafts",
+    "now deferred": "put off",
+    "now removed": "deleted there by people",
+}
+"""What the names of the tally mean, in the order in which they are told."""
+
+
+def tell_rows(tally: Mapping[str, Counter[str]], rows: Mapping[str, int]) -> None:
+    """Say what became of the rows of each stream.
+
+    Args:
+        tally: By stream, what was decided and what was done.
+        rows: By stream, how many came.
+    """
+    for stream, counts in tally.items():
+        told = ", ".join(f"{counts[name]} {words}" for name, words in _WORDS.items() if counts[name])
+        logger.info("%s: %d rows: %s.", stream, rows.get(stream, 0), told or "nothing to do")
+
+
+def tell_quota(channels: Channels, allowance: Allowance, ledger: Ledger) -> None:
+    """Say what was used of the quota, what is left, and what waits for more."""
+    logger.info("Posts published in this run: %d.", allowance.published)
+    for channel in {channel.account_id: channel for channel in channels.opened.values()}.values():
+        logger.info("%s: %s.", channel.names[0], allowance.told(channel))
+    for channel in channels.opened.values():
+        if waiting := len(ledger.unfinished(channel.id)):
+            logger.info("%s: posts that wait for a later run: %d.", channel.path, waiting)

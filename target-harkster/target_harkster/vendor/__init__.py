@@ -1,0 +1,1 @@
+"""The Harkster API: its requests and its posts."""

@@ -1,0 +1,282 @@
+"""The Harkster API: lists of channels and posts, and the writes.
+
+Facts from the vendor's guide: lists go on where the answer has ``X-Harkster-Continuation``, which is sent back as a
+request header; the quota counts published posts by month and account and is told by ``X-Harkster-Quota`` and
+``X-Harkster-Usage``; a 429 with ``X-Harkster-Quota-Reached: true`` is the quota, any other the rate limit; publishing
+and deleting answer 204; DELETE has a JSON body. What creating answers is not documented.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import msgspec
+from singer_http.http.auth import FixedToken
+from singer_http.http.budget import Budget
+from singer_http.http.errors import (
+    RULES,
+    WRITE_RULES,
+    Action,
+    ApiError,
+    MalformedAnswerError,
+    NotFoundError,
+    RefusedRequestError,
+    RepeatedCursorError,
+    Rule,
+    UncertainError,
+)
+from singer_http.http.session import Session
+from singer_http.http.transport import Request, Transport
+
+from target_harkster.vendor.posts import RemotePost, remote_post
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from singer_http.http.clock import Clock
+    from singer_http.http.transport import Answer
+
+DEFAULT_URL = "https://api.harkster.com/public/v1"
+REQUESTS_PER_SECOND = 10
+"""The vendor tells of a rate limit and of no figure: this is modest, and a 429 is waited for."""
+
+CONTINUATION = "X-Harkster-Continuation"
+QUOTA, USAGE, QUOTA_REACHED = "X-Harkster-Quota", "X-Harkster-Usage", "X-Harkster-Quota-Reached"
+_TOO_MANY = 429
+_DONE = 204
+
+
+class QuotaReachedError(ApiError):
+    """The account may publish nothing more this month."""
+
+
+class PostRefusedError(RefusedRequestError):
+    """The API does not take this post; it may take others."""
+
+
+_POST_RULES = (
+    *(
+        Rule(
+            range(status, status + 1), Action.FAIL, PostRefusedError, "{request}: HTTP {status}; the post was refused."
+        )
+        for status in (400, 409, 413, 422)
+    ),
+    *WRITE_RULES,
+)
+_READ_RULES = (
+    Rule(range(404, 405), Action.FAIL, NotFoundError, "{request}: HTTP 404; there is no such thing, or no longer."),
+    *RULES,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A channel, and where it is.
+
+    Attributes:
+        id: The vendor's.
+        account_id: Of the account whose quota its posts count for.
+        names: Of account, workspace and channel.
+    """
+
+    id: str
+    account_id: str
+    names: tuple[str, str, str]
+
+    @property
+    def path(self) -> str:
+        """The names with slashes between them."""
+        return "/".join(self.names)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Posts published in this month, and how many may be."""
+
+    quota: int
+    usage: int
+
+
+class HarksterApi:
+    """What the target asks of the API.
+
+    Args:
+        config: The target's settings, validated.
+        clock: Measures and waits.
+
+    Attributes:
+        usages: By account, what was last told of its quota.
+    """
+
+    def __init__(self, config: Mapping[str, Any], clock: Clock) -> None:
+        self._session = Session(
+            base_url=config["api_url"],
+            transport=Transport(config["user_agent"], config["request_timeout"], 1, clock),
+            tokens=FixedToken(config["access_token"], "access_token"),
+            budget=Budget(config["requests_per_second"], 1.0, clock),
+            clock=clock,
+            inspect=_check_quota,
+        )
+        self.usages: dict[str, Usage] = {}
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    def user(self) -> str:
+        """Name of the token's user; asks the least that shows whether the token is good."""
+        return str(self._read("/auth").get("name", ""))
+
+    def channels(self) -> list[Channel]:
+        """Every channel that the token shows."""
+        return [
+            Channel(
+                str(told["id"]),
+                str(told.get("accountId", "")),
+                (str(told.get("accountName", "")), str(told.get("workspaceName", "")), str(told.get("name", ""))),
+            )
+            for told in self._list("/channels")
+        ]
+
+    def usage(self, account_id: str) -> Usage:
+        """Read what is left of an account's quota."""
+        told = self._read(f"/accounts/{_quoted(account_id)}/usages")
+        try:
+            usage = self.usages[account_id] = Usage(int(told["postQuota"]), int(told["postUsage"]))
+        except (KeyError, TypeError, ValueError):
+            raise MalformedAnswerError("GET /accounts/…/usages: the quota and its usage are not numbers.") from None
+        return usage
+
+    def templates(self, channel_id: str) -> list[tuple[str, str]]:
+        """Id and name of the templates of a channel."""
+        path = f"/channels/{_quoted(channel_id)}/templates"
+        return [(str(told["id"]), str(told.get("name", ""))) for told in self._list(path)]
+
+    def template(self, channel_id: str, template_id: str) -> list[dict[str, Any]]:
+        """The fields of a template."""
+        told = self._read(f"/channels/{_quoted(channel_id)}/templates/{_quoted(template_id)}")
+        data = told.get("data")
+        if isinstance(data, str):
+            # A string in lists, says the guide, and an object here; either is understood.
+            data = _decode(data.encode())
+        if not isinstance(data, dict) or not isinstance(data.get("dataset"), list):
+            raise MalformedAnswerError(f"The template {template_id} has no list of fields.")
+        return [field for field in data["dataset"] if isinstance(field, dict)]
+
+    def heading_type(self, channel_id: str) -> str:
+        """What headings are called in a channel: the guide's table has one name and its samples the other."""
+        for told in self.raw_posts(channel_id):
+            data = told.get("data")
+            for field in data.get("dataset", ()) if isinstance(data, dict) else ():
+                if isinstance(field, dict) and field.get("type") in {"heading", "header"}:
+                    return str(field["type"])
+        for template_id, _ in self.templates(channel_id):
+            for field in self.template(channel_id, template_id):
+                if field.get("type") in {"heading", "header"}:
+                    return str(field["type"])
+        return "heading"
+
+    def raw_posts(self, channel_id: str) -> Iterator[dict[str, Any]]:
+        """The posts of a channel as the API tells them."""
+        return self._list(_posts(channel_id))
+
+    def posts(self, channel_id: str) -> Iterator[RemotePost]:
+        """The posts of a channel; those of a form that is not documented are none of ours."""
+        for told in self.raw_posts(channel_id):
+            try:
+                yield remote_post(told)
+            except (KeyError, TypeError):
+                continue
+
+    def post(self, channel_id: str, post_id: str) -> RemotePost | None:
+        """One post; None if it is not there."""
+        try:
+            told = self._read(_posts(channel_id, post_id))
+            return remote_post(told)
+        except NotFoundError:
+            return None
+        except (KeyError, TypeError):
+            raise MalformedAnswerError("GET …/posts/…: the answer is not the post that the API documents.") from None
+
+    def create(self, channel: Channel, body: Mapping[str, Any]) -> str | None:
+        """Create a draft; its id, if the answer has one."""
+        _, told = self._write(channel, Request("POST", _posts(channel.id), body=body))
+        return str(told["id"]) if isinstance(told, dict) and told.get("id") else None
+
+    def update(self, channel: Channel, post_id: str, body: Mapping[str, Any]) -> bool:
+        """Replace the content of a post; whether the answer has anything to tell of it."""
+        _, told = self._write(channel, Request("PUT", _posts(channel.id, post_id), body=body))
+        return bool(told)
+
+    def publish(self, channel: Channel, post_id: str) -> bool:
+        """Publish a draft; whether the answer is the one that the guide documents."""
+        status, _ = self._write(channel, Request("PUT", f"{_posts(channel.id, post_id)}/publish"))
+        return status == _DONE
+
+    def delete(self, channel: Channel, post_id: str, *, recall: bool) -> bool:
+        """Delete a post, and take it out of the followers' timelines if wanted; see :meth:`publish`."""
+        status, _ = self._write(channel, Request("DELETE", _posts(channel.id, post_id), body={"recallMessage": recall}))
+        return status == _DONE
+
+    def _read(self, path: str) -> dict[str, Any]:
+        return self._session.exchange(Request("GET", path), lambda answer: _decode_object(answer.body), _READ_RULES)
+
+    def _list(self, path: str) -> Iterator[dict[str, Any]]:
+        continuation: str | None = None
+        seen: set[str] = set()
+        while True:
+            headers = {CONTINUATION: continuation} if continuation else None
+            items, continuation = self._session.exchange(Request("GET", path, headers=headers), _page, _READ_RULES)
+            yield from items
+            if not continuation:
+                return
+            if continuation in seen:
+                raise RepeatedCursorError(f"GET {path}: the list leads back to where it had been.")
+            seen.add(continuation)
+
+    def _write(self, channel: Channel, request: Request) -> tuple[int, Any]:
+        def parse(answer: Answer) -> tuple[int, Any]:
+            self._note(channel.account_id, answer)
+            try:
+                # What a write answers is not documented, where it is not that it answers nothing.
+                return answer.status, _decode(answer.body) if answer.body.strip() else None
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                # More likely from something in between than from the API.
+                raise UncertainError(
+                    f"{request}: the answer (HTTP {answer.status}) is no JSON; it is not known whether the API has"
+                    " carried it out."
+                ) from None
+
+        return self._session.exchange(request, parse, _POST_RULES)
+
+    def _note(self, account_id: str, answer: Answer) -> None:
+        try:
+            self.usages[account_id] = Usage(int(answer.headers[QUOTA]), int(answer.headers[USAGE]))
+        except (KeyError, ValueError):
+            return
+
+
+_decode: Callable[[bytes], Any] = msgspec.json.Decoder().decode
+_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
+_decode_items = msgspec.json.Decoder(list[dict[str, Any]]).decode
+
+
+def _page(answer: Answer) -> tuple[list[dict[str, Any]], str | None]:
+    continuation = answer.headers.get(CONTINUATION, "").strip()
+    return _decode_items(answer.body), None if continuation in {"", "null"} else continuation
+
+
+def _check_quota(answer: Answer) -> None:
+    if answer.status == _TOO_MANY and answer.headers.get(QUOTA_REACHED, "").strip().lower() == "true":
+        raise QuotaReachedError("The quota of posts is used up for this month (HTTP 429).")
+
+
+def _posts(channel_id: str, post_id: str | None = None) -> str:
+    path = f"/channels/{_quoted(channel_id)}/posts"
+    return path if post_id is None else f"{path}/{_quoted(post_id)}"
+
+
+def _quoted(part: str) -> str:
+    return quote(part, safe="")

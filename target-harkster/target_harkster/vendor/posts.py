@@ -1,0 +1,152 @@
+"""Posts: what is sent, what comes back, and how the one is recognised in the other."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, Literal
+
+from singer_sdk.contrib.msgspec import encoder
+
+from target_harkster.layout.fields import FIELD_TYPES, as_number
+
+Fields = list[dict[str, Any]]
+MarkerPlace = Literal["divider", "name"]
+
+_MARKER = re.compile(r"hk-[0-9a-f]{8}-[0-9a-f]{20}")
+_MARKED_NAME = re.compile(rf"(.*?) ?\[({_MARKER.pattern})\]", re.DOTALL)
+
+
+@dataclass(slots=True)
+class Content:
+    """What people see of a post.
+
+    Attributes:
+        name: For information only, says the vendor.
+        fields: Each with what it has of type, id, label, data, name and options, in this order, data as text.
+        hash: Of name and fields; the same whether made of a row or of an answer of the API.
+    """
+
+    name: str
+    fields: Fields
+    hash: str
+
+    @classmethod
+    def of(cls, name: str, fields: Fields) -> Content:
+        """The content with its hash."""
+        return cls(name, fields, blake2b(encoder.encode((name, fields)), digest_size=16).hexdigest())
+
+
+def stream_marker(stream: str) -> str:
+    """What the markers of a stream begin with."""
+    return f"hk-{blake2b(stream.encode(), digest_size=4).hexdigest()}-"
+
+
+def marker_of(prefix: str, key: str) -> str:
+    """The marker of a key: short, of a fixed form, and found again in the channel.
+
+    Args:
+        prefix: Of the stream, see :func:`stream_marker`.
+        key: What a row is known by, as JSON.
+    """
+    return prefix + blake2b(f"{prefix}{key}".encode(), digest_size=10).hexdigest()
+
+
+def is_marker(text: str) -> bool:
+    """Whether a field's id is a marker."""
+    return _MARKER.fullmatch(text) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """How posts are written where the vendor leaves a choice.
+
+    Attributes:
+        heading: What the heading type is called: the guide's table has one name and its samples the other.
+        numbers: Whether numbers are sent as numbers; the guide's samples have strings.
+        marker: Where the marker is put.
+    """
+
+    heading: str = "heading"
+    numbers: bool = False
+    marker: MarkerPlace = "divider"
+
+    def body(self, content: Content, marker: str, *, is_draft: bool) -> dict[str, Any]:
+        """The body of a POST or PUT."""
+        dataset = [self._field(field) for field in content.fields]
+        name = content.name
+        if self.marker == "divider":
+            dataset.append({"type": "divider", "id": marker})
+        else:
+            name = f"{name} [{marker}]"
+        return {"data": {"type": "fields", "dataset": dataset}, "isDraft": is_draft, "name": name}
+
+    def _field(self, field: dict[str, Any]) -> dict[str, Any]:
+        kind = FIELD_TYPES[field["type"]]
+        if kind.name == "heading":
+            return {**field, "type": self.heading}
+        if kind.encode is None:
+            return field
+        data = field.get("data")
+        return {**field, "data": as_number(data) if self.numbers and kind.is_number and data is not None else data}
+
+
+@dataclass(frozen=True, slots=True)
+class RemotePost:
+    """A post as the API shows it.
+
+    Attributes:
+        id: The vendor's.
+        is_draft: Whether followers cannot see it.
+        marker: Of this target, if it has one.
+        content: What people see of it, without the marker.
+        published_at: When, as the API writes it; None for a draft.
+    """
+
+    id: str
+    is_draft: bool
+    marker: str | None
+    content: Content
+    published_at: str | None = None
+
+    @property
+    def hash(self) -> str:
+        """Of its content."""
+        return self.content.hash
+
+
+def remote_post(told: dict[str, Any]) -> RemotePost:
+    """Make a post of what the API tells.
+
+    Raises:
+        KeyError, TypeError: It is not what the guide documents.
+    """
+    marker = None
+    fields = []
+    for field in told["data"]["dataset"]:
+        if field["type"] == "divider" and is_marker(str(field.get("id"))):
+            marker = field["id"]
+        else:
+            fields.append(_canonical(field))
+    name = told.get("name") or ""
+    if marked := _MARKED_NAME.fullmatch(name):
+        name, marker = marked[1], marked[2]
+    return RemotePost(
+        str(told["id"]), bool(told["isDraft"]), marker, Content.of(name, fields), told.get("publishedByAt") or None
+    )
+
+
+def _canonical(field: dict[str, Any]) -> dict[str, Any]:
+    """A field as :class:`Content` has it."""
+    plain: dict[str, Any] = {}
+    for attribute in ("type", "id", "label", "data", "name", "options"):
+        value = field.get(attribute)
+        if attribute == "data":
+            if value is not None:
+                plain["data"] = str(value)
+        elif value:
+            plain[attribute] = value
+    if plain["type"] == "header":
+        plain["type"] = "heading"
+    return plain
