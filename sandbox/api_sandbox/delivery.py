@@ -1,10 +1,13 @@
 """Answers, and the ways in which they get to the client: whole, dribbling, cut off, or not at all."""
 
 import asyncio
+import math
 import socket
 import struct
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from email.utils import formatdate
 from http import HTTPStatus
 from typing import Literal
 
@@ -130,14 +133,17 @@ _SPOILERS: Mapping[FaultKind, Callable[[Answer, Fault], Answer]] = {
 }
 
 
-async def deliver(answer: Answer, scope: Scope, receive: Receive, send: Send) -> None:
-    """Send an answer in its way."""
+async def deliver(
+    answer: Answer, scope: Scope, receive: Receive, send: Send, clock: Callable[[], float] = time.time
+) -> None:
+    """Send an answer in its way, dated by the API's own clock."""
     if answer.delay:
         await asyncio.sleep(answer.delay)
     if answer.cut_at == NOTHING:
         await _hang_up(scope, receive, reset=True)
         return
-    headers = [(b"content-type", answer.media_type.encode()), (b"content-length", b"%d" % len(answer.body))]
+    headers = [(b"date", formatdate(math.floor(clock()), usegmt=True).encode())]
+    headers += [(b"content-type", answer.media_type.encode()), (b"content-length", b"%d" % len(answer.body))]
     headers += [(name.encode(), value.encode()) for name, value in answer.headers.items()]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     body = answer.body if answer.cut_at is None else answer.body[: answer.cut_at]

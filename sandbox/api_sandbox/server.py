@@ -29,7 +29,6 @@ _T = TypeVar("_T")
 LOOPBACK = "127.0.0.1"
 _BACKLOG = 1024
 _IDLE_SECONDS = 75  # Longer than any pause between the pages of a slow reader.
-_TICK_SECONDS = 1.0
 
 
 class NotLoopback(ValueError):  # noqa: N818 - reads better in a traceback than with a suffix
@@ -120,6 +119,7 @@ class _Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                date_header=False,  # each API has a clock of its own
                 timeout_keep_alive=_IDLE_SECONDS,
             )
         )
@@ -142,13 +142,7 @@ class _Server(uvicorn.Server):
         self._stopping = asyncio.Event()
         self.loop = asyncio.get_running_loop()
         self._when_ready(self)
-        ticks = 0
-        while not self._stopping.is_set():
-            # A count of tens makes each tick renew the Date header.
-            await self.on_tick(10 * ticks)
-            ticks += 1
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), _TICK_SECONDS)
+        await self._stopping.wait()
 
     @override
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -20,12 +20,14 @@ from singer_http.http.errors import ConfigurationError
 from singer_http.http.session import Session
 from singer_http.http.transport import Transport
 from singer_http.reading.pages import Page
+from typing_extensions import override
 
 from tap_hubstaff.auth import DEFAULT_AUTH_URL, Rotation, TokenStore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pyrate_limiter import RateItem
     from singer_http.http.clock import Clock
 
 DEFAULT_URL = "https://api.hubstaff.com/v2"
@@ -34,6 +36,8 @@ REQUESTS_PER_HOUR = 1000
 LONGEST_PAGE = 500
 """The most records that the API gives in one page."""
 HOUR = 3600.0
+CLOCKS_APART = 60
+"""Seconds by which the clocks of machines that share the log may differ: what is of later is of no time at all."""
 STOP_PATIENCE = 60.0
 """Seconds that a run waits even where it is to stop at the end of its quota: shorter waits are the API's moods."""
 
@@ -65,6 +69,19 @@ def parse_page(body: bytes, names: Sequence[str]) -> Page:
     return Page(records=records, next=None if following is None else str(following))
 
 
+class RequestLog(SQLiteBucket):
+    """The times of the requests of the last hour, by the machine's clock, in a file that runs share."""
+
+    @override
+    def put(self, item: RateItem) -> bool:
+        # Written before the clock was put back: such a time would count for longer than its hour.
+        with self.lock:
+            future = item.timestamp + CLOCKS_APART * 1000
+            self.conn.execute(f"DELETE FROM '{self.table}' WHERE item_timestamp > ?", (future,)).close()  # noqa: S608
+            self.conn.commit()
+            return super().put(item)
+
+
 def open_session(config: Mapping[str, Any], clock: Clock) -> Session:
     """A session with the API.
 
@@ -87,7 +104,7 @@ def open_session(config: Mapping[str, Any], clock: Clock) -> Session:
         tokens=_token_source(config, transport, clock),
         budget=_budget(config, clock),
         clock=clock,
-        allowance=lambda answer: allowance(answer.headers, clock.time()),
+        allowance=lambda answer: allowance(answer.headers, transport.api_time.now()),
     )
 
 
@@ -128,7 +145,7 @@ def _budget(config: Mapping[str, Any], clock: Clock) -> Budget:
     folder = state_folder(config)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        bucket = SQLiteBucket.init_from_file(
+        bucket = RequestLog.init_from_file(
             [Budget.rate(requests, HOUR)], db_path=str(folder / f"{name}.requests.sqlite"), use_file_lock=True
         )
     except OSError as error:

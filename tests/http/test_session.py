@@ -534,7 +534,7 @@ def test_a_wait_beyond_all_patience_is_said_at_once(
 @example("1_000")
 @settings(max_examples=200, deadline=None)
 def test_no_retry_after_breaks_a_run(new_clock: Callable[[], FakeClock], value: str) -> None:
-    seconds = client._retry_after(value, new_clock())
+    seconds = client._retry_after(value, new_clock().time())
     assert seconds is None or seconds >= 0
 
 

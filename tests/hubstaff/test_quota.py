@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
+from singer_http.http.budget import MARGIN
 from tap_hubstaff.client import allowance, open_session
 from typing_extensions import override
 
@@ -15,10 +16,12 @@ from tests.hubstaff.conftest import SandboxClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from api_sandbox import RunningSandbox
     from singer_http.http.session import Session
 
+    from tests.conftest import FakeClock
     from tests.hubstaff.conftest import Run
 
     Settings = Callable[..., dict[str, Any]]
@@ -156,3 +159,32 @@ def test_a_forecast_is_made(tap: Tap, serve: Serve, settings: Settings) -> None:
     run = tap(config=settings(sandbox, days=4))
     (sentence,) = (line for line in run.said("INFO") if "requests at least" in line)
     assert sentence.startswith("47 streams of 1 organizations will take ")
+
+
+@pytest.mark.parametrize("put_back", [25 * 3600, 600])
+def test_a_clock_that_was_put_back_makes_no_request_wait_for_what_was_sent_later(
+    clock: FakeClock, new_clock: Callable[[], FakeClock], tmp_path: Path, put_back: float
+) -> None:
+    config = {
+        "api_url": "https://api.example.org",
+        "access_token": "token",
+        "token_path": str(tmp_path),
+        "user_agent": "tests/1.0",
+        "request_timeout": 5,
+        "max_parallel_requests": 1,
+        "requests_per_hour": 5,
+        "on_quota": "wait",
+    }
+    clock.advance(put_back)
+    session = open_session(config, clock)
+    for _ in range(5):
+        session.budget.spend()
+    session.close()
+    earlier = new_clock()
+    session = open_session(config, earlier)
+    for _ in range(5):
+        session.budget.spend()
+    assert earlier.slept == []
+    session.budget.spend()
+    assert 3600 <= sum(earlier.slept) <= 3600 * (1 + MARGIN) + 60
+    session.close()

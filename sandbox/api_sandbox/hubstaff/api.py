@@ -88,7 +88,7 @@ class HubstaffApi:
         except Refused as refused:
             outcome = _Outcome(_refusal(refused))
         answer, page = outcome.answer, outcome.page
-        await deliver(answer, scope, receive, send)
+        await deliver(answer, scope, receive, send, self.world.clock.now)
         recorder.ended(path, answer.outcome)
         if page is not None and answer.sound:
             recorder.served(path, scope["query_string"], past_end=page.past_end)

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import email.utils
+import statistics
 import threading
 import time
-from typing import Protocol
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
 
 from typing_extensions import override
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_REMEMBERED = 5
+"""Answers whose dates are compared: one that is wrong, or two, change nothing."""
 
 
 class Stopped(BaseException):
@@ -64,3 +74,42 @@ class SystemClock(Clock):
     @override
     def stop(self) -> None:
         self._stopped.set()
+
+
+class ApiTime:
+    """The time by the API's own clock, as the ``Date`` of its answers tells it; the machine's until one came.
+
+    It is never ahead of the API's clock: it is behind by less than a second, which is as exact as the header is, and
+    the time that an answer takes.
+
+    Args:
+        clock: The machine's.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._differences: deque[float] = deque(maxlen=_REMEMBERED)
+        self._difference = 0.0
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return self._clock.time() + self._difference
+
+    def learn(self, headers: Mapping[str, str]) -> None:
+        """Learn from an answer that has just come; a cache says by ``Age`` that the date is an old one."""
+        told = parse_date(headers.get("Date", ""))
+        if told is None or "Age" in headers:
+            return
+        with self._lock:
+            self._differences.append(told - self._clock.time())
+            self._difference = statistics.median_low(self._differences)
+
+
+def parse_date(value: str) -> float | None:
+    """What an HTTP date says, in seconds since the epoch; None where it is none."""
+    try:
+        date = email.utils.parsedate_to_datetime(value)
+        return (date if date.tzinfo else date.replace(tzinfo=dt.timezone.utc)).timestamp()
+    except (ValueError, OverflowError):
+        return None

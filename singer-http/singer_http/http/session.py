@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import email.utils
 import logging
 import math
 import threading
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 import backoff
 import msgspec
 
+from singer_http.http.clock import parse_date
 from singer_http.http.errors import LOGIN_RULES, RULES, TOO_MUCH, Action, Fault, UnwantedError, rule_for
 from singer_http.http.transport import Answer, Params, Problem, Request, Transport
 
@@ -88,6 +88,10 @@ class Session:
         self.under_way = 0
         """Requests that are counted and not answered yet."""
 
+    def now(self) -> float:
+        """Seconds since the epoch by the API's clock, never ahead of it; by the machine's before the first answer."""
+        return self._transport.api_time.now()
+
     def log_in(self) -> None:
         """Make sure that there is a token, before anything is sent with it.
 
@@ -155,7 +159,7 @@ class Session:
             ApiError: The subclass that the table names for what went wrong.
             Stopped: The run is being ended.
         """
-        attempts = _Attempts(str(request), self.clock)
+        attempts = _Attempts(str(request), self.clock, self.now)
         while True:
             token = self._tokens.get()
             spent = self.budget.spend()
@@ -234,10 +238,11 @@ class Session:
 class _Attempts:
     """How often one request was tried, and how long it may go on."""
 
-    def __init__(self, request: str, clock: Clock) -> None:
+    def __init__(self, request: str, clock: Clock, now: Callable[[], float]) -> None:
         self.renewed = False
         self._request = request
         self._clock = clock
+        self._now = now
         self._tries: Counter[Rule] = Counter()
         self._began = clock.monotonic()
         self._backoffs = _backoffs()
@@ -255,7 +260,7 @@ class _Attempts:
         """
         self._tries[rule] += 1
         backoff_wait = next(self._backoffs)
-        asked = _retry_after(problem.retry_after, self._clock)
+        asked = _retry_after(problem.retry_after, self._now())
         wait = backoff_wait if asked is None else asked
         waited = self._clock.monotonic() - self._began + wait
         if rule.action is Action.WAIT:
@@ -294,7 +299,7 @@ def log_in(  # noqa: PLR0913, PLR0917
     Raises:
         AuthenticationError: There is no token to be had.
     """
-    attempts = _Attempts(f"POST {urlsplit(url).path}", clock)
+    attempts = _Attempts(f"POST {urlsplit(url).path}", clock, transport.api_time.now)
     while True:
         try:
             answer = transport.send(url, Request("POST", "", body=body), token=None)
@@ -321,15 +326,14 @@ def _backoffs() -> Iterator[float]:
         yield backoff.full_jitter(longest)
 
 
-def _retry_after(value: str, clock: Clock) -> float | None:
-    """What a ``Retry-After`` header says, in seconds from now: it may be a number or an HTTP date."""
+def _retry_after(value: str, now: float) -> float | None:
+    """What a ``Retry-After`` header says, in seconds from ``now``: it may be a number or an HTTP date."""
     try:
         seconds = float(value)
     except ValueError:
-        try:
-            seconds = email.utils.parsedate_to_datetime(value).timestamp() - clock.time()
-        except (ValueError, OverflowError):
+        if (date := parse_date(value)) is None:
             return None
+        seconds = date - now
     if math.isnan(seconds):
         return None
     # A little more than asked for, so that clients do not come back at the same moment.

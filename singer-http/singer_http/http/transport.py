@@ -13,6 +13,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from typing_extensions import override
 
+from singer_http.http.clock import ApiTime
 from singer_http.http.errors import Fault
 
 if TYPE_CHECKING:
@@ -115,11 +116,15 @@ class Transport:
         timeout: Seconds for a request, from its start to the last byte of the answer.
         connections: How many may be kept open at once.
         clock: Measures the time.
+
+    Attributes:
+        api_time: The time by the clock of who answers.
     """
 
     def __init__(self, user_agent: str, timeout: float, connections: int, clock: Clock) -> None:
         self._timeout = timeout
         self._clock = clock
+        self.api_time = ApiTime(clock)
         self._session = requests.Session()
         self._session.headers["User-Agent"] = user_agent
         self._session.headers["Accept"] = "application/json"
@@ -150,6 +155,7 @@ class Transport:
                 stream=True,
             ) as response:
                 waited = self._clock.monotonic() - start
+                self.api_time.learn(response.headers)
                 body = self._read(response, deadline)
                 if response.headers.get("Content-Encoding", "").lower() == "gzip":
                     body = zlib.decompress(body, _GZIP)
