@@ -227,7 +227,7 @@ class Plan:
         length = self.by.longest * DAY if self._most is None else min(self.by.longest * DAY, self._most)
         whole = Window(start, min(start + length, self.stop))
         first, last = self._slots(whole)
-        best = self._density.stop(first, last, self._slots(replace(whole, stop=self.stop))[1]) if first < last else last
+        best = self._density.stop(first, last)
         self._planned = replace(whole, stop=self._moment(best)) if best < last else whole
         return self._planned
 
