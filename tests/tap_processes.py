@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -10,11 +11,11 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 PATIENCE = 60
 """Seconds after which a run of the tap hangs."""
+PIPE_BYTES = 4096
+"""So much may a tap write to a pipe that nobody reads from."""
 LOG_LINE = re.compile(r"^\S+ \S+ \| (?P<level>[A-Z]+) *\| (?P<logger>\S+) *\| (?P<text>.*)$")
 
 
@@ -75,27 +78,39 @@ class Started:
     pid: int
     out: Path
     err: Path
+    pipe: IO[bytes] | None = None
+    """What it writes to, where that is a pipe ..."""
+    received: list[bytes] = field(default_factory=list)
+    """... and the lines that were read from there."""
 
     def kill(self, number: int) -> None:
         os.kill(self.pid, number)
 
-    def wait(self) -> Run:
-        code = self.server.exit_code(self.pid)
-        return Run(code, self.out.read_bytes() if self.out.is_file() else b"", self.err.read_text())
+    def read(self, *, lines: int | None = None, until: str | None = None) -> None:
+        """Read so many lines from its pipe, or those until the one that a text is in."""
+        assert self.pipe is not None
+        for line in islice(self.pipe, lines):
+            self.received.append(line)
+            if until is not None and until.encode() in line:
+                return
+        assert len(self.received) == lines, f"it ended by itself: {self.wait()}"
 
-    def killed_after(self, states: int) -> Run:
-        """What it wrote to its pipe until it was killed with so many STATE messages, if it did not end before."""
-        received = bytearray()
-        with self.out.open("rb") as pipe:
-            for line in pipe:
-                received += line
-                states -= b'"type":"STATE"' in line
-                if states == 0:
-                    self.kill(signal.SIGKILL)
-                    break
-            received += pipe.read()
-        ended = self.wait()
-        return Run(ended.code, bytes(received[: received.rfind(b"\n") + 1]), ended.stderr)
+    def wait(self) -> Run:
+        """Let it come to its end."""
+        if self.pipe is not None:
+            with self.pipe:
+                self.received.extend(self.pipe)
+        code = self.server.exit_code(self.pid)
+        written = self.out.read_bytes() if self.pipe is None else b"".join(self.received)
+        return Run(code, written, self.err.read_text())
+
+    def killed_after(self, lines: int) -> Run:
+        """Kill it when so many lines were read from its pipe; what it wrote, without the line that this cut off."""
+        self.read(lines=lines)
+        self.kill(signal.SIGKILL)
+        killed = self.wait()
+        assert killed.code == -signal.SIGKILL
+        return replace(killed, stdout=killed.stdout[: killed.stdout.rfind(b"\n") + 1])
 
 
 class TapServer:
@@ -113,7 +128,7 @@ class TapServer:
         self._folder = folder
         self._numbers = count()
 
-    def start(self, args: list[str], stdout: Path | None = None, **job: Any) -> Started:
+    def start(self, args: list[str], stdout: Path | None, **job: Any) -> Started:
         number = next(self._numbers)
         err = self._folder / f"{number}.err"
         out = stdout or self._folder / f"{number}.out"
@@ -165,7 +180,7 @@ def starter(server: TapServer, folder: Path) -> Starter:
         times: float = 1,
         ahead: float = 0,
         before: list[str] | None = None,
-        stdout: Path | None = None,
+        piped: bool = False,
     ) -> Started:
         """Start it.
 
@@ -178,7 +193,7 @@ def starter(server: TapServer, folder: Path) -> Starter:
             times: How much faster than real its clock goes.
             ahead: How many seconds later than this machine it lives.
             before: A file with a function ``prepare`` that the process calls before all else, and its arguments.
-            stdout: Where it writes to.
+            piped: Whether it writes to a narrow pipe, which is to be read from, and not to a file.
         """
         given = list(args)
         for option, content in (("--config", config), ("--state", state), ("--catalog", catalog)):
@@ -187,6 +202,16 @@ def starter(server: TapServer, folder: Path) -> Starter:
                 path.write_text(json.dumps(content))
                 given += [option, str(path)]
         own = {"PATH": os.environ["PATH"], "HOME": str(folder), **(env or {})}
-        return server.start(given, stdout, env=own, cwd=str(folder), times=times, ahead=ahead, before=before)
+        job: dict[str, Any] = {"env": own, "cwd": str(folder), "times": times, "ahead": ahead, "before": before}
+        if not piped:
+            return server.start(given, None, **job)
+        path = folder / f"pipe{next(numbers)}"
+        os.mkfifo(path)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # without waiting for the tap to open its end
+        if sys.platform == "linux":
+            fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        started = server.start(given, path, **job)
+        os.set_blocking(descriptor, True)
+        return replace(started, pipe=os.fdopen(descriptor, "rb", buffering=PIPE_BYTES))
 
     return start

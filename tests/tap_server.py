@@ -44,8 +44,8 @@ def shift_time(times: float, ahead: float) -> None:
 def become_the_tap(job: dict[str, Any]) -> None:
     """Make of this process what a shell would have started."""
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    for descriptor, path in ((1, job["stdout"]), (2, job["stderr"])):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), descriptor)
+    for descriptor, name in ((1, "stdout"), (2, "stderr")):
+        os.dup2(job[name], descriptor)
     os.chdir(job["cwd"])
     os.environ.clear()
     os.environ.update(job["env"])
@@ -64,9 +64,13 @@ def serve() -> dict[str, Any] | None:
     gc.freeze()
     while line := sys.stdin.readline():
         job: dict[str, Any] = json.loads(line)
+        # Before it answers: who reads from a pipe finds that there is somebody who writes to it.
+        opened = {name: os.open(job[name], os.O_WRONLY | os.O_CREAT, 0o600) for name in ("stdout", "stderr")}
         pid = os.fork()
         if pid == 0:
-            return job
+            return job | opened
+        for descriptor in opened.values():
+            os.close(descriptor)
         print(pid, flush=True)  # noqa: T201 - this is how it answers
         _, status = os.waitpid(pid, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201

@@ -40,6 +40,7 @@ class Answer:
         ending: `complete`; or what happens to the connection after `cut_at`.
         cut_at: How many bytes of the body are sent; None for all; NOTHING for not even a status line.
         delay: Seconds before the answer begins.
+        is_held: Whether it does not begin before the faults are replaced.
         chunk_bytes: Size of the pieces in which the body is sent; None for one piece.
         pause: Seconds between two pieces.
         sound: Whether the body is what the API meant to say, so that what is in it counts as served.
@@ -52,6 +53,7 @@ class Answer:
     ending: Literal["complete", "close", "reset"] = "complete"
     cut_at: int | None = None
     delay: float = 0.0
+    is_held: bool = False
     chunk_bytes: int | None = None
     pause: float = 0.0
     sound: bool = True
@@ -99,6 +101,10 @@ def _slow(answer: Answer, fault: Fault) -> Answer:
     return replace(answer, delay=delay, chunk_bytes=fault.chunk_bytes, pause=fault.pause)
 
 
+def _held(answer: Answer, _fault: Fault) -> Answer:
+    return replace(answer, is_held=True)
+
+
 def _empty(answer: Answer, _fault: Fault) -> Answer:
     return replace(answer, status=200, body=b"", sound=False)
 
@@ -125,6 +131,7 @@ def _reset(answer: Answer, fault: Fault) -> Answer:
 
 _SPOILERS: Mapping[FaultKind, Callable[[Answer, Fault], Answer]] = {
     "slow": _slow,
+    "hold": _held,
     "empty_body": _empty,
     "not_json": _not_json,
     "wrong_shape": _wrong_shape,

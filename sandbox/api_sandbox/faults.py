@@ -1,6 +1,8 @@
 """Faults on demand: what to break, in which requests, and how often."""
 
+import asyncio
 import random
+import threading
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -17,6 +19,7 @@ FaultKind = Literal[
     "wrong_shape",
     "expire_token",
     "slow",
+    "hold",
     "repeat_cursor",
     "more_without_cursor",
     "cursor_without_more",
@@ -45,10 +48,12 @@ PAGE_KINDS: frozenset[FaultKind] = frozenset(
 )
 """Faults inside a well-formed page; several may act together."""
 
-DELAY_KINDS: frozenset[FaultKind] = frozenset({"slow"})
+DELAY_KINDS: frozenset[FaultKind] = frozenset({"slow", "hold"})
 """Faults of time, which go with any other."""
 
 LOWEST_STATUS, HIGHEST_STATUS = 200, 599
+HELD_PATIENCE = 60.0
+"""Seconds after which a request that was to be held has not come."""
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -83,7 +88,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     honest_length: bool = True
     """`truncated`: Content-Length tells what is sent. If false it tells the whole and the connection closes."""
     when: Literal["before", "after", "mid_body"] = "before"
-    """On writes, whether the fault acts before anything is done, which then never is (`slow`: is done late), or
+    """On writes, whether the fault acts before anything is done, which then never is (`slow`, `hold`: is done late), or
     `after` it was done. `reset` answers nothing in both cases; with `mid_body` it acts after, when a part of the
     body is out. `truncated` always acts after."""
     committed: bool = True
@@ -196,15 +201,54 @@ def _has_room(fault: Fault, target: Target) -> bool:
     return fault.kind != "repeat_cursor" or target.page > fault.back + 1
 
 
+class Gate:
+    """Where requests are held until it opens. They belong in the thread that serves; waiting for them does not."""
+
+    def __init__(self) -> None:
+        self._opening = asyncio.Event()
+        self._held = 0
+        self._changed = threading.Condition()
+
+    async def hold(self) -> None:
+        """Hold a request until the gate opens."""
+        self._count(1)
+        try:
+            await self._opening.wait()
+        finally:
+            self._count(-1)
+
+    def open(self) -> None:
+        """Let go what is held now."""
+        self._opening.set()
+        self._opening = asyncio.Event()
+
+    def wait_until_held(self, count: int) -> None:
+        """Wait, in any other thread, until so many requests are held at least.
+
+        Raises:
+            TimeoutError: They do not come.
+        """
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._held >= count, HELD_PATIENCE):
+                raise TimeoutError(f"{self._held} requests are held, and not {count}")
+
+    def _count(self, more: int) -> None:
+        with self._changed:
+            self._held += more
+            self._changed.notify_all()
+
+
 @dataclass(slots=True)
 class FaultBook:
     """All faults of a running sandbox and their counters.
 
     Attributes:
         seed: Makes the faults with a `rate` hit the same ordinals in every run.
+        gate: Holds the requests that `hold` hits.
     """
 
     seed: int
+    gate: Gate = field(default_factory=Gate)
     _armed: list[_Armed] = field(default_factory=list)
 
     def add(self, *faults: Fault) -> None:
@@ -215,7 +259,8 @@ class FaultBook:
             self._armed.append(_Armed(fault, chance))
 
     def replace(self, *faults: Fault) -> None:
-        """Put faults in the place of those that are there, with fresh counters."""
+        """Put faults in the place of those that are there, with fresh counters, and let go what those held."""
+        self.gate.open()
         self._armed.clear()
         self.add(*faults)
 

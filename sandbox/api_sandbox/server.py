@@ -197,12 +197,20 @@ class _Faults:
         self._running.run(lambda sandbox: sandbox.faults.add(*faults))
 
     def replace(self, *faults: Fault) -> None:
-        """Put faults in the place of those that are there, with fresh counters."""
+        """Put faults in the place of those that are there, with fresh counters, and let go what those held."""
         self._running.run(lambda sandbox: sandbox.faults.replace(*faults))
 
     def clear(self) -> None:
-        """Take all faults away."""
+        """Take all faults away, and let go what they held."""
         self.replace()
+
+    def wait_until_held(self, count: int = 1) -> None:
+        """Wait until so many requests are held at least.
+
+        Raises:
+            TimeoutError: They do not come.
+        """
+        self._running.run(lambda sandbox: sandbox.faults.gate).wait_until_held(count)
 
 
 class RunningSandbox:

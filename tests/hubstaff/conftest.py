@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import io
-import os
 import sys
 import threading
 from contextlib import ExitStack
 from datetime import timedelta
-from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -67,16 +65,12 @@ def start_tap(tap_server: TapServer, tmp_path: Path) -> Starter:
 
 
 @pytest.fixture
-def tap(start_tap: Starter, tmp_path: Path) -> Callable[..., Run]:
-    """Run the tap as a process, to its end or until it is killed when it has written so many STATE messages."""
-    numbers = count()
+def tap(start_tap: Starter) -> Callable[..., Run]:
+    """Run the tap as a process, to its end or until it is killed when so many lines of it were read."""
 
     def run(*args: str, kill: int | None = None, **given: Any) -> Run:
-        if kill is None:
-            return Run.of(start_tap(*args, **given).wait())
-        pipe = tmp_path / f"pipe{next(numbers)}"
-        os.mkfifo(pipe)
-        return Run.of(start_tap(*args, stdout=pipe, **given).killed_after(kill))
+        started = start_tap(*args, **given, piped=kill is not None)
+        return Run.of(started.wait() if kill is None else started.killed_after(kill))
 
     return run
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -142,14 +141,6 @@ def assert_nothing_lost() -> Callable[[Run, RunningSandbox], set[str]]:
         return missing
 
     return check
-
-
-@pytest.fixture
-def pipe(tmp_path: Path) -> Path:
-    """A named pipe for the tap to write to."""
-    path = tmp_path / "pipe"
-    os.mkfifo(path)
-    return path
 
 
 @pytest.fixture

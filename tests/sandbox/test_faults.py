@@ -1,15 +1,17 @@
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import requests
-from api_sandbox import Fault, HustleScenario, RunningSandbox, Scenario
+from api_sandbox import Fault, HustleScenario, RunningSandbox, Scenario, serve_in_thread
 from api_sandbox.faults import FaultBook, FaultKind, Target
 from api_sandbox.hustle.scenario import CursorKind
 
 Get = Callable[..., requests.Response]
 Serve = Callable[[Scenario], RunningSandbox]
+LogIn = Callable[[RunningSandbox], requests.Session]
 ReadAll = Callable[..., list[dict[str, Any]]]
 
 
@@ -95,12 +97,30 @@ def test_a_reset(serve: Serve, get: Get, when: Any) -> None:
 def test_a_slow_answer(serve: Serve, get: Get) -> None:
     sandbox = serve(faulty(Fault(kind="slow", path="/leads", delay=0.1)))
     assert get(sandbox, "leads").elapsed.total_seconds() >= 0.1
-    with pytest.raises(requests.Timeout):
-        requests.get(
-            f"{sandbox.hustle.api_url}/leads",
-            headers={"Authorization": get(sandbox, "tags").request.headers["Authorization"]},
-            timeout=0.02,
-        )
+
+
+def test_an_answer_is_held_until_the_faults_are_replaced(serve: Serve, get: Get, log_in: LogIn) -> None:
+    sandbox = serve(faulty(Fault(kind="hold", path="/leads", nth=(2,))))
+    assert get(sandbox, "leads").status_code == 200
+    with ThreadPoolExecutor() as pool, log_in(sandbox) as session:
+        held = pool.submit(session.get, f"{sandbox.hustle.api_url}/leads", timeout=60)
+        sandbox.faults.wait_until_held()
+        assert get(sandbox, "leads").status_code == 200
+        assert get(sandbox, "tags").status_code == 200
+        assert not held.done()
+        assert sandbox.report().outcomes["/hustle/v3/leads"] == {"200": 2}
+        sandbox.faults.replace(Fault(kind="status", path="/leads"))
+        assert held.result().content == get(serve(faulty()), "leads").content
+    assert get(sandbox, "leads").status_code == 500
+
+
+def test_what_is_held_ends_with_the_sandbox(get: Get, log_in: LogIn) -> None:
+    with ThreadPoolExecutor() as pool, serve_in_thread(faulty(Fault(kind="hold", path="/tags"))) as sandbox:
+        session = log_in(sandbox)
+        held = pool.submit(session.get, f"{sandbox.hustle.api_url}/tags", timeout=60)
+        sandbox.faults.wait_until_held()
+        assert get(sandbox, "leads").status_code == 200
+    assert isinstance(held.exception(), requests.ConnectionError)
 
 
 def test_a_dribbling_answer_is_whole_in_the_end(serve: Serve, get: Get) -> None:

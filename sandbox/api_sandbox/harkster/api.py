@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
 
 from api_sandbox.delivery import HTML, Answer, deliver, spoil
-from api_sandbox.faults import PAGE_KINDS, Fault, FaultBook, FaultKind, Target
+from api_sandbox.faults import DELAY_KINDS, PAGE_KINDS, Fault, FaultBook, FaultKind, Target
 from api_sandbox.harkster.errors import Refused, error_content, refusal
 from api_sandbox.harkster.page import render
 from api_sandbox.harkster.paging import Page, spoil_page, token_page
@@ -89,6 +89,8 @@ class HarksterApi:
         headers = request.headers
         sent = Sent(headers.get(CONTINUATION), headers.get("content-type", ""), body)
         answer = await self._answer(call, sent, headers.get("authorization"))
+        if answer.is_held:
+            await self._faults.gate.hold()
         await deliver(answer, scope, receive, send)
         recorder.ended(call.label, answer.outcome)
 
@@ -132,13 +134,15 @@ class HarksterApi:
                 raise Refused(HTTPStatus.UNAUTHORIZED, "the access token has just been revoked")
             if fault.kind == "slow" and fault.when == "before":
                 await asyncio.sleep(fault.delay)
+            if fault.kind == "hold" and fault.when == "before":
+                await self._faults.gate.hold()
         instead = any(fault.kind in _INSTEAD and fault.when == "before" for fault in drawn)
         answer = Answer(HTTPStatus.OK, b"") if instead else self._sound(call, sent, drawn)
         for fault in drawn:
             body, media_type = error_content(fault.status, "a fault of the sandbox", self._scenario.error_form)
             spoilt = spoil(answer, fault, body)
-            if fault.kind == "slow" and fault.when == "before":
-                spoilt = replace(spoilt, delay=answer.delay)
+            if fault.kind in DELAY_KINDS and fault.when == "before":
+                spoilt = replace(spoilt, delay=answer.delay, is_held=answer.is_held)
             elif fault.kind == "status" and not fault.html:
                 spoilt = replace(spoilt, media_type=media_type)
             answer = spoilt

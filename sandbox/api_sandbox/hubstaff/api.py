@@ -88,6 +88,8 @@ class HubstaffApi:
         except Refused as refused:
             outcome = _Outcome(_refusal(refused))
         answer, page = outcome.answer, outcome.page
+        if answer.is_held:
+            await self._faults.gate.hold()
         await deliver(answer, scope, receive, send, self.world.clock.now)
         recorder.ended(path, answer.outcome)
         if page is not None and answer.sound:

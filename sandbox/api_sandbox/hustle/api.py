@@ -93,6 +93,8 @@ class HustleApi:
         except Refused as refused:
             outcome = _Outcome(_refusal(refused))
         answer, page = outcome.answer, outcome.page
+        if answer.is_held:
+            await self._faults.gate.hold()
         await deliver(answer, scope, receive, send)
         recorder.ended(path, answer.outcome)
         if page is not None and answer.sound:
