@@ -81,3 +81,23 @@ def test_nobody_asks_for_the_old_backoff(package: str) -> None:
 
 def test_the_old_backoff_is_not_locked() -> None:
     assert 'name = "backoff"\n' not in (ROOT / "uv.lock").read_text()
+
+
+def uses(package: str) -> dict[str, set[str]]:
+    """The modules of a package, each with those of the same package that it imports, for its types too."""
+    root = PACKAGES[package]
+    paths = {".".join(path.relative_to(root.parent).with_suffix("").parts): path for path in root.rglob("*.py")}
+    paths = {name.removesuffix(".__init__"): path for name, path in paths.items()}
+    found = {}
+    for name, path in paths.items():
+        imports = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+        names = {f"{node.module}.{alias.name}" for node in imports for alias in node.names}
+        found[name] = (names | {str(node.module) for node in imports}) & paths.keys()
+    return found
+
+
+def test_no_module_of_the_target_leads_back_to_itself() -> None:
+    left = uses("target_harkster")
+    while leaves := {name for name, others in left.items() if not others & left.keys()}:
+        left = {name: others for name, others in left.items() if name not in leaves}
+    assert left == {}

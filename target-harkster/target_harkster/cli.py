@@ -69,11 +69,11 @@ def _opened(ctx: click.Context, **settings: Any) -> Iterator[TargetHarkster]:
             if isinstance(error, ConfigValidationError):
                 raise
             raise ConfigurationError("A variable TARGET_HARKSTER_… of the environment is not valid JSON.") from None
-        target.open()
+        run = target.run
         try:
             yield target
         finally:
-            target.close()
+            run.close()
     except ConfigValidationError as error:
         raise click.ClickException("\n".join(error.errors)) from None
     except (ApiError, *BAD_INPUT) as error:
@@ -87,7 +87,7 @@ def _print_json(value: Any) -> None:
 def _own_channel(target: TargetHarkster, wanted: str | None) -> str:
     if wanted is None and target.config.get("channel") is None:
         raise ConfigurationError("Name a channel with --channel, or set channel.")
-    return target.channels.find(wanted or target.config["channel"], "--channel" if wanted else "channel").id
+    return target.run.channels.find(wanted or target.config["channel"], "--channel" if wanted else "channel").id
 
 
 def _table(*columns: str, title: str | None = None) -> Table:
@@ -104,7 +104,7 @@ def _table(*columns: str, title: str | None = None) -> Table:
 def channels(ctx: click.Context, *, as_json: bool) -> None:
     """Show channels and their ids, by account and workspace."""
     with _opened(ctx, dry_run=True) as target:
-        found = target.api.channels()
+        found = target.run.api.channels()
         if as_json:
             _print_json([asdict(channel) for channel in found])
             return
@@ -125,8 +125,8 @@ def channels(ctx: click.Context, *, as_json: bool) -> None:
 def usage(ctx: click.Context, *, as_json: bool) -> None:
     """Show what is left of each account's quota."""
     with _opened(ctx, dry_run=True) as target:
-        names = {channel.account_id: channel.names[0] for channel in target.api.channels()}
-        usages = {account: target.api.usage(account) for account in names}
+        names = {channel.account_id: channel.names[0] for channel in target.run.api.channels()}
+        usages = {account: target.run.api.usage(account) for account in names}
         if as_json:
             _print_json({account: asdict(used) | {"name": names[account]} for account, used in usages.items()})
             return
@@ -144,7 +144,9 @@ def templates(ctx: click.Context, channel: str | None, *, as_json: bool) -> None
     """Show a channel's templates and their fields."""
     with _opened(ctx, dry_run=True) as target:
         channel_id = _own_channel(target, channel)
-        found = [(at, name, target.api.template(channel_id, at)) for at, name in target.api.templates(channel_id)]
+        found = [
+            (at, name, target.run.api.template(channel_id, at)) for at, name in target.run.api.templates(channel_id)
+        ]
         if as_json:
             _print_json([{"id": at, "name": name, "fields": fields} for at, name, fields in found])
             return
@@ -193,7 +195,7 @@ def plan(ctx: click.Context, source: IO[bytes], *, as_json: bool) -> None:
         target.prints_plan = False
         with contextlib.redirect_stdout(io.StringIO()):
             target.listen(source)  # type: ignore[arg-type]
-        planned, quotas = plan_of(target.tally), target.quotas()
+        planned, quotas = plan_of(target.run.tally), target.run.quotas()
         if as_json:
             after = {name: asdict(used) for name, used in quotas.items()}
             _print_json({"streams": planned, "quota_after": after})
@@ -210,10 +212,10 @@ def retry(ctx: click.Context, *, as_json: bool) -> None:
     Rows that reject_redact applies to are not whole in the file: they are posted when their tap sends them again.
     """
     with _opened(ctx) as target:
-        before = target.retries.left()
+        before = target.run.retries.left()
         target.retry()
-        after = target.retries.left()
-        waiting = sum(counts["now draft"] + counts["now deferred"] for counts in target.tally.values())
+        after = target.run.retries.left()
+        waiting = sum(counts["now draft"] + counts["now deferred"] for counts in target.run.tally.values())
         if as_json:
             left = [{"stream": one.stream, "key": one.key, "reason": reason} for one, reason in after]
             _print_json({"rejected": len(before), "posted": len(before) - len(after), "waiting": waiting, "left": left})
@@ -237,9 +239,9 @@ def adopt(ctx: click.Context, channel: str | None) -> None:
     twice are deleted.
     """
     with _opened(ctx) as target:
-        found = target.channels.find(_own_channel(target, channel), "channel")
-        target.ledger.hold(found.id)
-        click.echo(f"{target.channels.adopt(found)} posts were entered into the ledger.")
+        found = target.run.channels.find(_own_channel(target, channel), "channel")
+        target.run.ledger.hold(found.id)
+        click.echo(f"{target.run.channels.adopt(found)} posts were entered into the ledger.")
 
 
 @harkster.command()
@@ -265,7 +267,7 @@ def ledger(ctx: click.Context, channel: str | None, phase: str | None, *, as_jso
                     timespec="seconds"
                 ),
             }
-            for entry in target.ledger.entries(channel, phases)
+            for entry in target.run.ledger.entries(channel, phases)
         ]
         if as_json:
             _print_json(rows)

@@ -19,10 +19,11 @@ from target_harkster.vendor.posts import marker_of, stream_marker
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from singer_sdk import Target
     from singer_sdk.sinks.core import BaseJSONSchemaValidator
 
     from target_harkster.delivery.outbox import Refused
-    from target_harkster.target import TargetHarkster
+    from target_harkster.run import Run
     from target_harkster.vendor.client import Channel
 
 
@@ -49,13 +50,14 @@ class HarksterSink(Sink):
 
     def __init__(
         self,
-        target: TargetHarkster,
+        run: Run,
+        target: Target,
         stream_name: str,
         schema: dict[str, Any],
         key_properties: Sequence[str] | None,
     ) -> None:
         super().__init__(target, stream_name, schema, key_properties)
-        self._target = target
+        self._run = run
         self._prefix = stream_marker(stream_name)
         self._valid: jsonschema_rs.Draft202012Validator | None = None
         if self.validate_schema:
@@ -63,11 +65,11 @@ class HarksterSink(Sink):
                 self._valid = jsonschema_rs.Draft202012Validator(schema, retriever=_no_retrieval)
             except (ValueError, jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError):
                 raise InvalidJSONSchema(f"The SCHEMA of {stream_name} is not a valid JSON schema.") from None
-        route = target.route(stream_name)
+        route = run.route(stream_name)
         self._channel_column = route.column
         self._channels = route.channels
         self._channel_ids = tuple(channel.id for channel in route.channels.values())
-        self._layout = target.layout(stream_name, schema["properties"], self._key_properties, route)
+        self._layout = run.layout(stream_name, schema["properties"], self._key_properties, route)
 
     @property
     def places(self) -> list[tuple[str, str]]:
@@ -98,12 +100,12 @@ class HarksterSink(Sink):
         key: str | None = None
         try:
             key = self._layout.own_key_of(record)
-            self._target.retries.came_again(self.stream_name, key)
+            self._run.retries.came_again(self.stream_name, key)
             self._post(record, key, version, lambda field, reason: self.reject(key, field, reason, record))
         except RowError as error:
             if key is not None and version is not None and self._layout.mode == "mirror":
                 # The row is there, whatever is wrong with it: its post is not one whose row is gone.
-                self._target.ledger.touch(self._channel_ids, [marker_of(self._prefix, key)], version)
+                self._run.ledger.touch(self._channel_ids, [marker_of(self._prefix, key)], version)
             self.reject(key, error.field, error.reason, record)
 
     def retry(self, reject: Reject, refused: Refused) -> None:
@@ -125,11 +127,11 @@ class HarksterSink(Sink):
         channel = self._channel(record)
         marker = marker_of(self._prefix, key)
         if self._layout.group_by:
-            self._target.outbox.add_row(
+            self._run.outbox.add_row(
                 DigestRow(self.stream_name, self._channel_ids, channel.id, marker, key, own_key, encoder.encode(record))
             )
             return
-        self._target.outbox.add(
+        self._run.outbox.add(
             Parcel(
                 stream=self.stream_name,
                 channel=channel.id,
@@ -139,7 +141,7 @@ class HarksterSink(Sink):
                 content=lambda: self._layout.content(record),
                 mode=self._layout.mode,
                 refused=refused,
-                first_run=self._target.channels.first_run(self.stream_name, channel),
+                first_run=self._run.channels.first_run(self.stream_name, channel),
                 version=version,
             )
         )
@@ -152,13 +154,13 @@ class HarksterSink(Sink):
             out again.
         """
         posted: dict[tuple[str, str], str] = {}
-        digests = self._target.ledger.digests
+        digests = self._run.ledger.digests
         for channel_id, marker, key in digests.changed(self.stream_name) if self._layout.group_by else ():
-            channel = self._target.channels.opened.get(channel_id)
+            channel = self._run.channels.opened.get(channel_id)
             if channel is None:
                 continue  # the settings have gone over to another channel
             rows = [decoder.decode(row) for row in digests.rows(channel_id, marker)]
-            if not rows and not self._target.ledger.find(channel_id, [marker]):
+            if not rows and not self._run.ledger.find(channel_id, [marker]):
                 digests.shown(channel_id, marker)  # all its rows have moved on before there was a post
                 continue
 
@@ -175,7 +177,7 @@ class HarksterSink(Sink):
                 refused(error.field, error.reason)
                 continue
             posted[channel_id, marker] = key
-            self._target.outbox.add(
+            self._run.outbox.add(
                 Parcel(
                     stream=self.stream_name,
                     channel=channel_id,
@@ -185,7 +187,7 @@ class HarksterSink(Sink):
                     content=lambda content=content: content,  # type: ignore[misc]
                     mode=self._layout.mode,
                     refused=refused,
-                    first_run=self._target.channels.first_run(self.stream_name, channel),
+                    first_run=self._run.channels.first_run(self.stream_name, channel),
                 )
             )
         return posted
@@ -193,15 +195,15 @@ class HarksterSink(Sink):
     @override
     def activate_version(self, new_version: int) -> None:
         if self._layout.mode == "mirror":
-            self._target.outbox.flush()
+            self._run.outbox.flush()
             # Also those that were adopted and of which no row has come.
-            self._target.ledger.claim(self.stream_name, self._prefix)
-            self._target.mirror.remove_gone(self.stream_name, new_version)
+            self._run.ledger.claim(self.stream_name, self._prefix)
+            self._run.mirror.remove_gone(self.stream_name, new_version)
 
     def reject(self, key: str | None, field: str | None, reason: str, record: Mapping[str, Any] | None) -> None:
         """Set a row aside."""
         schema, keys = self.original_schema, self._key_properties
-        self._target.reject(Reject(self.stream_name, key, field, reason, record, schema=schema, key_properties=keys))
+        self._run.reject(Reject(self.stream_name, key, field, reason, record, schema=schema, key_properties=keys))
 
     def _channel(self, record: Mapping[str, Any]) -> Channel:
         if self._channel_column is None:

@@ -29,6 +29,7 @@ from sqlalchemy.engine.default import DefaultDialect
 from target_harkster.delivery import outbox
 from target_harkster.ledger.rejects import RejectFile
 from target_harkster.ledger.store import Ledger
+from target_harkster.run import Run as HarksterRun
 from target_harkster.target import TargetHarkster
 from typing_extensions import override
 
@@ -151,10 +152,11 @@ class Database:
     def __init__(self) -> None:
         self.path = ""
         # One for all, as it has the statements that it was asked before.
-        self._engine = sa.create_engine("sqlite://", creator=self._connected, poolclass=sa.NullPool)
+        self._engine = sa.create_engine("sqlite://", creator=self._connected, poolclass=sa.StaticPool)
 
     def engine(self, url: str | sa.URL, **_: Any) -> sa.Engine:
         self.path = sa.make_url(url).database or self.path
+        self._engine.dispose()
         return self._engine
 
     def _connected(self) -> sqlite3.Connection:
@@ -224,7 +226,7 @@ def _die_of(run: Run, tells: int) -> None:
     for owner, name in (
         (Transport, "send"),
         (DefaultDialect, "do_commit"),
-        (TargetHarkster, "_acknowledge"),
+        (HarksterRun, "_acknowledge"),
         (RejectFile, "_write"),
         (Path, "replace"),
     ):
@@ -236,8 +238,7 @@ def _die_of(run: Run, tells: int) -> None:
     error = ""
     try:
         target = TargetHarkster(config=run.config, clock=clock)
-        target.open()
-        target.api._session._transport._timeout = run.timeout
+        target.run.api._session._transport._timeout = run.timeout
         target.listen(io.BytesIO(run.lines.encode()))  # type: ignore[arg-type]
     except Exception as raised:  # noqa: BLE001 - the exit code and the name of the error are what is looked at
         error = type(raised).__name__

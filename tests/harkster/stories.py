@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from api_sandbox import Fault, PostTruth
-from target_harkster.ledger.digests import unpack
+from target_harkster.ledger.packing import unpack
 
 from tests.harkster.running import Message, Target, data, record, schema, state
 

@@ -84,11 +84,10 @@ def test_after_a_lost_answer_the_channel_is_looked_at_until_nothing_can_turn_up(
     opened.close()
     # A quarter of an hour later it is looked at once more, and then no longer.
     made = TargetHarkster(config=target.config, clock=Later())
-    made.open()
-    channel = made.channels.find(target.channel, "channel")
-    made.channels.open(channel)
-    assert made.ledger.in_doubt(target.channel) is None
-    made.close()
+    channel = made.run.channels.find(target.channel, "channel")
+    made.run.channels.open(channel)
+    assert made.run.ledger.in_doubt(target.channel) is None
+    made.run.close()
 
 
 class Later(FastClock):
@@ -145,11 +144,10 @@ def test_adopt_tells_an_older_ledger_what_was_posted_since(target: Target) -> No
     target.ran([schema(), row(1, "two"), state(2)], **UPSERT)
     path.write_bytes(backup)
     made = target.make(**UPSERT)
-    made.open()
-    channel = made.channels.find(target.channel, "channel")
-    made.ledger.hold(channel.id)
-    assert made.channels.adopt(channel) == 1
-    made.close()
+    channel = made.run.channels.find(target.channel, "channel")
+    made.run.ledger.hold(channel.id)
+    assert made.run.channels.adopt(channel) == 1
+    made.run.close()
     target.ran([schema(), row(1, "two"), state(2)], **UPSERT)
     assert [(data(post)["name"], post.publications) for post in target.posts()] == [("two", 1)]
 
@@ -177,14 +175,14 @@ def test_nothing_overtakes_what_waits(serve: Any, tmp_path: Path) -> None:
     """Another quota in the middle of a run lets the next posts out only with those before them."""
     target = own(serve, tmp_path, quota=1)
     made = target.make()
-    original = made._delivered
+    original = made.run.outbox._delivered
 
     def delivered(parcel: Any, phase: Phase) -> None:
         original(parcel, phase)
         if phase is Phase.DRAFT:
             target.sandbox.harkster.set_quota("Acme Inc.", quota=10)
 
-    made._delivered = delivered  # type: ignore[method-assign]
+    made.run.outbox._delivered = delivered
     lines = [schema(), *(row(key, str(key)) for key in range(1, 5)), state(1)]
     made.listen(as_input(lines))  # type: ignore[arg-type]
     assert [post.status for post in target.posts()] == ["published", "draft", "draft", "draft"]

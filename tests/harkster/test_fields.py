@@ -238,9 +238,8 @@ def test_the_api_takes_every_good_value(target: Target, numbers: bool) -> None: 
     assert answer.status_code == 200, answer.text
     # And what comes back is recognised as the same.
     made = target.make()
-    made.open()
-    (post,) = made.api.posts(target.channel)
-    made.close()
+    (post,) = made.run.api.posts(target.channel)
+    made.run.close()
     assert post.hash == Content.of("all", fields).hash
 
 

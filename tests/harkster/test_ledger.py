@@ -10,9 +10,10 @@ import pytest
 import sqlalchemy as sa
 from singer_http.http.errors import ConfigurationError
 from target_harkster.delivery.decision import Decision, decide
+from target_harkster.ledger.database import LedgerError
 from target_harkster.ledger.migrations import MIGRATIONS
 from target_harkster.ledger.model import VERSION
-from target_harkster.ledger.store import Entry, Ledger, LedgerError, Phase
+from target_harkster.ledger.store import Entry, Ledger, Phase
 
 from tests.harkster.crashing import FastClock
 from tests.harkster.running import Target, data, record, schema, state

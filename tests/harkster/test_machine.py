@@ -13,8 +13,8 @@ from api_sandbox import AccountPlan, ChannelPlan, Fault, HarksterScenario, Scena
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from singer_http.http.transport import Transport
+from sqlalchemy.engine.default import DefaultDialect
 from target_harkster.ledger.rejects import RejectFile
-from target_harkster.ledger.store import Ledger
 from typing_extensions import override
 
 from tests.harkster.running import Message, Target, data, record, schema, state
@@ -31,7 +31,7 @@ KEYS = st.integers(1, 5)
 WORDS = st.sampled_from(["a", "b", "c", "c", BAD])
 ROWS = st.lists(st.tuples(KEYS, WORDS), max_size=4)
 LOSSES = st.sampled_from(["before", "after"])
-STEPS = st.sampled_from([(Transport, "send"), (Ledger, "commit"), (RejectFile, "_write")])
+STEPS = st.sampled_from([(Transport, "send"), (DefaultDialect, "do_commit"), (RejectFile, "_write")])
 
 DIGEST = {
     "mode": "upsert",
@@ -117,9 +117,8 @@ class Posting(RuleBasedStateMachine):
         account = self._sandbox.harkster.account("Acme Inc.")
         used = self._sandbox.harkster.truth().used[account]
         made = self._target.make()
-        made.open()
-        made.api.usage(account)
-        made.close()
+        made.run.api.usage(account)
+        made.run.close()
         self._sandbox.harkster.set_quota("Acme Inc.", quota=used + left)
         try:
             messages = self._messages(rows)

@@ -265,7 +265,7 @@ def test_a_dry_run_changes_nothing(target: Target, tmp_path: Path) -> None:
             ]
         )
     )
-    assert plan_of(made.tally) == {
+    assert plan_of(made.run.tally) == {
         "hours": {"create": 1, "update": 1, "delete": 0, "unchanged": 1, "rejected": 1, "waiting": 0}
     }
     assert len(target.sandbox.harkster.truth().events) == events
@@ -317,10 +317,9 @@ def test_nothing_of_the_records_is_logged(target: Target, caplog: pytest.LogCapt
 
 def test_only_one_run_writes_to_a_channel(target: Target) -> None:
     one = target.make()
-    one.open()
-    one.ledger.hold(target.channel)
+    one.run.ledger.hold(target.channel)
     try:
         assert "Another run writes to the channel" in str(target.run(rows(1)).error)
     finally:
-        one.close()
+        one.run.close()
     assert target.ran(rows(1)) == [1]

@@ -11,11 +11,11 @@ from target_harkster.ledger.rejects import Reject
 from target_harkster.ledger.store import UNFINISHED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
+    from target_harkster.delivery.outbox import Refused
     from target_harkster.ledger.rejects import RejectFile, Row
     from target_harkster.ledger.store import Entry
-    from target_harkster.sinks import HarksterSink
 
 logger = logging.getLogger(__name__)
 
@@ -54,13 +54,13 @@ class Retries:
         """The newest reject of each stream, which tells what its rows look like."""
         yield from {reject.stream: reject for reject in self._file.earlier if reject.schema is not None}.values()
 
-    def attempt(self, sinks: Mapping[str, HarksterSink]) -> None:
-        """Hand the rows to the sinks of their streams."""
+    def attempt(self, streams: Mapping[str, Callable[[Reject, Refused], None]]) -> None:
+        """Hand the rows to their streams, each by what takes them."""
         for reject in self._file.earlier:
-            sink = sinks.get(reject.stream)
-            if sink is not None and reject.record is not None and not reject.redacted:
+            retry = streams.get(reject.stream)
+            if retry is not None and reject.record is not None and not reject.redacted:
                 self._tried[reject.row] = True
-                sink.retry(reject, partial(self._fail, reject))
+                retry(reject, partial(self._fail, reject))
 
     def left(self) -> list[tuple[Reject, str]]:
         """What is still in the file, each with the reason why."""

@@ -7,8 +7,19 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from singer_http.http.errors import ConfigurationError
 
-from target_harkster.ledger.digests import pack, record_number, row_number
-from target_harkster.ledger.model import DOUBTS, GROUP_INDEX, GROUP_NEWS, GROUPS, POSTS, STREAMS, VERSION
+from target_harkster.ledger.model import (
+    DOUBTS,
+    GROUP_INDEX,
+    GROUP_NEWS,
+    GROUPS,
+    LEASES,
+    POSTS,
+    REJECTS,
+    RUNS,
+    STREAMS,
+    VERSION,
+)
+from target_harkster.ledger.packing import pack, record_number, row_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -76,7 +87,13 @@ def _second(connection: sa.Connection) -> None:
         table.drop(connection)
 
 
-MIGRATIONS: Sequence[Callable[[sa.Connection], None]] = (_first, _second)
+def _third(connection: sa.Connection) -> None:
+    """Keep leases, rejects and runs."""
+    for table in (LEASES, REJECTS, RUNS):
+        table.create(connection)
+
+
+MIGRATIONS: Sequence[Callable[[sa.Connection], None]] = (_first, _second, _third)
 """What leads from each version to the next one. Never changed, only added to: ledgers of all ages are out there. Who
 changes a table copies the earlier one to here first."""
 

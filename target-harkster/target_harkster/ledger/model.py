@@ -76,3 +76,45 @@ GROUP_INDEX = sa.Table(
     sa.Column("record", sa.BigInteger, nullable=False),
 )
 """By the hash of a row's key: its group, and the hash of its record as it was last seen."""
+
+LEASES = sa.Table(
+    "harkster_leases",
+    METADATA,
+    sa.Column("channel", sa.Text, primary_key=True),
+    sa.Column("owner", sa.Text, nullable=False),
+    sa.Column("until", sa.Float, nullable=False),
+)
+"""Which run holds a channel, and until when if it does not say so again; of a PostgreSQL, by its own clock."""
+
+REJECTS = sa.Table(
+    "harkster_rejects",
+    METADATA,
+    sa.Column("channel", sa.Text, primary_key=True),
+    sa.Column("stream", sa.Text, primary_key=True),
+    # A key may be longer than what an index takes.
+    sa.Column("row", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text),
+    sa.Column("field", sa.Text),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("content", sa.LargeBinary, nullable=False),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("changed_at", sa.Float, nullable=False),
+)
+"""What could not be posted: rows with their content, and posts and digests of which the ledger itself has it."""
+
+RUNS = sa.Table(
+    "harkster_runs",
+    METADATA,
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("started_at", sa.Float, nullable=False),
+    sa.Column("ended_at", sa.Float),
+    sa.Column("rows", sa.Integer, nullable=False),
+    sa.Column("posted", sa.Integer, nullable=False),
+    sa.Column("updated", sa.Integer, nullable=False),
+    sa.Column("deleted", sa.Integer, nullable=False),
+    sa.Column("rejected", sa.Integer, nullable=False),
+    sa.Column("quota", sa.Text, nullable=False),
+    sa.Column("ended", sa.Text, nullable=False),
+)
+"""The runs, and how each ended; one that has no end goes on, or was cut off."""

@@ -1,0 +1,144 @@
+"""One writer at a time: each channel is held by one run."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import uuid
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import filelock
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+
+from target_harkster.ledger.database import LedgerError
+from target_harkster.ledger.model import LEASES
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from singer_http.http.clock import Clock
+
+    from target_harkster.ledger.database import Database
+
+logger = logging.getLogger(__name__)
+
+LEASE = 30.0
+"""Seconds that a lease is good for; a run that was killed is waited for as long."""
+RENEWED = 10.0
+"""Seconds after which a run renews its leases."""
+LOOK = 1.0
+"""Seconds between two looks at a lease that somebody else has."""
+
+
+class FileLocks:
+    """Locks beside an SQLite file, which the system lets go of when their process ends.
+
+    Args:
+        path: Of the file; None where nobody else can have it.
+    """
+
+    def __init__(self, path: str | None) -> None:
+        self._path = path
+        self._held = contextlib.ExitStack()
+
+    def hold(self, channel: str) -> bool:
+        """Take a channel; whether nobody else has it."""
+        if self._path is None:
+            return True
+        # The id is the vendor's, and not every text is the name of a file; a link names the same file.
+        digest = blake2b(channel.encode(), digest_size=8).hexdigest()
+        lock = filelock.FileLock(f"{Path(self._path).resolve()}.{digest}.lock")
+        try:
+            self._held.enter_context(lock.acquire(blocking=False))
+        except filelock.Timeout:
+            return False
+        return True
+
+    def confirm(self, connection: sa.Connection, channels: Collection[str]) -> None:
+        """Nothing: who holds a lock does not lose it."""
+
+    def close(self) -> None:
+        """Let go of all."""
+        self._held.close()
+
+
+class Leases:
+    """Rows of a PostgreSQL that say who holds a channel, and are renewed while the run goes on.
+
+    A lock of the database's own would be one of its sessions, which poolers like PgBouncer share among runs, and
+    which need a connection that stays open.
+
+    Args:
+        database: Keeps them; its clock is the one that counts.
+        clock: Waits for a lease that somebody else has.
+    """
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._owner = uuid.uuid4().hex
+        self._is_closing = threading.Event()
+        self._renewing: threading.Thread | None = None
+
+    def hold(self, channel: str) -> bool:
+        """Take a channel; whether nobody else has it.
+
+        A lease that is not renewed is one of a run that was killed, and is waited for.
+        """
+        lease = postgresql.insert(LEASES).values(channel=channel, owner=self._owner, until=_NOW + LEASE)
+        free = sa.or_(LEASES.c.until < _NOW, LEASES.c.owner == self._owner)
+        update = {"owner": self._owner, "until": _NOW + LEASE}
+        taking = lease.on_conflict_do_update(index_elements=["channel"], set_=update, where=free)
+        holder = sa.select(LEASES.c.owner, LEASES.c.until).where(LEASES.c.channel == channel)
+        seen: set[tuple[str, float]] = set()
+        for _ in range(round(LEASE / LOOK) + 2):
+            with self._database.transaction() as connection:
+                if connection.execute(taking.returning(LEASES.c.owner)).all():
+                    break
+            seen |= {(row[0], row[1]) for row in self._database.rows(holder)}
+            if len(seen) > 1:
+                return False  # it was renewed, or taken by another one
+            self._clock.sleep(LOOK)
+        else:
+            return False
+        if self._renewing is None:
+            self._renewing = threading.Thread(target=self._renew, name="leases", daemon=True)
+            self._renewing.start()
+        return True
+
+    def confirm(self, connection: sa.Connection, channels: Collection[str]) -> None:
+        """Make sure, in a transaction, that channels are still held, and renew their leases.
+
+        Raises:
+            LedgerError: One is not.
+        """
+        ours = sa.and_(LEASES.c.owner == self._owner, LEASES.c.channel.in_(channels))
+        renewed = connection.execute(LEASES.update().where(ours).values(until=_NOW + LEASE))
+        if renewed.rowcount < len(channels):
+            raise LedgerError(
+                "Another run has taken over a channel that this one writes to, as this one did not renew its lease in"
+                f" the ledger for {LEASE:.0f} s; nothing more is sent."
+            )
+
+    def close(self) -> None:
+        """Let go of all."""
+        self._is_closing.set()
+        if self._renewing is not None:
+            self._renewing.join()
+            with contextlib.suppress(LedgerError):
+                self._database.change(LEASES.delete().where(LEASES.c.owner == self._owner))
+
+    def _renew(self) -> None:
+        while not self._is_closing.wait(RENEWED):
+            try:
+                self._database.change(LEASES.update().where(LEASES.c.owner == self._owner).values(until=_NOW + LEASE))
+            except LedgerError as error:
+                # It is tried again, and no post is sent by one that has lost its lease.
+                logger.warning("The lease of the run's channels could not be renewed. %s", error)
+
+
+_NOW = sa.func.extract("epoch", sa.func.clock_timestamp())

@@ -1,0 +1,262 @@
+"""A run: what it needs is opened, what came is finished, first runs are settled, and all is let go of."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Protocol
+
+from rich.console import Console
+from singer_http.http.clock import Stopped
+from singer_http.http.errors import IncompleteError
+from singer_sdk.contrib.msgspec import encoder
+
+from target_harkster.delivery.channels import Channels
+from target_harkster.delivery.delivery import Delivery
+from target_harkster.delivery.mirror import Mirror
+from target_harkster.delivery.outbox import Outbox
+from target_harkster.delivery.quota import Allowance
+from target_harkster.delivery.retries import Retries
+from target_harkster.layout.routes import find_route, find_template, make_layout
+from target_harkster.ledger.rejects import RejectFile, TooManyRejectsError
+from target_harkster.ledger.store import Ledger
+from target_harkster.report.plan import PlanningApi, plan_of, print_plan
+from target_harkster.report.preview import Preview
+from target_harkster.report.summary import tell_quota, tell_rows
+from target_harkster.vendor.client import HarksterApi
+from target_harkster.vendor.posts import Spelling
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from singer_http.http.clock import Clock
+
+    from target_harkster.delivery.outbox import Parcel, Refused
+    from target_harkster.layout.layout import Layout
+    from target_harkster.layout.routes import Route
+    from target_harkster.ledger.rejects import Reject
+    from target_harkster.ledger.store import Phase
+    from target_harkster.vendor.client import Usage
+
+logger = logging.getLogger(__name__)
+
+
+class Rows(Protocol):
+    """The rows of a stream, as a run has them from its sink."""
+
+    @property
+    def places(self) -> Sequence[tuple[str, str]]:
+        """The stream with each of its channels."""
+        ...
+
+    def retry(self, reject: Reject, refused: Refused) -> None:
+        """Try a row again that an earlier run rejected."""
+        ...
+
+    def digest(self) -> Mapping[tuple[str, str], str]:
+        """Post the groups whose rows have changed; their keys by channel and marker."""
+        ...
+
+
+class Run:
+    """One run of the target. Nothing is sent before it is made, and nothing is left open by :meth:`close`.
+
+    Args:
+        config: The target's settings, validated.
+        clock: Measures and waits.
+
+    Attributes:
+        rows: By stream, how many came.
+    """
+
+    def __init__(self, config: Mapping[str, Any], clock: Clock) -> None:
+        self._config = config
+        self._clock = clock
+        self._is_dry: bool = config["dry_run"]
+        self._is_open = True
+        self._rejected: Counter[str] = Counter()
+        self._states_seen = 0
+        self._is_covered = False
+        self.rows: Counter[str] = Counter()
+        self._rejects = RejectFile(config["reject_path"], config["reject_redact"], is_dry=self._is_dry)
+        self.retries = Retries(self._rejects)
+        path = config.get("preview_path")
+        self._preview = Preview(path, is_dry=self._is_dry) if path else None
+        self.ledger = Ledger(config["ledger_url"], clock, is_dry=self._is_dry)
+        self.api = (PlanningApi if self._is_dry else HarksterApi)(config, clock)
+        spelling = Spelling(config["heading_type"], config["numbers_as"] == "number", config["marker"])
+        self.allowance = allowance = Allowance(self.api, config)
+        delivery = Delivery(self.api, self.ledger, allowance, spelling, config, clock)
+        self.channels = Channels(self.api, self.ledger, allowance, delivery, config, self.retries.resumed)
+        self.mirror = Mirror(delivery, self.ledger, self.channels.opened, config)
+        self.outbox = Outbox(delivery, self.ledger, self.channels.opened, clock, self._acknowledge, self._delivered)
+
+    def close(self) -> None:
+        """Let go of everything."""
+        if self._is_open:
+            self._is_open = False
+            self.api.close()
+            self.ledger.close()
+
+    # What comes
+
+    def row_came(self, stream: str) -> None:
+        """Count a row."""
+        self.rows[stream] += 1
+        self._is_covered = False
+
+    def schema_came(self) -> None:
+        """Deliver what came by another SCHEMA."""
+        self._is_covered = False
+        self.outbox.flush()
+
+    def state_came(self, value: Any) -> None:
+        """Take a STATE, which is about all that came before it."""
+        self.outbox.add_state(value)
+        self._states_seen += 1
+        self._is_covered = True
+
+    # The end
+
+    def end(self, streams: Mapping[str, Rows], *, prints_plan: bool) -> None:
+        """End a run whose input has come to its end.
+
+        Args:
+            streams: By name, those of which a SCHEMA came.
+            prints_plan: Whether a dry run ends with its table.
+
+        Raises:
+            ApiError: The run is not complete.
+        """
+        self.finish(streams)
+        self._settle(streams)
+        self.outbox.close()
+        if self._preview is not None:
+            self._preview.write()
+        self._summarise(streams, prints_plan=prints_plan)
+
+    def finish(self, streams: Mapping[str, Rows]) -> None:
+        """Deliver what came, what was rejected before, and the digests of both."""
+        self.outbox.flush()
+        self.retries.attempt({stream: rows.retry for stream, rows in streams.items()})
+        self.outbox.flush()
+        digests = [(stream, rows.digest()) for stream, rows in streams.items()]
+        self.outbox.flush()
+        for stream, posted in digests:
+            for (channel, marker), key in posted.items():
+                self.ledger.digests.shown(channel, marker)
+                self._rejects.strike((stream, key, True))
+        self.retries.settle()
+        self.channels.clear_up()
+
+    def leave(self, error: BaseException) -> None:
+        """End a run that cannot go on: the last STATE says how far it got."""
+        if self._is_open:
+            if not isinstance(error, Stopped):
+                self._clock.stop()
+            try:
+                self.outbox.close()
+            finally:
+                self.close()
+
+    def _settle(self, streams: Mapping[str, Rows]) -> None:
+        """Note which first runs are over: what comes later is news.
+
+        A tap that was cut off ends its messages like one that has come to its end, but with no STATE behind them.
+        """
+        if not self._states_seen:
+            self.channels.settle(self.channels.begun)
+        elif self._is_covered:
+            self.channels.settle(place for rows in streams.values() for place in rows.places)
+
+    def _summarise(self, streams: Mapping[str, Rows], *, prints_plan: bool) -> None:
+        rows = self.rows.total()
+        if not self._is_dry:
+            tell_rows(self.tally, self.rows)
+            self.tell_quota()
+        elif prints_plan:
+            # Not on stdout, where whoever runs the target looks for STATEs.
+            print_plan(plan_of(self.tally), self.quotas(), Console(stderr=True))
+        for stream in self._config["streams"]:
+            if stream not in streams:
+                logger.warning("streams.%s: the tap sent no such stream.", stream)
+        for failure in self.mirror.failures:
+            logger.error("%s", failure)
+        if self._rejects.count:
+            where = "" if self._is_dry else f"; they are in {self._config['reject_path']}"
+            logger.warning("Rejected rows: %d%s.", self._rejects.count, where)
+        if self._rejects.count > float(self._config["max_reject_share"]) * rows:
+            raise TooManyRejectsError(
+                f"{self._rejects.count} of {rows} rows were rejected, a larger share than max_reject_share allows."
+            )
+        if self.mirror.failures:
+            raise IncompleteError("The run is not complete: more rows are gone than may be deleted, see above.")
+
+    # What it tells
+
+    @property
+    def tally(self) -> dict[str, Counter[str]]:
+        """By stream, what became of its rows."""
+        tally = {stream: counts.copy() for stream, counts in self.outbox.tally.items()}
+        for name, counted in (("rejected", self._rejected), ("delete", self.mirror.deleted)):
+            for stream, number in counted.items():
+                tally.setdefault(stream, Counter())[name] = number
+        return tally
+
+    def quotas(self) -> dict[str, Usage]:
+        """By name of the channel, what is left of its quota."""
+        return {
+            channel.path: self.api.usages[channel.account_id]
+            for channel in self.channels.opened.values()
+            if channel.account_id in self.api.usages
+        }
+
+    def tell_quota(self) -> None:
+        """Say what was used of the quota."""
+        tell_quota(self.channels, self.allowance, self.ledger)
+
+    # What sinks ask for
+
+    def route(self, stream: str) -> Route:
+        """Where the rows of a stream go."""
+        return find_route(stream, self._config, self.channels)
+
+    def layout(
+        self,
+        stream: str,
+        properties: Mapping[str, Mapping[str, Any]],
+        key_properties: Sequence[str],
+        route: Route,
+    ) -> Layout:
+        """What the rows of a stream become."""
+        wanted = self._config["streams"].get(stream, {}).get("template")
+        template = None
+        if wanted is not None:
+            template = find_template(stream, wanted, next(iter(route.channels.values())), self.api)
+        return make_layout(stream, self._config, properties, key_properties, template)
+
+    def reject(self, reject: Reject) -> None:
+        """Set a row aside.
+
+        Raises:
+            TooManyRejectsError: It is one too many.
+        """
+        self._rejects.add(reject)
+        self._rejected[reject.stream] += 1
+        where = f"{reject.stream}, {reject.field}" if reject.field else reject.stream
+        logger.warning("%s: a row was rejected: %s %s.", where, reject.field or "it", reject.reason)
+        if self._rejects.count > self._config["max_rejects"]:
+            self._rejects.sync()
+            raise TooManyRejectsError(f"More than {self._config['max_rejects']} rows were rejected (max_rejects).")
+
+    def _delivered(self, parcel: Parcel, phase: Phase) -> None:
+        if self._preview is not None:
+            name = self.channels.opened[parcel.channel].path
+            self._preview.add(parcel.stream, name, phase.value, parcel.content())
+
+    def _acknowledge(self, state: Any) -> None:
+        self._rejects.sync()
+        if not self._is_dry:
+            sys.stdout.write(encoder.encode(state).decode() + "\n")
+            sys.stdout.flush()
