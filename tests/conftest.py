@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-HANGING = 20
-"""Seconds after which threads that should have ended hang."""
+HANGING = 60
+"""Seconds after which what should have come, or have ended, hangs."""
 
 
 # A busy machine is no failure. All runs try the same examples, but for those that are to come upon new ones.
@@ -217,7 +217,7 @@ class RawServer:
     answer: Callable[[Received, int], Any]
     requests: list[Received] = field(default_factory=list)
     connections: int = 0
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _lock: threading.Condition = field(default_factory=threading.Condition)
     _listener: socket.socket = field(default_factory=lambda: socket.create_server(("127.0.0.1", 0)))
     _open: set[socket.socket] = field(default_factory=set)
 
@@ -227,6 +227,11 @@ class RawServer:
 
     def paths(self) -> list[str]:
         return [request.target for request in self.requests]
+
+    def wait_for(self, requests: int) -> None:
+        """Wait until so many requests have come: who sends them may have given them up before they are read."""
+        with self._lock:
+            assert self._lock.wait_for(lambda: len(self.requests) >= requests, HANGING), "requests do not come"
 
     @contextmanager
     def serving(self) -> Iterator[RawServer]:
@@ -239,7 +244,7 @@ class RawServer:
             with suppress(OSError):
                 self._listener.shutdown(socket.SHUT_RDWR)
             self._listener.close()
-            thread.join(10)
+            thread.join(HANGING)
             with self._lock:
                 for connection in self._open:
                     with suppress(OSError):
@@ -263,6 +268,7 @@ class RawServer:
                     with self._lock:
                         self.requests.append(request)
                         ordinal = len(self.requests)
+                        self._lock.notify_all()
                     play = self.answer(request, ordinal)
                     if callable(play):
                         play(connection, request)
@@ -335,3 +341,11 @@ def raw_server() -> Iterator[Callable[..., RawServer]]:
             return stack.enter_context(RawServer(chosen).serving())
 
         yield start
+
+
+@pytest.fixture
+def closed_port() -> Iterator[str]:
+    """The URL of a port that nobody listens at, and that nobody else gets meanwhile."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}"

@@ -10,6 +10,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     Starter = Callable[..., "Started"]
 
-PATIENCE = 60
+PATIENCE = 100
 """Seconds after which a run of the tap hangs."""
 PIPE_BYTES = 4096
 """So much may a tap write to a pipe that nobody reads from."""
@@ -95,12 +96,23 @@ class Started:
                 return
         assert len(self.received) == lines, f"it ended by itself: {self.wait()}"
 
+    def wait_until_said(self, text: str) -> None:
+        """Wait until a text is in its log."""
+        while text not in self.err.read_text():
+            time.sleep(0.01)
+
+    def exit_code(self) -> int:
+        """Let it come to its end, though nobody reads from its pipe."""
+        code = self.server.exit_code()
+        if self.pipe is not None:
+            self.pipe.close()
+        return code
+
     def wait(self) -> Run:
         """Let it come to its end."""
         if self.pipe is not None:
-            with self.pipe:
-                self.received.extend(self.pipe)
-        code = self.server.exit_code(self.pid)
+            self.received.extend(self.pipe)
+        code = self.exit_code()
         written = self.out.read_bytes() if self.pipe is None else b"".join(self.received)
         return Run(code, written, self.err.read_text())
 
@@ -127,23 +139,30 @@ class TapServer:
         self._command = package.replace("_", "-")
         self._folder = folder
         self._numbers = count()
+        self._running: int | None = None
 
     def start(self, args: list[str], stdout: Path | None, **job: Any) -> Started:
+        self.end()
         number = next(self._numbers)
         err = self._folder / f"{number}.err"
         out = stdout or self._folder / f"{number}.out"
         job |= {"command": self._command, "args": args, "stdout": str(out), "stderr": str(err)}
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(job).encode() + b"\n")
-        return Started(self, int(self._answer()), out, err)
+        self._running = int(self._answer())
+        return Started(self, self._running, out, err)
 
-    def exit_code(self, pid: int) -> int:
-        try:
-            return int(self._answer())
-        except AssertionError:
-            os.kill(pid, signal.SIGKILL)
-            self._answer()
-            raise
+    def exit_code(self) -> int:
+        """Wait for the run to end."""
+        code = int(self._answer())
+        self._running = None
+        return code
+
+    def end(self) -> None:
+        """Kill a run that a test has left."""
+        if self._running is not None:
+            os.kill(self._running, signal.SIGKILL)
+            self.exit_code()
 
     def _answer(self) -> bytes:
         assert self._process.stdout is not None
@@ -161,10 +180,12 @@ def serving(package: str, folder: Path) -> Iterator[TapServer]:
         stdout=subprocess.PIPE,
         bufsize=0,  # what lies in a buffer is not seen by select
     ) as process:
-        yield TapServer(process, package, folder)
+        server = TapServer(process, package, folder)
+        yield server
+        server.end()
         assert process.stdin is not None
         process.stdin.close()
-        assert process.wait(10) == 0
+        assert process.wait(PATIENCE) == 0
 
 
 def starter(server: TapServer, folder: Path) -> Starter:
@@ -177,7 +198,7 @@ def starter(server: TapServer, folder: Path) -> Starter:
         state: Any = None,
         catalog: Any = None,
         env: dict[str, str] | None = None,
-        times: float = 1,
+        leaps: bool = False,
         ahead: float = 0,
         before: list[str] | None = None,
         piped: bool = False,
@@ -190,7 +211,7 @@ def starter(server: TapServer, folder: Path) -> Starter:
             state: For ``--state``.
             catalog: For ``--catalog``.
             env: Environment variables besides those that any process needs.
-            times: How much faster than real its clock goes.
+            leaps: Whether its waiting takes no time, though its clock says so.
             ahead: How many seconds later than this machine it lives.
             before: A file with a function ``prepare`` that the process calls before all else, and its arguments.
             piped: Whether it writes to a narrow pipe, which is to be read from, and not to a file.
@@ -202,7 +223,7 @@ def starter(server: TapServer, folder: Path) -> Starter:
                 path.write_text(json.dumps(content))
                 given += [option, str(path)]
         own = {"PATH": os.environ["PATH"], "HOME": str(folder), **(env or {})}
-        job: dict[str, Any] = {"env": own, "cwd": str(folder), "times": times, "ahead": ahead, "before": before}
+        job: dict[str, Any] = {"env": own, "cwd": str(folder), "leaps": leaps, "ahead": ahead, "before": before}
         if not piped:
             return server.start(given, None, **job)
         path = folder / f"pipe{next(numbers)}"

@@ -12,6 +12,7 @@ import json
 import os
 import runpy
 import sys
+import threading
 import time
 import traceback
 import warnings
@@ -23,22 +24,29 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def shift_time(times: float, ahead: float) -> None:
-    """Let all waiting take a part of its time only, with the clock to match, and let the tap live so much later."""
+def leap_when_waiting() -> None:
+    """Let all waiting be over at once, with the clock to match: what is waited for takes no time."""
     sleep = SystemClock.sleep
+    lock = threading.Lock()
+    leapt = 0.0
 
     def monotonic(_clock: SystemClock) -> float:
-        return time.monotonic() * times
+        return time.monotonic() + leapt
 
-    def sleep_less(clock: SystemClock, seconds: float) -> None:
-        sleep(clock, seconds / times)
-
-    def later(_clock: SystemClock) -> float:
-        return time.time() + ahead
+    def leap(clock: SystemClock, seconds: float) -> None:
+        nonlocal leapt
+        end = clock.monotonic() + seconds
+        with lock:
+            leapt = max(leapt, end - time.monotonic())
+        sleep(clock, 0)
 
     SystemClock.monotonic = monotonic  # type: ignore[assignment,method-assign]
-    SystemClock.sleep = sleep_less  # type: ignore[assignment,method-assign]
-    SystemClock.time = later  # type: ignore[assignment,method-assign]
+    SystemClock.sleep = leap  # type: ignore[assignment,method-assign]
+
+
+def live_later(seconds: float) -> None:
+    """Let the tap live so much later."""
+    SystemClock.time = lambda _clock: time.time() + seconds  # type: ignore[assignment,method-assign]
 
 
 def become_the_tap(job: dict[str, Any]) -> None:
@@ -50,8 +58,10 @@ def become_the_tap(job: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(job["env"])
     sys.argv = [job["command"], *job["args"]]
-    if job["times"] != 1 or job["ahead"]:
-        shift_time(job["times"], job["ahead"])
+    if job["leaps"]:
+        leap_when_waiting()
+    if job["ahead"]:
+        live_later(job["ahead"])
     if job["before"] is not None:
         program, *arguments = job["before"]
         runpy.run_path(program)["prepare"](*arguments)

@@ -273,13 +273,6 @@ def test_a_host_that_never_answered_is_given_up_sooner(
     assert len(server.requests) == FIRST_CONTACT_TRIES
 
 
-@pytest.fixture
-def closed_port() -> str:
-    """The URL of a port that nobody listens at."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return f"http://127.0.0.1:{listener.getsockname()[1]}"
-
-
 def test_nobody_listens(session: NewSession, parse: Parse, clock: FakeClock, closed_port: str) -> None:
     with pytest.raises(UnreachableError, match="check the URL"):
         session(closed_port, clock).get("/leads", {}, parse)

@@ -87,7 +87,7 @@ def test_an_api_that_repeats_what_it_was_told_is_not_repeated(
         return ANSWERS[kind](answer, request)
 
     server = raw_server(by=by)
-    run = tap(config={**LOGIN, "api_url": server.url, "request_timeout": 7200}, env=DEBUG, times=5000)
+    run = tap(config={**LOGIN, "api_url": server.url}, env=DEBUG, leaps=True)
     assert run.code == 1
     assert "Traceback" not in run.stderr
     assert "DEBUG" in run.stderr
@@ -99,7 +99,7 @@ def test_a_token_endpoint_that_repeats_what_it_was_told_is_not_repeated(
     tap: Tap, raw_server: RawServe, answer: Callable[..., bytes], kind: str
 ) -> None:
     server = raw_server(by=lambda request, _ordinal: ANSWERS[kind](answer, request))
-    run = tap(config={**LOGIN, "api_url": server.url, "request_timeout": 7200}, env=DEBUG, times=5000)
+    run = tap(config={**LOGIN, "api_url": server.url}, env=DEBUG, leaps=True)
     assert run.code == 1
     assert "Traceback" not in run.stderr
     assert_discreet(run)
@@ -117,7 +117,7 @@ FAULTS = [
 @pytest.mark.parametrize("faults", FAULTS, ids=lambda faults: "+".join(fault.kind for fault in faults) or "none")
 def test_no_persons_data_in_the_log(tap: Tap, serve: Serve, settings: Settings, faults: list[Fault]) -> None:
     sandbox = serve(*faults, leads=40)
-    run = tap(config=settings(sandbox), env=DEBUG, times=1000)
+    run = tap(config=settings(sandbox), env=DEBUG, leaps=True)
     people = [*sandbox.records("leads"), *sandbox.records("agents")]
     private = {person[field] for person in people for field in ("phoneNumber", "email", "fullName") if field in person}
     assert len(private) > 20
