@@ -1,7 +1,7 @@
 """The streams that are read by windows of time: what members did, and when.
 
 What the Swagger says of each: by what it is asked, the longest window, and how far back it reaches. Where it names no
-longest window, the one that it names most often is kept to: 31 days.
+longest window, there is one, and it is halved only where the API fails at it.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class JobSiteVisits(WindowedStream):
     name = "job_site_visits"
     path = "/organizations/{organization_id}/job_site_visits"
     filters = _BY_MEMBER
-    by = Filter("enter", "enter_at", longest=31)
+    by = Filter("enter", "enter_at", longest=None)
 
 
 class PassiveJobSiteVisits(WindowedStream):
@@ -119,7 +119,7 @@ class PassiveJobSiteVisits(WindowedStream):
     name = "passive_job_site_visits"
     path = "/organizations/{organization_id}/passive_job_site_visits"
     filters = _BY_MEMBER
-    by = Filter("enter", "enter_at", longest=31)
+    by = Filter("enter", "enter_at", longest=None)
 
 
 class AttendanceShifts(WindowedStream):
@@ -148,7 +148,7 @@ class SmartNotifications(WindowedStream):
     name = "smart_notifications"
     path = "/organizations/{organization_id}/insights/smart_notifications"
     filters = _BY_MEMBER
-    by = Filter("created", "created_at", longest=31)
+    by = Filter("created", "created_at", longest=None)
 
 
 class UnusualActivities(WindowedStream):
@@ -157,4 +157,4 @@ class UnusualActivities(WindowedStream):
     name = "unusual_activities"
     path = "/organizations/{organization_id}/insights/unusual_activities"
     filters = _BY_MEMBER
-    by = Filter("time_slot", "starts_at", longest=31)
+    by = Filter("time_slot", "starts_at", longest=None)

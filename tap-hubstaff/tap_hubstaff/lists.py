@@ -13,13 +13,13 @@ from singer_http.reading.pages import Page
 from typing_extensions import override
 
 from tap_hubstaff.stream import HubstaffStream, OwnedStream
-from tap_hubstaff.windowed import WindowedStream
-from tap_hubstaff.windows import Filter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from singer_sdk.helpers.types import Context, Record
+
+    from tap_hubstaff.tap import TapHubstaff
 
 ALL_TASKS = "active,completed,deleted,archived,archived_native_active,archived_native_completed,archived_native_deleted"
 """Every status that a task may have."""
@@ -30,6 +30,7 @@ class Organizations(HubstaffStream):
     """The organizations that the credentials belong to."""
 
     name = "organizations"
+    shares = "organizations"
     path = "/organizations"
 
     @property
@@ -44,23 +45,34 @@ class Organizations(HubstaffStream):
 
 
 class Users(HubstaffStream):
-    """The people behind the members, removed ones included: users have no list of their own."""
+    """The people behind the members, removed ones included: users have no list of their own.
+
+    A user may belong to several organizations, and comes once.
+    """
 
     name = "users"
+    shares = "members"
     path = "/organizations/{organization_id}/members"
-    asked_for: ClassVar[Mapping[str, str | int]] = {"include": "users", "include_removed": "true"}
-    filters = frozenset({"user_ids"})
+    asked_for: ClassVar[Mapping[str, str | int]] = {"include": "users"}
+
+    def __init__(self, tap: TapHubstaff) -> None:
+        super().__init__(tap)
+        self._given: set[int] = set()
 
     @override
     def post_process(self, row: Record, context: Context | None = None) -> Record | None:
-        del row["organization_id"]  # a user may belong to several: the members say to which
+        if row["id"] in self._given:
+            return None
+        self._given.add(row["id"])
+        del row["organization_id"]  # the members say to which they belong
         return row
 
 
-class Members(WindowedStream):
-    """Members of organizations, removed ones included; after the first run, those that were changed."""
+class Members(HubstaffStream):
+    """Members of organizations, removed ones included; users and project members are read from the same list."""
 
     name = "members"
+    shares = "members"
     path = "/organizations/{organization_id}/members"
     primary_keys = ("organization_id", "user_id")
     asked_for: ClassVar[Mapping[str, str | int]] = {
@@ -69,10 +81,18 @@ class Members(WindowedStream):
         "include_limits": "true",
     }
     filters = frozenset({"user_ids"})
-    by = Filter("updated_at", "updated_at", longest=None)
+
+    @override
+    def query(self, partition: Mapping[str, Any] | None) -> dict[str, str | int]:
+        query = super().query(partition)
+        for stream in self._hubstaff.hubstaff_streams:
+            if stream.shares == self.name:
+                query |= stream.asked_for
+        return query
 
     @override
     def post_process(self, row: Record, context: Context | None = None) -> Record | None:
+        row.pop("project_members", None)  # a stream of their own
         # The Swagger says that it is a string; the vendor's text says true, false or viewer.
         if isinstance(row.get("trackable"), bool):
             row["trackable"] = "true" if row["trackable"] else "false"
@@ -83,16 +103,14 @@ class ProjectMembers(HubstaffStream):
     """Who works on which project: told with the members, so that it takes no request for each project."""
 
     name = "project_members"
+    shares = "members"
     path = "/organizations/{organization_id}/members"
     envelope = ("members",)
     primary_keys = ("project_id", "user_id")
     asked_for: ClassVar[Mapping[str, str | int]] = {
-        "include_removed": "true",
-        "include_profile": "true",
         "include_projects": "true",
         "project_statuses": "active,archived,deleted",
     }
-    filters = frozenset({"user_ids"})
 
     @override
     def parse(self, body: bytes) -> Page:
@@ -150,6 +168,7 @@ class Teams(HubstaffStream):
     """Teams."""
 
     name = "teams"
+    shares = "teams"
     path = "/organizations/{organization_id}/teams"
 
 
@@ -322,6 +341,7 @@ class Integrations(HubstaffStream):
     """Connections with other systems."""
 
     name = "integrations"
+    shares = "integrations"
     path = "/organizations/{organization_id}/integrations"
 
 

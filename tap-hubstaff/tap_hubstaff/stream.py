@@ -47,6 +47,8 @@ class HubstaffStream(ApiStream):
     """What the list may be called in the answer; the stream's own name where this is empty."""
     asked_for: ClassVar[Mapping[str, str | int]] = {}
     """Parameters of every request: what would be hidden otherwise."""
+    shares: ClassVar[str | None] = None
+    """The stream whose list this one is read from too, once a run: see :mod:`tap_hubstaff.organizations`."""
     filters: ClassVar[frozenset[str]] = frozenset()
     """The settings ``user_ids``, ``project_ids`` and ``task_ids`` that the list can be asked by."""
 
@@ -76,16 +78,25 @@ class HubstaffStream(ApiStream):
     @property
     @override
     def partitions(self) -> list[dict[str, Any]] | None:
-        return [{"organization_id": organization} for organization in self._hubstaff.organization_ids]
+        return [{"organization_id": organization} for organization in self._hubstaff.organizations.ids]
+
+    def whole(self, partition: Partition | None) -> Slice:
+        """The list of a partition from its beginning."""
+        return self._slice(partition, None)
 
     @override
     def _has_shrunk(self, of: Slice, fetched: Fetched) -> bool:
         # Pages begin at ids and windows at times: what is gone before them moves nothing, and a window may be empty.
         return False
 
+    @override
+    def _begin(self) -> None:
+        super()._begin()
+        self._is_partial |= self._hubstaff.organizations.is_any_left_out
+
     def requests_at_least(self) -> int:
         """The requests that a run takes if each list, and each window of one, is a single page."""
-        return sum(of.failure is None for of in self.slices())
+        return 0 if self.shares else sum(of.failure is None for of in self.slices())
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +112,10 @@ class Owner:
     fingerprint: str
 
     @classmethod
-    def of(cls, row: Mapping[str, Any]) -> Self:
-        """The owner that a row tells of; KeyError where it does not."""
+    def of(cls, own: int, row: Mapping[str, Any]) -> Self:
+        """The owner of an id, by what its organization's list tells of it."""
         told = msgspec.json.encode(row, order="sorted")
-        return cls(row["id"], hashlib.sha256(told).hexdigest()[:12])
+        return cls(own, hashlib.sha256(told).hexdigest()[:12])
 
 
 class OwnedStream(HubstaffStream):
@@ -135,16 +146,16 @@ class OwnedStream(HubstaffStream):
 
     def _owned(self) -> Iterator[tuple[dict[str, Any], Owner]]:
         """The owners of all organizations, less those of organizations that cannot list theirs."""
-        for organization in self._hubstaff.organization_ids:
+        for organization in self._hubstaff.organizations.ids:
             with suppress(ApiError):  # a slice of its own says so
-                for owner in self._hubstaff.owners(self.owners, organization):
+                for owner in self._hubstaff.organizations.owners(self.owners, organization):
                     yield {"organization_id": organization, self.owner_key: owner.id}, owner
 
     @override
     def slices(self) -> Iterator[Slice]:
-        for organization in self._hubstaff.organization_ids:
+        for organization in self._hubstaff.organizations.ids:
             try:
-                self._hubstaff.owners(self.owners, organization)
+                self._hubstaff.organizations.owners(self.owners, organization)
             except ApiError as failure:
                 # Of this organization nothing can be read, and the others' owners are known all the same.
                 yield replace(

@@ -25,7 +25,7 @@ from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 from typing_extensions import override
 
 from tap_hubstaff.stream import HubstaffStream
-from tap_hubstaff.windows import BEGINNING, DAY, EAST, WEST, Filter, Plan, Window, iso, midnight, parse_iso
+from tap_hubstaff.windows import DAY, EAST, WEST, Filter, Plan, Window, iso, midnight, parse_iso
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -131,7 +131,7 @@ class WindowedStream(HubstaffStream):
     @property
     def lookback(self) -> dt.timedelta:
         """How much before the bookmark is read again."""
-        return dt.timedelta(0) if self.by.longest is None else self.config["lookback_days"] * DAY
+        return cast("int", self.config["lookback_days"]) * DAY
 
     @override
     def slices(self) -> Iterator[Slice]:
@@ -165,6 +165,9 @@ class WindowedStream(HubstaffStream):
     def _slice(self, partition: Partition | None, start: str | None) -> WindowSlice:
         bookmark = self.bookmarks.get(partition)
         feed, begin, stop = self._due(bookmark)
+        # Nothing happened before the organization was created.
+        created = self._hubstaff.organizations.created(cast("dict[str, Any]", partition)["organization_id"])
+        begin = max(begin, midnight(created - WEST) if feed.by.by_day else created)
         resume = bookmark.get(RESUME, {}) if not self._is_full or self._resumed is not None else {}
         at = self._resume_at(feed, resume)
         if at is not None and feed.name == WINDOWS and self.updates is not None:
@@ -233,8 +236,6 @@ class WindowedStream(HubstaffStream):
             return None
 
     def _start(self, by: Filter) -> dt.datetime:
-        if by.longest is None:
-            return BEGINNING
         start = self._hubstaff.start_date
         return midnight(start) if by.by_day else start
 

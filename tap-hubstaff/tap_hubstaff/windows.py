@@ -61,7 +61,7 @@ class Filter:
     Attributes:
         name: The parameters are ``name[start]`` and ``name[stop]``.
         field: The property that they select by.
-        longest: Days that a window may have, None for a list that is read from ``start`` on at once.
+        longest: Days that a window may have; None where the vendor names no limit, so that one window holds all.
         months: How many months the list reaches back; None where it keeps everything.
         days: How many days it reaches back, where that is said in days.
         by_day: Whether it takes days of the organization, the last one included, and not times.
@@ -91,9 +91,6 @@ class Filter:
 
     def params(self, window: Window) -> dict[str, str | int]:
         """The parameters that ask for a window."""
-        if self.longest is None:
-            # "From then on": up to now, which needs no saying.
-            return {} if window.start <= BEGINNING else {f"{self.name}[start]": iso(window.start)}
         if self.by_day:
             first, last = window.start.date(), (window.stop - DAY).date()
             return {f"{self.name}[start]": first.isoformat(), f"{self.name}[stop]": last.isoformat()}
@@ -214,7 +211,7 @@ class Plan:
 
     def narrower(self, window: Window) -> Window | None:
         """What to ask for where a window was too much for one request, None where it is as short as can be."""
-        return None if self.by.longest is None else window.half(self.by.shortest)
+        return window.half(self.by.shortest)
 
     def windows(self, now: dt.datetime) -> int:
         """How many windows there are at least."""
@@ -222,10 +219,15 @@ class Plan:
         return 1 if self.by.longest is None else max(1, math.ceil(length / (self.by.longest * DAY)))
 
     def _next(self, start: dt.datetime) -> Window:
+        lengths = [self.stop - start]
+        if self.by.longest is not None:
+            lengths.append(self.by.longest * DAY)
+        if self._most is not None:
+            lengths.append(self._most)
+        whole = Window(start, start + min(lengths))
         if self.by.longest is None:
-            return Window(start, self.stop)
-        length = self.by.longest * DAY if self._most is None else min(self.by.longest * DAY, self._most)
-        whole = Window(start, min(start + length, self.stop))
+            self._planned = whole
+            return whole
         first, last = self._slots(whole)
         best = self._density.stop(first, last)
         self._planned = replace(whole, stop=self._moment(best)) if best < last else whole

@@ -8,7 +8,6 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tap_hubstaff.lists import Organizations
 from tap_hubstaff.stream import OwnedStream
 from tap_hubstaff.streams import STREAMS
 from tap_hubstaff.tap import TapHubstaff
@@ -37,28 +36,23 @@ def served(sandbox: RunningSandbox) -> Counter[str]:
 
 
 def lists_of(sandbox: RunningSandbox) -> Counter[str]:
-    """The one request of each stream and organization, by the list that it goes to; and what a run has to ask first."""
-    allowed = Counter({"organizations": 1, "users/me": 1})
-    for stream in STREAMS:
-        if stream is Organizations:
-            allowed["organizations"] += 1
-            continue
-        for organization in sandbox.hubstaff.ids("organizations"):
+    """One request for each list of an organization that streams are read from, whatever number of streams that is."""
+    paths = {"organizations", "users/me"}
+    for organization in sandbox.hubstaff.ids("organizations"):
+        for stream in STREAMS:
             path = stream.path
             if issubclass(stream, OwnedStream):
                 path = f"/organizations/{{organization_id}}/{stream.owners}"  # nothing of a team that is as it was
             elif issubclass(stream, WindowedStream) and stream.updates and stream is not TimeSessions:
                 path = stream.updates.path
-            allowed[path.format(organization_id=organization).lstrip("/")] += 1
-    for organization in sandbox.hubstaff.ids("organizations"):
-        allowed[f"organizations/{organization}/members"] += 1  # the role of the credentials
-    return allowed
+            paths.add(path.format(organization_id=organization).lstrip("/"))
+    return Counter(paths)
 
 
 @pytest.mark.parametrize(
     "shape", [{"history_days": 9}, {"organizations": 1, "shared_members": 0, "members": 40, "history_days": 9}]
 )
-def test_a_run_with_nothing_new_takes_a_request_for_each_stream_and_organization(
+def test_a_run_with_nothing_new_asks_each_list_once(
     read: Read, serve: Serve, settings: Settings, shape: dict[str, Any]
 ) -> None:
     sandbox = serve(clock="stopped", **shape)
@@ -71,7 +65,20 @@ def test_a_run_with_nothing_new_takes_a_request_for_each_stream_and_organization
     asked = served(sandbox) - before
     assert asked <= lists_of(sandbox), asked - lists_of(sandbox)
     organizations = len(sandbox.hubstaff.ids("organizations"))
-    assert asked.total() <= len(STREAMS) * organizations
+    assert asked.total() <= 2 + 39 * organizations  # for 47 streams
+
+
+@pytest.mark.parametrize("chosen", [("users",), ("members",), ("project_members",), ("users", "project_members")])
+def test_what_is_told_with_the_members_takes_no_request_of_its_own(
+    read: Read, serve: Serve, settings: Settings, chosen: tuple[str, ...]
+) -> None:
+    sandbox = serve(clock="stopped", history_days=2, members=9)
+    run = read(sandbox, settings(sandbox, page_size=4), None, *chosen)
+    assert run.code == 0, run.said("ERROR")
+    for stream in chosen:
+        assert Counter(run.ids(stream)) == Counter(sandbox.hubstaff.ids(stream)), stream
+    pages = Counter({f"organizations/{own}/members": 3 for own in sandbox.hubstaff.ids("organizations")})
+    assert served(sandbox) == pages + Counter({"organizations": 1, "users/me": 1})
 
 
 def test_the_links_of_what_has_changed_are_read_again(read: Read, serve: Serve, settings: Settings) -> None:
