@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Starter = Callable[..., "Started"]
 
-PATIENCE = 100
+PATIENCE = 300
 """Seconds after which a run of the tap hangs."""
 PIPE_BYTES = 4096
 """So much may a tap write to a pipe that nobody reads from."""

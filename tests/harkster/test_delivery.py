@@ -36,7 +36,7 @@ def stray(target: Target, key: str, *, draft: bool = True) -> str:
         f"{api.api_url}/channels/{target.channel}/posts",
         json={"data": {"type": "fields", "dataset": dataset}, "isDraft": draft, "name": "hours"},
         headers={"Authorization": f"Bearer {api.access_token}"},
-        timeout=10,
+        timeout=60,
     )
     return str(answer.json()["id"])
 

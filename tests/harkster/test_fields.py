@@ -233,7 +233,7 @@ def test_the_api_takes_every_good_value(target: Target, numbers: bool) -> None: 
         f"{api.api_url}/channels/{target.channel}/posts",
         json=body,
         headers={"Authorization": f"Bearer {api.access_token}"},
-        timeout=10,
+        timeout=60,
     )
     assert answer.status_code == 200, answer.text
     # And what comes back is recognised as the same.

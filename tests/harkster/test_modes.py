@@ -82,7 +82,7 @@ def test_posts_that_people_deleted_stay_away(target: Target) -> None:
         f"{api.api_url}/channels/{target.channel}/posts/{post.id}",
         json={"recallMessage": False},
         headers={"Authorization": f"Bearer {api.access_token}"},
-        timeout=10,
+        timeout=60,
     ).raise_for_status()
     for name in ("changed", "changed again"):
         target.ran([schema(), record(id=1, name=name)], **upsert())

@@ -50,7 +50,7 @@ def kept(config: dict[str, Any]) -> Path:
 
 
 def rotation(url: str, folder: Path, clock: FakeClock, configured: str = "first") -> Rotation:
-    transport = Transport(user_agent="test", timeout=10, connections=1, clock=clock)
+    transport = Transport(user_agent="test", timeout=60, connections=1, clock=clock)
     return Rotation(url, transport, TokenStore(folder, configured), None, clock)
 
 

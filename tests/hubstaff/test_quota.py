@@ -103,7 +103,7 @@ def test_what_the_api_tells_of_its_limit_is_kept_to(read: Read, serve: Serve, se
     sandbox = serve(clock="stopped", requests_per_hour=LIMIT, rate_limit_headers=True, activity_delay=0.0)
     headers = {"Authorization": f"Bearer {sandbox.hubstaff.organization_token}", "User-Agent": "another client"}
     for _ in range(LIMIT // 2):
-        assert requests.get(f"{sandbox.hubstaff.api_url}/users/me", headers=headers, timeout=9).ok
+        assert requests.get(f"{sandbox.hubstaff.api_url}/users/me", headers=headers, timeout=60).ok
     config = settings(sandbox, page_size=20, requests_per_hour=1000)
     run = read(sandbox, config, None, *STREAMS)
     assert run.code == 0, run.said("ERROR")

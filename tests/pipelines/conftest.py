@@ -93,7 +93,7 @@ def survivors() -> Survivors:
     """What tells whether everything has ended."""
 
     def survivors(processes: list[psutil.Process]) -> list[psutil.Process]:
-        end = time.monotonic() + 15
+        end = time.monotonic() + 60
         while (left := [process for process in processes if _runs(process)]) and time.monotonic() < end:
             time.sleep(0.02)
         return left

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 PIPELINE = "meltano run hustle-to-postgres hubstaff-to-postgres hubstaff-to-harkster"
 NO_HUBSTAFF = {"organizations": 0}
+HELD = {"kind": "hold", "path": "/webhook_registrations"}
+"""The last list: a demo does not get any further."""
 HUBSTAFF = {"organizations": 1, "members": 3, "shared_members": 0, "history_days": 5, "activity_delay": 0}
 
 
@@ -101,7 +103,7 @@ def test_failing_demo_says_why_and_keeps_its_logs(tmp_path: Path) -> None:
 def test_interrupted_demo_leaves_nothing_behind(
     tmp_path: Path, number: signal.Signals, program: str, survivors: Survivors
 ) -> None:
-    with start_demo(tmp_path) as demo:
+    with start_demo(tmp_path, faults=[HELD]) as demo:
         interior = while_running(program, demo)
         demo.send_signal(number)
         _, errors = demo.communicate()
@@ -113,7 +115,7 @@ def test_interrupted_demo_leaves_nothing_behind(
 
 
 def test_killed_demo_leaves_no_process_behind(tmp_path: Path, survivors: Survivors) -> None:
-    with start_demo(tmp_path) as demo:
+    with start_demo(tmp_path, faults=[HELD]) as demo:
         interior = while_running("tap-hustle", demo)
         demo.kill()
     assert survivors(interior.processes) == []

@@ -1,13 +1,14 @@
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import requests
 from api_sandbox import RunningSandbox, Scenario, serve_in_thread
 
-LONG = 10  # Seconds after which a request of a test is a failure.
+LONG = 60  # Seconds after which a request of a test is a failure.
 
 
 @pytest.fixture
@@ -20,6 +21,13 @@ def cleanup() -> Iterator[ExitStack]:
 def serve(cleanup: ExitStack) -> Callable[[Scenario], RunningSandbox]:
     """Start a sandbox that ends with the test."""
     return lambda scenario: cleanup.enter_context(serve_in_thread(scenario))
+
+
+@pytest.fixture
+def stopped_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No time goes by in the sandboxes: all requests of a test come in one second."""
+    for vendor in ("hustle", "harkster"):
+        monkeypatch.setattr(f"api_sandbox.{vendor}.api.time", SimpleNamespace(monotonic=lambda: 0.0))
 
 
 @pytest.fixture

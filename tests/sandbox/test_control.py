@@ -15,13 +15,13 @@ def sandbox() -> Iterator[RunningSandbox]:
 
 
 def ask(sandbox: RunningSandbox, path: str) -> Any:
-    answer = requests.get(f"{sandbox.control_url}/{path}", timeout=9)
+    answer = requests.get(f"{sandbox.control_url}/{path}", timeout=60)
     assert answer.status_code == 200
     return answer.json()
 
 
 def tell(sandbox: RunningSandbox, path: str, content: Any = None) -> requests.Response:
-    return requests.post(f"{sandbox.control_url}/{path}", json=content, timeout=9)
+    return requests.post(f"{sandbox.control_url}/{path}", json=content, timeout=60)
 
 
 def test_the_truth(sandbox: RunningSandbox) -> None:

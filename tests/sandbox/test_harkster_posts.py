@@ -189,6 +189,7 @@ def test_the_quota_can_be_set(serve: Serve, write: Write, call: Call) -> None:
     assert call(sandbox, "GET", usages).json() == {"postQuota": 5, "postUsage": 5}
 
 
+@pytest.mark.usefixtures("stopped_time")
 def test_too_many_requests_are_another_429(serve: Serve, write: Write, call: Call) -> None:
     sandbox = serve(scenario(requests_per_second=1, retry_after=2))
     call(sandbox, "GET", "auth")
@@ -200,6 +201,7 @@ def test_too_many_requests_are_another_429(serve: Serve, write: Write, call: Cal
     assert (sandbox.harkster.truth().rate_refusals, sandbox.harkster.truth().quota_refusals) == (1, 0)
 
 
+@pytest.mark.usefixtures("stopped_time")
 def test_too_many_requests_can_say_that_it_is_not_the_quota(serve: Serve, call: Call) -> None:
     sandbox = serve(scenario(requests_per_second=1, quota_reached_false=True))
     answers = [call(sandbox, "GET", "auth") for _ in range(2)]

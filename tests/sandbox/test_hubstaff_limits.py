@@ -53,15 +53,15 @@ def test_the_hour_is_of_one_application(serve: Serve, hubstaff: Get) -> None:
     assert [hubstaff(sandbox, "organizations").status_code for _ in range(2)] == [200, 429]
     form = {"grant_type": "refresh_token", "refresh_token": sandbox.hubstaff.personal_access_token}
     agent = {"User-Agent": "tests of the sandbox"}
-    token = requests.post(sandbox.hubstaff.auth_url, data=form, headers=agent, timeout=9).json()["access_token"]
+    token = requests.post(sandbox.hubstaff.auth_url, data=form, headers=agent, timeout=60).json()["access_token"]
     headers = {**agent, "Authorization": f"Bearer {token}"}
-    assert requests.get(f"{sandbox.hubstaff.api_url}/organizations", headers=headers, timeout=9).status_code == 200
+    assert requests.get(f"{sandbox.hubstaff.api_url}/organizations", headers=headers, timeout=60).status_code == 200
 
 
 def test_refused_requests_count_too_but_not_those_without_a_token(serve: Serve, hubstaff: Get) -> None:
     sandbox = serve(account(requests_per_hour=2))
     url = f"{sandbox.hubstaff.api_url}/organizations"
-    assert requests.get(url, headers={"User-Agent": "me"}, timeout=9).status_code == 401
+    assert requests.get(url, headers={"User-Agent": "me"}, timeout=60).status_code == 401
     paths = ("nothing", "organizations?page_limit=0", "organizations")
     assert [hubstaff(sandbox, path).status_code for path in paths] == [404, 400, 429]
 
@@ -69,16 +69,16 @@ def test_refused_requests_count_too_but_not_those_without_a_token(serve: Serve, 
 @pytest.mark.parametrize("agent", ["python-requests/2.32.3", "Python-urllib/3.11", "curl/8.5.0", ""])
 def test_scripts_that_do_not_tell_their_name_are_refused(sandbox: RunningSandbox, agent: str) -> None:
     headers = {"User-Agent": agent, "Authorization": f"Bearer {sandbox.hubstaff.organization_token}"}
-    answer = requests.get(f"{sandbox.hubstaff.api_url}/organizations", headers=headers, timeout=9)
+    answer = requests.get(f"{sandbox.hubstaff.api_url}/organizations", headers=headers, timeout=60)
     assert (answer.status_code, "1010" in answer.text) == (403, True)
-    assert requests.post(sandbox.hubstaff.auth_url, headers=headers, timeout=9).status_code == 403
+    assert requests.post(sandbox.hubstaff.auth_url, headers=headers, timeout=60).status_code == 403
     assert sandbox.hubstaff.used_of_hour("organization") == 0
 
 
 def test_the_proxy_can_be_off(serve: Serve) -> None:
     sandbox = serve(account(refuse_default_agents=False))
     headers = {"Authorization": f"Bearer {sandbox.hubstaff.organization_token}"}
-    assert requests.get(f"{sandbox.hubstaff.api_url}/organizations", headers=headers, timeout=9).status_code == 200
+    assert requests.get(f"{sandbox.hubstaff.api_url}/organizations", headers=headers, timeout=60).status_code == 200
 
 
 def test_windows_of_too_many_rows_come_back_empty_and_narrower_ones_do_not(serve: Serve, hubstaff: Get) -> None:
@@ -149,5 +149,5 @@ def test_pages_can_be_spoilt(sandbox: RunningSandbox, hubstaff: Get) -> None:
 
 def test_only_reading_is_simulated(sandbox: RunningSandbox) -> None:
     headers = {"User-Agent": "me", "Authorization": f"Bearer {sandbox.hubstaff.organization_token}"}
-    answer = requests.post(f"{sandbox.hubstaff.api_url}/organizations", headers=headers, timeout=9)
+    answer = requests.post(f"{sandbox.hubstaff.api_url}/organizations", headers=headers, timeout=60)
     assert answer.status_code == 405

@@ -273,7 +273,7 @@ def test_accounts_may_be_empty(serve: Serve, hubstaff: Get, settings: dict[str, 
 
 
 def test_the_truth_of_both_vendors_is_told_together(sandbox: RunningSandbox) -> None:
-    told = requests.get(f"{sandbox.control_url}/truth", timeout=10).json()
+    told = requests.get(f"{sandbox.control_url}/truth", timeout=60).json()
     assert told["leads"]["ids"] == sandbox.truth.ids["leads"]
     assert told["hubstaff/projects"]["ids"] == sandbox.hubstaff.truth.ids["projects"]
     own_id = sandbox.hubstaff.ids("organizations")[0]

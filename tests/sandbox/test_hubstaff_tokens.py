@@ -29,12 +29,12 @@ def sandbox() -> Iterator[RunningSandbox]:
 
 def exchange(sandbox: RunningSandbox, token: str, **more: Any) -> requests.Response:
     form = {"grant_type": "refresh_token", "refresh_token": token}
-    return requests.post(sandbox.hubstaff.auth_url, timeout=9, **{"data": form, "headers": AGENT, **more})
+    return requests.post(sandbox.hubstaff.auth_url, timeout=60, **{"data": form, "headers": AGENT, **more})
 
 
 def opens(sandbox: RunningSandbox, token: str) -> int:
     headers = {**AGENT, "Authorization": f"Bearer {token}"}
-    return requests.get(f"{sandbox.hubstaff.api_url}/users/me", headers=headers, timeout=9).status_code
+    return requests.get(f"{sandbox.hubstaff.api_url}/users/me", headers=headers, timeout=60).status_code
 
 
 def claims(token: str) -> dict[str, Any]:

@@ -296,7 +296,7 @@ def test_other_paths_and_methods_are_refused_in_the_vendors_form(
 ) -> None:
     assert get(sandbox, "messages").json()["code"] == 404
     assert get(sandbox, "leads/").status_code == 404
-    refused = log_in(sandbox).post(f"{sandbox.hustle.api_url}/leads", json={}, timeout=9)
+    refused = log_in(sandbox).post(f"{sandbox.hustle.api_url}/leads", json={}, timeout=60)
     assert (refused.status_code, refused.json()["code"]) == (405, 405)
 
 
