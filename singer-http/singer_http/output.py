@@ -1,18 +1,22 @@
-"""The writer of Singer messages: encoded a page at a time, written in large pieces, never half a line."""
+"""The way out: Singer messages encoded a page at a time, and written to stdout whole, never half a line."""
 
 from __future__ import annotations
 
+import logging
 import os
+import select
 import sys
+from contextlib import suppress
 from dataclasses import fields
-from typing import IO, TYPE_CHECKING
+from io import UnsupportedOperation
+from typing import TYPE_CHECKING
 
 from singer_sdk.contrib.msgspec import encoder
 from singer_sdk.singerlib.encoding.base import GenericSingerWriter
 from typing_extensions import override
 
 from singer_http.http.clock import Stopped
-from singer_http.http.errors import OutputClosedError
+from singer_http.http.errors import OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,20 +24,103 @@ if TYPE_CHECKING:
 
     from singer_sdk.singerlib.encoding.simple import Message
 
+logger = logging.getLogger(__name__)
+
 BUFFER = 1 << 18
 """Bytes that may wait in the buffer before they are written."""
+PATIENCE = 5.0
+"""Seconds that the reader of stdout may take nothing once a signal has asked for the end."""
+_GLANCE = 0.5
+"""Seconds after which one that waits looks for signals: one that comes just before does not interrupt the wait."""
+_NEWLINE = ord("\n")
+
+
+class Stdout:
+    """Writes whole lines to stdout, be it a file or a pipe, blocking or not, whatever it takes at a time.
+
+    What goes into a pipe goes in pieces that it takes whole or not at all, and that end with a line wherever a line
+    is no longer than that: a process that is killed leaves no half of one.
+    """
+
+    def __init__(self) -> None:
+        self._signals = 0
+        self._exit_code: int | None = None
+        self._is_within_line = False
+        self._is_closed = False
+
+    def write(self, lines: bytes | bytearray) -> None:
+        """Write all of it, or fail; once it has failed, what else is given is dropped.
+
+        Raises:
+            OutputError: It cannot be written.
+            Stopped: A signal asked for the end, and the reader takes nothing.
+        """
+        if self._is_closed:
+            return
+        try:
+            self._write(lines)
+        except UnsupportedOperation:  # a test or an embedding program took its place
+            sys.stdout.write(lines.decode())
+            sys.stdout.flush()
+        except BrokenPipeError:
+            self._is_closed = True
+            raise OutputError("The reader of the messages went away before the end: see the target's log.") from None
+        except OSError as error:
+            self._is_closed = True
+            raise OutputError(f"stdout cannot be written to: {error.strerror}. Mend that, and run again.") from None
+
+    def end(self, code: int) -> None:
+        """Have little patience with the reader from now on; when asked again, end the process, but within no line."""
+        self._signals += 1
+        if self._signals > 1:
+            self._exit_code = code
+            self._exit_between_lines()
+
+    def _write(self, lines: bytes | bytearray) -> None:
+        if sys.stdout is None:  # it was closed when the process began
+            raise BrokenPipeError
+        sys.stdout.flush()
+        descriptor = sys.stdout.fileno()
+        ready = select.poll()
+        ready.register(descriptor, select.POLLOUT)
+        at = 0
+        with memoryview(lines) as view:
+            while at < len(lines):
+                end = lines.rfind(b"\n", at, at + select.PIPE_BUF) + 1 or at + select.PIPE_BUF
+                self._wait(ready)
+                self._is_within_line = True
+                with suppress(BlockingIOError):  # where somebody else writes to it too
+                    at += os.write(descriptor, view[at:end])
+                self._is_within_line = at > 0 and lines[at - 1] != _NEWLINE
+                self._exit_between_lines()
+
+    def _wait(self, ready: select.poll) -> None:
+        waited = 0.0
+        while not ready.poll(_GLANCE * 1000):
+            waited += _GLANCE if self._signals else 0
+            if waited >= PATIENCE:
+                self._is_closed = True
+                self._is_within_line = False  # there is no end of it to wait for
+                self._exit_between_lines()
+                logger.warning("The reader of stdout takes nothing: the run ends without its last STATE.")
+                raise Stopped
+
+    def _exit_between_lines(self) -> None:
+        if self._exit_code is not None and not self._is_within_line:
+            os._exit(self._exit_code)
 
 
 class BufferedWriter(GenericSingerWriter["bytes", "Message"]):
     """Writes messages to stdout through a buffer that holds whole lines only.
 
     The buffer is emptied when it is full, with every message that is not a RECORD, when the tap has to wait for
-    the API, and at the end of the run, however it ends. Signals do not interrupt it: see :mod:`singer_http.tap`.
+    the API, and at the end of the run, however it ends.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._buffer = bytearray()
+        self.stdout = Stdout()
         self.written = 0
         """Bytes of messages so far."""
 
@@ -56,25 +143,13 @@ class BufferedWriter(GenericSingerWriter["bytes", "Message"]):
 
     def flush(self) -> None:
         """Hand everything to the reader of stdout."""
-        stdout = _stdout()
-        try:
-            if self._buffer:
-                stdout.write(self._buffer)
-                self._buffer.clear()
-            stdout.flush()
-        except BrokenPipeError:
-            # What stdout itself still holds would fail again when the interpreter ends.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
-            self._buffer.clear()
-            raise Stopped from OutputClosedError(
-                "The reader of the messages went away before the tap had finished: see the target's log."
-            )
+        lines, self._buffer = self._buffer, bytearray()
+        if lines:
+            try:
+                self.stdout.write(lines)
+            except OutputError as error:
+                raise Stopped from error
 
     def _add(self, lines: bytes) -> None:
         self._buffer += lines
         self.written += len(lines)
-
-
-def _stdout() -> IO[bytes]:
-    # Looked up each time: tests and embedding programs replace it.
-    return sys.stdout.buffer

@@ -6,7 +6,6 @@ import abc
 import copy
 import io
 import json
-import os
 import signal
 import sys
 from functools import cached_property
@@ -22,7 +21,7 @@ from typing_extensions import override
 
 from singer_http.bookmarks import sound
 from singer_http.http.clock import Clock, Stopped, SystemClock
-from singer_http.http.errors import ApiError, ConfigurationError, IncompleteError, OutputClosedError, QuotaReachedError
+from singer_http.http.errors import ApiError, ConfigurationError, IncompleteError, QuotaReachedError
 from singer_http.output import BufferedWriter
 from singer_http.progress import Progress
 from singer_http.reading.reader import Reader
@@ -180,40 +179,42 @@ class ApiTap(Tap, abc.ABC):
             SystemExit: A signal ended the run.
         """
         try:
-            self._check_stream_names()
-            self.prepare()
-            for stream in self.streams.values():
-                _ = cast("ApiStream", stream).bookmarks  # threads look at them, and must not be the first
-            self._reader = Reader(
-                self.session,
-                self._ahead(),
-                parallel=self.config["max_parallel_requests"],
-                predict=self.config.get("predict_cursors", False),
-                on_idle=self._idle,
-            )
-            super().sync_all()
-        except Stopped as stop:
-            self._leave(complete=False, is_read=not isinstance(stop.__cause__, OutputClosedError))
-            if isinstance(stop.__cause__, QuotaReachedError):
-                self._end_for_quota(stop.__cause__)
-                return
-            if isinstance(stop.__cause__, ApiError):
-                raise stop.__cause__ from None
-            sys.exit(128 + (self._signal or signal.SIGTERM))
-        except QuotaReachedError as reached:
-            self._leave(complete=False)
-            self._end_for_quota(reached)
-            return
-        except BaseException:
-            self._leave(complete=False)
-            raise
+            is_complete = False
+            try:
+                self._read_all()
+                is_complete = True
+            finally:
+                self._leave(complete=is_complete)
+        except (Stopped, QuotaReachedError) as end:
+            cause = end.__cause__ if isinstance(end, Stopped) else end
+            if cause is None:
+                sys.exit(128 + (self._signal or signal.SIGTERM))
+            if not isinstance(cause, QuotaReachedError):
+                raise cause from None
+            self._tell_quota(cause)
+        if self._failures:
+            for label, failure in self._failures:
+                self.logger.error("Not read: %s. %s", label, failure)
+            raise IncompleteError(f"The run is not complete: {len(self._failures)} parts of it, named above.")
+
+    def _read_all(self) -> None:
+        self._check_stream_names()
+        self.prepare()
+        for stream in self.streams.values():
+            _ = cast("ApiStream", stream).bookmarks  # threads look at them, and must not be the first
+        self._reader = Reader(
+            self.session,
+            self._ahead(),
+            parallel=self.config["max_parallel_requests"],
+            predict=self.config.get("predict_cursors", False),
+            on_idle=self._idle,
+        )
+        super().sync_all()
         for stream in self.streams.values():
             cast("ApiStream", stream).forget_progress()
-        self._leave(complete=True)
-        self._raise_failures()
 
-    def _end_for_quota(self, reached: QuotaReachedError) -> None:
-        """End a run that has done what it may do for now: no failure, unless there was one before."""
+    def _tell_quota(self, reached: QuotaReachedError) -> None:
+        """Say how far a run came that has done what it may do for now, which is no failure."""
         selected = [stream.name for stream in self.streams.values() if stream.selected]
         at = f"in stream {self.progress.stream}" if self.progress.stream else "before the first stream"
         done = selected.index(self.progress.stream) if self.progress.stream in selected else 0
@@ -224,19 +225,12 @@ class ApiTap(Tap, abc.ABC):
             done,
             len(selected),
         )
-        self._raise_failures()
-
-    def _raise_failures(self) -> None:
-        if self._failures:
-            for label, failure in self._failures:
-                self.logger.error("Not read: %s. %s", label, failure)
-            raise IncompleteError(f"The run is not complete: {len(self._failures)} parts of it, named above.")
 
     def _check_stream_names(self) -> None:
         if unknown := sorted(set(self.config.get("skip_forbidden", ())) - self.streams.keys()):
             raise ConfigurationError(f"skip_forbidden names {', '.join(unknown)}, which are no streams of {self.name}.")
 
-    def _leave(self, *, complete: bool, is_read: bool = True) -> None:
+    def _leave(self, *, complete: bool) -> None:
         """End the run: nothing more is fetched, and the last STATE says how far it got."""
         self.clock.stop()
         if self._reader is not None:
@@ -247,22 +241,25 @@ class ApiTap(Tap, abc.ABC):
                 self._reader.predictions.misses,
             )
         self.session.close()
-        if is_read:
-            # Of a batch that was not finished the bookmarks may know more than was written.
-            if self.state and (complete or not self.config.get("batch_config")):
-                self.state_writer.write_state(self.state)
-            self.writer.flush()
+        # Of a batch that was not finished the bookmarks may know more than was written.
+        if self.state and (complete or not self.config.get("batch_config")):
+            self.state_writer.write_state(self.state)
+        self.writer.flush()
 
     @override
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
         """Stop at the next safe point; at once when asked a second time."""
-        if self._signal is not None:
-            os._exit(128 + signum)
+        self.writer.stdout.end(128 + signum)
         self._signal = signum
         self.logger.info("Stopping for signal %d.", signum)
         self.clock.stop()
 
     # Command line
+
+    @override
+    def run_discovery(self) -> str:
+        self.writer.stdout.write(f"{self.catalog_json_text}\n".encode())
+        return self.catalog_json_text
 
     @classmethod
     @override

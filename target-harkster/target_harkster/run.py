@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from singer_http.http.clock import Clock
+    from singer_http.output import Stdout
 
     from target_harkster.delivery.outbox import Parcel, Refused
     from target_harkster.layout.layout import Layout
@@ -65,14 +65,16 @@ class Run:
     Args:
         config: The target's settings, validated.
         clock: Measures and waits.
+        stdout: Where STATEs go.
 
     Attributes:
         rows: By stream, how many came.
     """
 
-    def __init__(self, config: Mapping[str, Any], clock: Clock) -> None:
+    def __init__(self, config: Mapping[str, Any], clock: Clock, stdout: Stdout) -> None:
         self._config = config
         self._clock = clock
+        self._stdout = stdout
         self._is_dry: bool = config["dry_run"]
         self._is_open = True
         self._rejected: Counter[str] = Counter()
@@ -258,5 +260,4 @@ class Run:
     def _acknowledge(self, state: Any) -> None:
         self._rejects.sync()
         if not self._is_dry:
-            sys.stdout.write(encoder.encode(state).decode() + "\n")
-            sys.stdout.flush()
+            self._stdout.write(encoder.encode(state) + b"\n")

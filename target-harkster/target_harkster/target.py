@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import os
 import signal
 import sys
 from typing import IO, TYPE_CHECKING, Any, ClassVar, cast
 
 from singer_http.http.clock import Clock, Stopped, SystemClock
 from singer_http.http.errors import ApiError, ConfigurationError
+from singer_http.output import Stdout
 from singer_http.settings import setting_sentence, spoken, url_errors
 from singer_sdk import Target
 from singer_sdk.exceptions import (
@@ -51,6 +51,7 @@ class TargetHarkster(Target):
     def __init__(self, *, clock: Clock | None = None, **kwargs: Any) -> None:
         self.clock: Clock = clock or SystemClock()
         self._signal: int | None = None
+        self._stdout = Stdout()
         self._run: Run | None = None
         self._unmapped: dict[str, HarksterSink] = {}
         self.prints_plan = True
@@ -87,7 +88,7 @@ class TargetHarkster(Target):
         """The run, opened when it is asked for first."""
         if self._run is None:
             user_agent = self.config.get("user_agent") or f"{self.name}/{self.plugin_version}"
-            self._run = Run({**self.config, "user_agent": user_agent}, self.clock)
+            self._run = Run({**self.config, "user_agent": user_agent}, self.clock, self._stdout)
         return self._run
 
     @override
@@ -143,7 +144,10 @@ class TargetHarkster(Target):
         return sink
 
     def _leave(self, error: BaseException) -> None:
-        self.run.leave(error)
+        try:
+            self.run.leave(error)
+        except Stopped as stopped:  # as nobody takes the last STATE
+            error = stopped
         if isinstance(error, Stopped):
             sys.exit(128 + (self._signal or signal.SIGTERM))
 
@@ -201,8 +205,7 @@ class TargetHarkster(Target):
     @override
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
         """Stop at the next safe point; at once when asked a second time."""
-        if self._signal is not None:
-            os._exit(128 + signum)
+        self._stdout.end(128 + signum)
         self._signal = signum
         self.logger.info("Stopping for signal %d.", signum)
         self.clock.stop()

@@ -82,8 +82,8 @@ class RepeatedCursorError(ApiError):
     """A list led back to where it had been: going on would never end."""
 
 
-class OutputClosedError(ApiError):
-    """Whoever read the messages is gone."""
+class OutputError(ApiError):
+    """The messages can no longer be written: whoever read them is gone, or the disk is full."""
 
 
 class IncompleteError(ApiError):
