@@ -2,54 +2,22 @@
 
 from __future__ import annotations
 
-import io
-import sys
-import threading
 from contextlib import ExitStack
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from api_sandbox import HubstaffScenario, RunningSandbox, Scenario, serve_in_thread
-from singer_http.http.clock import Clock, Stopped
-from tap_hubstaff.tap import TapHubstaff
-from typing_extensions import override
 
-from tests.tap_processes import Run as AnyRun
+from tests.hubstaff import reading
+from tests.hubstaff.reading import Run
 from tests.tap_processes import serving, starter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from api_sandbox.hubstaff.handle import RunningHubstaff
-
     from tests.tap_processes import Starter, TapServer
-
-KEYS = {
-    "members": ("organization_id", "user_id"),
-    "project_members": ("project_id", "user_id"),
-    "team_members": ("team_id", "user_id"),
-    "team_projects": ("team_id", "project_id"),
-    "last_activities": ("organization_id", "user_id"),
-    "time_off_balances": ("organization_id", "user_id", "time_off_policy_id"),
-    "integration_project_links": ("integration_id", "project_id"),
-    "integration_user_links": ("integration_id", "user_id"),
-    "seats": ("organization_id",),
-}
-"""What the sandbox calls the records of streams without ids."""
-
-
-class Run(AnyRun):
-    """A run of the tap, whose streams have keys of their own."""
-
-    @override
-    def ids(self, stream: str, key: tuple[str, ...] = ("id",)) -> list[str]:
-        return super().ids(stream, KEYS.get(stream, key))
-
-    @classmethod
-    def of(cls, run: AnyRun) -> Run:
-        return cls(run.code, run.stdout, run.stderr)
 
 
 @pytest.fixture(scope="session")
@@ -75,64 +43,12 @@ def tap(start_tap: Starter) -> Callable[..., Run]:
     return run
 
 
-class SandboxClock(Clock):
-    """The sandbox's own time, stopped, which goes on when somebody sleeps."""
-
-    def __init__(self, hubstaff: RunningHubstaff) -> None:
-        self._hubstaff = hubstaff
-        self._now = hubstaff.now.timestamp()  # asked for once: it is told far more often than it changes
-        self._lock = threading.Lock()
-        self._is_stopped = False
-        self.slept: list[float] = []
-
-    @override
-    def monotonic(self) -> float:
-        return self.time()
-
-    @override
-    def time(self) -> float:
-        return self._now
-
-    @override
-    def sleep(self, seconds: float) -> None:
-        self.check()
-        with self._lock:
-            self.slept.append(seconds)
-            self._hubstaff.advance(seconds)
-            self._now = self._hubstaff.now.timestamp()
-
-    @override
-    def check(self) -> None:
-        if self._is_stopped:
-            raise Stopped
-
-    @override
-    def stop(self) -> None:
-        self._is_stopped = True
-
-
 @pytest.fixture
-def read(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Callable[..., Run]:
+def read() -> Callable[..., Run]:
     """Run the tap here, in the sandbox's own time, which is a stopped clock."""
 
     def run(sandbox: RunningSandbox, config: Any, state: Any = None, *streams: str) -> Run:
-        with monkeypatch.context() as patched:
-            out = io.BytesIO()
-            patched.setattr(sys, "stdout", io.TextIOWrapper(out, write_through=True))
-            tap = TapHubstaff(config=config, state=state, clock=SandboxClock(sandbox.hubstaff))
-            for name, stream in tap.streams.items():
-                stream.selected = not streams or name in streams
-            caplog.clear()
-            code = 0
-            try:
-                tap.sync_all()
-            except Exception as error:  # noqa: BLE001 - as the command line would say it
-                code = 1
-                tap.logger.error("%s", error)  # noqa: TRY400
-            written = out.getvalue()
-        lines = (f"- - | {line.levelname} | {line.name} | {line.getMessage()}\n" for line in caplog.records)
-        log = "".join(lines)
-        return Run(code, written, log)
+        return reading.read(sandbox, config, state, streams)
 
     return run
 

@@ -12,7 +12,7 @@ from singer_http.http.budget import MARGIN
 from tap_hubstaff.client import allowance, open_session
 from typing_extensions import override
 
-from tests.hubstaff.conftest import SandboxClock
+from tests.hubstaff.reading import SandboxClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from singer_http.http.session import Session
 
     from tests.conftest import FakeClock
-    from tests.hubstaff.conftest import Run
+    from tests.hubstaff.reading import Run
 
     Settings = Callable[..., dict[str, Any]]
     Serve = Callable[..., RunningSandbox]
@@ -68,7 +68,7 @@ def leaping(monkeypatch: pytest.MonkeyPatch) -> None:
         clock.session = open_session(config, clock)
         return clock.session
 
-    monkeypatch.setattr("tests.hubstaff.conftest.SandboxClock", WaitingClock)
+    monkeypatch.setattr("tests.hubstaff.reading.SandboxClock", WaitingClock)
     monkeypatch.setattr("tap_hubstaff.tap.open_session", opened)
 
 

@@ -11,9 +11,6 @@ from api_sandbox.hubstaff.records import Numbers
 from api_sandbox.hubstaff.scenario import HubstaffScenario
 from api_sandbox.hustle.dice import Dice
 
-ZONES = ("America/Denver", "Asia/Kolkata", "Pacific/Honolulu", "America/St_Johns", "Europe/Warsaw")
-"""Time zones of organizations by turns: half-hours, summer time or none, far from UTC. The API does not tell them."""
-
 _CURRENCIES = ("USD", "EUR", "PLN")
 
 
@@ -165,7 +162,7 @@ class _Builder:
         return Organization(
             id=own_id,
             index=index,
-            zone=ZONES[index % len(ZONES)],
+            zone=self._scenario.zones[index % len(self._scenario.zones)],
             began=self._began,
             today=self._today,
             members=tuple(self._member(index, place, projects) for place in range(self._scenario.members)),

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
@@ -64,6 +65,15 @@ class HubstaffScenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     inactive_share: Share = 0.3
     """Share of projects, clients, tasks, invites and policies that a list hides unless it is asked for all."""
 
+    zones: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] = (
+        "America/Denver",
+        "Asia/Kolkata",
+        "Pacific/Honolulu",
+        "America/St_Johns",
+        "Europe/Warsaw",
+    )
+    """Time zones of the organizations, by turns. The API does not tell them. The default ones have half-hours, summer
+    time or none, and are far from UTC."""
     history_days: Count = 60
     """For so many days before `now` time was tracked."""
     now: datetime | None = None
@@ -131,6 +141,11 @@ class HubstaffScenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
             raise ValueError("removed_members must be less than members: the owner stays")
         if self.shared_members >= self.members - self.removed_members:
             raise ValueError("shared_members must be less than the members that are not removed")
+        for zone in self.zones:
+            try:
+                ZoneInfo(zone)
+            except ZoneInfoNotFoundError as error:
+                raise ValueError(f"zones names {zone}, which is no time zone") from error
         if self.now is not None and self.now.tzinfo is None:
             raise ValueError("now needs an offset, such as Z")
         for wanted in self.tracked:

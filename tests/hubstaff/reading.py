@@ -1,0 +1,162 @@
+"""Runs the tap in this process, in the sandbox's own time, which is a stopped clock."""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+import threading
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+from singer_http.http.clock import Clock, Stopped
+from singer_http.http.transport import Transport
+from tap_hubstaff.tap import TapHubstaff
+from typing_extensions import override
+
+from tests.tap_processes import Run as AnyRun
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from api_sandbox import RunningSandbox
+    from api_sandbox.hubstaff.handle import RunningHubstaff
+
+KEYS = {
+    "members": ("organization_id", "user_id"),
+    "project_members": ("project_id", "user_id"),
+    "team_members": ("team_id", "user_id"),
+    "team_projects": ("team_id", "project_id"),
+    "last_activities": ("organization_id", "user_id"),
+    "time_off_balances": ("organization_id", "user_id", "time_off_policy_id"),
+    "integration_project_links": ("integration_id", "project_id"),
+    "integration_user_links": ("integration_id", "user_id"),
+    "seats": ("organization_id",),
+}
+"""What the sandbox calls the records of streams without ids."""
+
+
+class Run(AnyRun):
+    """A run of the tap, whose streams have keys of their own."""
+
+    @override
+    def ids(self, stream: str, key: tuple[str, ...] = ("id",)) -> list[str]:
+        return super().ids(stream, KEYS.get(stream, key))
+
+    @classmethod
+    def of(cls, run: AnyRun) -> Run:
+        return cls(run.code, run.stdout, run.stderr)
+
+
+class SandboxClock(Clock):
+    """The sandbox's own time, stopped, which goes on when somebody sleeps.
+
+    Args:
+        hubstaff: Whose time.
+        off: Seconds by which this machine's clock differs from it.
+    """
+
+    def __init__(self, hubstaff: RunningHubstaff, off: float = 0.0) -> None:
+        self._hubstaff = hubstaff
+        self._off = off
+        self._now = hubstaff.now.timestamp()  # asked for once: it is told far more often than it changes
+        self._lock = threading.Lock()
+        self._is_stopped = False
+        self.slept: list[float] = []
+
+    @override
+    def monotonic(self) -> float:
+        return self._now
+
+    @override
+    def time(self) -> float:
+        return self._now + self._off
+
+    @override
+    def sleep(self, seconds: float) -> None:
+        self.check()
+        with self._lock:
+            self.slept.append(seconds)
+            self._hubstaff.advance(seconds)
+            self._now = self._hubstaff.now.timestamp()
+
+    @override
+    def check(self) -> None:
+        if self._is_stopped:
+            raise Stopped
+
+    @override
+    def stop(self) -> None:
+        self._is_stopped = True
+
+
+def read(
+    sandbox: RunningSandbox,
+    config: Any,
+    state: Any,
+    streams: tuple[str, ...],
+    *,
+    clock: Clock | None = None,
+    before_request: Callable[[int], None] | None = None,
+) -> Run:
+    """Run the tap once.
+
+    Args:
+        sandbox: What it reads.
+        config: Its settings.
+        state: What an earlier run left.
+        streams: What is selected; empty for everything.
+        clock: In place of the sandbox's time.
+        before_request: Called with the number of each request before it is sent.
+    """
+    out = io.BytesIO()
+    with ExitStack() as stack:
+        log = stack.enter_context(_logged())
+        stack.enter_context(mock.patch.object(sys, "stdout", io.TextIOWrapper(out, write_through=True)))
+        if before_request is not None:
+            stack.enter_context(mock.patch.object(Transport, "send", _counting(before_request)))
+        code = 0
+        tap = TapHubstaff(config=config, state=state, clock=clock or SandboxClock(sandbox.hubstaff))
+        for name, stream in tap.streams.items():
+            stream.selected = not streams or name in streams
+        try:
+            tap.sync_all()
+        except Exception as error:  # noqa: BLE001 - as the command line would say it
+            code = 1
+            tap.logger.error("%s", error)  # noqa: TRY400
+        written = out.getvalue()
+    return Run(code, written, "".join(f"- - | {line.levelname} | {line.name} | {line.getMessage()}\n" for line in log))
+
+
+def _counting(before: Callable[[int], None]) -> Callable[..., Any]:
+    send, lock, numbers = Transport.send, threading.Lock(), [0]
+
+    def counted(transport: Transport, *args: Any) -> Any:
+        with lock:
+            numbers[0] += 1
+            before(numbers[0])
+        return send(transport, *args)
+
+    return counted
+
+
+@contextmanager
+def _logged() -> Iterator[list[logging.LogRecord]]:
+    records: list[logging.LogRecord] = []
+
+    class Keeping(logging.Handler):
+        @override
+        def emit(self, record: logging.LogRecord) -> None:
+            records.append(record)
+
+    handler = Keeping()
+    root = logging.getLogger()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    try:
+        yield records
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(level)
