@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from api_sandbox import RunningSandbox
 
-    from tests.hubstaff.conftest import Run
+    from tests.hubstaff.reading import Run
 
     Settings = Callable[..., dict[str, Any]]
     Serve = Callable[..., RunningSandbox]
