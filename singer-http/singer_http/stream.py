@@ -52,6 +52,8 @@ class ApiStream(Stream, abc.ABC):
     """What the number of records in a page is asked for with."""
     incremental_key: ClassVar[str | None] = None
     """The property that an INCREMENTAL read is said to follow; None where the stream cannot be read so."""
+    slice_type: ClassVar[type[Slice]] = Slice
+    """What its slices are."""
     abreast: ClassVar[int] = 1
     """How many partitions are read in turns, a page of each."""
 
@@ -139,7 +141,7 @@ class ApiStream(Stream, abc.ABC):
                 yield self._slice(partition, bookmark.get(RESUME, {}).get("cursor"))
 
     def _slice(self, partition: Partition | None, start: str | None) -> Slice:
-        return Slice(
+        return self.slice_type(
             stream=self.name,
             partition=partition,
             path=self.path.format_map(partition or {}),

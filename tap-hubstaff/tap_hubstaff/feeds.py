@@ -125,12 +125,13 @@ class PassiveJobSiteVisits(WindowedStream):
 class AttendanceShifts(WindowedStream):
     """Shifts, and how they were kept to.
 
-    The vendor keeps them as long as the organization's plan says, and refuses what is older: three years is its most.
+    The vendor keeps them as long as the organization's plan says, and refuses to begin before: the first day that it
+    takes is searched for then, and remembered in the state.
     """
 
     name = "attendance_shifts"
     path = "/organizations/{organization_id}/attendance_shifts"
-    by = Filter("date", "date", longest=31, months=36, by_day=True)
+    by = Filter("date", "date", longest=31, months=36, by_day=True, is_kept_by_plan=True)
 
 
 class TimeEditLogs(WindowedStream):

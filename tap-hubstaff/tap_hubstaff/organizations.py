@@ -202,6 +202,7 @@ class Organizations:
                     raise
                 except ApiError as failure:
                     self._lists[key] = failure
+                self._stream(of.stream).remember(of)
 
     def _parsed(self, stream: HubstaffStream, name: str, organization: int | None) -> Iterator[Fetched]:
         kept = self._lists[name, organization]

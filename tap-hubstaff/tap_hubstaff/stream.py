@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import logging
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
-from singer_http.http.errors import ApiError
+from singer_http.http.errors import TOO_MUCH, ApiError
+from singer_http.reading.pages import Slice
 from singer_http.stream import ApiStream
 from singer_sdk import SchemaDirectory, StreamSchema
 from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
@@ -23,13 +25,45 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from singer_http.bookmarks import Bookmark
-    from singer_http.reading.pages import Page, Slice
+    from singer_http.reading.pages import Page
     from singer_http.reading.track import Fetched
     from singer_sdk.helpers.types import Record
+    from singer_sdk.metrics import Counter
 
     from tap_hubstaff.tap import TapHubstaff
 
     Partition = Mapping[str, Any]
+
+logger = logging.getLogger(__name__)
+
+LIMIT = "page_limit"
+SMALLEST_PAGE = 60
+"""No page is halved to fewer records than this: so few are not what takes the API too long."""
+REMEMBERED = dt.timedelta(days=7)
+"""For so long a list is asked for pages as small as the API could give; then larger ones are tried again."""
+
+
+class ListSlice(Slice):
+    """A list whose pages are halved where the API fails at them: a ``page_start_id`` is good with any limit."""
+
+    __slots__ = ()
+
+    @property
+    def rows(self) -> int:
+        """Records asked for in a page; 0 for what is no list."""
+        return int(self.params.get(LIMIT, 0))
+
+    @override
+    def is_divisible(self, cursor: str | None) -> bool:
+        return self.rows // 2 >= SMALLEST_PAGE
+
+    @override
+    def instead(self, cursor: str | None, failure: ApiError) -> str | None:
+        if not isinstance(failure, TOO_MUCH) or not ListSlice.is_divisible(self, cursor):
+            raise failure
+        self.params[LIMIT] = self.rows // 2
+        logger.info("%s: too much for one request; asking for pages of %d.", self.label, self.rows)
+        return cursor
 
 
 class HubstaffStream(ApiStream):
@@ -42,7 +76,8 @@ class HubstaffStream(ApiStream):
     schema: ClassVar[StreamSchema] = StreamSchema(SchemaDirectory(schemas))
     primary_keys: ClassVar[tuple[str, ...]] = ("id",)
     cursor_param = "page_start_id"
-    limit_param = "page_limit"
+    limit_param = LIMIT
+    slice_type = ListSlice
     envelope: ClassVar[tuple[str, ...]] = ()
     """What the list may be called in the answer; the stream's own name where this is empty."""
     asked_for: ClassVar[Mapping[str, str | int]] = {}
@@ -73,7 +108,32 @@ class HubstaffStream(ApiStream):
             for setting in sorted(self.filters)
             if self.config.get(setting)
         }
-        return {self.limit_param: self.page_limit, **self.asked_for, **chosen}
+        return {LIMIT: self._rows_a_page(partition), **self.asked_for, **chosen}
+
+    def _rows_a_page(self, partition: Partition | None) -> int:
+        """As many as the settings say, or as the API could give of this list of late."""
+        remembered: Any = self.bookmarks.get(partition).get(LIMIT)
+        try:
+            is_recent = parse_iso(remembered["until"]) > self._hubstaff.began
+            return min(int(remembered["rows"]), self.page_limit) if is_recent else self.page_limit
+        except (LookupError, TypeError, ValueError, AttributeError):
+            return self.page_limit
+
+    @override
+    def _sync_slice(
+        self, of: Slice, pages: Iterator[Fetched], counter: Counter, *, write_messages: bool
+    ) -> Iterator[Record]:
+        try:
+            yield from super()._sync_slice(of, pages, counter, write_messages=write_messages)
+        finally:
+            self.remember(of)
+
+    def remember(self, of: Slice) -> None:
+        """Keep for the next runs what was found out of how a list can be asked for."""
+        if isinstance(of, ListSlice) and 0 < of.rows < self._rows_a_page(of.partition):
+            until = iso(self._hubstaff.began + REMEMBERED)
+            self.bookmarks.of(of.partition)[LIMIT] = {"rows": of.rows, "until": until}
+            self.state_manager.is_flushed = False
 
     @property
     @override

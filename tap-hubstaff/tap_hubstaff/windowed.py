@@ -15,22 +15,25 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import msgspec
 from singer_http.bookmarks import RESUME
+from singer_http.http.errors import TOO_MUCH, RefusedRequestError
 from singer_http.reading.pages import Page, Slice
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 from typing_extensions import override
 
-from tap_hubstaff.stream import HubstaffStream
+from tap_hubstaff.stream import LIMIT, HubstaffStream, ListSlice
 from tap_hubstaff.windows import DAY, EAST, WEST, Filter, Plan, Window, iso, midnight, parse_iso
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from singer_http.bookmarks import Bookmark
+    from singer_http.http.errors import ApiError
     from singer_http.reading.track import Fetched
     from singer_sdk.helpers.types import Context, Record
 
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
 
     Partition = Mapping[str, Any]
 
+logger = logging.getLogger(__name__)
 DELAY = dt.timedelta(minutes=20)
 """The vendor: data may be delayed so long."""
 WINDOWS = "windows"
@@ -46,6 +50,8 @@ UPDATES = "updates"
 """Reading what was changed since."""
 REREAD = "reread"
 """Reading the last days once more."""
+KEPT_DAYS = "kept_days"
+"""For how many days an organization keeps a list, where that was found out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +70,7 @@ class Feed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WindowSlice(Slice):
+class WindowSlice(ListSlice):
     """The windows of one organization, as one chain of pages: a cursor is a window and a page in it.
 
     Attributes:
@@ -80,6 +86,8 @@ class WindowSlice(Slice):
     @override
     def query(self, cursor: str | None) -> dict[str, str | int]:
         window = self._window(cursor)
+        if window.is_search:
+            return {**self.params, **self.feed.by.params(self.plan.probe(window)), LIMIT: 1}
         page: dict[str, str | int] = {} if window.page is None else {self.cursor_param: window.page}
         return {**self.params, **self.feed.by.params(window), **page}
 
@@ -87,6 +95,8 @@ class WindowSlice(Slice):
     def page(self, body: bytes, cursor: str | None) -> Page:
         page = self.parse(body)
         window = self._window(cursor)
+        if window.is_search:
+            return Page(msgspec.Raw(b"[]"), self._searched(self.plan.after_acceptance(window)))
         self.plan.saw(window, _times(page.records, self.feed.by.field))
         if page.next is not None:
             return Page(page.records, str(self.plan.onward(window, page.next)))
@@ -94,9 +104,24 @@ class WindowSlice(Slice):
         return Page(page.records, None if following is None else str(following))
 
     @override
-    def narrower(self, cursor: str | None) -> str | None:
-        half = self.plan.narrower(self._window(cursor))
-        return None if half is None else str(half)
+    def is_divisible(self, cursor: str | None) -> bool:
+        return self.plan.narrower(self._window(cursor)) is not None or ListSlice.is_divisible(self, cursor)
+
+    @override
+    def instead(self, cursor: str | None, failure: ApiError) -> str | None:
+        window = self._window(cursor)
+        if isinstance(failure, RefusedRequestError) and (following := self.plan.after_refusal(window)):
+            return self._searched(following)
+        if isinstance(failure, TOO_MUCH) and (half := self.plan.narrower(window)):
+            logger.info("%s: too much for one request; asking for a shorter window.", self.label)
+            return str(half)
+        return ListSlice.instead(self, cursor, failure)
+
+    def _searched(self, window: Window) -> str:
+        if self.plan.kept_from is not None and not window.is_search:
+            kept_from = self.plan.kept_from.date()
+            logger.warning("%s: the organization keeps nothing of before %s; read from there.", self.label, kept_from)
+        return str(window)
 
     def _window(self, cursor: str | None) -> Window:
         """The window that a cursor stands for; without one, the first that there is now."""
@@ -168,6 +193,8 @@ class WindowedStream(HubstaffStream):
         # Nothing happened before the organization was created.
         created = self._hubstaff.organizations.created(cast("dict[str, Any]", partition)["organization_id"])
         begin = max(begin, midnight(created - WEST) if feed.by.by_day else created)
+        if feed.by.is_kept_by_plan and isinstance(days := bookmark.get(KEPT_DAYS), int):
+            begin = max(begin, midnight(self._hubstaff.began) - days * DAY)
         resume = bookmark.get(RESUME, {}) if not self._is_full or self._resumed is not None else {}
         at = self._resume_at(feed, resume)
         if at is not None and feed.name == WINDOWS and self.updates is not None:
@@ -179,7 +206,7 @@ class WindowedStream(HubstaffStream):
         self, partition: Partition | None, feed: Feed, begin: dt.datetime, stop: dt.datetime, at: Window | None
     ) -> WindowSlice:
         """The windows of a feed from a moment to another, begun at the first or where an earlier run was cut off."""
-        plan = Plan(feed.by, begin, stop, self.page_limit)
+        plan = Plan(feed.by, begin, stop, self._rows_a_page(partition))
         return WindowSlice(
             stream=self.name,
             partition=partition,
@@ -257,6 +284,13 @@ class WindowedStream(HubstaffStream):
         for of, pages in self._hubstaff.read(self):
             for fetched in pages if of.partition == partition else ():
                 yield from fetched.page.decode()
+
+    @override
+    def remember(self, of: Slice) -> None:
+        super().remember(of)
+        if isinstance(of, WindowSlice) and of.plan.kept_from is not None:
+            days = (midnight(self._hubstaff.began) - of.plan.kept_from) // DAY
+            self.bookmarks.of(of.partition)[KEPT_DAYS] = days
 
     @override
     def _has_shrunk(self, of: Slice, fetched: Fetched) -> bool:

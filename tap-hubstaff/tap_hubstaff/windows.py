@@ -30,6 +30,8 @@ MARGIN = dt.timedelta(hours=1)
 """Kept from the end of what the vendor keeps: a request may wait so long for its turn."""
 SHORTEST = HOUR
 """No window of times is halved to less than this."""
+SEARCH = "?"
+"""In the place of a page: the first day that an organization keeps is searched for in a window."""
 RECOVERY = 16
 """Windows that have to go well before a length that was too much is tried again."""
 
@@ -65,6 +67,7 @@ class Filter:
         months: How many months the list reaches back; None where it keeps everything.
         days: How many days it reaches back, where that is said in days.
         by_day: Whether it takes days of the organization, the last one included, and not times.
+        is_kept_by_plan: Whether each organization keeps it for a time of its own, and refuses what begins before.
     """
 
     name: str
@@ -73,6 +76,7 @@ class Filter:
     months: int | None = None
     days: int | None = None
     by_day: bool = False
+    is_kept_by_plan: bool = False
 
     @property
     def shortest(self) -> dt.timedelta:
@@ -111,7 +115,7 @@ class Window:
     Attributes:
         start: Its beginning.
         stop: Its end, which is no part of it.
-        page: The ``page_start_id`` to go on with, None for the beginning of the list.
+        page: The ``page_start_id`` to go on with, None for the beginning of the list; or :data:`SEARCH`.
     """
 
     start: dt.datetime
@@ -132,6 +136,11 @@ class Window:
         """
         start, stop, *page = text.split("/")
         return cls(parse_iso(start), parse_iso(stop), page[0] if page else None)
+
+    @property
+    def is_search(self) -> bool:
+        """Whether it is no window, but where the first day is searched for: its start is refused, its end is not."""
+        return self.page == SEARCH
 
     @property
     def length(self) -> dt.timedelta:
@@ -167,6 +176,8 @@ class Plan:
         self._planned: Window | None = None
         self._most: dt.timedelta | None = None
         self._gone_well = 0
+        self.kept_from: dt.datetime | None = None
+        """The first day that the organization keeps, where that had to be found out."""
 
     def first(self, now: dt.datetime) -> Window:
         """The window to begin with."""
@@ -212,6 +223,31 @@ class Plan:
     def narrower(self, window: Window) -> Window | None:
         """What to ask for where a window was too much for one request, None where it is as short as can be."""
         return window.half(self.by.shortest)
+
+    # Where an organization keeps a list for a time of its own, the first day that it takes is found by bisection.
+
+    def after_refusal(self, window: Window) -> Window | None:
+        """What to ask for after a window whose beginning was refused; None where that cannot be for its age."""
+        if not self.by.is_kept_by_plan:
+            return None
+        if window.is_search:
+            return None if window.stop == self.stop else self._search(self.probe(window).start, window.stop)
+        return None if self.stop - window.start <= DAY else Window(window.start, self.stop, SEARCH)
+
+    def after_acceptance(self, search: Window) -> Window:
+        """What to ask for after a day that was not refused."""
+        return self._search(search.start, self.probe(search).start)
+
+    def probe(self, search: Window) -> Window:
+        """The day to be tried next: the last one first, as something else may be wrong with the request."""
+        days = 1 if search.stop == self.stop else search.length // DAY - search.length // DAY // 2
+        return Window(search.stop - days * DAY, search.stop - (days - 1) * DAY)
+
+    def _search(self, refused: dt.datetime, taken: dt.datetime) -> Window:
+        if taken - refused > DAY:
+            return Window(refused, taken, SEARCH)
+        self.kept_from = taken
+        return self._next(taken)
 
     def windows(self, now: dt.datetime) -> int:
         """How many windows there are at least."""

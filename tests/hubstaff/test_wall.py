@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import timedelta
 from math import ceil
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
+from api_sandbox import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,6 +56,27 @@ def test_and_it_is_halved_where_the_api_fails_at_it(read: Read, serve: Serve, se
         assert 4 <= asked(sandbox)[stream] <= 12, stream
 
 
+@pytest.mark.parametrize("wall", ["empty", "503"])
+def test_pages_are_halved_until_they_come_through_and_the_next_runs_know(
+    read: Read, serve: Serve, settings: Settings, wall: Literal["empty", "503"]
+) -> None:
+    sandbox = serve(
+        clock="stopped", organizations=1, shared_members=0, tasks=900, members=300, wall_page=200, wall=wall
+    )
+    streams = ("tasks", "members", "users", "time_off_balances")
+    tried = 2 * 2  # of 500 and of 250
+    state, before = None, Counter[str]()
+    for again, days in ((tried, 1), (0, 7), (tried, 0)):
+        run = read(sandbox, settings(sandbox), state, *streams)
+        assert run.code == 0, run.said("ERROR")
+        state, requests, before = run.states[-1], asked(sandbox) - before, asked(sandbox)
+        for stream in streams:
+            assert Counter(run.ids(stream)) == Counter(sandbox.hubstaff.ids(stream)), stream
+        assert requests["tasks"] == again + ceil(900 / 125)
+        assert requests["members"] == again + ceil(300 / 125)
+        sandbox.hubstaff.advance(days * 86_400)
+
+
 def test_windows_begin_no_earlier_than_the_organization(read: Read, serve: Serve, settings: Settings) -> None:
     sandbox = serve(clock="stopped", organizations=1, shared_members=0, history_days=40, activities_per_day=1)
     run = read(sandbox, settings(sandbox, days=180), None, "activities", "daily_activities", "notes")
@@ -80,3 +103,34 @@ def test_what_is_too_much_at_the_floor_fails_with_the_reason(read: Read, serve: 
     assert run.ids("projects")
     (sentence,) = (line for line in run.said("ERROR") if line.startswith("Not read"))
     assert "activities (organization_id" in sentence
+
+
+def test_the_first_day_that_an_organization_keeps_is_found_and_remembered(
+    read: Read, serve: Serve, settings: Settings
+) -> None:
+    sandbox = serve(
+        clock="stopped", organizations=1, shared_members=0, history_days=180, retention_days=75, events_per_day=1.0
+    )
+    run = read(sandbox, settings(sandbox, days=182), None, "attendance_shifts")
+    assert run.code == 0, run.said("ERROR")
+    assert Counter(run.ids("attendance_shifts")) == Counter(sandbox.hubstaff.ids("attendance_shifts"))
+    kept_from = (sandbox.hubstaff.now - timedelta(days=75)).date()
+    (said,) = (line for line in run.said("WARNING") if "keeps nothing" in line)
+    assert str(kept_from) in said
+    requests = asked(sandbox)["attendance_shifts"]
+    assert requests <= 1 + 1 + 8 + 3  # refused, today, bisection, windows
+    # Whatever it is read from the beginning for, the next time it begins there.
+    state = run.states[-1]
+    (bookmark,) = state["bookmarks"]["attendance_shifts"]["partitions"]
+    del bookmark["replication_key_value"]
+    again = read(sandbox, settings(sandbox, days=182), state, "attendance_shifts")
+    assert again.ids("attendance_shifts") == run.ids("attendance_shifts")
+    assert asked(sandbox)["attendance_shifts"] == requests + 3
+
+
+def test_what_is_refused_for_another_reason_is_not_searched_in(read: Read, serve: Serve, settings: Settings) -> None:
+    sandbox = serve(Fault(kind="status", status=400, path="/attendance_shifts"), clock="stopped", organizations=1)
+    run = read(sandbox, settings(sandbox), None, "attendance_shifts")
+    assert run.code == 1
+    assert any("HTTP 400" in line for line in run.said("ERROR"))
+    assert asked(sandbox)["attendance_shifts"] == 2

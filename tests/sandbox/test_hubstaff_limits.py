@@ -95,6 +95,22 @@ def test_windows_of_too_many_rows_can_be_503(serve: Serve, hubstaff: Get) -> Non
     assert daily(sandbox, hubstaff).status_code == 503
 
 
+def test_pages_of_too_many_rows_are_cut_off_in_every_list(serve: Serve, hubstaff: Get) -> None:
+    sandbox = serve(account(wall_page=10, tasks=40))
+    own_id = sandbox.hubstaff.ids("organizations")[0]
+    assert hubstaff(sandbox, f"organizations/{own_id}/tasks", page_limit=11).content == b""
+    assert hubstaff(sandbox, f"organizations/{own_id}/tasks", page_limit=10).json()["tasks"]
+
+
+def test_shifts_are_kept_as_long_as_the_plan_says(serve: Serve, hubstaff: Get) -> None:
+    sandbox = serve(account(retention_days=20))
+    path = f"organizations/{sandbox.hubstaff.ids('organizations')[0]}/attendance_shifts"
+    refused = hubstaff(sandbox, path, date_start="2026-03-10", date_stop="2026-03-31")
+    assert (refused.status_code, refused.json()["code"]) == (400, "date_too_early")
+    answer = hubstaff(sandbox, path, date_start="2026-03-11", date_stop="2026-03-31", page_limit=500)
+    assert [str(row["id"]) for row in answer.json()["attendance_shifts"]] == sandbox.hubstaff.ids("attendance_shifts")
+
+
 def test_latency_is_on_every_way(serve: Serve, hubstaff: Get) -> None:
     sandbox = serve(account(latency=0.05))
     assert hubstaff(sandbox, "organizations").elapsed.total_seconds() >= 0.05

@@ -165,16 +165,23 @@ class HubstaffApi:
         """The page that is asked for, or why there is none: faults come before both."""
         try:
             query = parse_query(name, query_string, self.world.clock)
-            self.world.selector.check(query.listing, query.owner)
+            self.world.selector.check(query)
             rows = self._rows(query)
         except Refused as refused:
             return refused
-        bound = self._scenario.wall_rows
-        if bound is not None and query.listing.walled and len(rows) > bound:
+        page = self._paginator.page(query, rows)
+        if self._takes_too_long(page, len(rows)):
             if self._scenario.wall == "empty":
                 return Answer(HTTPStatus.OK, b"", sound=False)
             return error_answer(HTTPStatus.SERVICE_UNAVAILABLE, b"")
-        return self._paginator.page(query, rows)
+        return page
+
+    def _takes_too_long(self, page: Page, selected: int) -> bool:
+        """Whether the hosting cuts a request off."""
+        most_selected, most_shown = self._scenario.wall_rows, self._scenario.wall_page
+        return (most_selected is not None and page.query.listing.walled and selected > most_selected) or (
+            most_shown is not None and len(page.rows) > most_shown
+        )
 
     def _rows(self, query: Query) -> list[Row]:
         """The rows of a query; kept for its next pages."""

@@ -110,6 +110,9 @@ class HubstaffScenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     trackable: Literal["boolean", "string", "mixed"] = "mixed"
     """How `trackable` of members is written: the guide says true, false or viewer, the Swagger says a string."""
 
+    retention_days: Positive = 1096
+    """Attendance shifts are kept for so many days before today: a request that begins before is refused (400)."""
+
     latency: Seconds = 0.0
     """Time on the way of each request: one half there, one half back."""
     requests_per_hour: Positive | None = 1000
@@ -120,6 +123,8 @@ class HubstaffScenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """Whether the default User-Agents of scripts are answered with 403 and `error code: 1010`."""
     wall_rows: Positive | None = None
     """A windowed request whose window selects more rows takes longer than the hosting allows."""
+    wall_page: Positive | None = None
+    """A page of more rows, of any list, takes longer than the hosting allows."""
     wall: Literal["empty", "503"] = "empty"
     """What it is answered with: 200 and nothing, or 503."""
 

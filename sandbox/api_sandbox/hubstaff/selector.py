@@ -18,7 +18,7 @@ from api_sandbox.hubstaff.lists import Lists
 from api_sandbox.hubstaff.queries import Query, flag
 from api_sandbox.hubstaff.records import Record, Row
 from api_sandbox.hubstaff.scenario import HubstaffScenario
-from api_sandbox.hubstaff.windows import Bounds, earliest
+from api_sandbox.hubstaff.windows import Bounds, earliest, too_early
 
 _PARTS = {"team": "teams", "integration": "integrations", "client": "clients", "project": "projects"}
 _DAY_LENGTH = len("2026-01-01")
@@ -62,13 +62,14 @@ class Selector:
             return None
         return self._owners.get((listing.scope, owner))
 
-    def check(self, listing: Listing, owner: int) -> None:
+    def check(self, query: Query) -> None:
         """Let a request pass that may be answered.
 
         Raises:
-            Refused: 404 for what is not there, 403 for what may not be seen.
+            Refused: 404 for what is not there, 403 for what may not be seen, 400 for what is no longer kept.
         """
-        organization = self.organization(listing, owner)
+        listing = query.listing
+        organization = self.organization(listing, query.owner)
         if listing.scope and organization is None:
             raise refuse(HTTPStatus.NOT_FOUND, NOT_FOUND)
         if organization is not None and organization.index in self.scenario.inactive_organizations:
@@ -82,6 +83,13 @@ class Selector:
         role = self.scenario.role
         if (listing.money and role != "owner") or (listing.managers and role == "user"):
             raise refuse(HTTPStatus.FORBIDDEN, FORBIDDEN)
+        for bounds in query.bounds.values():
+            if bounds.window.by_plan and bounds.start < day_of(self._kept_from()).isoformat():
+                raise too_early(bounds.window)
+
+    def _kept_from(self) -> float:
+        """Seconds since 1970 from which on an organization keeps what it keeps by its plan."""
+        return self.clock.now() - self.scenario.retention_days * DAY
 
     def rows(self, query: Query) -> list[Row]:
         """All rows of a query, in the order of the list."""
@@ -112,7 +120,8 @@ class Selector:
         if listing.source in {"list", "balances"}:
             return list(self.lists.of(listing.kept or listing.stream, owner))
         window = listing.windows[0]
-        starts = [start for start in (earliest(window, self.clock), since) if start is not None]
+        reach = self._kept_from() if window.by_plan else earliest(window, self.clock)
+        starts = [start for start in (reach, since) if start is not None]
         start = max(starts, default=float(organization.midnight(organization.began) - DAY))
         if listing.source == "activities":
             return list(map(ActivityRow, self.activities.by_slot(organization, start, self.clock.horizon() + DAY)))

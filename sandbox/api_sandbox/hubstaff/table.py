@@ -172,7 +172,7 @@ LISTINGS: tuple[Listing, ...] = (
     ),
     _organization(
         "attendance_shifts",
-        windows=(Window("date", "date", "day", days=31, apart=True, months=36),),
+        windows=(Window("date", "date", "day", days=31, apart=True, by_plan=True),),
         includes=("users", "attendance_schedules"),
         source="events",
     ),

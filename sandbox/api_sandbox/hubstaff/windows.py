@@ -33,6 +33,7 @@ class Window:
         apart: Whether `days` is the most by which two days may differ, and not how many days there may be.
         end_field: Where rows are stretches too and those count that meet the window: the field of their end.
         stop_optional: Whether only the start must be given.
+        by_plan: Whether the list reaches back as far as the organization's plan says.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Window:
     apart: bool = False
     end_field: str | None = None
     stop_optional: bool = False
+    by_plan: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ def _times(window: Window, start: str | None, stop: str | None, clock: Clock) ->
             raise _too_long(window)
     reach = earliest(window, clock)
     if first is not None and reach is not None and first < reach:
-        raise _too_early(window)
+        raise too_early(window)
     # Rows have whole seconds: the first one at or after a fraction is the next.
     texts = [fallback if end is None else instant(math.ceil(end)) for end, fallback in zip(ends, _ALWAYS, strict=True)]
     if ends[1] is None and last is not None:
@@ -139,7 +141,7 @@ def _days(window: Window, start: str | None, stop: str | None, clock: Clock) -> 
             raise _too_long(window)
     reach = earliest(window, clock)
     if first is not None and reach is not None and first < day_of(reach):
-        raise _too_early(window)
+        raise too_early(window)
     texts = [fallback if end is None else end.isoformat() for end, fallback in zip(ends, _ALWAYS, strict=True)]
     return Bounds(window, *texts)
 
@@ -148,5 +150,6 @@ def _too_long(window: Window) -> Refused:
     return refuse(HTTPStatus.BAD_REQUEST, RANGE_TOO_LONG, f"{window.name} may have {window.days} days at most")
 
 
-def _too_early(window: Window) -> Refused:
+def too_early(window: Window) -> Refused:
+    """A refusal of what is no longer kept."""
     return refuse(HTTPStatus.BAD_REQUEST, TOO_LONG_AGO, f"{window.name} begins before what is kept")

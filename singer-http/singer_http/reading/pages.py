@@ -96,9 +96,17 @@ class Slice:
         """Make a page of the answer that came for a cursor; raises :class:`msgspec.DecodeError` where it is none."""
         return self.parse(body)
 
-    def narrower(self, cursor: str | None) -> str | None:  # noqa: ARG002 - for those that need it
-        """A cursor to ask for less with, where the API failed at what one stands for; None where there is no less."""
-        return None
+    def is_divisible(self, cursor: str | None) -> bool:  # noqa: ARG002 - for those that need it
+        """Whether less can be asked for where the API fails at what a cursor stands for."""
+        return False
+
+    def instead(self, cursor: str | None, failure: ApiError) -> str | None:  # noqa: ARG002 - for those that need it
+        """What to ask for where the API failed at what a cursor stands for: another cursor, or the same for less.
+
+        Raises:
+            ApiError: The failure, as there is nothing else to ask for.
+        """
+        raise failure
 
 
 class Chain:

@@ -272,7 +272,7 @@ class Reader:
                 lambda body: of.page(body, request.cursor),
                 is_wanted=lambda: self._has_turn(request),
                 is_tentative=request.is_guess,
-                is_divisible=of.narrower(request.cursor) is not None,
+                is_divisible=of.is_divisible(request.cursor),
             )
         except (Exception, Stopped) as error:  # noqa: BLE001 - it is raised again where the page is waited for
             return error

@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from singer_http.http.errors import TOO_MUCH, ApiError, RefusedRequestError
+from singer_http.http.errors import ApiError, RefusedRequestError
 from singer_http.reading.pages import Chain
 from singer_http.reading.prediction import following
 
@@ -152,7 +152,7 @@ class Track:
                 self._drop_after(request)
                 if request is self.requests[0] and self._may_restart(request, outcome):
                     continue
-                if self._may_narrow(request, outcome):
+                if self._may_ask_otherwise(request, outcome):
                     continue
                 self.frontier = None
                 return
@@ -194,12 +194,14 @@ class Track:
         self._append(None)
         return True
 
-    def _may_narrow(self, request: Request, outcome: BaseException) -> bool:
-        """Ask for less where the API seems to have been asked for too much at once."""
-        cursor = self.slice.narrower(request.cursor) if isinstance(outcome, TOO_MUCH) else None
-        if cursor is None:
+    def _may_ask_otherwise(self, request: Request, outcome: BaseException) -> bool:
+        """Ask for something else where the slice knows what."""
+        if not isinstance(outcome, ApiError):
             return False
-        logger.info("%s: too much for one request; asking for less.", self.slice.label)
+        try:
+            cursor = self.slice.instead(request.cursor, outcome)
+        except ApiError:
+            return False
         self.requests.pop()
         self._append(cursor)
         return True
