@@ -8,6 +8,8 @@ import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from target_harkster.layout.fields import FIELD_TYPES
+
 from docs.meltano_plugins import PLUGINS, about
 
 if TYPE_CHECKING:
@@ -52,6 +54,21 @@ def streams_table(discovered: Mapping[str, Any]) -> str:
     return "\n".join(rows)
 
 
+def fields_table() -> str:
+    """Lay out the types of fields of target-harkster."""
+    rows = ["| type | takes | and may have | a null is |", "|---|---|---|---|"]
+    for kind in FIELD_TYPES.values():
+        options = "; ".join(
+            f"`{option.name}`{', needed' if option.needed else ''}: {option.says}" for option in kind.options
+        )
+        nulls = ", ".join(_NULLS[policy] for policy in kind.nulls) if kind.encode is not None else ""
+        rows.append(f"| `{kind.name}` | {kind.takes} | {options} | {nulls} |")
+    return "\n".join(rows)
+
+
+_NULLS = {"null": "shown as no value", "omit": "left out", "reject": "refused"}
+
+
 def documents() -> Iterator[tuple[Path, str]]:
     """Yield every document with generated parts, as it should be."""
     front = ROOT / "README.md"
@@ -66,6 +83,8 @@ def documents() -> Iterator[tuple[Path, str]]:
             begin = BEGIN.format(part=part, plugin=plugin)
             own_text = _with_part(own_text, begin, table)
             front_text = _with_part(front_text, begin, table)
+        if plugin == "target-harkster":
+            own_text = _with_part(own_text, BEGIN.format(part="fields", plugin=plugin), fields_table())
         yield own, own_text
     yield front, front_text
 

@@ -172,7 +172,7 @@ def layout(source: IO[bytes]) -> None:
         MessageReader.assert_line_requires(message, {"stream", "schema"})
         check_shape(message)
         check_shape({"properties": message["schema"].get("properties", {})})
-        fields = inferred_fields(message["schema"].get("properties", {}))
+        fields = inferred_fields(message["schema"])
         streams[message["stream"]] = {"mode": "append", "key": message.get("key_properties") or None, "fields": fields}
         if not message.get("key_properties"):
             del streams[message["stream"]]["key"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 from collections import Counter
 from decimal import Decimal
@@ -17,6 +19,41 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _decode = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal).decode
+_HALVES = re.compile("[\ud800-\udfff]")
+_BOM = b"\xef\xbb\xbf"
+
+
+def decode(line: bytes) -> dict[str, Any]:
+    """Read a JSON object, also one that is not written quite by the book.
+
+    Half a character, as the software of some vendors cuts them, becomes U+FFFD. NaN and Infinity become the texts that
+    they are: where a number is wanted that row is at fault, and no other one.
+
+    Raises:
+        InvalidInputLine: It is none.
+    """
+    try:
+        return _decode(line)
+    except (msgspec.DecodeError, UnicodeError):
+        pass
+    except RecursionError:
+        raise InvalidInputLine("nested too deeply") from None
+    try:
+        read = json.loads(line.decode(errors="replace"), parse_float=Decimal, parse_constant=str)
+    except (ValueError, RecursionError):
+        raise InvalidInputLine("not a JSON object") from None
+    if not isinstance(read, dict):
+        raise InvalidInputLine("not a JSON object")
+    whole: dict[str, Any] = _whole(read)
+    return whole
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, str):
+        return _HALVES.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {_whole(key): _whole(inner) for key, inner in value.items()}
+    return [_whole(inner) for inner in value] if isinstance(value, list) else value
 
 
 _SHAPES: Mapping[str, tuple[type, ...]] = {
@@ -66,6 +103,9 @@ class MessageReader(GenericSingerReader[bytes]):
             if line is None:
                 return counts
             number += 1
+            line = line.removeprefix(_BOM) if number == 1 else line
+            if line.isspace():
+                continue
             kind = self._process(line, number, callbacks)
             counts[kind] += 1
 
@@ -86,10 +126,7 @@ class MessageReader(GenericSingerReader[bytes]):
 
     @override
     def deserialize_json(self, line: bytes) -> dict[str, Any]:
-        try:
-            return _decode(line)
-        except (msgspec.DecodeError, UnicodeError):
-            raise InvalidInputLine("not a JSON object") from None
+        return decode(line)
 
     @staticmethod
     @override

@@ -17,6 +17,7 @@ from target_harkster.delivery.mirror import Mirror
 from target_harkster.delivery.outbox import Outbox
 from target_harkster.delivery.quota import Allowance
 from target_harkster.delivery.retries import Retries
+from target_harkster.layout.expressions import Expressions
 from target_harkster.layout.routes import find_route, find_template, make_layout
 from target_harkster.ledger.rejects import RejectFile, TooManyRejectsError
 from target_harkster.ledger.store import Ledger
@@ -81,6 +82,7 @@ class Run:
         self._states_seen = 0
         self._is_covered = False
         self.rows: Counter[str] = Counter()
+        self._expressions = Expressions(config["locale"])
         self._rejects = RejectFile(config["reject_path"], config["reject_redact"], is_dry=self._is_dry)
         self.retries = Retries(self._rejects)
         path = config.get("preview_path")
@@ -224,19 +226,13 @@ class Run:
         """Where the rows of a stream go."""
         return find_route(stream, self._config, self.channels)
 
-    def layout(
-        self,
-        stream: str,
-        properties: Mapping[str, Mapping[str, Any]],
-        key_properties: Sequence[str],
-        route: Route,
-    ) -> Layout:
+    def layout(self, stream: str, schema: Mapping[str, Any], key_properties: Sequence[str], route: Route) -> Layout:
         """What the rows of a stream become."""
         wanted = self._config["streams"].get(stream, {}).get("template")
         template = None
         if wanted is not None:
             template = find_template(stream, wanted, next(iter(route.channels.values())), self.api)
-        return make_layout(stream, self._config, properties, key_properties, template)
+        return make_layout(stream, self._config, schema, key_properties, template, self._expressions)
 
     def reject(self, reject: Reject) -> None:
         """Set a row aside.

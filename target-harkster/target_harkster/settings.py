@@ -7,6 +7,7 @@ from typing import Any
 from singer_http.settings import client_settings
 from singer_sdk import typing as th
 
+from target_harkster.layout.fields import FIELD_TYPES, NULL_POLICIES, OPTIONS
 from target_harkster.vendor.client import DEFAULT_URL, REQUESTS_PER_SECOND
 
 _NAME = {"type": "string", "minLength": 1}
@@ -16,21 +17,12 @@ _FIELD = {
     "additionalProperties": False,
     "properties": {
         "id": _NAME,
-        "type": _NAME,
+        "type": {"enum": [*FIELD_TYPES, "header"]},
         "label": {"type": "string"},
         "name": {"type": "string"},
         "data": _NAME,
-        "null": {"enum": ["null", "omit", "reject"]},
-        "input": {"enum": ["fraction", "percent"]},
-        "timezone": _NAME,
-        "values": {"type": "object", "additionalProperties": {"type": ["string", "null"]}},
-        "clamp": {"type": "boolean"},
-        "options": {
-            "type": "object",
-            "additionalProperties": False,
-            "required": ["ccy"],
-            "properties": {"ccy": _NAME},
-        },
+        "null": {"enum": list(NULL_POLICIES)},
+        **{name: option.schema for name, option in OPTIONS.items()},
     },
 }
 _STREAM = {
@@ -205,6 +197,13 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         default="string",
         title="Numbers as",
         description="Whether numbers are sent as strings, as in the vendor's samples, or as numbers.",
+    ),
+    th.Property(
+        "locale",
+        th.StringType(min_length=1),
+        default="en",
+        title="Locale",
+        description="Language and country of the filters for people, such as en_GB or de: how numbers and dates look.",
     ),
     th.Property(
         "marker",

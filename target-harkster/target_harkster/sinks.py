@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-import jsonschema_rs
 from singer_sdk import Sink
 from singer_sdk.contrib.msgspec import decoder, encoder
-from singer_sdk.exceptions import InvalidJSONSchema, MissingKeyPropertiesError
+from singer_sdk.exceptions import MissingKeyPropertiesError
 from typing_extensions import override
 
 from target_harkster.delivery.outbox import Parcel
-from target_harkster.layout.layout import RowError
+from target_harkster.layout.errors import RowError
+from target_harkster.layout.schemas import checks, faults
 from target_harkster.ledger.digests import DigestRow
 from target_harkster.ledger.rejects import Reject
 from target_harkster.vendor.posts import marker_of, stream_marker
@@ -41,10 +41,6 @@ _ADDED_COLUMNS = frozenset(
 """What other plugins of a pipeline may add to a row."""
 
 
-def _no_retrieval(uri: str) -> NoReturn:
-    raise ValueError(uri)
-
-
 class HarksterSink(Sink):
     """Takes the rows of a stream. The posts that they come to are the target's: channels are shared by streams."""
 
@@ -59,17 +55,18 @@ class HarksterSink(Sink):
         super().__init__(target, stream_name, schema, key_properties)
         self._run = run
         self._prefix = stream_marker(stream_name)
-        self._valid: jsonschema_rs.Draft202012Validator | None = None
-        if self.validate_schema:
-            try:
-                self._valid = jsonschema_rs.Draft202012Validator(schema, retriever=_no_retrieval)
-            except (ValueError, jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError):
-                raise InvalidJSONSchema(f"The SCHEMA of {stream_name} is not a valid JSON schema.") from None
+        self._checks, unknown = checks(schema) if self.validate_schema else ([], [])
+        if unknown:
+            self.logger.warning(
+                "%s: no draft of JSON schema allows what the SCHEMA says of %s: it is not used to check their values.",
+                stream_name,
+                ", ".join(unknown),
+            )
         route = run.route(stream_name)
         self._channel_column = route.column
         self._channels = route.channels
         self._channel_ids = tuple(channel.id for channel in route.channels.values())
-        self._layout = run.layout(stream_name, schema["properties"], self._key_properties, route)
+        self._layout = run.layout(stream_name, schema, self._key_properties, route)
 
     @property
     def places(self) -> list[tuple[str, str]]:
@@ -124,11 +121,12 @@ class HarksterSink(Sink):
     def _post(self, record: dict[str, Any], own_key: str, version: int | None, refused: Refused) -> None:
         key = self._layout.key_of(record) if self._layout.group_by else own_key
         self._check(record)
+        encoded = encoder.encode(record)
         channel = self._channel(record)
         marker = marker_of(self._prefix, key)
         if self._layout.group_by:
             self._run.outbox.add_row(
-                DigestRow(self.stream_name, self._channel_ids, channel.id, marker, key, own_key, encoder.encode(record))
+                DigestRow(self.stream_name, self._channel_ids, channel.id, marker, key, own_key, encoded)
             )
             return
         self._run.outbox.add(
@@ -137,7 +135,7 @@ class HarksterSink(Sink):
                 channel=channel.id,
                 key=key,
                 marker=marker,
-                source=self._layout.source_of(record),
+                source=self._layout.source_of(encoded),
                 content=lambda: self._layout.content(record),
                 mode=self._layout.mode,
                 refused=refused,
@@ -215,13 +213,8 @@ class HarksterSink(Sink):
         return channel
 
     def _check(self, record: Mapping[str, Any]) -> None:
-        """Check a row against the SCHEMA, and that its numbers are numbers."""
-        if self._valid is None or self._valid.is_valid(record):
-            return
-        for error in self._valid.iter_errors(record):
-            path = ".".join(str(step) for step in error.instance_path)
-            keyword = str(error.schema_path[-1]) if error.schema_path else "schema"
-            raise RowError(path or None, f"does not hold to the {keyword} of its SCHEMA")
+        for path, keyword in faults(self._checks, record):
+            raise RowError(path, f"does not hold to the {keyword} of its SCHEMA")
 
     # The SDK's own way of batches
 

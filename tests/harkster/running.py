@@ -83,7 +83,7 @@ class Target:
 
     def rejects(self) -> list[dict[str, Any]]:
         path = Path(self.config["reject_path"])
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        return [json.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
 
 
 def plain(post: PostTruth) -> list[dict[str, Any]]:

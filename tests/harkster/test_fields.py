@@ -3,17 +3,21 @@
 import datetime as dt
 import zoneinfo
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 from hypothesis import given
 from hypothesis import strategies as st
-from target_harkster.layout.fields import FIELD_TYPES, STATUSES, Declared, FieldError, as_number, currency_code
-from target_harkster.layout.layout import Layout, RowError
+from target_harkster.layout.errors import FieldError, LayoutError, RowError
+from target_harkster.layout.expressions import Expressions
+from target_harkster.layout.fields import FIELD_TYPES, STATUSES, Declared, as_number, currency_code
+from target_harkster.layout.layout import Layout
 from target_harkster.vendor.posts import Content, Spelling
 
-from tests.harkster.running import Target
+from tests.harkster.running import Message, Target, schema
+from tests.harkster.running import data as data_of
 
 LONDON = zoneinfo.ZoneInfo("Europe/London")
 NO_NUMBER = {
@@ -157,7 +161,8 @@ NEEDED: dict[str, dict[str, Any]] = {"percentage": {"input": "percent"}, "curren
 
 def layout(kind: str, *, numbers: bool = False, **more: Any) -> Layout:
     field = {"id": "f", "type": kind, "label": "F", "data": "value", **NEEDED.get(kind, {}), **more}
-    return Layout("s", {"fields": [field]}, ["id", "value", "ccy"], ["id"], numbers=numbers)
+    schema: dict[str, Any] = {"properties": {"id": {}, "value": {}, "ccy": {}}}
+    return Layout("s", {"fields": [field]}, schema, ["id"], Expressions(), numbers=numbers)
 
 
 def filled(made: Layout, value: Any, **row: Any) -> dict[str, Any]:
@@ -259,11 +264,39 @@ def test_a_bad_value_is_refused_for_exactly_this(kind: str, value: Any, reason: 
 @pytest.mark.parametrize("kind", GOOD)
 def test_null_is_null_left_out_or_refused(kind: str) -> None:
     expected = {"type": kind, "id": "f", "label": "F"} | ({"options": {"ccy": "GBP"}} if kind == "currency" else {})
-    assert filled(layout(kind), None) == expected
+    if kind == "progress":
+        # The API takes only numbers from 0 to 100.
+        with pytest.raises(LayoutError, match="field f: a progress is never null: null must be omit or reject"):
+            layout(kind, null="null")
+        with pytest.raises(RowError, match="no field is left"):
+            filled(layout(kind), None)
+    else:
+        assert filled(layout(kind), None) == expected
     with pytest.raises(RowError, match="no field is left"):
         filled(layout(kind, null="omit"), None)
     with pytest.raises(RowError, match="f is null"):
         filled(layout(kind, null="reject"), None)
+
+
+@pytest.mark.parametrize(
+    ("value", "ccy", "field"),
+    [
+        (None, None, None),
+        (None, "eur", {"type": "currency", "id": "f", "label": "F", "options": {"ccy": "EUR"}}),
+        (5, "eur", {"type": "currency", "id": "f", "label": "F", "data": "5", "options": {"ccy": "EUR"}}),
+        (5, None, "f has no currency: the code must be one of ISO 4217, such as GBP"),
+    ],
+)
+def test_an_amount_and_its_currency_are_null_together(value: Any, ccy: Any, field: Any) -> None:
+    made = layout("currency", options={"ccy": "ccy"})
+    if field is None:
+        with pytest.raises(RowError, match="no field is left"):
+            filled(made, value, ccy=ccy)
+    elif isinstance(field, str):
+        with pytest.raises(RowError, match=field):
+            filled(made, value, ccy=ccy)
+    else:
+        assert filled(made, value, ccy=ccy) == field
 
 
 @pytest.mark.parametrize(
@@ -302,15 +335,49 @@ def test_what_is_no_currency_is_refused(code: Any) -> None:
         currency_code(code)
 
 
-def test_numbers_can_be_told_as_numbers() -> None:
-    assert filled(layout("number", numbers=True), Decimal("12.50"))["data"] == "12.5"
-    assert as_number("12") == 12
-    assert as_number("12.5") == 12.5
+@pytest.mark.parametrize(
+    ("value", "data", "sent"),
+    [
+        (Decimal("12.50"), "12.5", 12.5),
+        (0.00001, "0.00001", 0.00001),
+        (Decimal("1E-300"), "0." + "0" * 299 + "1", 1e-300),
+        (Decimal("12.00"), "12", 12),
+        (2**60 + 1, str(2**60 + 1), 2**60 + 1),
+    ],
+)
+def test_numbers_can_be_told_as_numbers(target: Target, value: Any, data: str, sent: Any) -> None:
+    """What was sent comes back as the same: nothing is to be done for the row when it comes again."""
+    settings = {"numbers_as": "number", "streams": {"hours": {"mode": "upsert"}}}
+    rows: list[Message | bytes] = [schema(NUMBERS), exactly(1, value)]
+    for _ in range(2):
+        target.ran(rows, **settings)
+        (post,) = target.posts()
+        assert (data_of(post)["hours"], post.updates) == (sent, 0)
+    assert filled(layout("number", numbers=True), value)["data"] == data
+    # Nor is it when the ledger is lost.
+    Path(target.config["ledger_url"].removeprefix("sqlite:///")).unlink()
+    target.ran(rows, **settings)
+    assert [post.updates for post in target.posts()] == [0]
+
+
+NUMBERS = {"id": {"type": "integer"}, "hours": {"type": "number"}}
+
+
+def exactly(number: int, value: Any) -> bytes:
+    """A row with a number as it is written."""
+    return b'{"type":"RECORD","stream":"hours","record":{"id":%d,"hours":%s}}' % (number, str(value).encode())
+
+
+@pytest.mark.parametrize("value", ["9e308", "-9e308", "1e400"])
+def test_a_number_that_not_every_reader_can_hold_is_refused(target: Target, value: str) -> None:
+    target.ran([schema(NUMBERS), exactly(1, value), exactly(2, "5")], numbers_as="number")
+    assert [data_of(post)["hours"] for post in target.posts()] == [5]
+    assert [one["reason"] for one in target.rejects()] == ["is beyond what a number can be"]
 
 
 def test_headings_and_dividers_have_no_data() -> None:
     fields = [{"id": "h", "type": "header", "label": "Week {{ id }}"}, {"id": "d", "type": "divider"}]
-    content = Layout("s", {"fields": fields}, ["id"], ["id"]).content({"id": 7})
+    content = Layout("s", {"fields": fields}, {"properties": {"id": {}}}, ["id"], Expressions()).content({"id": 7})
     assert content.fields == [{"type": "heading", "id": "h", "label": "Week 7"}, {"type": "divider", "id": "d"}]
 
 

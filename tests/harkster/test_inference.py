@@ -3,8 +3,14 @@
 from typing import Any
 
 import pytest
+from target_harkster.layout.errors import LayoutError
 from target_harkster.layout.inference import Template, inferred_fields
-from target_harkster.layout.layout import LayoutError
+
+MOMENT = {"type": "string", "format": "date-time"}
+DEFINITIONS = {
+    "day": {"type": ["string", "null"], "format": "date"},
+    "nested": {"type": "array", "items": {"$ref": "#/definitions/nested"}},
+}
 
 
 @pytest.mark.parametrize(
@@ -30,11 +36,38 @@ from target_harkster.layout.layout import LayoutError
         ({}, {"type": "snippet"}),
         ({"anyOf": [{"type": "string", "format": "date"}, {"type": "null"}]}, {"type": "date"}),
         ({"oneOf": [{"type": "null"}, {"type": "integer"}]}, {"type": "counter"}),
-        ({"anyOf": [{"type": "string"}, {"type": "integer"}]}, {"type": "snippet"}),
+        ({"anyOf": [{"type": "string"}, {"type": "integer"}]}, {"type": "text"}),
+        # As pipelinewise, Airbyte and Meltano taps write them.
+        (
+            {"type": ["null", "number"], "exclusiveMaximum": True, "maximum": 1e62, "multipleOf": 1e-2},
+            {"type": "number"},
+        ),
+        (
+            {"anyOf": [{"type": "string", "format": "date-time"}, {"type": ["string", "null"]}]},
+            {"type": "date", "timezone": "UTC"},
+        ),
+        ({"$ref": "#/definitions/day"}, {"type": "date"}),
+        ({"allOf": [{"$ref": "#/definitions/day"}], "description": "a day"}, {"type": "date"}),
+        ({"$ref": "#/definitions/nested"}, {"type": "snippet"}),
+        ({"$ref": "#/definitions/nowhere"}, {"type": "snippet"}),
+        ({"$ref": "https://example.com/schema"}, {"type": "snippet"}),
+        ({"enum": ["a", "b", None]}, {"type": "text"}),
+        ({"enum": [1, 2]}, {"type": "counter"}),
+        ({"const": True}, {"type": "text"}),
+        ({"anyOf": [True]}, {"type": "snippet"}),
+        (True, {"type": "snippet"}),
+        ({"type": "any"}, {"type": "snippet"}),
+        ({"type": "array", "items": True}, {"type": "snippet"}),
+        ({"type": "array", "items": [{"type": "string"}, {"type": "integer"}]}, {"type": "bulletPoints"}),
+        ({"type": ["null", "string"], "format": "singer.decimal"}, {"type": "number"}),
+        (
+            {"type": "string", "format": "date-time", "airbyte_type": "timestamp_with_timezone"},
+            {"type": "date", "timezone": "UTC"},
+        ),
     ],
 )
 def test_a_property_becomes_the_fitting_field(schema: dict[str, Any], field: dict[str, Any]) -> None:
-    assert inferred_fields({"total_hours": schema}) == [
+    assert inferred_fields({"properties": {"total_hours": schema}, "definitions": DEFINITIONS}) == [
         {"id": "total_hours", "label": "Total hours", "data": "total_hours", **field}
     ]
 
@@ -43,12 +76,12 @@ def test_a_property_becomes_the_fitting_field(schema: dict[str, Any], field: dic
     ("name", "label"), [("clientName", "Client Name"), ("id", "Id"), ("a:b!c", "A b c"), ("_x", "X"), ("__", "__")]
 )
 def test_labels_are_made_of_names(name: str, label: str) -> None:
-    (field,) = inferred_fields({name: {"type": "string"}})
+    (field,) = inferred_fields({"properties": {name: {"type": "string"}}})
     assert (field["id"], field["label"]) == (name, label)
 
 
 def test_what_the_loader_adds_is_no_field() -> None:
-    assert inferred_fields({"_sdc_batched_at": {"type": "string"}, "": {}}) == []
+    assert inferred_fields({"properties": {"_sdc_batched_at": {"type": "string"}, "": {}}}) == []
 
 
 TEMPLATE = Template(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from api_sandbox import AccountPlan, ChannelPlan, Fault, WorkspacePlan
 from target_harkster.layout.fields import FIELD_TYPES
 from target_harkster.ledger.rejects import TooManyRejectsError
@@ -323,3 +324,40 @@ def test_only_one_run_writes_to_a_channel(target: Target) -> None:
     finally:
         one.run.close()
     assert target.ran(rows(1)) == [1]
+
+
+@pytest.mark.parametrize("place", ["divider", "name"])
+def test_a_draft_that_is_left_for_people_stays_one_when_the_ledger_is_lost(target: Target, place: str) -> None:
+    upsert = {"streams": {"hours": {"mode": "upsert"}}, "marker": place}
+    target.ran([*rows(1, 2), state(1)], first_run="draft", **upsert)
+    # The others wait for the quota, and are published later.
+    target.ran([*rows(3), state(2)], first_run="draft", max_posts_per_run=0, **upsert)
+    for settings in ({}, {"first_run": "draft"}):
+        Path(target.config["ledger_url"].removeprefix("sqlite:///")).unlink()
+        target.ran([schema(), state(3)], **settings, **upsert)
+        found = [(data(post)["name"], post.status, post.publications) for post in target.posts()]
+        assert found == [("1", "draft", 0), ("2", "draft", 0), ("3", "published", 1)]
+    # What people publish by themselves is updated as any other post.
+    api = target.sandbox.harkster
+    requests.put(
+        f"{api.api_url}/channels/{target.channel}/posts/{target.posts()[0].id}/publish",
+        headers={"Authorization": f"Bearer {api.access_token}"},
+        timeout=10,
+    ).raise_for_status()
+    target.ran([schema(), record(id=1, name="changed"), record(id=2, name="changed"), state(4)], **upsert)
+    found = [(data(post)["name"], post.status, post.publications) for post in target.posts()]
+    assert found == [("changed", "published", 1), ("changed", "draft", 0), ("3", "published", 1)]
+
+
+def test_a_refusal_names_stream_and_field_in_a_sentence(
+    serve: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An API that wants dates with a time: it says which field it is about, and the log does too, without the value."""
+    target = Target.into_new_channel(serve(dates="datetime"), tmp_path)
+    fields = [{"id": "id", "type": "counter", "data": "id"}, {"id": "day", "type": "date", "data": "name"}]
+    target.ran([schema(), record(id=1, name="2026-11-02"), state(1)], streams={"hours": {"fields": fields}})
+    (reject,) = target.rejects()
+    assert (reject["field"], reject["key"]) == ("day", "[1]")
+    assert re.fullmatch(r"was refused by the API \(POST /channels/\w+/posts: HTTP 400\)", reject["reason"])
+    (told,) = [line for line in caplog.messages if "rejected: " in line]
+    assert told == f"hours, day: a row was rejected: day {reject['reason']}."

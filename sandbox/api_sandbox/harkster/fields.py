@@ -124,8 +124,9 @@ def _check_counter(field: Mapping[str, Any], rules: Rules) -> None:
 
 def _check_progress(field: Mapping[str, Any], rules: Rules) -> None:
     number = _number(field, rules)
-    if number is not None and not 0 <= number <= _FULL_PROGRESS:
-        raise _FieldError(f"data {field['data']!r} is not from 0 to 100")
+    # The guide says of a status that it must be null or a colour, and of a progress that it must be a number.
+    if number is None or not 0 <= number <= _FULL_PROGRESS:
+        raise _FieldError(f"data {field.get('data')!r} is not from 0 to 100")
 
 
 def _check_lines(field: Mapping[str, Any], _rules: Rules) -> None:

@@ -129,7 +129,7 @@ class Channels:
         for marker, remote in _oldest_first(ours):
             if (entry := known.get(marker)) is None:
                 entry = Entry(channel.id, marker, "", "", Phase.DRAFT, remote.hash, self._ledger.next_seq())
-                entry.held = remote.is_draft and self._first_run == "draft"
+                entry.held = remote.is_held
             elif entry.phase not in {Phase.DEFERRED, Phase.INTENT}:
                 continue
             if entry.hash == remote.hash:

@@ -99,7 +99,7 @@ class Delivery:
                     self._take_over(channel, entry, found)
                 self.finish(channel, entry, is_known=False)
             except PostRefusedError as error:
-                logger.warning("%s: the post of %s was refused. %s", channel.path, entry.stream, error)
+                logger.warning("%s: a post of %s %s.", channel.path, entry.stream, error)
                 if before.content is not None:
                     if before.phase is not Phase.UPDATING:
                         before.phase, before.post_id = Phase.DEFERRED, None
@@ -372,7 +372,8 @@ class Delivery:
         name, fields = _decode_content(entry.content)
         if self.spelling.heading == "auto" and any(field["type"] == "heading" for field in fields):
             self.spelling = replace(self.spelling, heading=self._api.heading_type(channel.id))
-        return self.spelling.body(Content(name, fields, entry.hash), entry.marker, is_draft=is_draft)
+        content = Content(name, fields, entry.hash)
+        return self.spelling.body(content, entry.marker, is_draft=is_draft, is_held=is_draft and entry.held)
 
     def _note(self, entry: Entry, phase: Phase) -> None:
         if entry.phase is not phase:

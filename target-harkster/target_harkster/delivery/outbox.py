@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from target_harkster.delivery.decision import Decision, decide
 from target_harkster.delivery.delivery import encode_content
-from target_harkster.layout.layout import RowError
+from target_harkster.layout.errors import RowError
 from target_harkster.ledger.store import Entry, Phase
 from target_harkster.vendor.client import PostRefusedError
 
@@ -43,7 +43,7 @@ class Parcel:
         key: What it is known by, as JSON.
         marker: The same, short and of a fixed form: found again in the channel.
         source: Hash of what the content is made of.
-        content: Makes the content, where it is needed; may raise :class:`~target_harkster.layout.layout.RowError`.
+        content: Makes the content, where it is needed; may raise :class:`~target_harkster.layout.errors.RowError`.
         mode: Of its stream.
         refused: Called with the field, if it is about one, and the reason, should it come to no post.
         first_run: What becomes of new rows: ``publish``, ``draft`` or ``baseline``.
@@ -245,7 +245,9 @@ class Outbox:
         try:
             self._delivery.finish(self._channels[entry.channel], entry)
         except PostRefusedError as error:
-            parcel.refused(None, str(error))
+            fields = parcel.content().fields
+            named = error.place is not None and error.place < len(fields)
+            parcel.refused(fields[error.place or 0]["id"] if named else None, str(error))
         else:
             self.tally[parcel.stream][f"now {entry.phase.value}"] += 1
             self._delivered(parcel, entry.phase)

@@ -2,87 +2,213 @@
 
 from __future__ import annotations
 
+import decimal
+import re
 import types
 from typing import TYPE_CHECKING, Any
 
+import babel
 import jinja2
+import jinja2.environment
 import jinja2.meta
+from jinja2 import nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.visitor import NodeTransformer
+from singer_http.http.errors import ConfigurationError
+from typing_extensions import override
 
-from target_harkster.layout.fields import FieldError
+from target_harkster.layout.errors import FieldError, UnknownNameError
+from target_harkster.layout.schemas import Sample
+from target_harkster.layout.values import (
+    ARITHMETIC,
+    FILTERS,
+    NULL_FILTERS,
+    TESTS,
+    calculate,
+    compare,
+    local_filters,
+    null_stays,
+    shown,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from jinja2.runtime import Context
+
     Source = Callable[[Mapping[str, Any]], Any]
 
-_ENVIRONMENT = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, autoescape=False)
-_OPEN, _CLOSE = "{{", "}}"
+
+_NO_SIGN = re.compile(r"\{\{[-+](?=\S)")
+"""Jinja takes these for rules about blanks, and a number would lose its sign."""
 
 
 class ExpressionError(ValueError):
-    """An expression that cannot be compiled, or asks for what is not there."""
+    """An expression that cannot be compiled."""
 
 
 def is_expression(text: str) -> bool:
     """Whether a setting is an expression, and not the name of a column or plain text."""
-    return _OPEN in text or "{%" in text
+    return "{{" in text or "{%" in text
 
 
-def compile_text(text: str) -> Source:
-    """Compile text with expressions in it, which gives text.
+class _Exact(NodeTransformer):
+    """Lets an expression calculate with decimals and compare with null."""
+
+    def visit_Const(self, node: nodes.Const) -> nodes.Node:  # noqa: N802 - named by Jinja
+        if not isinstance(node.value, float):
+            return node
+        text = nodes.Const(repr(node.value), lineno=node.lineno)
+        return nodes.Call(nodes.ImportedName("decimal.Decimal"), [text], [], None, None, lineno=node.lineno)
+
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802
+        self.generic_visit(node)
+        node.nodes = [nodes.Filter(part, "shown", [], [], None, None, lineno=node.lineno) for part in node.nodes]
+        return node
+
+    def visit_Compare(self, node: nodes.Compare) -> nodes.Node:  # noqa: N802
+        self.generic_visit(node)
+        left, line = node.expr, node.lineno
+        whole: nodes.Expr | None = None
+        for operand in node.ops:
+            name = nodes.Const(operand.op, lineno=line)
+            compared = nodes.EnvironmentAttribute("compare", lineno=line)
+            one = nodes.Call(compared, [name, left, operand.expr], [], None, None, lineno=line)
+            whole = one if whole is None else nodes.And(whole, one, lineno=line)
+            left = operand.expr
+        return whole or node
+
+
+class _Environment(ImmutableSandboxedEnvironment):
+    """Jinja's sandbox, in which numbers are exact and null is no error."""
+
+    intercepted_binops = frozenset(("+", "-", "*", "/", "//", "%", "**"))
+    intercepted_unops = frozenset(("+", "-"))
+    compare = staticmethod(compare)
+
+    @override
+    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        tree: nodes.Template = _Exact().visit(super()._parse(source, name, filename))
+        return tree
+
+    @override
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        return calculate(operator, left, right)
+
+    @override
+    def call_unop(self, context: Context, operator: str, arg: Any) -> Any:
+        return calculate(operator, None if arg is None else 0, arg)
+
+    @override
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        # The columns of a row come before the methods of Python's dict.
+        if obj is None or isinstance(obj, dict):
+            return self.getitem(obj, attribute)
+        return super().getattr(obj, attribute)
+
+    @override
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        # What a row leaves out is null; which names there are at all is seen before the first one.
+        if obj is None or (type(obj) is dict and argument not in obj and not hasattr(obj, str(argument))):
+            return None
+        if isinstance(obj, Sample) and argument not in obj and not hasattr(obj, str(argument)):
+            return self.undefined(f"there is no {argument}")
+        return super().getitem(obj, argument)
+
+    @override
+    def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
+        return None if obj is None else super().call(context, obj, *args, **kwargs)
+
+
+class Expressions:
+    """Compiles the expressions of a run.
+
+    Args:
+        locale: How the filters for people write numbers and dates, such as ``en`` or ``de_CH``.
 
     Raises:
-        ExpressionError: It is not valid.
+        ConfigurationError: There is no such locale.
     """
-    if not is_expression(text):
-        return lambda _: text
-    return _safely(_compiled(_ENVIRONMENT.from_string, text).render)
 
-
-def compile_value(text: str) -> Source:
-    """Compile an expression. One that is alone gives its value as it is; text around it makes text of all.
-
-    Raises:
-        ExpressionError: It is not valid.
-    """
-    inner = text.strip()
-    alone = inner.startswith(_OPEN) and inner.endswith(_CLOSE) and inner.count(_OPEN) == 1 and "{%" not in inner
-    if not alone:
-        return compile_text(text)
-    inner = inner[len(_OPEN) : -len(_CLOSE)].strip("-+ \n")
-    return _safely(_compiled(lambda it: _ENVIRONMENT.compile_expression(it, undefined_to_none=False), inner))
-
-
-def names_in(text: str) -> set[str]:
-    """The variables that an expression asks for.
-
-    Raises:
-        ExpressionError: It is not valid.
-    """
-    names: set[str] = _compiled(lambda it: jinja2.meta.find_undeclared_variables(_ENVIRONMENT.parse(it)), text)
-    return names
-
-
-def _compiled(make: Callable[[str], Any], text: str) -> Any:
-    try:
-        return make(text)
-    except jinja2.TemplateSyntaxError as error:
-        raise ExpressionError(f"is not a valid expression: {error.message}") from None
-
-
-def _safely(evaluate: Source) -> Source:
-    def evaluated(context: Mapping[str, Any]) -> Any:
+    def __init__(self, locale: str = "en") -> None:
         try:
-            value = evaluate(context)
-            if isinstance(value, types.GeneratorType):
-                value = list(value)
-        except jinja2.UndefinedError as error:
-            raise FieldError(f"has an expression that fails: {error.message}") from None
-        except Exception as error:  # noqa: BLE001 - whatever a row makes of an expression is that row's fault
-            raise FieldError(f"has an expression that fails: {type(error).__name__}") from None
-        if isinstance(value, jinja2.Undefined):
-            raise FieldError("has an expression that asks for what the row has not")
-        return value
+            found = str(babel.Locale.parse(locale.replace("-", "_")))
+        except (ValueError, babel.UnknownLocaleError):
+            raise ConfigurationError(f"locale is {locale}, which is unknown; one is en_GB.") from None
+        self._environment = environment = _Environment(
+            undefined=jinja2.StrictUndefined, autoescape=False, finalize=shown
+        )
+        environment.filters |= {**FILTERS, **local_filters(found)}
+        environment.filters = {name: null_stays(take) for name, take in environment.filters.items()}
+        environment.filters |= NULL_FILTERS
+        environment.tests |= TESTS
 
-    return evaluated
+    def text(self, text: str) -> Source:
+        """Compile text with expressions in it, which gives text.
+
+        Raises:
+            ExpressionError: It is not valid.
+        """
+        return self._compiled(self._parsed(text)) if is_expression(text) else lambda _: text
+
+    def value(self, text: str) -> Source:
+        """Compile an expression. One that is alone gives its value as it is; text around it makes text of all.
+
+        Raises:
+            ExpressionError: It is not valid.
+        """
+        tree = self._parsed(text)
+        parts = [part for node in tree.body for part in (node.nodes if isinstance(node, nodes.Output) else [node])]
+        parts = [part for part in parts if not (isinstance(part, nodes.TemplateData) and not part.data.strip())]
+        if len(parts) != 1 or not isinstance(parts[0], nodes.Expr) or isinstance(parts[0], nodes.TemplateData):
+            return self._compiled(tree)
+        kept = nodes.Assign(nodes.Name("result", "store"), parts[0], lineno=1)
+        alone = nodes.Template([kept], lineno=1)
+        alone.set_environment(self._environment)
+        return self._compiled(alone, is_alone=True)
+
+    def names(self, text: str) -> set[str]:
+        """The variables that an expression asks for.
+
+        Raises:
+            ExpressionError: It is not valid.
+        """
+        names: set[str] = jinja2.meta.find_undeclared_variables(self._parsed(text))
+        return names
+
+    def _parsed(self, text: str) -> nodes.Template:
+        if _NO_SIGN.search(text):
+            raise ExpressionError("has {{- or {{+, which are no signs: put a blank between the braces and the sign")
+        try:
+            return self._environment.parse(text)
+        except jinja2.TemplateSyntaxError as error:
+            raise ExpressionError(f"is not a valid expression: {error.message}") from None
+
+    def _compiled(self, tree: nodes.Template, *, is_alone: bool = False) -> Source:
+        try:
+            template = self._environment.from_string(tree)
+        except jinja2.TemplateSyntaxError as error:
+            raise ExpressionError(f"is not a valid expression: {error.message}") from None
+        evaluate: Source = template.render
+        if is_alone:
+            evaluate = jinja2.environment.TemplateExpression(template, undefined_to_none=False)
+
+        def evaluated(context: Mapping[str, Any]) -> Any:
+            try:
+                with decimal.localcontext(ARITHMETIC):
+                    value = evaluate(context)
+                    if isinstance(value, types.GeneratorType):
+                        value = list(value)
+                    if isinstance(value, jinja2.Undefined):
+                        str(value)  # which it refuses, and says why
+            except jinja2.UndefinedError as error:
+                raise UnknownNameError(f"has an expression that fails: {error.message}") from None
+            except ZeroDivisionError:
+                raise FieldError("has an expression that divides by zero") from None
+            except FieldError as error:
+                raise FieldError(f"has an expression with a value that {error}") from None
+            except Exception as error:  # noqa: BLE001 - whatever a row makes of an expression is that row's fault
+                raise FieldError(f"has an expression that fails: {type(error).__name__}") from None
+            return value
+
+        return evaluated

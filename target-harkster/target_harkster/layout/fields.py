@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import sys
 import unicodedata
+import zoneinfo
 from dataclasses import dataclass, field
 from decimal import Context, Decimal
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 from singer_sdk.contrib.msgspec import encoder
 
 from target_harkster.layout.currencies import CURRENCIES
+from target_harkster.layout.errors import FieldError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,15 +29,15 @@ if TYPE_CHECKING:
 STATUSES = frozenset({"grey", "green", "amber", "red"})
 FULL_PROGRESS = 100
 LARGEST_EXPONENT = 308
-"""Of a number that every reader of JSON can hold."""
+LARGEST = Decimal(sys.float_info.max)
+"""The largest number that every reader of JSON can hold."""
+
+NullPolicy = Literal["null", "omit", "reject"]
+NULL_POLICIES: tuple[NullPolicy, ...] = ("null", "omit", "reject")
 
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})?", re.ASCII)
 _LINE_ENDS = re.compile(r"\r\n|[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]")
 _EXACT = Context(prec=2 * LARGEST_EXPONENT + 2)
-
-
-class FieldError(ValueError):
-    """Why a value cannot be the data of a field; the text goes on after the field's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +58,41 @@ class Declared:
 
 
 @dataclass(frozen=True, slots=True)
+class Option:
+    """What a type of field takes beside its data.
+
+    Attributes:
+        name: Of the setting.
+        schema: Of its value, as JSON schema.
+        says: What it is for, for people.
+        needed: What it must say, where the type cannot do without it.
+    """
+
+    name: str
+    schema: Mapping[str, Any]
+    says: str
+    needed: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class FieldType:
-    """A type of field.
+    """A type of field: the settings, the checks and the documentation are made of this.
 
     Attributes:
         name: The vendor's.
+        takes: Which values it takes, for people.
         encode: Makes the data of a value that is not null; None for a type without data.
+        options: What it takes beside.
+        nulls: What may become of a null; the first is the default.
         has_label: Whether it may have a label.
         is_number: Whether its data is a number, which may be sent as one.
     """
 
     name: str
+    takes: str
     encode: Callable[[Any, Declared], str | None] | None
+    options: tuple[Option, ...] = ()
+    nulls: tuple[NullPolicy, ...] = NULL_POLICIES
     has_label: bool = True
     is_number: bool = False
 
@@ -99,7 +125,12 @@ _KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
 )
 
 
-def _decimal(value: Any) -> Decimal:
+def as_decimal(value: Any) -> Decimal:
+    """A number exactly as it is written.
+
+    Raises:
+        FieldError: It is none, or one that not every reader of JSON can hold.
+    """
     if isinstance(value, bool):
         raise FieldError("is a truth value, not a number")
     if isinstance(value, Decimal):
@@ -115,24 +146,24 @@ def _decimal(value: Any) -> Decimal:
     if not number.is_finite():
         raise FieldError("is not finite")
     exponent = number.as_tuple().exponent
-    if number.adjusted() > LARGEST_EXPONENT or (isinstance(exponent, int) and exponent < -LARGEST_EXPONENT):
+    if abs(number) > LARGEST or (isinstance(exponent, int) and exponent < -LARGEST_EXPONENT):
         raise FieldError("is beyond what a number can be")
     return number
 
 
 def _number(value: Any, _declared: Declared) -> str:
-    return format(_decimal(value), "f")
+    return format(as_decimal(value), "f")
 
 
 def _percentage(value: Any, declared: Declared) -> str:
-    number = _decimal(value)
+    number = as_decimal(value)
     if declared.is_fraction:
         number = number.scaleb(2, _EXACT)
     return format(number, "f")
 
 
 def _counter(value: Any, _declared: Declared) -> str:
-    number = _decimal(value)
+    number = as_decimal(value)
     whole = number.to_integral_value()
     if number != whole:
         raise FieldError("is not a whole number")
@@ -140,7 +171,7 @@ def _counter(value: Any, _declared: Declared) -> str:
 
 
 def _progress(value: Any, declared: Declared) -> str:
-    number = _decimal(value)
+    number = as_decimal(value)
     if not 0 <= number <= FULL_PROGRESS:
         if not declared.clamps:
             raise FieldError("is not from 0 to 100")
@@ -148,14 +179,18 @@ def _progress(value: Any, declared: Declared) -> str:
     return format(number, "f")
 
 
-def _scalar(value: Any, wanted: str) -> str:
-    """A single value as text."""
+def as_text(value: Any, wanted: str = "text") -> str:
+    """A single value as text.
+
+    Raises:
+        FieldError: It is not a single value.
+    """
     if isinstance(value, str):
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float | Decimal):
-        return format(_decimal(value), "f")
+        return format(as_decimal(value), "f")
     if isinstance(value, dt.date | dt.time):
         return value.isoformat()
     raise FieldError(f"is {_kind(value)}, not {wanted}")
@@ -169,12 +204,12 @@ def _visible(text: str) -> str:
 
 
 def _line(value: Any, wanted: str = "text") -> str:
-    text = _scalar(value, wanted)
+    text = as_text(value, wanted)
     return text if text.isprintable() else _visible(_LINE_ENDS.sub(" ", text)).replace("\t", " ")
 
 
 def _lines(value: Any, wanted: str = "text") -> str:
-    text = _scalar(value, wanted)
+    text = as_text(value, wanted)
     return text if text.isprintable() else _visible(_LINE_ENDS.sub("\n", text))
 
 
@@ -202,26 +237,46 @@ def _snippet(value: Any, _declared: Declared) -> str:
 
 
 def _date(value: Any, declared: Declared) -> str:
-    if isinstance(value, str):
-        value = _moment(value.strip())
-    if isinstance(value, dt.datetime):
-        try:
-            # A time without a zone is taken to be the declared zone's already.
-            return (value if value.tzinfo is None else value.astimezone(declared.zone)).date().isoformat()
-        except (OverflowError, ValueError):
-            raise FieldError("is beyond what a date can be") from None
+    moment = as_moment(value)
+    if not isinstance(moment, dt.datetime):
+        return moment.isoformat()
+    try:
+        # A time without a zone is taken to be the declared zone's already.
+        return (moment if moment.tzinfo is None else moment.astimezone(declared.zone)).date().isoformat()
+    except (OverflowError, ValueError):
+        raise FieldError("is beyond what a date can be") from None
+
+
+def as_moment(value: Any) -> dt.date | dt.datetime:
+    """A date, or a time, from what is one or tells of one.
+
+    Raises:
+        FieldError: It is neither.
+    """
     if isinstance(value, dt.date):
-        return value.isoformat()
-    raise FieldError(f"is {_kind(value)}, not a date")
-
-
-def _moment(text: str) -> dt.date | dt.datetime:
+        return value
+    if not isinstance(value, str):
+        raise FieldError(f"is {_kind(value)}, not a date")
     for parse in (dt.date.fromisoformat, dt.datetime.fromisoformat):
         try:
-            return parse(text)
+            return parse(value.strip())
         except ValueError:
             continue
     raise FieldError("is text, not a date")
+
+
+def time_zone(name: str) -> dt.tzinfo:
+    """The time zone of a name; UTC needs no data of the machine.
+
+    Raises:
+        FieldError: There is none.
+    """
+    if name.upper() in {"UTC", "ETC/UTC", "GMT", "Z"}:
+        return dt.timezone.utc
+    try:
+        return zoneinfo.ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise FieldError(f"the timezone {name} is unknown; one is Europe/London") from None
 
 
 def _status(value: Any, declared: Declared) -> str | None:
@@ -237,27 +292,59 @@ def _status(value: Any, declared: Declared) -> str | None:
     return colour
 
 
+_TEXT = {"type": "string", "minLength": 1}
+_CURRENCY = Option(
+    "options",
+    {"type": "object", "additionalProperties": False, "required": ["ccy"], "properties": {"ccy": _TEXT}},
+    '`{"ccy": ...}`: a code of ISO 4217, a column or an expression',
+    needed="with ccy: a code, a column or more",
+)
+_INPUT = Option(
+    "input",
+    {"enum": ["fraction", "percent"]},
+    "`percent` (50 is 50 %) or `fraction` (0.5 is)",
+    needed="which is fraction or percent",
+)
+_TIMEZONE = Option("timezone", _TEXT, "whose date is shown, such as `Europe/London`; UTC without")
+_VALUES = Option(
+    "values",
+    {"type": "object", "additionalProperties": {"enum": [*sorted(STATUSES), None]}},
+    "what other values mean",
+)
+_CLAMP = Option("clamp", {"type": "boolean"}, "moves what is beyond to the nearest end")
+
 FIELD_TYPES: Mapping[str, FieldType] = {
     kind.name: kind
     for kind in (
-        FieldType("number", _number, is_number=True),
-        FieldType("currency", _number, is_number=True),
-        FieldType("percentage", _percentage, is_number=True),
-        FieldType("counter", _counter, is_number=True),
-        FieldType("text", lambda value, _: _line(value)),
-        FieldType("note", lambda value, _: _lines(value)),
-        FieldType("bulletPoints", _bullets),
-        FieldType("snippet", _snippet),
-        FieldType("heading", None),
-        FieldType("divider", None, has_label=False),
-        FieldType("date", _date),
-        FieldType("status", _status),
-        FieldType("progress", _progress, is_number=True),
+        FieldType("number", "a number, also as text", _number, is_number=True),
+        FieldType("currency", "a number; without a currency a null is left out", _number, (_CURRENCY,), is_number=True),
+        FieldType("percentage", "a number", _percentage, (_INPUT,), is_number=True),
+        FieldType("counter", "a whole number; 3.0 is 3, and 3.5 is refused", _counter, is_number=True),
+        FieldType("text", "a single value; line ends become blanks", lambda value, _: _line(value)),
+        FieldType("note", "a single value, with its lines", lambda value, _: _lines(value)),
+        FieldType("bulletPoints", "an array, or text with a bullet on each line", _bullets),
+        FieldType("snippet", "anything; arrays and objects are shown as JSON", _snippet),
+        FieldType("heading", "a label alone; `heading_type` (a setting) says what it is called", None),
+        FieldType("divider", "nothing", None, has_label=False),
+        FieldType("date", "a date or a time", _date, (_TIMEZONE,)),
+        FieldType("status", "`grey`, `green`, `amber`, `red`", _status, (_VALUES,)),
+        # The guide lets a status be null, and asks a progress for a number.
+        FieldType("progress", "a number from 0 to 100", _progress, (_CLAMP,), ("omit", "reject"), is_number=True),
     )
 }
 """All types, by the vendor's name."""
 
+OPTIONS: Mapping[str, Option] = {option.name: option for kind in FIELD_TYPES.values() for option in kind.options}
+"""What some types take beside their data, by name."""
+
 
 def as_number(text: str) -> int | float:
     """The number that the data of a numeric field stands for."""
-    return float(text) if "." in text else int(text)
+    number = Decimal(text)
+    return int(number) if number == number.to_integral_value() else float(number)
+
+
+def number_text(number: float | str) -> str:
+    """A number as the data of a field has it, however it came: with no exponent, and whole if it is."""
+    exact = Decimal(number if isinstance(number, str) else repr(number))
+    return format(exact.to_integral_value() if exact == exact.to_integral_value() else exact, "f")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from target_harkster.layout.errors import LayoutError
 from target_harkster.layout.fields import FIELD_TYPES
-from target_harkster.layout.layout import LayoutError
+from target_harkster.layout.schemas import Shape, shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -18,11 +19,11 @@ LONG = 120
 _NO_WORD = re.compile(r"[\W_]+")
 
 
-def inferred_fields(properties: Mapping[str, Mapping[str, Any]]) -> list[FieldConfig]:
-    """A field for every property, with the property's name as its id, so that it stays the same for ever."""
+def inferred_fields(schema: Mapping[str, Any]) -> list[FieldConfig]:
+    """A field for every property of a SCHEMA, with its name as its id, so that it stays the same for ever."""
     return [
-        {"id": name, "type": "", "label": _label(name), "data": name} | _typed(schema)
-        for name, schema in properties.items()
+        {"id": name, "type": "", "label": _label(name), "data": name} | _typed(shape(own, schema))
+        for name, own in schema.get("properties", {}).items()
         if name and not name.startswith("_sdc_")
     ]
 
@@ -32,45 +33,34 @@ def _label(name: str) -> str:
     return words[:1].upper() + words[1:] or name
 
 
-def _typed(schema: Mapping[str, Any]) -> FieldConfig:
-    """The type of field for a property, with what it needs declared."""
-    schema = _variant(schema)
-    kinds = _kinds(schema)
+_SCALARS = frozenset({"string", "integer", "number", "boolean"})
+
+
+def _typed(values: Shape) -> FieldConfig:
+    """The type of field for the values of a property, with what it needs declared."""
+    kinds = values.kinds
     if kinds == {"string"}:
-        return _string(schema)
+        return _string(values)
     if kinds == {"integer"}:
         return {"type": "counter"}
     if kinds and kinds <= {"integer", "number"}:
         return {"type": "number"}
-    if kinds and kinds <= {"boolean", "string", "integer", "number"}:
-        return {"type": "text"}
-    if kinds == {"array"} and _kinds(_variant(schema.get("items") or {})) <= {"string", "integer", "number", "boolean"}:
-        return {"type": "bulletPoints"} if schema.get("items") else {"type": "snippet"}
+    if kinds and kinds <= _SCALARS:
+        return {"type": "number"} if "singer.decimal" in values.formats else {"type": "text"}
+    if kinds == {"array"} and values.items is not None and values.items.kinds and values.items.kinds <= _SCALARS:
+        return {"type": "bulletPoints"}
     return {"type": "snippet"}
 
 
-def _string(schema: Mapping[str, Any]) -> FieldConfig:
-    if schema.get("format") == "date":
-        return {"type": "date"}
-    if schema.get("format") == "date-time":
+def _string(values: Shape) -> FieldConfig:
+    # A tap that says date-time and any string besides means a time that is not always written by the book.
+    if "date-time" in values.formats:
         return {"type": "date", "timezone": "UTC"}
-    if schema.get("format") == "singer.decimal":
+    if "date" in values.formats:
+        return {"type": "date"}
+    if "singer.decimal" in values.formats:
         return {"type": "number"}
-    return {"type": "note" if schema.get("maxLength", 0) > LONG else "text"}
-
-
-def _variant(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The one of several alternatives that is not null, if there is only one."""
-    for several in ("anyOf", "oneOf"):
-        variants = [variant for variant in schema.get(several, ()) if _kinds(variant) != set() or len(variant) > 1]
-        if len(variants) == 1 and "type" not in schema:
-            return _variant(variants[0])
-    return schema
-
-
-def _kinds(schema: Mapping[str, Any]) -> set[str]:
-    kinds = schema.get("type", ())
-    return {kinds} - {"null"} if isinstance(kinds, str) else set(kinds) - {"null"}
+    return {"type": "note" if values.longest > LONG else "text"}
 
 
 class Template:

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from singer_http.http.errors import ConfigurationError
 
+from target_harkster.layout.errors import LayoutError
 from target_harkster.layout.inference import Template, inferred_fields
-from target_harkster.layout.layout import Layout, LayoutError
+from target_harkster.layout.layout import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from target_harkster.delivery.channels import Channels
+    from target_harkster.layout.expressions import Expressions
     from target_harkster.vendor.client import Channel, HarksterApi
 
 logger = logging.getLogger(__name__)
@@ -53,12 +55,13 @@ def find_route(stream: str, config: Mapping[str, Any], channels: Channels) -> Ro
     return route
 
 
-def make_layout(
+def make_layout(  # noqa: PLR0913, PLR0917 - all that a layout comes from
     stream: str,
     config: Mapping[str, Any],
-    properties: Mapping[str, Mapping[str, Any]],
+    schema: Mapping[str, Any],
     key_properties: Sequence[str],
     template: Template | None,
+    expressions: Expressions,
 ) -> Layout:
     """The layout of a stream, from its settings, a template, or its SCHEMA alone.
 
@@ -66,8 +69,8 @@ def make_layout(
         LayoutError: It cannot work.
     """
     settings = dict(config["streams"].get(stream, {}))
-    columns = [column for column in properties if not column.startswith("_sdc_")]
     if template is not None:
+        columns = [column for column in schema["properties"] if not column.startswith("_sdc_")]
         fields, unfilled, unused = template.filled(settings.get("fields"), columns)
         settings["fields"] = fields
         if unfilled:
@@ -77,10 +80,11 @@ def make_layout(
     elif "fields" not in settings:
         if settings.get("group_by"):
             raise LayoutError(stream, None, "group_by needs fields: what is to be shown of many rows is not inferred")
-        settings["fields"] = inferred_fields(properties)
+        settings["fields"] = inferred_fields(schema)
     if not settings.get("name"):
         settings["name"] = stream.replace("{", "(").replace("}", ")")
-    return Layout(stream, settings, columns, key_properties, numbers=config["numbers_as"] == "number")
+    numbers = config["numbers_as"] == "number"
+    return Layout(stream, settings, schema, key_properties, expressions, numbers=numbers)
 
 
 def find_template(stream: str, wanted: str, channel: Channel, api: HarksterApi) -> Template:

@@ -8,6 +8,7 @@ and deleting answer 204; DELETE has a JSON body. What creating answers is not do
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -53,15 +54,27 @@ class QuotaReachedError(ApiError):
 
 
 class PostRefusedError(RefusedRequestError):
-    """The API does not take this post; it may take others."""
+    """The API does not take this post; it may take others. The text goes on after the post's name.
+
+    Attributes:
+        place: Of the field that the API names, from 0; None where it names none.
+    """
+
+    place: int | None = None
 
 
+_PLACE = re.compile(rb"dataset\W{1,2}(\d{1,4})\b")
+"""Where an answer tells of a field by its place. What else it tells may hold people's data, and is not repeated."""
+_REFUSALS = (400, 409, 413, 422)
 _POST_RULES = (
     *(
         Rule(
-            range(status, status + 1), Action.FAIL, PostRefusedError, "{request}: HTTP {status}; the post was refused."
+            range(status, status + 1),
+            Action.FAIL,
+            PostRefusedError,
+            "was refused by the API ({request}: HTTP {status})",
         )
-        for status in (400, 409, 413, 422)
+        for status in _REFUSALS
     ),
     *WRITE_RULES,
 )
@@ -117,8 +130,9 @@ class HarksterApi:
             tokens=FixedToken(config["access_token"], "access_token"),
             budget=Budget(config["requests_per_second"], 1.0, clock),
             clock=clock,
-            inspect=_check_quota,
+            inspect=self._inspect,
         )
+        self._place: int | None = None
         self.usages: dict[str, Usage] = {}
 
     def close(self) -> None:
@@ -249,7 +263,17 @@ class HarksterApi:
                     " carried it out."
                 ) from None
 
-        return self._session.exchange(request, parse, _POST_RULES)
+        try:
+            return self._session.exchange(request, parse, _POST_RULES)
+        except PostRefusedError as error:
+            error.place = self._place
+            raise
+
+    def _inspect(self, answer: Answer) -> None:
+        if answer.status == _TOO_MANY and answer.headers.get(QUOTA_REACHED, "").strip().lower() == "true":
+            raise QuotaReachedError("The quota of posts is used up for this month (HTTP 429).")
+        named = _PLACE.search(answer.body) if answer.status in _REFUSALS else None
+        self._place = int(named[1]) if named else None
 
     def _note(self, account_id: str, answer: Answer) -> None:
         try:
@@ -266,11 +290,6 @@ _decode_items = msgspec.json.Decoder(list[dict[str, Any]]).decode
 def _page(answer: Answer) -> tuple[list[dict[str, Any]], str | None]:
     continuation = answer.headers.get(CONTINUATION, "").strip()
     return _decode_items(answer.body), None if continuation in {"", "null"} else continuation
-
-
-def _check_quota(answer: Answer) -> None:
-    if answer.status == _TOO_MANY and answer.headers.get(QUOTA_REACHED, "").strip().lower() == "true":
-        raise QuotaReachedError("The quota of posts is used up for this month (HTTP 429).")
 
 
 def _posts(channel_id: str, post_id: str | None = None) -> str:

@@ -9,13 +9,15 @@ from typing import Any, Literal
 
 from singer_sdk.contrib.msgspec import encoder
 
-from target_harkster.layout.fields import FIELD_TYPES, as_number
+from target_harkster.layout.fields import FIELD_TYPES, as_number, number_text
 
 Fields = list[dict[str, Any]]
 MarkerPlace = Literal["divider", "name"]
 
-_MARKER = re.compile(r"hk-[0-9a-f]{8}-[0-9a-f]{20}")
-_MARKED_NAME = re.compile(rf"(.*?) ?\[({_MARKER.pattern})\]", re.DOTALL)
+_HELD = "-held"
+"""Ends the marker of a draft that is left for people to publish, so that the channel alone tells of it."""
+_MARKER = re.compile(rf"(hk-[0-9a-f]{{8}}-[0-9a-f]{{20}})({_HELD})?")
+_MARKED_NAME = re.compile(rf"(.*?) ?\[{_MARKER.pattern}\]", re.DOTALL)
 
 
 @dataclass(slots=True)
@@ -72,8 +74,16 @@ class Spelling:
     numbers: bool = False
     marker: MarkerPlace = "divider"
 
-    def body(self, content: Content, marker: str, *, is_draft: bool) -> dict[str, Any]:
-        """The body of a POST or PUT."""
+    def body(self, content: Content, marker: str, *, is_draft: bool, is_held: bool = False) -> dict[str, Any]:
+        """The body of a POST or PUT.
+
+        Args:
+            content: What people see.
+            marker: What it is recognised by.
+            is_draft: Nobody sees it yet.
+            is_held: The draft is left for people to publish.
+        """
+        marker += _HELD if is_held else ""
         dataset = [self._field(field) for field in content.fields]
         name = content.name
         if self.marker == "divider":
@@ -102,6 +112,7 @@ class RemotePost:
         marker: Of this target, if it has one.
         content: What people see of it, without the marker.
         published_at: When, as the API writes it; None for a draft.
+        is_held: Whether it is a draft that is left for people to publish.
     """
 
     id: str
@@ -109,6 +120,7 @@ class RemotePost:
     marker: str | None
     content: Content
     published_at: str | None = None
+    is_held: bool = False
 
     @property
     def hash(self) -> str:
@@ -122,18 +134,25 @@ def remote_post(told: dict[str, Any]) -> RemotePost:
     Raises:
         KeyError, TypeError: It is not what the guide documents.
     """
-    marker = None
+    marked: re.Match[str] | None = None
     fields = []
     for field in told["data"]["dataset"]:
-        if field["type"] == "divider" and is_marker(str(field.get("id"))):
-            marker = field["id"]
-        else:
+        found = _MARKER.fullmatch(str(field.get("id"))) if field["type"] == "divider" else None
+        if found is None:
             fields.append(_canonical(field))
+        else:
+            marked = found
     name = told.get("name") or ""
-    if marked := _MARKED_NAME.fullmatch(name):
-        name, marker = marked[1], marked[2]
+    if named := _MARKED_NAME.fullmatch(name):
+        name, marked = named[1], _MARKER.search(name, len(named[1]))
+    is_draft = bool(told["isDraft"])
     return RemotePost(
-        str(told["id"]), bool(told["isDraft"]), marker, Content.of(name, fields), told.get("publishedByAt") or None
+        str(told["id"]),
+        is_draft,
+        marked[1] if marked else None,
+        Content.of(name, fields),
+        told.get("publishedByAt") or None,
+        is_held=is_draft and marked is not None and marked[2] is not None,
     )
 
 
@@ -144,7 +163,8 @@ def _canonical(field: dict[str, Any]) -> dict[str, Any]:
         value = field.get(attribute)
         if attribute == "data":
             if value is not None:
-                plain["data"] = str(value)
+                is_number = isinstance(value, int | float) and not isinstance(value, bool)
+                plain["data"] = number_text(value) if is_number else str(value)
         elif value:
             plain[attribute] = value
     if plain["type"] == "header":

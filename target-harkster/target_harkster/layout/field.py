@@ -1,0 +1,178 @@
+"""The fields of a layout: made of the settings, checked against the table of types, and filled from rows."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from target_harkster.layout.errors import FieldError, LayoutError
+from target_harkster.layout.expressions import is_expression
+from target_harkster.layout.fields import (
+    FIELD_TYPES,
+    Declared,
+    as_number,
+    currency_code,
+    number_text,
+    time_zone,
+)
+from target_harkster.vendor.posts import is_marker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from target_harkster.layout.expressions import Source
+    from target_harkster.layout.fields import FieldType, NullPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of a layout, ready to be filled.
+
+    Attributes:
+        id: Ties the field together over time, so it comes from the layout.
+        kind: Its type.
+        label: Text, which may have expressions.
+        name: Likewise text, for information.
+        value: Where the data comes from; None for a type without data.
+        null: What becomes of a null.
+        declared: What is declared of the values.
+        currency: Where the code of the currency comes from, for a currency.
+    """
+
+    id: str
+    kind: FieldType
+    label: Source | None
+    name: str | None
+    value: Source | None
+    null: NullPolicy
+    declared: Declared
+    currency: Source | None
+
+    def filled(self, row: Mapping[str, Any], *, numbers: bool) -> dict[str, Any] | None:
+        """The field of a row; None if it is to be left out.
+
+        Raises:
+            FieldError: The row's value is not one for this field.
+        """
+        field: dict[str, Any] = {"type": self.kind.name, "id": self.id}
+        if self.label is not None and (label := self.label(row)):
+            field["label"] = label
+        if self.value is None or self.kind.encode is None:
+            return field
+        value = self.value(row)
+        data = None if value is None else self.kind.encode(value, self.declared)
+        code = None if self.currency is None else self.currency(row)
+        if data is not None:
+            field["data"] = number_text(as_number(data)) if numbers and self.kind.is_number else data
+        elif self.null == "reject":
+            raise FieldError("is null")
+        elif self.null == "omit" or (self.currency is not None and code is None):
+            return None  # an amount cannot be shown without a currency, not even one that is not known
+        if self.name:
+            field["name"] = self.name
+        if self.currency is not None:
+            field["options"] = {"ccy": currency_code(code)}
+        return field
+
+
+class FieldMaker:
+    """Makes the fields of a layout.
+
+    Args:
+        stream: The stream that the layout is for, to be named in what is wrong.
+        columns: Of the stream.
+        source: Compiles the data of a field: a column or an expression.
+        text: Compiles text with expressions in it.
+    """
+
+    def __init__(
+        self,
+        stream: str,
+        columns: frozenset[str],
+        source: Callable[[str | None, str], Source],
+        text: Callable[[str | None, str], Source],
+    ) -> None:
+        self._stream = stream
+        self._columns = columns
+        self._source = source
+        self._text = text
+
+    def fields(self, configs: Sequence[Mapping[str, Any]]) -> Iterator[Field]:
+        """The fields of the settings.
+
+        Raises:
+            LayoutError: One cannot work.
+        """
+        seen: set[str] = set()
+        for place, config in enumerate(configs, 1):
+            field_id = str(config.get("id") or f"number {place}")
+            if not config.get("id"):
+                raise LayoutError(self._stream, field_id, "there is no id")
+            if field_id in seen:
+                raise LayoutError(self._stream, field_id, "another field has the same id")
+            if is_marker(field_id):
+                raise LayoutError(self._stream, field_id, "the id has the form that marks the posts of this target")
+            seen.add(field_id)
+            yield self._field(field_id, config)
+
+    def _field(self, field_id: str, config: Mapping[str, Any]) -> Field:
+        kind = self._kind(field_id, config)
+        if wrong := _wrong(kind, config):
+            raise LayoutError(self._stream, field_id, wrong)
+        return Field(
+            id=field_id,
+            kind=kind,
+            label=None if config.get("label") is None else self._text(field_id, config["label"]),
+            name=config.get("name"),
+            value=None if kind.encode is None else self._source(field_id, config["data"]),
+            null=config.get("null", kind.nulls[0]),
+            declared=self._declared(field_id, config),
+            currency=self._currency(field_id, config["options"]["ccy"]) if kind.name == "currency" else None,
+        )
+
+    def _kind(self, field_id: str, config: Mapping[str, Any]) -> FieldType:
+        name = config.get("type")
+        kind = FIELD_TYPES.get("heading" if name == "header" else str(name))
+        if kind is None:
+            raise LayoutError(self._stream, field_id, f"the type {name} is unknown, there are {', '.join(FIELD_TYPES)}")
+        return kind
+
+    def _declared(self, field_id: str, config: Mapping[str, Any]) -> Declared:
+        try:
+            zone = time_zone(config["timezone"]) if config.get("timezone") else dt.timezone.utc
+        except FieldError as error:
+            raise LayoutError(self._stream, field_id, str(error)) from None
+        return Declared(config.get("input") == "fraction", zone, config.get("values", {}), bool(config.get("clamp")))
+
+    def _currency(self, field_id: str, code: str) -> Source:
+        if code in self._columns or is_expression(code):
+            return self._source(field_id, code)
+        try:
+            constant = currency_code(code)
+        except FieldError:
+            raise LayoutError(
+                self._stream, field_id, f"options.ccy is {code}, neither a code of ISO 4217 nor a column"
+            ) from None
+        return lambda _: constant
+
+
+def _wrong(kind: FieldType, config: Mapping[str, Any]) -> str | None:
+    """What the settings of a field have that its type does not take, or lack that it needs."""
+    article = "an" if kind.name[0] in "aeiou" else "a"
+    options = {option.name for option in kind.options}
+    taken = {"id", "type", *options}
+    taken |= {"label"} if kind.has_label else set()
+    taken |= {"data", "name", "null"} if kind.encode is not None else set()
+    if refused := [attribute for attribute in config if config[attribute] is not None and attribute not in taken]:
+        return f"{kind.name} takes no {refused[0]}"
+    if kind.encode is None:
+        return f"{article} {kind.name} needs a label" if kind.has_label and not config.get("label") else None
+    for option in kind.options:
+        if option.needed and config.get(option.name) is None:
+            return f"{article} {kind.name} needs {option.name}, {option.needed}"
+    if config.get("data") is None:
+        return "there is no data: a column or an expression"
+    if config.get("null", kind.nulls[0]) not in kind.nulls:
+        return f"{article} {kind.name} is never {config['null']}: null must be {' or '.join(kind.nulls)}"
+    return None

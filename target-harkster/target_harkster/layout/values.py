@@ -1,0 +1,323 @@
+"""What expressions do with values: arithmetic is decimal, and null is no value rather than a wrong one.
+
+A null in arithmetic gives null, a comparison with it is false, a text shows nothing for it, and it is left out of sums,
+means, least and greatest. What rounds, rounds half up.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import functools
+import itertools
+import operator
+import re
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import babel.dates
+import babel.numbers
+import jinja2
+from jinja2.filters import ignore_case, make_attrgetter, make_multi_attrgetter
+from singer_sdk.contrib.msgspec import encoder
+
+from target_harkster.layout.errors import FieldError
+from target_harkster.layout.fields import as_decimal, as_moment, as_text, currency_code, time_zone
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+ARITHMETIC = decimal.Context(prec=28, rounding=decimal.ROUND_HALF_UP)
+_ROUNDINGS = {"common": decimal.ROUND_HALF_UP, "ceil": decimal.ROUND_CEILING, "floor": decimal.ROUND_FLOOR}
+_LONGEST = 25
+"""Digits of a number that is written out rather than with an exponent."""
+
+
+def exact(value: Any) -> Any:
+    """A value with numbers as they are written: no binary fractions and no exponents."""
+    if isinstance(value, float):
+        value = Decimal(repr(value))
+    if isinstance(value, Decimal):
+        return _plain(value)
+    if isinstance(value, dict):
+        return {key: exact(inner) for key, inner in value.items()}
+    return [exact(inner) for inner in value] if isinstance(value, list) else value
+
+
+def shown(value: Any) -> str:
+    """A value within a text."""
+    if value is None:
+        return ""
+    try:
+        return as_text(value)
+    except FieldError:
+        return str(value)
+
+
+def number(value: Any) -> int | Decimal:
+    """A number, also one that comes as text."""
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, jinja2.Undefined):
+        str(value)  # which it refuses, and says why
+    return _plain(as_decimal(value))
+
+
+def _plain(value: Decimal) -> Decimal:
+    exponent = value.as_tuple().exponent
+    return Decimal(int(value)) if isinstance(exponent, int) and exponent > 0 and value.adjusted() < _LONGEST else value
+
+
+def _trimmed(value: Decimal) -> Decimal:
+    """Without the noughts at the end that multiplying and dividing bring in."""
+    return _plain(value.normalize()) if value.is_finite() else value
+
+
+# Operators
+
+
+def calculate(sign: str, left: Any, right: Any) -> Any:
+    """Apply an operator of arithmetic."""
+    is_text = isinstance(left, str) or (isinstance(right, str) and sign == "+")
+    if left is None or right is None:
+        return shown(left) + shown(right) if is_text and sign == "+" else None
+    if isinstance(left, str) and sign == "%":
+        return formatted(left, *(right if isinstance(right, tuple) else (right,)))
+    left, right = exact(left), exact(right)
+    are_whole = isinstance(left, int) and isinstance(right, int)
+    if not isinstance(left, int | Decimal) or not isinstance(right, int | Decimal) or (are_whole and sign in _WHOLE):
+        return _OPERATORS[sign](left, right)
+    result = _OPERATORS[sign](Decimal(left), Decimal(right))
+    return result if sign in {"+", "-"} else _trimmed(result)
+
+
+def _floor(left: Any, right: Any) -> Any:
+    if isinstance(left, Decimal):
+        return (left / right).to_integral_value(decimal.ROUND_FLOOR)
+    return left // right
+
+
+_WHOLE = frozenset({"+", "-", "*", "//", "%"})
+"""Operators that make a whole number of two."""
+_OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+    "//": _floor,
+    "%": lambda left, right: left - right * _floor(left, right),
+    "**": operator.pow,
+}
+
+
+def compare(name: str, left: Any, right: Any) -> bool:
+    """Compare two values by the operator that Jinja calls so."""
+    left, right = exact(left), exact(right)
+    if name in {"in", "notin"}:
+        return (right is not None and left in right) is (name == "in")
+    if name not in {"eq", "ne"} and (left is None or right is None):
+        return False
+    return bool(getattr(operator, _COMPARISONS.get(name, name))(left, right))
+
+
+_COMPARISONS = {"lteq": "le", "gteq": "ge"}
+TESTS: Mapping[str, Callable[[Any, Any], bool]] = {
+    name: lambda left, right, meaning=meaning: compare(meaning, left, right)  # type: ignore[misc]
+    for meaning, names in {
+        "eq": ("eq", "equalto", "=="),
+        "ne": ("ne", "!="),
+        "gt": ("gt", "greaterthan", ">"),
+        "gteq": ("ge", ">="),
+        "lt": ("lt", "lessthan", "<"),
+        "lteq": ("le", "<="),
+        "in": ("in",),
+    }.items()
+    for name in names
+}
+
+
+# Filters of many values
+
+
+def _values(environment: jinja2.Environment, many: Iterable[Any], attribute: str | int | None) -> Iterator[Any]:
+    """The values that are not null."""
+    yield from (value for value in map(make_attrgetter(environment, attribute), many) if value is not None)
+
+
+@jinja2.pass_environment
+def _sum(environment: jinja2.Environment, many: Iterable[Any], attribute: Any = None, start: Any = 0) -> Any:
+    return sum(map(number, _values(environment, many, attribute)), number(start))
+
+
+@jinja2.pass_environment
+def _mean(environment: jinja2.Environment, many: Iterable[Any], attribute: Any = None) -> Any:
+    values = [number(value) for value in _values(environment, many, attribute)]
+    return _trimmed(Decimal(sum(values)) / len(values)) if values else None
+
+
+def _extreme(choose: Callable[..., Any]) -> Callable[..., Any]:
+    @jinja2.pass_environment
+    def chosen(
+        environment: jinja2.Environment,
+        many: Iterable[Any],
+        case_sensitive: bool = False,  # noqa: FBT001, FBT002 - as in Jinja
+        attribute: Any = None,
+    ) -> Any:
+        by = make_attrgetter(environment, attribute, postprocess=None if case_sensitive else ignore_case)
+        return choose((one for one in many if by(one) is not None), key=by, default=None)
+
+    return chosen
+
+
+@jinja2.pass_environment
+def _sort(
+    environment: jinja2.Environment,
+    many: Iterable[Any],
+    reverse: bool = False,  # noqa: FBT001, FBT002 - as in Jinja
+    case_sensitive: bool = False,  # noqa: FBT001, FBT002
+    attribute: Any = None,
+) -> list[Any]:
+    def nulls_last(value: Any) -> Any:
+        return (value is None) is not reverse, value if case_sensitive else ignore_case(value)
+
+    return sorted(many, key=make_multi_attrgetter(environment, attribute, postprocess=nulls_last), reverse=reverse)
+
+
+class _Group(NamedTuple):
+    grouper: Any
+    list: list[Any]
+
+
+@jinja2.pass_environment
+def _groupby(
+    environment: jinja2.Environment,
+    many: Iterable[Any],
+    attribute: Any,
+    default: Any = None,
+    case_sensitive: bool = False,  # noqa: FBT001, FBT002 - as in Jinja
+) -> list[_Group]:
+    value_of = make_attrgetter(environment, attribute, default=default)
+
+    def key(one: Any) -> Any:
+        value = value_of(one)
+        return value is None, value if case_sensitive else ignore_case(value)
+
+    groups = [list(group) for _, group in itertools.groupby(sorted(many, key=key), key)]
+    return [_Group(value_of(group[0]), group) for group in groups]
+
+
+def _join(many: Iterable[Any], between: str = "", attribute: Any = None) -> str:
+    values = (one if attribute is None else one[attribute] for one in many)
+    return shown(between).join(shown(value) for value in values if value is not None)
+
+
+# Filters of one value
+
+
+def _default(value: Any, instead: Any = "", boolean: bool = False) -> Any:  # noqa: FBT001, FBT002 - as in Jinja
+    is_missing = value is None or isinstance(value, jinja2.Undefined) or (boolean and not value)
+    return instead if is_missing else value
+
+
+def _round(value: Any, precision: int = 0, method: str = "common") -> Decimal:
+    return _trimmed(_rounded(value, precision, method))
+
+
+def _rounded(value: Any, precision: int, method: str = "common") -> Decimal:
+    return Decimal(number(value)).quantize(Decimal(1).scaleb(-precision), _ROUNDINGS[method])
+
+
+def _float(value: Any, default: Any = 0) -> Any:
+    try:
+        return number(value)
+    except FieldError:
+        return default
+
+
+def formatted(text: str, *values: Any, **named: Any) -> str:
+    """Fill a text by the rules of ``%``."""
+    remaining = iter(values)
+
+    def filled(match: re.Match[str]) -> str:
+        flags, width, digits, kind = match["flags"], match["width"], match["digits"], match["kind"]
+        if kind == "%":
+            return "%"
+        value = named[match["name"]] if match["name"] else next(remaining)
+        if value is None or kind == "s":
+            return f"%{flags}{width}s" % shown(value)
+        if kind in "fF":
+            # Python's own way goes through binary fractions.
+            sides = ("<" if "-" in flags else "", "+" if "+" in flags else "", "0" if flags.strip("+ #") == "0" else "")
+            return format(Decimal(number(value)), f"{''.join(sides)}{width}.{6 if digits is None else digits or 0}f")
+        return str(f"%{flags}{width}{'' if digits is None else '.' + digits}{kind}" % value)
+
+    return _CONVERSION.sub(filled, text)
+
+
+_CONVERSION = re.compile(
+    r"%(?:\((?P<name>\w+)\))?(?P<flags>[-+ 0#]*)(?P<width>\d*)(?:\.(?P<digits>\d*))?(?P<kind>[a-zA-Z%])"
+)
+
+
+def _add_days(value: Any, days: int) -> str:
+    return (as_moment(value) + dt.timedelta(days=int(days))).isoformat()
+
+
+def local_filters(locale: str) -> dict[str, Callable[..., Any]]:
+    """Filters that write numbers and dates in the way of a language and country."""
+
+    def decimals(value: Any, digits: int | None = None) -> str:
+        pattern = None if digits is None else "#,##0" + ("." + "0" * digits if digits else "")
+        return babel.numbers.format_decimal(Decimal(number(value)), format=pattern, locale=locale)
+
+    def currency(value: Any, code: Any) -> str:
+        return babel.numbers.format_currency(Decimal(number(value)), currency_code(code), locale=locale)
+
+    def percent(value: Any, digits: int = 0) -> str:
+        rounded = _rounded(value, digits + 2)
+        return babel.numbers.format_percent(rounded, locale=locale, decimal_quantization=False)
+
+    def date(value: Any, form: str = "medium", timezone: str = "UTC") -> str:
+        moment = as_moment(value)
+        if isinstance(moment, dt.datetime) and moment.tzinfo is not None:
+            moment = moment.astimezone(time_zone(timezone))
+        return babel.dates.format_date(moment, form, locale=locale)
+
+    def at(value: Any, form: str = "medium", timezone: str = "UTC") -> str:
+        moment = as_moment(value)
+        if not isinstance(moment, dt.datetime):
+            moment = dt.datetime.combine(moment, dt.time.min)
+        zone = time_zone(timezone) if moment.tzinfo is not None else None
+        return babel.dates.format_datetime(moment, form, tzinfo=zone, locale=locale)
+
+    return {"number": decimals, "currency": currency, "percent": percent, "date": date, "datetime": at}
+
+
+def null_stays(take: Callable[..., Any]) -> Callable[..., Any]:
+    """Make a filter give null for a null."""
+    place = int(hasattr(take, "jinja_pass_arg"))
+
+    @functools.wraps(take)
+    def taken(*args: Any, **kwargs: Any) -> Any:
+        return None if args[place] is None else take(*args, **kwargs)
+
+    return taken
+
+
+FILTERS: Mapping[str, Callable[..., Any]] = {
+    "add_days": _add_days,
+    "float": _float,
+    "format": formatted,
+    "groupby": _groupby,
+    "join": _join,
+    "max": _extreme(max),
+    "mean": _mean,
+    "min": _extreme(min),
+    "round": _round,
+    "sort": _sort,
+    "string": shown,
+    "sum": _sum,
+    "tojson": lambda value: encoder.encode(value).decode(),
+}
+NULL_FILTERS: Mapping[str, Callable[..., Any]] = {"default": _default, "d": _default, "shown": shown}
+"""Filters that a null means something to."""

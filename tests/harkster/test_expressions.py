@@ -1,0 +1,140 @@
+"""Expressions: exact numbers, nulls that are no values, and what people of a country read."""
+
+from typing import Any
+
+import pytest
+
+from tests.harkster.running import Message, Target, data, record, schema, state
+
+PROPERTIES = {
+    "id": {"type": "integer"},
+    "week": {"type": "string"},
+    "name": {"type": ["null", "string"]},
+    "hours": {"type": ["null", "number"]},
+    "rate": {"type": ["null", "string"], "format": "singer.decimal"},
+    "address": {"type": ["null", "object"], "properties": {"city": {"type": "string"}}},
+}
+
+
+def shown(target: Target, expression: str, *rows: dict[str, Any], kind: str = "text", **settings: Any) -> list[Any]:
+    """What an expression makes of rows, each of which is a post."""
+    fields = [{"id": "id", "type": "counter", "data": "id"}, {"id": "f", "type": kind, "data": expression}]
+    messages = [record(id=number, week="W1", **row) for number, row in enumerate(rows, 1)]
+    target.ran([schema(PROPERTIES), *messages], streams={"hours": {"fields": fields}}, **settings)
+    return [data(post).get("f") for post in target.posts()]
+
+
+@pytest.mark.parametrize(
+    ("expression", "rows", "expected"),
+    [
+        ("{{ -hours }}", [{"hours": 3}, {"hours": 2.5}, {"hours": -1}], ["-3", "-2.5", "1"]),
+        ("{{ +hours }}", [{"hours": 3}], ["3"]),
+        ("{{ - hours -}}", [{"hours": 3}], ["-3"]),
+        ("{{ hours * 1.2 }}", [{"hours": 3}, {"hours": 1.1}, {"hours": 0.1}], ["3.6", "1.32", "0.12"]),
+        ("{{ hours + 0.2 }}", [{"hours": 0.1}, {"hours": 1}], ["0.3", "1.2"]),
+        ("{{ hours / 40 * 100 }}", [{"hours": 36}, {"hours": 0.4}], ["90", "1"]),
+        ("{{ (hours / 3) | round(2) }}", [{"hours": 2}, {"hours": 0.075}], ["0.67", "0.03"]),
+        ("{{ hours | round(2) }}", [{"hours": 2.675}, {"hours": 2.665}, {"hours": -2.675}], ["2.68", "2.67", "-2.68"]),
+        ("{{ hours | round(1, 'floor') }}", [{"hours": 2.68}, {"hours": -2.68}], ["2.6", "-2.7"]),
+        ("{{ '%.2f' % hours }}", [{"hours": 2.675}], ["2.68"]),
+        ("{{ '%.2f' | format(hours) }}", [{"hours": 1.005}], ["1.01"]),
+        ("{{ hours // 2 }} {{ hours % 2 }}", [{"hours": -7}, {"hours": -7.5}], ["-4 1", "-4 0.5"]),
+        ("{{ [hours, 1.25, 2] | sum }}", [{"hours": 0.1}], ["3.35"]),
+        ("{{ [hours, 1.25] | max }} {{ [hours, 1.25] | min }}", [{"hours": 3}], ["3 1.25"]),
+        ("{{ hours == 40.1 }} {{ hours < 40.1 }} {{ 40 < hours <= 40.1 }}", [{"hours": 40.1}], ["true false true"]),
+        ("{{ hours * rate }}", [{"hours": 3, "rate": "12.345678901234567890"}], ["37.03703670370370367"]),
+        ("{{ hours | float }}", [{"hours": 0.1}], ["0.1"]),
+    ],
+)
+def test_numbers_are_exact(target: Target, expression: str, rows: list[Message], expected: list[str]) -> None:
+    assert shown(target, expression, *rows) == expected
+
+
+def test_a_number_field_gets_the_number(target: Target) -> None:
+    rows: list[Message] = [{"hours": 3}, {"hours": 2.5}, {"hours": None}]
+    assert shown(target, "{{ -hours * 1.2 }}", *rows, kind="number") == ["-3.6", "-3", None]
+
+
+@pytest.mark.parametrize(
+    ("expression", "row", "expected"),
+    [
+        ("Hi {{ name }}!", {"name": None}, "Hi !"),
+        ("{{ 'Hi ' ~ name }}", {"name": None}, "Hi "),
+        ("{{ 'Hi ' + name }}", {"name": None}, "Hi "),
+        ("{{ 'Hi %s' % name }}", {"name": None}, None),
+        ("{{ 'Hi %s' | format(name) }}", {"name": None}, "Hi "),
+        ("{{ [name, 'x', hours] | join(', ') }}", {"name": None, "hours": None}, "x"),
+        ("{{ name | upper }}", {"name": None}, None),
+        ("{{ name | default('you') | upper }}", {"name": None}, "YOU"),
+        ("{{ name.split(' ')[0] }}", {"name": None}, None),
+        ("{{ hours * 1.2 + 1 }}", {"hours": None}, None),
+        ("{{ hours | round(2) }} h", {"hours": None}, " h"),
+        ("{{ hours | number }}", {"hours": None}, None),
+        ("{{ 'long' if hours > 40 else 'short' }}", {"hours": None}, "short"),
+        ("{{ address.city }}", {"address": None}, None),
+        ("{{ address.city }}", {"address": {}}, None),
+        ("{{ row.name }}", {}, None),
+    ],
+)
+def test_null_is_no_value(target: Target, expression: str, row: dict[str, Any], expected: str | None) -> None:
+    assert shown(target, expression, row) == [expected]
+    assert target.rejects() == []
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("{{ rows | sum(attribute='hours') }}", "3.3"),
+        ("{{ rows | mean(attribute='hours') }}", "1.65"),
+        ("{{ rows | map(attribute='hours') | min }} {{ rows | map(attribute='hours') | max }}", "1.1 2.2"),
+        ("{{ (rows | max(attribute='hours')).name }}", "Bob"),
+        ("{{ rows | sort(attribute='hours', reverse=true) | map(attribute='name') | join(' ') }}", "Bob Ann Cid"),
+        ("{{ rows | sort(attribute='name') | map(attribute='id') | join(' ') }}", "1 2 3 4"),
+        ("{% for name, of in rows | groupby('name') %}{{ name }}={{ of | sum(attribute='hours') }};{% endfor %}",
+         "Ann=1.1;Bob=2.2;Cid=0;=0;"),
+        ("{{ rows | selectattr('hours', '>', 1.1) | list | length }}", "1"),
+        ("{{ rows | length }} {{ rows | map(attribute='name') | join(', ') }}", "4 Ann, Bob, Cid"),
+    ],
+)  # fmt: skip
+def test_nulls_are_left_out_of_what_is_made_of_many_rows(target: Target, expression: str, expected: str) -> None:
+    weekly = {"group_by": ["week"], "fields": [{"id": "f", "type": "text", "data": expression}]}
+    rows = [("Ann", 1.1), ("Bob", 2.2), ("Cid", None), (None, None)]
+    messages = [record(id=at, week="W1", name=name, hours=hours) for at, (name, hours) in enumerate(rows, 1)]
+    target.ran([schema(PROPERTIES), *messages, state(1)], streams={"hours": weekly})
+    assert [data(post)["f"] for post in target.posts()] == [expected]
+
+
+@pytest.mark.parametrize(
+    ("expression", "english", "german"),
+    [
+        ("{{ hours | number }}", "12,345.678", "12.345,678"),
+        ("{{ hours | number(1) }}", "12,345.7", "12.345,7"),
+        ("{{ 2 | number(2) }}", "2.00", "2,00"),
+        ("{{ hours | currency('eur') }}", "€12,345.68", "12.345,68\xa0€"),
+        ("{{ 0.425 | percent }} {{ 0.425 | percent(1) }}", "43% 42.5%", "43\xa0% 42,5\xa0%"),
+        ("{{ '2026-11-02' | date }}", "Nov 2, 2026", "02.11.2026"),
+        ("{{ '2026-11-02' | date('EEEE d MMMM') }}", "Monday 2 November", "Montag 2 November"),
+        ("{{ '2026-11-02T23:30:00Z' | date('short', 'Asia/Tokyo') }}", "11/3/26", "03.11.26"),
+        ("{{ '2026-11-02T23:30:00Z' | datetime('HH:mm', 'Europe/Berlin') }}", "00:30", "00:30"),
+    ],
+)
+def test_people_read_what_is_usual_where_they_live(target: Target, expression: str, english: str, german: str) -> None:
+    assert shown(target, expression, {"hours": 12345.678}) == [english]
+    target = Target(target.sandbox, target.channel, {**target.config, "ledger_url": "sqlite://"})
+    assert shown(target, expression, {"hours": 12345.678}, {"hours": 12345.678}, locale="de-DE")[-1] == german
+
+
+@pytest.mark.parametrize(
+    ("expression", "reason"),
+    [
+        ("{{ hours / 0 }}", "has an expression that divides by zero"),
+        ("{{ [hours, 'x'] | sum }}", "has an expression with a value that is text, not a number"),
+        ("{{ name | currency('GBP') }}", "has an expression with a value that is text, not a number"),
+        ("{{ hours | currency('POUND') }}", "has an expression with a value that has no currency: the code must be"),
+        ("{{ name | date }}", "has an expression with a value that is text, not a date"),
+    ],
+)
+def test_what_cannot_be_calculated_is_said(target: Target, expression: str, reason: str) -> None:
+    assert shown(target, expression, {"hours": 1, "name": "x"}) == []
+    assert [one["field"] for one in target.rejects()] == ["f"]
+    assert target.rejects()[0]["reason"].startswith(reason)
