@@ -20,14 +20,13 @@ if TYPE_CHECKING:
 
 _decode = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal).decode
 _HALVES = re.compile("[\ud800-\udfff]")
-_BOM = b"\xef\xbb\xbf"
 
 
-def decode(line: bytes) -> dict[str, Any]:
+def decode(line: bytes | str) -> dict[str, Any]:
     """Read a JSON object, also one that is not written quite by the book.
 
-    Half a character, as the software of some vendors cuts them, becomes U+FFFD. NaN and Infinity become the texts that
-    they are: where a number is wanted that row is at fault, and no other one.
+    It may begin with a byte order mark. Half a character, as the software of some vendors cuts them, becomes U+FFFD.
+    NaN and Infinity become the texts that they are: where a number is wanted that row is at fault, and no other one.
 
     Raises:
         InvalidInputLine: It is none.
@@ -39,7 +38,8 @@ def decode(line: bytes) -> dict[str, Any]:
     except RecursionError:
         raise InvalidInputLine("nested too deeply") from None
     try:
-        read = json.loads(line.decode(errors="replace"), parse_float=Decimal, parse_constant=str)
+        text = line.decode("utf-8-sig", "replace") if isinstance(line, bytes) else line
+        read = json.loads(text, parse_float=Decimal, parse_constant=str)
     except (ValueError, RecursionError):
         raise InvalidInputLine("not a JSON object") from None
     if not isinstance(read, dict):
@@ -103,7 +103,6 @@ class MessageReader(GenericSingerReader[bytes]):
             if line is None:
                 return counts
             number += 1
-            line = line.removeprefix(_BOM) if number == 1 else line
             if line.isspace():
                 continue
             kind = self._process(line, number, callbacks)

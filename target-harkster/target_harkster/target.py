@@ -14,7 +14,6 @@ from singer_http.settings import setting_sentence, spoken, url_errors
 from singer_sdk import Target
 from singer_sdk.exceptions import (
     ConfigValidationError,
-    InvalidJSONSchema,
     MissingKeyPropertiesError,
     RecordsWithoutSchemaException,
 )
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     import click
     from singer_sdk import Sink
 
-BAD_INPUT = (InvalidInputLine, InvalidJSONSchema, MissingKeyPropertiesError, RecordsWithoutSchemaException)
+BAD_INPUT = (InvalidInputLine, MissingKeyPropertiesError, RecordsWithoutSchemaException)
 """What a tap can do wrong, each told in a sentence."""
 _SECRETS = frozenset({"access_token", "ledger_url"})
 
