@@ -6,10 +6,13 @@ Facts from the vendor's guide and Swagger (v2): 1,000 requests an hour and appli
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import logging
 import math
+import sqlite3
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import platformdirs
@@ -27,8 +30,10 @@ from tap_hubstaff.auth import DEFAULT_AUTH_URL, Rotation, TokenStore
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pyrate_limiter import RateItem
+    from pyrate_limiter import Rate, RateItem
     from singer_http.http.clock import Clock
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_URL = "https://api.hubstaff.com/v2"
 REQUESTS_PER_HOUR = 1000
@@ -61,8 +66,11 @@ def parse_page(body: bytes, names: Sequence[str]) -> Page:
         msgspec.DecodeError: It is not the list that is documented.
     """
     envelope = _decode_envelope(body)
-    records = next((envelope[name] for name in names if name in envelope), None)
-    if records is None or bytes(memoryview(records)[:1]) != b"[":
+    records = next((envelope[name] for name in names if name in envelope), msgspec.Raw())
+    opening = bytes(memoryview(records)[:1])
+    if opening == b"{":
+        records = msgspec.Raw(b"[%b]" % bytes(records))  # the Swagger has one record where it means a list
+    elif opening != b"[":
         raise msgspec.ValidationError("no such list")
     pagination = _decode_pagination(envelope["pagination"]) if "pagination" in envelope else None
     following = pagination.next_page_start_id if pagination else None
@@ -71,6 +79,29 @@ def parse_page(body: bytes, names: Sequence[str]) -> Page:
 
 class RequestLog(SQLiteBucket):
     """The times of the requests of the last hour, by the machine's clock, in a file that runs share."""
+
+    @classmethod
+    def opened(cls, path: Path, rate: Rate) -> RequestLog:
+        """Open the log; one that is damaged is put aside, and begun anew.
+
+        Raises:
+            OSError: There can be none.
+            sqlite3.Error: Likewise.
+        """
+        with contextlib.suppress(sqlite3.DatabaseError):
+            log = cast("RequestLog", cls.init_from_file([rate], db_path=str(path), use_file_lock=True))
+            if log.conn.execute("PRAGMA quick_check").fetchone() == ("ok",):
+                return log
+            log.conn.close()
+        logger.warning(
+            "%s is damaged: it is put aside, and what was sent in the last hour is not counted. Hubstaff may refuse"
+            " requests for a while.",
+            path,
+        )
+        for suffix in ("", "-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                Path(f"{path}{suffix}").replace(f"{path}.damaged{suffix}")
+        return cast("RequestLog", cls.init_from_file([rate], db_path=str(path), use_file_lock=True))
 
     @override
     def put(self, item: RateItem) -> bool:
@@ -123,8 +154,17 @@ def allowance(headers: Mapping[str, str], now: float) -> tuple[int, float] | Non
 
 
 def state_folder(config: Mapping[str, Any]) -> Path:
-    """Where tokens and the count of requests are kept."""
-    return Path(config.get("token_path") or platformdirs.user_state_path("tap-hubstaff")).expanduser()
+    """Where tokens and the count of requests are kept.
+
+    Raises:
+        ConfigurationError: There is no such place.
+    """
+    try:
+        return Path(config.get("token_path") or platformdirs.user_state_path("tap-hubstaff")).expanduser()
+    except RuntimeError:
+        raise ConfigurationError(
+            "token_path must be set to a folder: this user has no home directory to keep tokens in."
+        ) from None
 
 
 def _token_source(config: Mapping[str, Any], transport: Transport, clock: Clock) -> TokenSource:
@@ -145,13 +185,12 @@ def _budget(config: Mapping[str, Any], clock: Clock) -> Budget:
     folder = state_folder(config)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        bucket = RequestLog.init_from_file(
-            [Budget.rate(requests, HOUR)], db_path=str(folder / f"{name}.requests.sqlite"), use_file_lock=True
-        )
-    except OSError as error:
+        log = RequestLog.opened(folder / f"{name}.requests.sqlite", Budget.rate(requests, HOUR))
+    except (OSError, sqlite3.Error) as error:
         raise ConfigurationError(
-            f"token_path is not valid: {folder} cannot be written to ({error.strerror}); the requests of the last hour"
-            " are kept there too."
+            f"token_path is not valid: {folder} cannot be written to"
+            f" ({error.strerror if isinstance(error, OSError) else error}); the requests of the last hour are kept"
+            " there too."
         ) from None
     patience = STOP_PATIENCE if config["on_quota"] == "stop" else math.inf
-    return Budget(requests, HOUR, clock, bucket, by_wall_clock=True, patience=patience)
+    return Budget(requests, HOUR, clock, log, by_wall_clock=True, patience=patience)

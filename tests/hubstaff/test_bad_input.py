@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
+import msgspec
 import pytest
+from api_sandbox.hubstaff.activity import ActivityRow
+from singer_http.http.errors import ConfigurationError
+from tap_hubstaff.client import parse_page, state_folder
+from tap_hubstaff.lists import WorkBreakProjects
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from api_sandbox import RunningSandbox
 
@@ -16,6 +23,7 @@ if TYPE_CHECKING:
     Settings = Callable[..., dict[str, Any]]
     Serve = Callable[..., RunningSandbox]
     Tap = Callable[..., Run]
+    Read = Callable[..., Run]
 
 
 @pytest.mark.parametrize(
@@ -67,6 +75,60 @@ def test_a_default_user_agent_is_refused_and_ours_is_not(tap: Tap, serve: Serve,
     refused = tap("--test", config=settings(sandbox, user_agent="python-requests/2.32"))
     assert refused.code == 1
     assert len(refused.said("ERROR")) == 1
+
+
+def test_a_damaged_log_of_requests_is_begun_anew(tap: Tap, serve: Serve, settings: Settings, tmp_path: Path) -> None:
+    sandbox = serve(history_days=1, organizations=1, shared_members=0)
+    config = settings(sandbox)
+    assert tap("--test", config=config).code == 0
+    (log,) = (tmp_path / "tokens").glob("*.requests.sqlite")
+    for damaged in (b"no database", log.read_bytes()[:4096] + b"\xff" * 8192, b"SQLite format 3\0" + b"\xff" * 4080):
+        log.write_bytes(damaged)
+        run = tap("--test", config=config)
+        assert run.code == 0, run.stderr
+        assert "Traceback" not in run.stderr
+        (said,) = run.said("WARNING")
+        assert "is damaged" in said
+        assert not tap("--test", config=config).said("WARNING")
+
+
+def test_a_user_without_a_home_has_to_say_where_tokens_are_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", mock.Mock(side_effect=KeyError))
+    with pytest.raises(ConfigurationError, match="token_path must be set"):
+        state_folder({})
+    assert state_folder({"token_path": str(tmp_path)}) == tmp_path
+
+
+def test_one_record_may_stand_where_a_list_should() -> None:
+    page = parse_page(b'{"work_break_project": {"id": 7, "policy": null}}', WorkBreakProjects.envelope)
+    assert page.decode() == [{"id": 7, "policy": None}]
+    with pytest.raises(msgspec.ValidationError):
+        parse_page(b'{"work_break_project": 7}', WorkBreakProjects.envelope)
+
+
+def test_numbers_may_be_null(read: Read, serve: Serve, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    sandbox = serve(clock="stopped", history_days=3, organizations=1, shared_members=0, activity_delay=0.0)
+    config, streams = settings(sandbox, lookback_days=5), ("activities", "time_sessions", "daily_activities")
+    fields = ActivityRow.fields
+    (odd,) = sandbox.hubstaff.edit("activities", 1)
+
+    def without(row: ActivityRow) -> dict[str, Any]:
+        told = fields(row)
+        numbers = {name for name, value in told.items() if type(value) is int and not name.endswith("id")}
+        return {**told, **dict.fromkeys(numbers)} if str(told["id"]) == odd else told
+
+    monkeypatch.setattr(ActivityRow, "fields", without)
+    state = None
+    for _ in range(2):
+        run = read(sandbox, config, state, *streams)
+        state = run.states[-1]
+        assert run.code == 0, run.said("ERROR")
+        assert {row["tracked"] is None for row in run.records("activities") if str(row["id"]) == odd} == {True}
+        assert len([line for line in run.said("WARNING") if "without tracked time" in line]) == 1
+        sandbox.hubstaff.advance(1800)
 
 
 def test_states_that_are_none_of_ours_are_read_past(tap: Tap, serve: Serve, settings: Settings) -> None:

@@ -14,6 +14,7 @@ run begins with what came late: see :mod:`tap_hubstaff.work_sessions.late`.
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -340,13 +341,22 @@ class TimeSessions(WindowedStream):
                 id=row["id"],
                 owner=(row["user_id"], row.get("project_id"), row.get("task_id")),
                 starts=_seconds(parse_iso(row["starts_at"])),
-                tracked=row["tracked"],
+                tracked=self._tracked(row["tracked"]),
                 slot=_seconds(parse_iso(row["time_slot"])),
                 is_changed=since is not None and (not row.get("updated_at") or parse_iso(row["updated_at"]) >= since),
                 is_new=since is not None and bool(row.get("created_at")) and parse_iso(row["created_at"]) >= since,
             )
         except (LookupError, ValueError, TypeError, AttributeError):
             raise MalformedAnswerError(f"{of.label}: an activity came without its times.") from None
+
+    def _tracked(self, seconds: int | None) -> int:
+        if seconds is None:
+            self._say_untimed()
+        return seconds or 0
+
+    @functools.cache  # noqa: B019 - a stream lives as long as the run
+    def _say_untimed(self) -> None:
+        self.logger.warning("%s: activities came without tracked time, and count as none.", self.name)
 
 
 def _seconds(moment: dt.datetime) -> int:
