@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from singer_sdk import metrics
 from singer_sdk.exceptions import MapExpressionError
 from singer_sdk.mapper import SameRecordTransform
-from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE, REPLICATION_INCREMENTAL
+from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE, REPLICATION_INCREMENTAL, Metadata
 from singer_sdk.streams import Stream
 from typing_extensions import override
 
-from singer_http.bookmarks import RESUME, Bookmarks
 from singer_http.conform import Conformer
 from singer_http.http.clock import Stopped
 from singer_http.http.errors import ApiError, ConfigurationError, FatalError, ForbiddenError, MalformedAnswerError
 from singer_http.reading.pages import Slice
 from singer_http.reading.reader import Reader
+from singer_http.resume import START, Bookmark, Bookmarks, FullTable, Incremental, Place, fingerprint
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -29,12 +29,14 @@ if TYPE_CHECKING:
     from singer_sdk.metrics import Counter
     from singer_sdk.singerlib import Catalog, MetadataMapping
 
-    from singer_http.bookmarks import Bookmark
     from singer_http.reading.pages import Page
     from singer_http.reading.track import Fetched
     from singer_http.tap import ApiTap
 
     Partition = Mapping[str, Any]
+
+_WRITING = ("stream_map", "flattening", "faker", "batch_config", "emit_activate_version_messages")
+"""What the settings that decide how records are written begin with."""
 
 
 class ApiStream(Stream, abc.ABC):
@@ -54,6 +56,12 @@ class ApiStream(Stream, abc.ABC):
     """The property that an INCREMENTAL read is said to follow; None where the stream cannot be read so."""
     slice_type: ClassVar[type[Slice]] = Slice
     """What its slices are."""
+    pages_move: ClassVar[bool] = True
+    """Whether a cursor leads to other rows where some before it are gone; False where pages begin at ids or times."""
+    is_never_empty: ClassVar[bool] = False
+    """Whether an empty list is more likely to be a fault of the API than the truth."""
+    bookmark: ClassVar[type[Bookmark]] = Bookmark
+    """What STATE holds of a partition."""
     abreast: ClassVar[int] = 1
     """How many partitions are read in turns, a page of each."""
 
@@ -61,7 +69,8 @@ class ApiStream(Stream, abc.ABC):
         super().__init__(tap=tap)
         self._api_tap = tap
         self._failed = False
-        self._is_partial = False
+        self._keys = tuple(self.primary_keys)
+        self._doubt: str | None = None
         self._written = 0
 
     @abc.abstractmethod
@@ -83,10 +92,31 @@ class ApiStream(Stream, abc.ABC):
         """The partitions that are read one by one; None for a list that is read whole."""
         return None
 
+    @property
+    def bounds(self) -> Any:
+        """What decides, besides the path and the query, which rows a read gives."""
+        return sorted(set(self.config.get("organization_ids") or ()))
+
     @cached_property
     def bookmarks(self) -> Bookmarks:
         """The stream's part of the state."""
         return Bookmarks(self.stream_state)
+
+    @cached_property
+    def resume(self) -> FullTable | Incremental:
+        """Where this run goes on."""
+        rows = (self.path, self.query(None), self.bounds)
+        if self.replication_method == REPLICATION_INCREMENTAL:
+            return Incremental(self.name, self.bookmarks, fingerprint(rows))
+        left_out = sorted(".".join(breadcrumb) for breadcrumb, is_selected in self.mask.items() if not is_selected)
+        written = {setting: value for setting, value in self.config.items() if setting.startswith(_WRITING)}
+        return FullTable(
+            self.name,
+            self.bookmarks,
+            fingerprint(rows, self.primary_keys, left_out, written),
+            self._api_tap.session.now(),
+            self._api_tap.resume_max_age,
+        )
 
     # Catalog
 
@@ -96,6 +126,10 @@ class ApiStream(Stream, abc.ABC):
         metadata = super().metadata
         if self.incremental_key and metadata.root.valid_replication_keys is None:
             metadata.root.valid_replication_keys = [self.incremental_key]
+        for name in (*self.primary_keys, self.replication_key):
+            if metadata and name is not None:
+                entry = metadata.setdefault(("properties", name), Metadata())
+                entry.inclusion = Metadata.InclusionType.AUTOMATIC
         return metadata
 
     @override
@@ -115,6 +149,12 @@ class ApiStream(Stream, abc.ABC):
             )
         else:
             self.replication_key = self.incremental_key
+        known = (self._input_schema or self.schema).get("properties", {})
+        if missing := [name for name in (*self.primary_keys, self.replication_key) if name and name not in known]:
+            raise ConfigurationError(
+                f"The catalog leaves {' and '.join(missing)} out of the schema of stream {self.name}, which cannot be"
+                " read without: discover the catalog anew."
+            )
 
     # Slices
 
@@ -123,77 +163,48 @@ class ApiStream(Stream, abc.ABC):
 
         Called ahead of the read and by any thread: it only looks at the state.
         """
-        if self._resumed is not None and self.bookmarks.stream[RESUME].get("done"):
+        if self.resume.is_done:
             return
         partitions: Sequence[Partition | None]
         try:
             partitions = [None] if self.partitions is None else self.partitions
         except ApiError as failure:
-            yield replace(self._slice(None, None), failure=failure)
+            yield replace(self._slice(None), failure=failure)
             return
         for partition in partitions:
-            bookmark = self.bookmarks.get(partition)
-            if self.replication_method == REPLICATION_INCREMENTAL:
-                yield self._slice(partition, self._goes_on_at(bookmark))
-            elif self._resumed is None:
-                yield self._slice(partition, None)
-            elif not bookmark.get(RESUME, {}).get("done"):
-                yield self._slice(partition, bookmark.get(RESUME, {}).get("cursor"))
+            if (place := self.resume.place(partition)) is not None:
+                yield self._slice(partition, place)
 
-    def _slice(self, partition: Partition | None, start: str | None) -> Slice:
+    def _slice(self, partition: Partition | None, place: Place = START) -> Slice:
         return self.slice_type(
             stream=self.name,
             partition=partition,
             path=self.path.format_map(partition or {}),
             params=self.query(partition),
             cursor_param=self.cursor_param,
-            start=start,
+            start=place.cursor,
+            is_as_left=(lambda page: self._begins_with(page) == place.begins_with) if self.pages_move else None,
             parse=self.parse,
             abreast=self.abreast,
         )
 
-    def _goes_on_at(self, bookmark: Bookmark) -> str | None:
-        """Where an INCREMENTAL read begins: a cursor is only good with the page size that it was given for."""
-        return bookmark.get("cursor") if bookmark.get("limit") == self.page_limit else None
-
-    @cached_property
-    def _resumed(self) -> int | None:
-        """The version of a full-table read that was cut off and is gone on with, None for a new one."""
-        resume = self.bookmarks.stream.get(RESUME)
-        if resume is None or self.replication_method == REPLICATION_INCREMENTAL:
-            return None
-        version = resume.get("version")
-        now = self._initialized_at // 1000
-        if not isinstance(version, int) or version > now:
-            reason = "it is none that this tap can have left"
-        elif now - version >= self._api_tap.resume_max_age:
-            reason = "it is older than resume_max_age"
-        elif resume.get("limit") != self.page_limit:
-            reason = "the page size is another one now"
-        else:
-            return version
-        self.logger.warning("%s: the resume point is dropped, as %s; read from the beginning.", self.name, reason)
-        return None
+    def _begins_with(self, page: Page) -> str | None:
+        """The fingerprint of a page's first key, None where it is empty."""
+        first = page.first()
+        return None if first is None else fingerprint([first.get(key) for key in self._keys])
 
     def _begin(self) -> None:
         """Note in the state that the stream is being read."""
-        if self.replication_method == REPLICATION_INCREMENTAL:
-            self.bookmarks.clear_progress(failed=False)
-            return
-        version = self._resumed
-        if version is None:
-            version = self._initialized_at // 1000
-            self.bookmarks.clear_progress(failed=False)
-            self.bookmarks.stream[RESUME] = {"version": version, "limit": self.page_limit}
-        if self.config.get("emit_activate_version_messages"):
-            self._stream_version = version
+        self.resume.begin()
+        if isinstance(self.resume, FullTable) and self.config.get("emit_activate_version_messages"):
+            self._stream_version = self.resume.version
 
     # Reading
 
     @override
     def get_records(self, context: Context | None) -> Iterator[Record]:
         """The records of one partition as the API gives them, outside of a run."""
-        with Reader(self._api_tap.session, [self._slice(context, None)]) as reader:
+        with Reader(self._api_tap.session, [self._slice(context)]) as reader:
             for _, pages in reader:
                 for fetched in pages:
                     yield from fetched.page.decode()
@@ -240,7 +251,7 @@ class ApiStream(Stream, abc.ABC):
         """A 403: a warning where the settings say that it is known, a failure otherwise."""
         if self.name in self.config.get("skip_forbidden", ()):
             self.logger.warning("%s: left out, as skip_forbidden says. %s", of.label, failure)
-            self._is_partial = True
+            self._doubt = "a part of it was left out"
         else:
             self._failed = True
             self._api_tap.report(of.label, failure)
@@ -250,14 +261,9 @@ class ApiStream(Stream, abc.ABC):
     ) -> Iterator[Record]:
         for fetched in pages:
             self._api_tap.clock.check()  # between two pages is where a run can be stopped
-            if self._has_shrunk(of, fetched):
-                self.logger.warning("%s: the list ends before where it ended last; read from the beginning.", of.label)
-                with Reader(self._api_tap.session, [replace(of, start=None)]) as reader:
-                    for again, its_pages in reader:
-                        yield from self._sync_slice(again, its_pages, counter, write_messages=write_messages)
-                return
-            if fetched.page.remark:
-                self.logger.warning("%s: %s", of.label, fetched.page.remark)
+            if fetched.page.doubt:
+                self.logger.warning("%s: %s", of.label, fetched.page.doubt)
+                self._doubt = "it may not have been read to its end"
             records = self._records(fetched.page, of)
             room = None if self.ABORT_AT_RECORD_COUNT is None else self.ABORT_AT_RECORD_COUNT - self._written
             messages = self._messages(records[:room], fetched.at)
@@ -271,19 +277,6 @@ class ApiStream(Stream, abc.ABC):
             self._turn_page(of, fetched, records)
             if write_messages and self._api_tap.state_is_due():
                 self._write_state_message()
-
-    def _has_shrunk(self, of: Slice, fetched: Fetched) -> bool:
-        """Whether nothing is left where an INCREMENTAL read was to go on.
-
-        There were records then. Since some are gone, what is new may stand before that place.
-        """
-        return (
-            self.replication_method == REPLICATION_INCREMENTAL
-            and of.start is not None
-            and fetched.cursor == of.start
-            and fetched.page.is_empty
-            and fetched.page.next is None
-        )
 
     def _records(self, page: Page, of: Slice) -> list[Record]:
         """The records of a page, complete and conformed."""
@@ -322,29 +315,22 @@ class ApiStream(Stream, abc.ABC):
 
     def _turn_page(self, of: Slice, fetched: Fetched, records: Sequence[Record]) -> None:
         """Move the bookmark behind a page whose records are all written."""
-        bookmark = self.bookmarks.of(of.partition)
-        if self.replication_method == REPLICATION_INCREMENTAL:
-            self._remember_end(bookmark, fetched, records)
-        elif fetched.page.next is None:
-            bookmark.setdefault(RESUME, {}).pop("cursor", None)
-            bookmark[RESUME]["done"] = True
+        place = self._place_behind(fetched)
+        if isinstance(self.resume, FullTable):
+            page = fetched.page
+            self.resume.turn(of.partition, place, is_last=page.next is None and page.doubt is None)
         else:
-            bookmark.setdefault(RESUME, {})["cursor"] = fetched.page.next
+            key = self.incremental_key or ""
+            newest = max((value for record in records if isinstance(value := record.get(key), str)), default="")
+            self.resume.turn(of.partition, place, key, newest)
         self.state_manager.is_flushed = False
 
-    def _remember_end(self, bookmark: Bookmark, fetched: Fetched, records: Sequence[Record]) -> None:
-        """Keep where the list ended: the next run goes on with the page that was the last to hold anything.
-
-        With that page and not with the one after it: it may have been filled up since.
-        """
-        if fetched.page.is_empty:
-            return
-        bookmark["cursor"] = fetched.cursor
-        bookmark["limit"] = self.page_limit
-        key = self.replication_key or ""
-        newest = max((value for record in records if isinstance(value := record.get(key), str)), default="")
-        bookmark["replication_key"] = key
-        bookmark["replication_key_value"] = max(newest, bookmark.get("replication_key_value") or "")
+    def _place_behind(self, fetched: Fetched) -> Place | None:
+        """Where a run goes on that finds this page to be the last that was written; None where that is as it was."""
+        if self.pages_move:
+            # With the page itself: what has moved since shows in its beginning, and it may have been filled up.
+            return None if fetched.page.is_empty else Place(fetched.cursor, self._begins_with(fetched.page))
+        return None if fetched.page.next is None else Place(fetched.page.next)
 
     @override
     def _abort_sync(self, abort_reason: Exception) -> None:
@@ -356,18 +342,28 @@ class ApiStream(Stream, abc.ABC):
         """Note that the stream is complete; called by the SDK when it has been read."""
         if not self.selected:
             return
-        if not self._failed:
-            if self._stream_version is not None and not self._is_partial:
-                self._write_activate_version_message(self._stream_version)
-            self.bookmarks.complete()
+        if isinstance(self.resume, FullTable) and not self._failed and not self.resume.is_done:
+            self.resume.end(is_activated=self._activate())
         self.state_manager.is_flushed = False
         if self._api_tap.state_is_due():
             self._write_state_message()
 
+    def _activate(self) -> bool:
+        """Have loaders remove the rows that are gone, if everything that is there has been read for certain."""
+        if self._stream_version is None:
+            return False
+        doubt = self._doubt
+        if self.partitions == [] or (self.is_never_empty and not self._written):
+            doubt = "nothing is there to read it from"
+        if doubt is None:
+            self._write_activate_version_message(self._stream_version)
+        else:
+            self.logger.warning("%s: no ACTIVATE_VERSION is sent, as %s; rows that are gone stay.", self.name, doubt)
+        return doubt is None
+
     def forget_progress(self) -> None:
         """Leave nothing of a complete read in the state, as the run has come to its end."""
-        if self.selected:
-            self.bookmarks.clear_progress(failed=self._failed)
+        self.bookmarks.forget(done_only=self._failed or not self.selected)
 
     def _report_unknown_properties(self) -> None:
         if unknown := self._conform.unknown:

@@ -19,12 +19,12 @@ from singer_sdk.singerlib.encoding.simple import StateMessage
 from singer_sdk.tap_base import CliTestOptionValue
 from typing_extensions import override
 
-from singer_http.bookmarks import sound
 from singer_http.http.clock import Clock, Stopped, SystemClock
 from singer_http.http.errors import ApiError, ConfigurationError, IncompleteError, QuotaReachedError
 from singer_http.output import BufferedWriter
 from singer_http.progress import Progress
 from singer_http.reading.reader import Reader
+from singer_http.resume import Bookmark, sound
 from singer_http.settings import setting_sentence, spoken
 
 if TYPE_CHECKING:
@@ -122,10 +122,10 @@ class ApiTap(Tap, abc.ABC):
     @override
     def load_state(self, state: dict[str, Any]) -> None:
         bookmarks = state.get("bookmarks")
-        if not isinstance(bookmarks, dict):
-            bookmarks = {}
+        kinds = {name: cast("ApiStream", stream).bookmark for name, stream in self.streams.items()}
+        named = bookmarks if isinstance(bookmarks, dict) else {}
         super().load_state(
-            {"bookmarks": {name: sound(bookmark) for name, bookmark in bookmarks.items() if isinstance(bookmark, dict)}}
+            {"bookmarks": {name: sound(name, one, kinds.get(name, Bookmark)) for name, one in named.items()}}
         )
 
     # Reading

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 from singer_http.http.errors import TOO_MUCH, ApiError
 from singer_http.reading.pages import Slice
+from singer_http.resume import START, Bookmark, Incremental, Place
 from singer_http.stream import ApiStream
 from singer_sdk import SchemaDirectory, StreamSchema
 from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
@@ -24,7 +25,6 @@ from tap_hubstaff.windows import iso, parse_iso
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from singer_http.bookmarks import Bookmark
     from singer_http.reading.pages import Page
     from singer_http.reading.track import Fetched
     from singer_sdk.helpers.types import Record
@@ -66,6 +66,12 @@ class ListSlice(Slice):
         return cursor
 
 
+class HubstaffBookmark(Bookmark):
+    """What STATE holds of an organization."""
+
+    page_limit: dict[str, Any] | None = None
+
+
 class HubstaffStream(ApiStream):
     """A list of each organization.
 
@@ -78,6 +84,8 @@ class HubstaffStream(ApiStream):
     cursor_param = "page_start_id"
     limit_param = LIMIT
     slice_type = ListSlice
+    pages_move = False  # they begin at ids
+    bookmark: ClassVar[type[Bookmark]] = HubstaffBookmark
     envelope: ClassVar[tuple[str, ...]] = ()
     """What the list may be called in the answer; the stream's own name where this is empty."""
     asked_for: ClassVar[Mapping[str, str | int]] = {}
@@ -137,22 +145,24 @@ class HubstaffStream(ApiStream):
 
     @property
     @override
+    def bounds(self) -> Any:
+        # What is not read whole has a bookmark for each organization.
+        return None if self.replication_method == REPLICATION_INCREMENTAL else super().bounds
+
+    @property
+    @override
     def partitions(self) -> list[dict[str, Any]] | None:
         return [{"organization_id": organization} for organization in self._hubstaff.organizations.ids]
 
     def whole(self, partition: Partition | None) -> Slice:
         """The list of a partition from its beginning."""
-        return self._slice(partition, None)
-
-    @override
-    def _has_shrunk(self, of: Slice, fetched: Fetched) -> bool:
-        # Pages begin at ids and windows at times: what is gone before them moves nothing, and a window may be empty.
-        return False
+        return self._slice(partition)
 
     @override
     def _begin(self) -> None:
         super()._begin()
-        self._is_partial |= self._hubstaff.organizations.is_any_left_out
+        if self._hubstaff.organizations.is_any_left_out:
+            self._doubt = "an organization was left out"
 
     def requests_at_least(self) -> int:
         """The requests that a run takes if each list, and each window of one, is a single page."""
@@ -178,6 +188,13 @@ class Owner:
         return cls(own, hashlib.sha256(told).hexdigest()[:12])
 
 
+class OwnerBookmark(HubstaffBookmark):
+    """What STATE holds of an owner."""
+
+    owner: str | None = None
+    read_at: str | None = None
+
+
 class OwnedStream(HubstaffStream):
     """A list of each team, or of each of whatever else an organization has many of: a request at least for each.
 
@@ -193,6 +210,7 @@ class OwnedStream(HubstaffStream):
     owner_key: ClassVar[str]
     """The property that an owner's id gets in the records."""
     incremental_key = "updated_at"
+    bookmark = OwnerBookmark
 
     def __init__(self, tap: TapHubstaff) -> None:
         super().__init__(tap)
@@ -218,20 +236,19 @@ class OwnedStream(HubstaffStream):
                 self._hubstaff.organizations.owners(self.owners, organization)
             except ApiError as failure:
                 # Of this organization nothing can be read, and the others' owners are known all the same.
-                yield replace(
-                    self._slice({"organization_id": organization, self.owner_key: "?"}, None), failure=failure
-                )
+                yield replace(self._slice({"organization_id": organization, self.owner_key: "?"}), failure=failure)
         if self.replication_method != REPLICATION_INCREMENTAL:
             yield from super().slices()
             return
         for partition, owner in self._owned():
-            bookmark = self.bookmarks.get(partition)
-            if self._is_due(bookmark, owner):
-                yield self._slice(partition, self._goes_on_at(bookmark))
+            if self._is_due(self.bookmarks.get(partition), owner):
+                yield self._slice(partition, self.resume.place(partition) or START)
 
-    def _is_due(self, bookmark: Bookmark, owner: Owner) -> bool:
-        """Whether an owner's list may have changed since it was read, or was not read to its end."""
+    def _is_due(self, bookmark: Mapping[str, Any], owner: Owner) -> bool:
+        """Whether an owner's list may have changed since it was read, or was not read to its end, or otherwise."""
         if "cursor" in bookmark or bookmark.get("owner") != owner.fingerprint:
+            return True
+        if bookmark.get("fingerprint") != self.resume.fingerprint:
             return True
         try:
             age = self._hubstaff.began - parse_iso(bookmark["read_at"])
@@ -241,16 +258,11 @@ class OwnedStream(HubstaffStream):
 
     @override
     def _turn_page(self, of: Slice, fetched: Fetched, records: Sequence[Record]) -> None:
-        if self.replication_method != REPLICATION_INCREMENTAL:
+        if not isinstance(self.resume, Incremental):
             super()._turn_page(of, fetched, records)
             return
-        bookmark = self.bookmarks.of(of.partition)
         if of.start is None:  # and otherwise it is as it was when the first of the pages was read
             owner = next(owner for partition, owner in self._owned() if partition == of.partition)
-            bookmark.update(owner=owner.fingerprint, read_at=iso(self._hubstaff.began))
-        if fetched.page.next is not None:
-            bookmark.update(cursor=fetched.page.next, limit=self.page_limit)
-        else:
-            for name in ("cursor", "limit"):
-                bookmark.pop(name, None)
+            self.bookmarks.of(of.partition).update(owner=owner.fingerprint, read_at=iso(self._hubstaff.began))
+        self.resume.turn(of.partition, Place(fetched.page.next))
         self.state_manager.is_flushed = False

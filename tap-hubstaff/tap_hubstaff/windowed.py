@@ -20,19 +20,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import msgspec
-from singer_http.bookmarks import RESUME
 from singer_http.http.errors import TOO_MUCH, RefusedRequestError
 from singer_http.reading.pages import Page, Slice
+from singer_http.resume import RESUME, START, FullTable, Place
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 from typing_extensions import override
 
-from tap_hubstaff.stream import LIMIT, HubstaffStream, ListSlice
+from tap_hubstaff.stream import LIMIT, HubstaffBookmark, HubstaffStream, ListSlice
 from tap_hubstaff.windows import DAY, EAST, WEST, Filter, Plan, Window, iso, midnight, parse_iso
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from singer_http.bookmarks import Bookmark
     from singer_http.http.errors import ApiError
     from singer_http.reading.track import Fetched
     from singer_sdk.helpers.types import Context, Record
@@ -67,6 +66,16 @@ class Feed:
     name: str
     path: str
     by: Filter
+
+
+class WindowBookmark(HubstaffBookmark):
+    """What STATE holds of an organization, and of its windows while they are being read."""
+
+    resume: WindowBookmark | None = None
+    feed: str | None = None
+    stop: str | None = None
+    kept_days: int | None = None
+    sessions: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +148,7 @@ class WindowedStream(HubstaffStream):
     besides: rows of those days that a target has not received in this run are gone.
     """
 
+    bookmark = WindowBookmark
     by: ClassVar[Filter]
     """How the list is asked for a window."""
     updates: ClassVar[Feed | None] = None
@@ -160,13 +170,12 @@ class WindowedStream(HubstaffStream):
 
     @override
     def slices(self) -> Iterator[Slice]:
-        is_resumed = self._is_full and self._resumed is not None
-        if is_resumed and self.bookmarks.stream[RESUME].get("done"):
+        if self.resume.is_done:
             return
         for partition in self.partitions or ():
-            if is_resumed and self.bookmarks.get(partition).get(RESUME, {}).get("done"):
+            if isinstance(self.resume, FullTable) and self.resume.place(partition) is None:
                 continue
-            of = self._slice(partition, None)
+            of = self._slice(partition)
             if of.plan.start < of.plan.stop:
                 yield of
             if of.feed.name == UPDATES and self.config["reread_days"]:
@@ -187,7 +196,7 @@ class WindowedStream(HubstaffStream):
         return self.replication_method == REPLICATION_FULL_TABLE
 
     @override
-    def _slice(self, partition: Partition | None, start: str | None) -> WindowSlice:
+    def _slice(self, partition: Partition | None, place: Place = START) -> WindowSlice:
         bookmark = self.bookmarks.get(partition)
         feed, begin, stop = self._due(bookmark)
         # Nothing happened before the organization was created.
@@ -195,7 +204,8 @@ class WindowedStream(HubstaffStream):
         begin = max(begin, midnight(created - WEST) if feed.by.by_day else created)
         if feed.by.is_kept_by_plan and isinstance(days := bookmark.get(KEPT_DAYS), int):
             begin = max(begin, midnight(self._hubstaff.began) - days * DAY)
-        resume = bookmark.get(RESUME, {}) if not self._is_full or self._resumed is not None else {}
+        is_begun_anew = isinstance(self.resume, FullTable) and not self.resume.is_resumed
+        resume = {} if is_begun_anew else bookmark.get(RESUME, {})
         at = self._resume_at(feed, resume)
         if at is not None and feed.name == WINDOWS and self.updates is not None:
             # What was read is good as of then: the updates since are the next run's.
@@ -220,7 +230,7 @@ class WindowedStream(HubstaffStream):
             now=self._hubstaff.now,
         )
 
-    def _due(self, bookmark: Bookmark) -> tuple[Feed, dt.datetime, dt.datetime]:
+    def _due(self, bookmark: Mapping[str, Any]) -> tuple[Feed, dt.datetime, dt.datetime]:
         """What is to be read for an organization, from when, and up to when."""
         windows = Feed(WINDOWS, self.path, self.by)
         began = self._hubstaff.began
@@ -235,7 +245,7 @@ class WindowedStream(HubstaffStream):
         self._say_too_long_ago()
         return windows, self._start(self.by), self._end(self.by)
 
-    def _since(self, bookmark: Bookmark) -> dt.datetime | None:
+    def _since(self, bookmark: Mapping[str, Any]) -> dt.datetime | None:
         """Where the last run ended, None where there was none."""
         value = bookmark.get("replication_key_value")
         try:
@@ -291,10 +301,6 @@ class WindowedStream(HubstaffStream):
         if isinstance(of, WindowSlice) and of.plan.kept_from is not None:
             days = (midnight(self._hubstaff.began) - of.plan.kept_from) // DAY
             self.bookmarks.of(of.partition)[KEPT_DAYS] = days
-
-    @override
-    def _has_shrunk(self, of: Slice, fetched: Fetched) -> bool:
-        return False  # the last of the windows may well be empty
 
     @override
     def _turn_page(self, of: Slice, fetched: Fetched, records: Sequence[Record]) -> None:

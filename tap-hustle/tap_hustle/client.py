@@ -60,8 +60,8 @@ def parse_page(body: bytes) -> Page:
     if not answer.hasMore:
         return Page(answer.items, next=None)
     if not answer.cursor:
-        remark = "the API says that the list goes on but gives no cursor; it is taken to end here."
-        return Page(answer.items, next=None, remark=remark)
+        doubt = "the API says that the list goes on but gives no cursor; it is taken to end here."
+        return Page(answer.items, next=None, doubt=doubt)
     return Page(answer.items, next=answer.cursor)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from singer_http.stream import ApiStream
 from singer_sdk import SchemaDirectory, StreamSchema
+from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
 from typing_extensions import override
 
 from tap_hustle import schemas
@@ -54,6 +55,12 @@ class HustleStream(ApiStream):
             return None
         return [{"organizationId": organization} for organization in self._hustle.organization_ids]
 
+    @property
+    @override
+    def bounds(self) -> Any:
+        is_by_itself = self.by_organization and self.replication_method == REPLICATION_INCREMENTAL
+        return None if is_by_itself else super().bounds  # each organization has a bookmark of its own
+
     @override
     def post_process(self, row: Record, context: Context | None = None) -> Record | None:
         wanted = self._hustle.wanted_organizations
@@ -69,6 +76,7 @@ class Organizations(HustleStream):
 
     name = "organizations"
     path = "/organizations"
+    is_never_empty = True
 
     @override
     def belongs(self, row: Mapping[str, Any], organizations: frozenset[str]) -> bool:

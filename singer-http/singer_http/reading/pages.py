@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ EMPTY_PAGES = 1000
 """So many empty pages one after another are taken for a list without an end."""
 
 _EMPTY = re.compile(rb"\s*\[\s*\]")
+_decode_one = json.JSONDecoder().raw_decode
 _decode_records = msgspec.json.Decoder(list[dict[str, Any]]).decode
 
 
@@ -30,17 +32,26 @@ class Page:
         records: The JSON array of records, as it came. Kept as bytes: a page waiting to be written is then a
             fifth of the size, and the threads that fetch leave the decoding to the one that writes.
         next: The cursor of the page that follows, None where the list ends.
-        remark: What an operator should know of the page, None as a rule.
+        doubt: Why the list may go on, although no page follows; None as a rule.
     """
 
     records: msgspec.Raw
     next: str | None
-    remark: str | None = None
+    doubt: str | None = None
 
     @property
     def is_empty(self) -> bool:
         """Whether the page holds no record."""
         return _EMPTY.match(memoryview(self.records)) is not None
+
+    def first(self) -> dict[str, Any] | None:
+        """The first record, None where there is none; the others are not looked at."""
+        text = str(memoryview(self.records), "utf-8", "replace")
+        try:
+            first: dict[str, Any] = _decode_one(text, text.index("{"))[0]
+        except (ValueError, RecursionError):
+            return None  # where it is no record at all, decoding the page will say so
+        return first
 
     def decode(self) -> list[dict[str, Any]]:
         """The records, as new objects.
@@ -66,6 +77,8 @@ class Slice:
         params: The query of every page, the cursor left out.
         cursor_param: The name that the cursor goes by in the query.
         start: The cursor to begin with, None for the beginning of the list.
+        is_as_left: Tells whether the page at ``start`` is as an earlier run left it; where it is not, or can no longer
+            be had, the list is read from its beginning. None where pages do not move.
         parse: Makes a page of an answer's body; raises :class:`msgspec.DecodeError` where it is none.
         abreast: How many slices of the stream are read in turns, a page of each; 1 for one after the other.
         failure: Why there is nothing to read at all, where that is known beforehand.
@@ -78,6 +91,7 @@ class Slice:
     cursor_param: str
     start: str | None
     parse: Callable[[bytes], Page]
+    is_as_left: Callable[[Page], bool] | None = None
     abreast: int = 1
     failure: ApiError | None = None
 

@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from singer_http.http.errors import ApiError, RefusedRequestError
+from singer_http.http.errors import TOO_MUCH, ApiError, RefusedRequestError
 from singer_http.reading.pages import Chain
 from singer_http.reading.prediction import following
 
@@ -91,9 +91,11 @@ class Track:
     depth: int = 1
     guard: Chain = field(init=False)
     before: str | None = None
+    left: str | None = field(init=False)
 
     def __post_init__(self) -> None:
         self.guard = Chain(self.slice.start)
+        self.left = self.slice.start
         if self.score.hits > self.score.misses:
             self.depth = _DEEP
         self._append(self.slice.start)
@@ -150,12 +152,14 @@ class Track:
                     request.is_guess, request.is_sent, request.has_turn, request.outcome = False, False, False, None
                     return
                 self._drop_after(request)
-                if request is self.requests[0] and self._may_restart(request, outcome):
+                if self._may_restart(request, outcome):
                     continue
                 if self._may_ask_otherwise(request, outcome):
                     continue
                 self.frontier = None
                 return
+            if self._may_restart(request, outcome):
+                continue
             try:
                 cursor = self.guard.follow(outcome.page, self.slice.label)
             except ApiError as error:
@@ -184,15 +188,24 @@ class Track:
             self._drop_after(request)
         self._append(cursor)
 
-    def _may_restart(self, request: Request, outcome: BaseException) -> bool:
-        """Begin afresh where the API refuses the cursor that an earlier run left."""
-        if request.cursor is None or request.cursor != self.slice.start or not isinstance(outcome, RefusedRequestError):
+    def _may_restart(self, request: Request, outcome: Fetched | BaseException) -> bool:
+        """Begin afresh where the page that an earlier run left is another one by now, or cannot be had."""
+        if self.left is None or request.cursor != self.left or (reason := self._reason_to_restart(outcome)) is None:
             return False
-        logger.warning("%s: the API refuses to go on at the stored cursor; read from the beginning.", self.slice.label)
-        self.requests.clear()
+        logger.warning("%s: %s; read from the beginning.", self.slice.label, reason)
+        self.left = None
+        self._drop_after(None)
         self.guard = Chain(None)
         self._append(None)
         return True
+
+    def _reason_to_restart(self, outcome: Fetched | BaseException) -> str | None:
+        is_as_left = self.slice.is_as_left
+        if isinstance(outcome, Fetched):
+            is_good = is_as_left is None or is_as_left(outcome.page)
+            return None if is_good else "what was read before has changed since"
+        is_refused = isinstance(outcome, RefusedRequestError) or (is_as_left and isinstance(outcome, TOO_MUCH))
+        return "the API refuses to go on at the stored cursor" if is_refused else None
 
     def _may_ask_otherwise(self, request: Request, outcome: BaseException) -> bool:
         """Ask for something else where the slice knows what."""

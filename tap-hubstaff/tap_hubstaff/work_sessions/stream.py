@@ -19,9 +19,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
-from singer_http.bookmarks import RESUME
 from singer_http.http.errors import MalformedAnswerError
 from singer_http.reading.reader import Reader
+from singer_http.resume import RESUME
 from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
 from typing_extensions import override
 
@@ -40,9 +40,8 @@ from tap_hubstaff.work_sessions.state import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from singer_http.bookmarks import Bookmark
     from singer_http.reading.pages import Page, Slice
     from singer_http.reading.track import Fetched
     from singer_sdk.helpers.types import Record
@@ -171,7 +170,7 @@ class TimeSessions(WindowedStream):
         return Filter("time_slot", "started_at", self.by.longest)
 
     @override
-    def _due(self, bookmark: Bookmark) -> Any:
+    def _due(self, bookmark: Mapping[str, Any]) -> Any:
         feed, begin, stop = super()._due(bookmark)
         before = self._before(bookmark)
         # Exactly where the last run's ledger begins; without one, sessions could only be begun in their middle.
@@ -270,7 +269,7 @@ class TimeSessions(WindowedStream):
 
     # What is read anyway
 
-    def _before(self, bookmark: Bookmark) -> Ledger | None:
+    def _before(self, bookmark: Mapping[str, Any]) -> Ledger | None:
         """What the last run left, None where that is nothing that can be gone on with."""
         if self._is_full or SESSIONS not in bookmark:
             return None

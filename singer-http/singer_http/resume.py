@@ -1,0 +1,247 @@
+"""Where to go on: what STATE holds of a stream, when that is good, and what a read that went on from it may claim.
+
+STATE holds one bookmark for each partition, and for the stream as a whole; docs/state.md says how they look. A place to
+go on at is good as long as the same read would come upon it: its fingerprint stands for all that decides which rows
+the list gives and how they are written, and the first key of its page tells whether rows have moved since.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    _Key = tuple[Any, ...]
+
+logger = logging.getLogger(__name__)
+
+RESUME = "resume"
+FUTURE = 60
+"""Seconds by which a time in STATE may be ahead of the API's clock, which is known to the second."""
+
+
+class Bookmark(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """What STATE holds of a partition, or of a stream as a whole, and of a read under way; nothing else is believed."""
+
+    context: dict[str, str | int] | None = None
+    resume: Bookmark | None = None
+    cursor: str | None = None
+    begins_with: str | None = None
+    fingerprint: str | None = None
+    version: int | None = None
+    done: bool = False
+    replication_key: str | None = None
+    replication_key_value: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A page to begin with.
+
+    Attributes:
+        cursor: What it is asked for with, None for the beginning of the list.
+        begins_with: The :func:`fingerprint` of its first key; None where pages do not move, or nothing is in it.
+    """
+
+    cursor: str | None = None
+    begins_with: str | None = None
+
+
+START = Place()
+
+
+def fingerprint(*of: Any) -> str:
+    """A short text that is another one where anything in its arguments is."""
+    told = msgspec.json.encode(of, order="sorted", enc_hook=str)
+    return hashlib.sha256(told).hexdigest()[:12]
+
+
+def sound(name: str, state: Any, kind: type[Bookmark]) -> dict[str, Any]:
+    """A stream's part of the state as it was handed to the tap, without whatever is not as the tap writes it."""
+    rows = state.get("partitions") if isinstance(state, dict) else None
+    of_stream = _sound(state, kind)
+    found: dict[_Key, dict[str, Any] | None] = {}
+    for row in rows if isinstance(rows, list) else [rows] if rows else []:
+        bookmark = _sound(row, kind)
+        key = _key((bookmark or {}).get("context", {}))
+        # Of two that contradict each other neither is believed.
+        found[key] = bookmark if found.get(key, bookmark) == bookmark else None
+    partitions = [bookmark for key, bookmark in found.items() if key and bookmark is not None]
+    if of_stream is None or len(partitions) < len(found):
+        logger.warning("%s: its state is not all as this tap writes it; what is not is read from the beginning.", name)
+    return {**(of_stream or {}), **({"partitions": partitions} if partitions else {})}
+
+
+def _sound(bookmark: Any, kind: type[Bookmark]) -> dict[str, Any] | None:
+    try:
+        kept: dict[str, Any] = msgspec.to_builtins(msgspec.convert(bookmark, kind))
+    except msgspec.ValidationError:
+        return None
+    return kept
+
+
+class Bookmarks:
+    """A stream's part of the state, with its partitions found at once instead of searched for.
+
+    Args:
+        state: The stream's own, writable part of the tap's state, a :func:`sound` one.
+    """
+
+    def __init__(self, state: dict[str, Any]) -> None:
+        self.stream = state
+        self._partitions: dict[_Key, dict[str, Any]] = {
+            _key(bookmark["context"]): bookmark for bookmark in state.get("partitions", [])
+        }
+
+    def of(self, partition: Mapping[str, Any] | None) -> dict[str, Any]:
+        """The bookmark of a partition, made where there is none yet; the stream's own for None."""
+        if partition is None:
+            return self.stream
+        key = _key(partition)
+        if key not in self._partitions:
+            self._partitions[key] = {"context": dict(partition)}
+            self.stream.setdefault("partitions", []).append(self._partitions[key])
+        return self._partitions[key]
+
+    def get(self, partition: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Like :meth:`of`, without making one."""
+        return self.stream if partition is None else self._partitions.get(_key(partition), {})
+
+    def forget(self, *, done_only: bool = False) -> None:
+        """Forget the read of a table, or only what of it is done: the next run reads that again."""
+        for bookmark in (*self._partitions.values(), self.stream):
+            if not done_only or bookmark.get(RESUME, {}).get("done"):
+                bookmark.pop(RESUME, None)
+
+
+class FullTable:
+    """The read of a whole table: by one run, or by several where runs are cut off.
+
+    Its version is when it began, in milliseconds since 1970: what it gives is as of then or later.
+
+    Args:
+        name: The stream's name.
+        bookmarks: Its part of the state.
+        fingerprint: Of all that decides which rows the read gives, and how they are written.
+        now: Seconds since 1970, by the API's clock.
+        longest: Seconds that a read may take, the time between its runs included.
+    """
+
+    def __init__(self, name: str, bookmarks: Bookmarks, fingerprint: str, now: float, longest: int) -> None:
+        self._bookmarks = bookmarks
+        self.fingerprint = fingerprint
+        left = bookmarks.stream.get(RESUME, {})
+        reason = _reason_to_drop(left, fingerprint, now, longest)
+        if left and reason:
+            logger.warning("%s: a read that was cut off is begun anew, as %s.", name, reason)
+        self.is_resumed = not reason
+        self.is_done = self.is_resumed and left.get("done", False)
+        """Whether an earlier run has read it to its end, and was cut off in another stream."""
+        # Two reads must not have the same version, however little time goes by between them.
+        following = max(int(now * 1000), bookmarks.stream.get("version", 0) + 1)
+        self.version = left["version"] if self.is_resumed else following
+
+    def place(self, partition: Mapping[str, Any] | None) -> Place | None:
+        """Where to go on with a partition, None where it is done."""
+        left = self._bookmarks.get(partition).get(RESUME, {}) if self.is_resumed else {}
+        return None if left.get("done") else _place(left)
+
+    def begin(self) -> None:
+        """Note that the table is being read."""
+        if not self.is_resumed:
+            self._bookmarks.forget()
+            self._bookmarks.stream[RESUME] = {"version": self.version, "fingerprint": self.fingerprint}
+
+    def turn(self, partition: Mapping[str, Any] | None, place: Place | None, *, is_last: bool) -> None:
+        """A page is written: the next run goes on with this place, if the read is cut off; None where it was."""
+        left = self._bookmarks.of(partition).setdefault(RESUME, {})
+        if is_last:
+            _put(left, START)
+            left["done"] = True
+        elif place is not None:
+            _put(left, place)
+
+    def end(self, *, is_activated: bool) -> None:
+        """Note that the table has been read to its end, and whether its version was sent for activation."""
+        for bookmark in self._bookmarks.stream.get("partitions", ()):
+            bookmark.pop(RESUME, None)
+        _put(self._bookmarks.stream[RESUME], START)
+        self._bookmarks.stream[RESUME]["done"] = True
+        if is_activated:
+            self._bookmarks.stream["version"] = self.version
+
+
+class Incremental:
+    """The read of what is new in a list: it goes on with the last page that held anything, which may have grown.
+
+    Args:
+        name: The stream's name.
+        bookmarks: Its part of the state.
+        fingerprint: Of all that decides which rows the list gives.
+    """
+
+    is_done = False
+
+    def __init__(self, name: str, bookmarks: Bookmarks, fingerprint: str) -> None:
+        self._name = name
+        self._bookmarks = bookmarks
+        self.fingerprint = fingerprint
+        self._has_warned = False
+
+    def place(self, partition: Mapping[str, Any] | None) -> Place:
+        """Where to go on with a partition."""
+        bookmark = self._bookmarks.get(partition)
+        if bookmark.get("fingerprint") == self.fingerprint:
+            return _place(bookmark)
+        if not self._has_warned and "cursor" in bookmark:
+            self._has_warned = True
+            logger.warning(
+                "%s: read from the beginning, as the last run read it with other settings or another version.",
+                self._name,
+            )
+        return START
+
+    def begin(self) -> None:
+        """Note that the list is being read."""
+        self._bookmarks.forget()
+
+    def turn(self, partition: Mapping[str, Any] | None, place: Place | None, key: str = "", newest: str = "") -> None:
+        """A page is written: go on with this place, None where it holds nothing; with the newest key in it."""
+        if place is None:
+            return
+        bookmark = self._bookmarks.of(partition)
+        _put(bookmark, place)
+        bookmark["fingerprint"] = self.fingerprint
+        if newest:
+            bookmark["replication_key"] = key
+            bookmark["replication_key_value"] = max(newest, bookmark.get("replication_key_value") or "")
+
+
+def _reason_to_drop(left: Mapping[str, Any], fingerprint: str, now: float, longest: int) -> str | None:
+    if "version" not in left or left.get("fingerprint") != fingerprint:
+        return "settings that decide what is read have changed since, or the version of the tap"
+    age = now - left["version"] / 1000
+    if age < -FUTURE:
+        return "it claims to have begun in the future"
+    return None if age < longest else "it began longer ago than resume_max_age"
+
+
+def _place(left: Mapping[str, Any]) -> Place:
+    return Place(left.get("cursor"), left.get("begins_with"))
+
+
+def _put(left: dict[str, Any], place: Place) -> None:
+    for name in ("cursor", "begins_with"):
+        left.pop(name, None)
+        if (value := getattr(place, name)) is not None:
+            left[name] = value
+
+
+def _key(context: Mapping[str, Any]) -> _Key:
+    return tuple(sorted(context.items()))
