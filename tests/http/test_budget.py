@@ -176,3 +176,10 @@ def test_no_more_is_sent_than_the_api_says_is_left(clock: FakeClock, new_budget:
     budget.spend()
     assert clock.monotonic() - began >= 30
     assert budget.left > 2
+
+
+def test_of_two_answers_to_one_moment_the_lower_one_counts(clock: FakeClock, new_budget: NewBudget) -> None:
+    budget = new_budget(100, 60.0, clock)
+    for left in (2, 3):  # served in one order, and read in the other
+        budget.told(RateItem("request", 1), left=left, seconds=30)
+    assert budget.left == 2

@@ -10,11 +10,13 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from singer_http.http.clock import Clock, Stopped
 from singer_http.http.transport import Transport
+from tap_hubstaff import tap as tap_module
+from tap_hubstaff.client import open_session
 from tap_hubstaff.tap import TapHubstaff
 from typing_extensions import override
 
+from tests.leaping import LeapingClock
 from tests.tap_processes import Run as AnyRun
 
 if TYPE_CHECKING:
@@ -49,8 +51,8 @@ class Run(AnyRun):
         return cls(run.code, run.stdout, run.stderr)
 
 
-class SandboxClock(Clock):
-    """The sandbox's own time, stopped, which goes on when somebody sleeps.
+class SandboxClock(LeapingClock):
+    """The sandbox's own time, which is a stopped clock.
 
     Args:
         hubstaff: Whose time.
@@ -58,37 +60,18 @@ class SandboxClock(Clock):
     """
 
     def __init__(self, hubstaff: RunningHubstaff, off: float = 0.0) -> None:
+        super().__init__(hubstaff.now.timestamp())
         self._hubstaff = hubstaff
         self._off = off
-        self._now = hubstaff.now.timestamp()  # asked for once: it is told far more often than it changes
-        self._lock = threading.Lock()
-        self._is_stopped = False
-        self.slept: list[float] = []
-
-    @override
-    def monotonic(self) -> float:
-        return self._now
 
     @override
     def time(self) -> float:
-        return self._now + self._off
+        return self.now + self._off
 
     @override
-    def sleep(self, seconds: float) -> None:
-        self.check()
-        with self._lock:
-            self.slept.append(seconds)
-            self._hubstaff.advance(seconds)
-            self._now = self._hubstaff.now.timestamp()
-
-    @override
-    def check(self) -> None:
-        if self._is_stopped:
-            raise Stopped
-
-    @override
-    def stop(self) -> None:
-        self._is_stopped = True
+    def leap(self, seconds: float) -> None:
+        self._hubstaff.advance(seconds)
+        self.now = self._hubstaff.now.timestamp()
 
 
 def read(
@@ -97,7 +80,7 @@ def read(
     state: Any,
     streams: tuple[str, ...],
     *,
-    clock: Clock | None = None,
+    clock: LeapingClock | None = None,
     before_request: Callable[[int], None] | None = None,
 ) -> Run:
     """Run the tap once.
@@ -117,7 +100,10 @@ def read(
         if before_request is not None:
             stack.enter_context(mock.patch.object(Transport, "send", _counting(before_request)))
         code = 0
-        tap = TapHubstaff(config=config, state=state, clock=clock or SandboxClock(sandbox.hubstaff))
+        own = clock or SandboxClock(sandbox.hubstaff)
+        watched = mock.patch.object(tap_module, "open_session", lambda *args: own.watch(open_session(*args)))
+        stack.enter_context(watched)
+        tap = TapHubstaff(config=config, state=state, clock=own)
         for name, stream in tap.streams.items():
             stream.selected = not streams or name in streams
         try:

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import time
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
 from singer_http.http.budget import MARGIN
 from tap_hubstaff.client import allowance, open_session
-from typing_extensions import override
-
-from tests.hubstaff.reading import SandboxClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from api_sandbox import RunningSandbox
-    from singer_http.http.session import Session
 
     from tests.conftest import FakeClock
     from tests.hubstaff.reading import Run
@@ -37,42 +31,6 @@ def limited(serve: Serve) -> RunningSandbox:
     return serve(clock="stopped", requests_per_hour=LIMIT, activity_delay=0.0)
 
 
-class WaitingClock(SandboxClock):
-    """The sandbox's time, which leaps only when no request is under way: as if a request took none of it."""
-
-    session: Session
-
-    @cached_property
-    def now(self) -> float:
-        return super().time()  # asked for once: nobody else moves it
-
-    @override
-    def time(self) -> float:
-        return self.now
-
-    @override
-    def sleep(self, seconds: float) -> None:
-        idle = 0
-        while idle < 2:  # between being counted and being known to be under way is a moment
-            time.sleep(0.001)
-            idle = 0 if self.session.under_way else idle + 1
-        super().sleep(seconds)
-        self.now += seconds
-
-
-@pytest.fixture
-def leaping(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the runs of a test wait in no time, however many requests they have under way."""
-
-    def opened(config: dict[str, Any], clock: WaitingClock) -> Session:
-        clock.session = open_session(config, clock)
-        return clock.session
-
-    monkeypatch.setattr("tests.hubstaff.reading.SandboxClock", WaitingClock)
-    monkeypatch.setattr("tap_hubstaff.tap.open_session", opened)
-
-
-@pytest.mark.usefixtures("leaping")
 def test_a_backfill_at_1000_an_hour_waits_and_sees_no_429(read: Read, serve: Serve, settings: Settings) -> None:
     shape = {
         "organizations": 1,
@@ -97,7 +55,6 @@ def test_a_backfill_at_1000_an_hour_waits_and_sees_no_429(read: Read, serve: Ser
         assert set(run.ids(stream)) >= expected, stream
 
 
-@pytest.mark.usefixtures("leaping")
 def test_what_the_api_tells_of_its_limit_is_kept_to(read: Read, serve: Serve, settings: Settings) -> None:
     # The settings say 1,000 an hour. The API allows 40, and something else uses the same application.
     sandbox = serve(clock="stopped", requests_per_hour=LIMIT, rate_limit_headers=True, activity_delay=0.0)

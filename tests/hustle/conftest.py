@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import random
 import signal
+import sys
 from contextlib import ExitStack
+from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from api_sandbox import HustleScenario, RunningSandbox, Scenario, serve_in_thread
+from tap_hustle.client import open_session
 from tap_hustle.tap import TapHustle
 
+from tests.leaping import LeapingClock
 from tests.tap_processes import Run, Started, serving, starter
 
 if TYPE_CHECKING:
@@ -41,6 +48,38 @@ def tap(start_tap: Starter) -> Callable[..., Run]:
 
     def run(*args: str, **given: Any) -> Run:
         return start_tap(*args, **given).wait()
+
+    return run
+
+
+@dataclass(frozen=True)
+class Timed(Run):
+    """A run that succeeded, and how long it took by its clock."""
+
+    seconds: float = 0.0
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch, handlers_kept: None) -> Callable[..., Timed]:  # noqa: ARG001
+    """Run the tap here, in one time with the sandbox: nothing but waiting takes any, and requests arrive late."""
+
+    def run(sandbox: RunningSandbox, config: dict[str, Any], *, most_late: float = 0.0) -> Timed:
+        clock = LeapingClock()
+        chance = random.Random(0)  # noqa: S311 - the same in every run
+        arrivals = [began := clock.now]
+
+        def arrive() -> float:
+            arrivals.append(max(arrivals[-1], clock.now + chance.random() * most_late))
+            return arrivals[-1]
+
+        with monkeypatch.context() as patched:
+            out = io.BytesIO()
+            patched.setattr(sys, "stdout", io.TextIOWrapper(out, write_through=True))
+            patched.setattr("api_sandbox.hustle.api.time", SimpleNamespace(monotonic=arrive))
+            patched.setattr("tap_hustle.tap.open_session", lambda *args: clock.watch(open_session(*args)))
+            sandbox.run(lambda running: setattr(running.hustle.tokens, "clock", clock.monotonic))
+            TapHustle(config=config, clock=clock).sync_all()
+            return Timed(0, out.getvalue(), "", clock.now - began)
 
     return run
 

@@ -8,20 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from api_sandbox import Fault
+from singer_http.http.budget import MARGIN
 from singer_http.http.clock import Stopped
 from singer_http.http.errors import ApiError
 from tap_hustle.tap import TapHustle
+
+from tests.conftest import HANGING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from api_sandbox import RunningSandbox
 
-    from tests.hustle.conftest import Run
+    from tests.hustle.conftest import Run, Timed
 
     Settings = Callable[..., dict[str, Any]]
     Serve = Callable[..., RunningSandbox]
     Tap = Callable[..., Run]
+    Read = Callable[..., Timed]
 
 PARTITIONED = ("groups", "integrations", "leads")
 WHOLE = ("agents", "custom_fields", "organizations", "tags", "webhook_registrations")
@@ -142,14 +146,17 @@ def test_nothing_is_asked_for_twice(tap: Tap, serve: Serve, settings: Settings) 
 
 
 def test_short_lived_tokens_are_renewed_in_time(
-    tap: Tap, serve: Serve, settings: Settings, assert_complete: Callable[..., None]
+    read: Read, serve: Serve, settings: Settings, assert_complete: Callable[..., None]
 ) -> None:
-    sandbox = serve(token_lifetime=0.4, latency=0.02, leads=150)
-    run = tap(config=settings(sandbox, max_parallel_requests=2))
-    assert run.code == 0
+    lifetime = 30
+    sandbox = serve(token_lifetime=lifetime, leads=150)
+    run = read(sandbox, settings(sandbox, requests_per_second=1, page_size=2))
     assert_complete(run, sandbox)
+    # Never so late that the API refuses it, and never before its leeway.
     report = sandbox.report()
-    assert 2 <= report.token_requests <= 2 + report.elapsed / 0.3
+    assert run.seconds > 3 * lifetime
+    assert run.seconds / lifetime <= report.token_requests <= 1 + run.seconds / (0.9 * lifetime)
+    assert {outcome for outcomes in report.outcomes.values() for outcome in outcomes} == {"200"}
     assert report.token_failures == 0
 
 
@@ -180,24 +187,23 @@ def test_what_the_tap_says_of_itself_needs_no_api(tap: Tap, serve: Serve, settin
 
 
 def test_the_rate_limit_is_kept(
-    tap: Tap, serve: Serve, settings: Settings, assert_complete: Callable[..., None]
+    read: Read, serve: Serve, settings: Settings, assert_complete: Callable[..., None]
 ) -> None:
-    sandbox = serve(requests_per_second=25, leads=420, latency=0.02, latency_jitter=0.005, rate_limit_counts="all")
-    run = tap(config=settings(sandbox, requests_per_second=25, page_size=7))
-    assert run.code == 0
+    sandbox = serve(requests_per_second=25, leads=420, rate_limit_counts="all")
+    run = read(sandbox, settings(sandbox, requests_per_second=25, page_size=7), most_late=0.015)
     assert_complete(run, sandbox)
     report = sandbox.report()
     assert report.requests > 60
     assert report.too_many_requests == 0
     assert report.busiest_second <= 25
+    assert run.seconds <= report.requests / 25 * (1 + MARGIN) + 0.1
 
 
 def test_a_limit_that_is_lower_than_we_think_costs_time_only(
-    tap: Tap, serve: Serve, settings: Settings, assert_complete: Callable[..., None]
+    read: Read, serve: Serve, settings: Settings, assert_complete: Callable[..., None]
 ) -> None:
     sandbox = serve(requests_per_second=15, leads=100, retry_after=1)
-    run = tap(config=settings(sandbox, requests_per_second=25))
-    assert run.code == 0
+    run = read(sandbox, settings(sandbox, requests_per_second=25))
     assert_complete(run, sandbox)
     assert sandbox.report().too_many_requests > 0
 
@@ -232,7 +238,7 @@ def test_no_thread_outlives_a_run(
         with pytest.raises(ends_with):
             tap.sync_all()
     for thread in set(threading.enumerate()) - before:
-        thread.join(10)
+        thread.join(HANGING)
         assert not thread.is_alive()
     capfdbinary.readouterr()
 
@@ -252,5 +258,5 @@ def test_no_thread_outlives_a_reader_that_went_away(
     with pytest.raises(ApiError, match="gone"):
         tap.sync_all()
     for thread in set(threading.enumerate()) - before:
-        thread.join(10)
+        thread.join(HANGING)
         assert not thread.is_alive()

@@ -160,6 +160,9 @@ class Budget:
             seconds: For how long it is no more than that.
         """
         with self._lock:
+            if self._told is not None and spent.timestamp == self._told.at:
+                # Which of the two was served last is not known, whichever answer comes last.
+                left = min(left, self._told.left)
             if self._told is None or spent.timestamp >= self._told.at:
                 # As for the window: no longer than that, and a little longer than said.
                 until = self._clock.monotonic() + min(seconds, self.window) * (1 + MARGIN)
