@@ -7,7 +7,7 @@ import os
 import re
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tap_hubstaff import lists
@@ -15,6 +15,11 @@ from tap_hubstaff.stream import HubstaffStream
 from tap_hubstaff.streams import STREAMS
 from tap_hubstaff.tap import TapHubstaff
 from tap_hubstaff.windowed import WindowedStream
+
+from docs.generate import described, units
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SPECS = Path(os.environ.get("VENDOR_SPECS", Path(__file__).parents[3] / "shared" / "specs"))
 SWAGGER = SPECS / "hubstaff-v2.swagger.json"
@@ -84,6 +89,64 @@ def test_schemas_hold_what_the_vendor_describes(name: str) -> None:
     assert compared(described, schema, name) == []
     extra = schema["properties"].keys() - described["properties"].keys() - ADDED - set(ANY[name].primary_keys)
     assert extra == set()
+
+
+IN_THE_SWAGGER = {
+    "seconds": re.compile(r"\bseconds\b", re.IGNORECASE),
+    "minutes": re.compile(r"\bminutes\b", re.IGNORECASE),
+    "hours": re.compile(r"\bhours\b", re.IGNORECASE),
+    "percent": re.compile(r"\bpercentage\b", re.IGNORECASE),
+}
+
+
+def units_of(described: Any, ours: Any, at: str) -> Iterator[tuple[str, set[str], set[str]]]:
+    """Every number with a unit in the Swagger: the units there, and in our description."""
+    if "$ref" in described:
+        described = swagger()["definitions"][described["$ref"].rpartition("/")[2]]
+    for name, inner in described.get("properties", {}).items():
+        own = ours["properties"][name]
+        text = inner.get("description", "") if inner.get("type") in {"integer", "number"} else ""
+        if theirs := {unit for unit, pattern in IN_THE_SWAGGER.items() if pattern.search(text)}:
+            yield f"{at}.{name}", theirs, set(units(own["description"])) & IN_THE_SWAGGER.keys()
+        if (at, name) not in KNOWN_WRONG:
+            yield from units_of(inner, own, f"{at}.{name}")
+            yield from units_of(inner.get("items", {}), own.get("items", {}), f"{at}.{name}[]")
+
+
+@has_swagger
+def test_units_are_those_of_the_vendor() -> None:
+    found = [
+        each
+        for name in sorted(ANY.keys() - NOT_DESCRIBED)
+        for each in units_of(definition(name), tap().streams[name].schema, name)
+    ]
+    assert len(found) > 50
+    assert [(at, theirs, ours) for at, theirs, ours in found if theirs != ours] == []
+    assert ("timesheets.tracked", {"minutes"}, {"minutes"}) in found
+
+
+def test_a_name_that_means_several_things_says_so() -> None:
+    meanings: dict[str, dict[Any, set[str]]] = {}
+    for stream in tap().streams.values():
+        for name, schema in stream.schema["properties"].items():
+            kinds = set(schema["type"]) - {"null", "integer", "string"} if isinstance(schema["type"], list) else ()
+            unit = tuple(units(schema["description"])) or tuple(kinds)
+            meanings.setdefault(name, {}).setdefault(unit, set()).add(stream.name)
+    several = {name: found for name, found in meanings.items() if len(found) > 1}
+    assert {"tracked", "keyboard", "billable", "amount"} <= several.keys()
+    for name, found in several.items():
+        for streams in found.values():
+            others = set.union(*found.values()) - streams
+            for own in streams:
+                said = tap().streams[own].schema["properties"][name]["description"]
+                assert any(other in said for other in others) or "every other stream" in said, (own, name)
+
+
+def test_times_tell_their_time_zone() -> None:
+    for stream in tap().streams.values():
+        for path, schema in described(stream.schema):
+            if schema.get("format") == "date-time":
+                assert "in UTC" in schema["description"], (stream.name, path)
 
 
 @has_swagger
