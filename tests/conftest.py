@@ -215,6 +215,8 @@ class RawServer:
     """
 
     answer: Callable[[Received, int], Any]
+    tls: Callable[[socket.socket, int], socket.socket] | None = None
+    """Makes a TLS connection of each that is accepted, or raises OSError; given its number."""
     requests: list[Received] = field(default_factory=list)
     connections: int = 0
     _lock: threading.Condition = field(default_factory=threading.Condition)
@@ -223,7 +225,7 @@ class RawServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        return f"http{'s' * (self.tls is not None)}://127.0.0.1:{self._listener.getsockname()[1]}"
 
     def paths(self) -> list[str]:
         return [request.target for request in self.requests]
@@ -261,21 +263,24 @@ class RawServer:
                 threading.Thread(target=self._converse, args=(connection, number), daemon=True).start()
 
     def _converse(self, connection: socket.socket, number: int) -> None:
-        with connection, suppress(OSError):
-            stream = connection.makefile("rb")
-            with stream:
-                while request := self._read(stream, number):
-                    with self._lock:
-                        self.requests.append(request)
-                        ordinal = len(self.requests)
-                        self._lock.notify_all()
-                    play = self.answer(request, ordinal)
-                    if callable(play):
-                        play(connection, request)
-                        break
-                    connection.sendall(play)
-                    if b"connection: close" in play.partition(b"\r\n\r\n")[0].lower():
-                        break
+        with connection, suppress(OSError), ExitStack() as stack:
+            if self.tls is not None:
+                connection = stack.enter_context(self.tls(connection, number))
+                with self._lock:
+                    self._open.add(connection)
+            stream = stack.enter_context(connection.makefile("rb"))
+            while request := self._read(stream, number):
+                with self._lock:
+                    self.requests.append(request)
+                    ordinal = len(self.requests)
+                    self._lock.notify_all()
+                play = self.answer(request, ordinal)
+                if callable(play):
+                    play(connection, request)
+                    break
+                connection.sendall(play)
+                if b"connection: close" in play.partition(b"\r\n\r\n")[0].lower():
+                    break
         with self._lock:
             self._open.discard(connection)
 
@@ -336,9 +341,9 @@ def raw_server() -> Iterator[Callable[..., RawServer]]:
     """Start servers that end with the test: given answers in their order, or a function of request and ordinal."""
     with ExitStack() as stack:
 
-        def start(*answers: Any, by: Callable[[Received, int], Any] | None = None) -> RawServer:
+        def start(*answers: Any, by: Callable[[Received, int], Any] | None = None, tls: Any = None) -> RawServer:
             chosen = by or (lambda _request, ordinal: answers[min(ordinal, len(answers)) - 1])
-            return stack.enter_context(RawServer(chosen).serving())
+            return stack.enter_context(RawServer(chosen, tls).serving())
 
         yield start
 

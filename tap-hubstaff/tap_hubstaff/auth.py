@@ -55,7 +55,7 @@ LONGEST_REQUEST = 30.0
 """Seconds after which the vendor's hosting ends any request: an exchange begun so long ago goes on no more."""
 _RENEW = "Create a new personal access token (or have the application authorized again) and put it into the settings."
 _LOST = (
-    "{request}: no answer to the exchange of the refresh token. It may have been used up without the new one having"
+    "no answer to the exchange of the refresh token. It may have been used up without the new one having"
     " arrived, so it is not sent again by this run. Run again later; if it is refused then, create a new one and put it"
     " into the settings."
 )
@@ -69,27 +69,18 @@ class LostExchangeError(AuthenticationError):
     """Nothing tells whether the refresh token has been exchanged."""
 
 
-def _rotation_rule(rule: Rule) -> Rule:
-    """A rule for an exchange, which may have happened although no answer came."""
-    condition = rule.condition
-    if condition in {Fault.TIMEOUT, Fault.BROKEN, Fault.MALFORMED} or condition == range(500, 600):
-        return replace(rule, action=Action.FAIL, error=LostExchangeError, sentence=_LOST)
-    if condition == range(400, 500):
-        sentence = "{request}: HTTP {status}; the refresh token is used up, revoked or expired. " + _RENEW
-        return replace(rule, sentence=sentence)
-    return rule
-
-
+_USED_UP = "HTTP {status}; the refresh token is used up, revoked or expired. " + _RENEW
+_IN_BETWEEN = (
+    "HTTP 403; something between here and Hubstaff refuses the request, whatever the token: check user_agent, auth_url"
+    " and the network."
+)
 ROTATION_RULES = (
-    Rule(
-        range(403, 404),
-        Action.FAIL,
-        AuthenticationError,
-        "{request}: HTTP 403; something between here and Hubstaff refuses the request, whatever the token: check"
-        " user_agent, auth_url and the network.",
+    *(
+        Rule(lost, Action.FAIL, LostExchangeError, _LOST)
+        for lost in (Fault.TIMEOUT, Fault.BROKEN, Fault.MALFORMED, range(408, 409), range(500, 600))
     ),
-    Rule(range(408, 409), Action.FAIL, LostExchangeError, _LOST),
-    *map(_rotation_rule, LOGIN_RULES),
+    Rule(range(403, 404), Action.FAIL, AuthenticationError, _IN_BETWEEN),
+    *(replace(rule, sentence=_USED_UP) if rule.error is CredentialsRefusedError else rule for rule in LOGIN_RULES),
 )
 """What is done about a request for tokens: nothing that may have used the refresh token up is repeated."""
 EARLY_RULES = tuple(replace(rule, action=Action.FAIL) for rule in ROTATION_RULES)

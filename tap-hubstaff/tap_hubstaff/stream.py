@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
-from singer_http.http.errors import TOO_MUCH, ApiError
+from singer_http.http.errors import ApiError, ServerFailedError
 from singer_http.reading.pages import Slice
 from singer_http.resume import START, Bookmark, Incremental, Place
 from singer_http.stream import ApiStream
@@ -59,7 +59,7 @@ class ListSlice(Slice):
 
     @override
     def instead(self, cursor: str | None, failure: ApiError) -> str | None:
-        if not isinstance(failure, TOO_MUCH) or not ListSlice.is_divisible(self, cursor):
+        if not isinstance(failure, ServerFailedError) or not ListSlice.is_divisible(self, cursor):
             raise failure
         self.params[LIMIT] = self.rows // 2
         logger.info("%s: too much for one request; asking for pages of %d.", self.label, self.rows)

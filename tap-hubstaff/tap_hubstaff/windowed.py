@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import msgspec
-from singer_http.http.errors import TOO_MUCH, RefusedRequestError
+from singer_http.http.errors import RefusedRequestError, ServerFailedError
 from singer_http.reading.pages import Page, Slice
 from singer_http.resume import RESUME, START, FullTable, Place
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
@@ -121,7 +121,7 @@ class WindowSlice(ListSlice):
         window = self._window(cursor)
         if isinstance(failure, RefusedRequestError) and (following := self.plan.after_refusal(window)):
             return self._searched(following)
-        if isinstance(failure, TOO_MUCH) and (half := self.plan.narrower(window)):
+        if isinstance(failure, ServerFailedError) and (half := self.plan.narrower(window)):
             logger.info("%s: too much for one request; asking for a shorter window.", self.label)
             return str(half)
         return ListSlice.instead(self, cursor, failure)

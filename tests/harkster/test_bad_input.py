@@ -123,7 +123,7 @@ def test_a_bad_setting_is_refused(target: Target, settings: dict[str, Any], reas
 
 
 def test_a_channel_that_may_not_be_posted_to_ends_the_run(target: Target) -> None:
-    assert "may not write there" in refused(target, channel="Acme Inc./Financials/Board")
+    assert "have no permission for it" in refused(target, channel="Acme Inc./Financials/Board")
 
 
 @pytest.mark.parametrize(

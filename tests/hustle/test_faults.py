@@ -137,22 +137,26 @@ class Login:
         Login({"kind": "status", "status": 503, "retry_after": 2}, 2, 3, 0),
         Login({"kind": "status", "status": 429}, 1, 2, 0),
         Login({"kind": "slow", "delay": 0.1}, None, 1, 0),
-        Login({"kind": "status", "status": 500}, None, 3, 1),
-        Login({"kind": "status", "status": 429}, None, 3, 1),
+        Login({"kind": "status", "status": 408}, 2, 3, 0),
+        Login({"kind": "empty_body"}, 2, 3, 0),
+        Login({"kind": "not_json"}, 1, 2, 0),
+        Login({"kind": "truncated"}, 1, 2, 0),
+        Login({"kind": "truncated", "honest_length": False}, 1, 2, 0),
+        Login({"kind": "reset"}, 1, 2, 0),
+        Login({"kind": "reset", "when": "mid_body"}, 1, 2, 0),
+        Login({"kind": "wrong_shape", "shape": "object"}, 1, 2, 0),
+        Login({"kind": "status", "status": 500}, None, 8, 1),
+        Login({"kind": "status", "status": 429}, None, 8, 1),
         Login({"kind": "status", "status": 302}, None, 1, 1),
         Login({"kind": "status", "status": 401}, 1, 1, 1),
         Login({"kind": "status", "status": 403, "html": True}, 1, 1, 1),
         Login({"kind": "status", "status": 404}, 1, 1, 1),
-        Login({"kind": "empty_body"}, 1, 1, 1),
-        Login({"kind": "not_json"}, 1, 1, 1),
-        Login({"kind": "truncated"}, 1, 1, 1),
-        Login({"kind": "truncated", "honest_length": False}, 1, 1, 1),
-        Login({"kind": "reset"}, 1, 1, 1),
-        Login({"kind": "reset", "when": "mid_body"}, 1, 1, 1),
-        Login({"kind": "wrong_shape", "shape": "object"}, 1, 1, 1),
-        Login({"kind": "wrong_shape", "shape": "list"}, 1, 1, 1),
-        Login({"kind": "wrong_shape", "shape": "null"}, 1, 1, 1),
-        Login({"kind": "wrong_shape", "shape": "text"}, 1, 1, 1),
+        Login({"kind": "empty_body"}, None, 4, 1),
+        Login({"kind": "reset"}, None, 3, 1),
+        Login({"kind": "reset", "when": "mid_body"}, None, 8, 1),
+        Login({"kind": "wrong_shape", "shape": "list"}, None, 4, 1),
+        Login({"kind": "wrong_shape", "shape": "null"}, None, 4, 1),
+        Login({"kind": "wrong_shape", "shape": "text"}, None, 4, 1),
     ],
     ids=str,
 )
@@ -170,6 +174,33 @@ def test_the_token_endpoint_fails(
         (sentence,) = run.said("ERROR")
         assert "/oauth/token" in sentence
         assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "reset"},
+        {"kind": "empty_body"},
+        {"kind": "truncated", "honest_length": False},
+        {"kind": "status", "status": 408},
+        {"kind": "status", "status": 429, "retry_after": 30},
+        {"kind": "status", "status": 502, "html": True},
+    ],
+    ids=str,
+)
+def test_a_renewal_has_the_patience_that_lists_have(
+    tap: Tap, serve: Serve, settings: Settings, assert_complete: Complete, fault: dict[str, Any]
+) -> None:
+    sandbox = serve(
+        Fault(kind="expire_token", path="/leads", page=2, times=1),
+        Fault(**fault, path="/oauth/token", nth=(2, 3, 4)),
+        leads=45,
+    )
+    run = tap(config=settings(sandbox), leaps=True)
+    assert run.code == 0, run.stderr
+    assert_complete(run, sandbox)
+    assert sandbox.report().token_requests == 5
+    assert run.said("ERROR") == []
 
 
 def test_a_token_that_cannot_be_renewed_ends_the_run_at_once(tap: Tap, serve: Serve, settings: Settings) -> None:

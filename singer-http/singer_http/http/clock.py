@@ -103,7 +103,7 @@ class ApiTime:
             return
         with self._lock:
             self._differences.append(told - self._clock.time())
-            self._difference = statistics.median_low(self._differences)
+            self._difference = statistics.median_high(self._differences)
 
 
 def parse_date(value: str) -> float | None:

@@ -30,31 +30,19 @@ class CredentialsRefusedError(AuthenticationError):
     """The API does not accept the credentials: trying again would only get the caller blocked."""
 
 
-class UnauthorizedError(ApiError):
-    """The API goes on answering 401 to one request although its token is new."""
-
-
-class UnreachableError(ApiError):
-    """No answer could be had from the host."""
-
-
-class TimedOutError(UnreachableError):
-    """The answer took longer than a request may take."""
-
-
-class ThrottledError(ApiError):
-    """The API went on refusing for its rate limit, longer than it is worth waiting."""
+class UnavailableError(FatalError):
+    """Nothing more can be had from the API in this run: it is down, or wants to be left alone."""
 
 
 class ServerFailedError(ApiError):
-    """The API went on failing on its own side."""
+    """The API went on failing on its own side, or gave nothing in time: it may have been asked for too much at once."""
 
 
 class QuotaReachedError(FatalError):
     """The budget is used up for longer than the run is to wait: it ends where it is, as it was told to."""
 
 
-class MalformedAnswerError(ApiError):
+class MalformedAnswerError(ServerFailedError):
     """The API answered with something that is not what it documents."""
 
 
@@ -121,7 +109,7 @@ class Rule:
         condition: A :class:`Fault`, or the HTTP statuses meant.
         action: What to do about it.
         error: Raised when the action is :attr:`Action.FAIL`, or did not help.
-        sentence: For the operator; ``{request}`` is the method and path, ``{status}`` the HTTP status.
+        sentence: For the operator, after the method and the path; ``{status}`` is the HTTP status.
         tries: How many requests in all a retry may come to; a wait is bounded by time instead.
     """
 
@@ -140,133 +128,45 @@ TRIES = 8
 """Requests in all for a passing fault: with the waits between them, about a minute."""
 SUSPICIOUS_TRIES = 4
 """Requests in all for what is more often a wrong setting than a passing fault."""
+_RETRY, _WAIT, _RENEW, _FAIL = Action
+_DOWN = "no connection; check the URL in the settings, the name server and the network."
+_UNTRUSTED = "the host has no certificate that is trusted here; check the URL in the settings, or set SSL_CERT_FILE."
+_LATE = "no complete answer in time, {tries} times; try again later or raise request_timeout."
+_BROKEN = "the connection broke off {tries} times; check the network and try again later."
+_MALFORMED = "HTTP {status}, but not the JSON that the API documents, {tries} times; check the URL, and for a proxy."
+_THROTTLED = "HTTP 429 for longer than a run should wait; something else is using up the rate limit."
+_FAILING = "HTTP {status}, {tries} times; the API is slow or failing on its side, try again later."
+_UNKNOWN = "HTTP {status}, which the API does not document; check the URL in the settings."
 
 RULES: tuple[Rule, ...] = (
-    Rule(
-        Fault.UNREACHABLE,
-        Action.RETRY,
-        UnreachableError,
-        "{request}: no connection to the host; check the URL in the settings, the name server and the network.",
-        TRIES,
-    ),
-    Rule(
-        Fault.UNTRUSTED,
-        Action.FAIL,
-        UnreachableError,
-        "{request}: the host has no certificate that is trusted here; check the URL in the settings.",
-    ),
-    Rule(
-        Fault.TIMEOUT,
-        Action.RETRY,
-        TimedOutError,
-        "{request}: no complete answer in time, {tries} times; try again later or raise request_timeout.",
-        SUSPICIOUS_TRIES,
-    ),
-    Rule(
-        Fault.BROKEN,
-        Action.RETRY,
-        UnreachableError,
-        "{request}: the connection broke off {tries} times; check the network and try again later.",
-        TRIES,
-    ),
-    Rule(
-        Fault.MALFORMED,
-        Action.RETRY,
-        MalformedAnswerError,
-        "{request}: the answer (HTTP {status}) is not the JSON that the API documents, {tries} times; check that"
-        " the URL in the settings is the API's and that no proxy answers in its place.",
-        SUSPICIOUS_TRIES,
-    ),
-    Rule(
-        _only(401),
-        Action.REAUTHENTICATE,
-        UnauthorizedError,
-        "{request}: HTTP 401 even with a new token; check what these credentials may read.",
-    ),
+    Rule(Fault.UNREACHABLE, _RETRY, ApiError, _DOWN, TRIES),
+    Rule(Fault.UNTRUSTED, _FAIL, UnavailableError, _UNTRUSTED),
+    Rule(Fault.TIMEOUT, _RETRY, ServerFailedError, _LATE, SUSPICIOUS_TRIES),
+    Rule(Fault.BROKEN, _RETRY, ApiError, _BROKEN, TRIES),
+    Rule(Fault.MALFORMED, _RETRY, MalformedAnswerError, _MALFORMED, SUSPICIOUS_TRIES),
+    Rule(_only(401), _RENEW, ApiError, "HTTP 401 even with a new token; check what these credentials may read."),
     Rule(
         _only(403),
-        Action.FAIL,
+        _FAIL,
         ForbiddenError,
-        "{request}: HTTP 403; these credentials may not read it. Ask for the permission, or leave it out.",
+        "HTTP 403; these credentials have no permission for it. Ask for it, or leave it out.",
     ),
-    Rule(
-        _only(404),
-        Action.FAIL,
-        RefusedRequestError,
-        "{request}: HTTP 404; there is no such list here, check the API's URL in the settings.",
-    ),
-    Rule(
-        _only(429),
-        Action.WAIT,
-        ThrottledError,
-        "{request}: HTTP 429 for longer than a run should wait; something else is using up the rate limit.",
-    ),
-    Rule(
-        _only(408),
-        Action.RETRY,
-        ServerFailedError,
-        "{request}: HTTP 408, {tries} times; the API is slow or failing, try again later.",
-        TRIES,
-    ),
-    Rule(
-        range(400, 500),
-        Action.FAIL,
-        RefusedRequestError,
-        "{request}: HTTP {status}; the API refused the request itself.",
-    ),
-    Rule(
-        range(500, 600),
-        Action.RETRY,
-        ServerFailedError,
-        "{request}: HTTP {status}, {tries} times; the API is failing on its side, try again later.",
-        TRIES,
-    ),
-    Rule(
-        range(100, 1000),
-        Action.FAIL,
-        MalformedAnswerError,
-        "{request}: HTTP {status}, which the API does not document; check the URL in the settings.",
-    ),
+    Rule(_only(404), _FAIL, NotFoundError, "HTTP 404; there is no such thing, check the API's URL in the settings."),
+    Rule(_only(408), _RETRY, ServerFailedError, _FAILING, TRIES),
+    Rule(_only(429), _WAIT, UnavailableError, _THROTTLED),
+    Rule(range(400, 500), _FAIL, RefusedRequestError, "HTTP {status}; the API refused the request itself."),
+    Rule(range(500, 600), _RETRY, ServerFailedError, _FAILING, TRIES),
+    Rule(range(100, 1000), _FAIL, MalformedAnswerError, _UNKNOWN),
 )
 """What is done about a request for data."""
 
-TOO_MUCH = (TimedOutError, MalformedAnswerError, ServerFailedError)
-"""What an API answers that was asked for more than it can give in time: nothing, half an answer, or an error of its own
-(Hubstaff's hosting cuts requests off after 30 s, with an empty body or a 503)."""
-
 WRITE_RULES: tuple[Rule, ...] = (
-    Rule(
-        range(500, 600),
-        Action.FAIL,
-        UncertainError,
-        "{request}: HTTP {status}; the API failed on its side, and it is not known whether before or after the write.",
-    ),
     *(
-        Rule(
-            fault,
-            Action.FAIL,
-            UncertainError,
-            f"{{request}}: {fault.value}; it is not known whether the API has carried it out.",
+        Rule(lost, _FAIL, UncertainError, f"{told}; it is not known whether the API has carried it out.")
+        for lost, told in (
+            *((fault, fault.value) for fault in (Fault.TIMEOUT, Fault.BROKEN, Fault.MALFORMED)),
+            *((statuses, "HTTP {status}") for statuses in (_only(408), range(500, 600))),
         )
-        for fault in (Fault.TIMEOUT, Fault.BROKEN, Fault.MALFORMED)
-    ),
-    Rule(
-        _only(408),
-        Action.FAIL,
-        UncertainError,
-        "{request}: HTTP 408; it is not known whether the API has carried it out.",
-    ),
-    Rule(
-        _only(403),
-        Action.FAIL,
-        ForbiddenError,
-        "{request}: HTTP 403; these credentials may not write there. Ask for the permission, or leave it out.",
-    ),
-    Rule(
-        _only(404),
-        Action.FAIL,
-        NotFoundError,
-        "{request}: HTTP 404; there is no such thing, or no longer.",
     ),
     *RULES,
 )
@@ -275,76 +175,28 @@ WRITE_RULES: tuple[Rule, ...] = (
 Sent again is only what the API certainly did not do: it was not reached, or refused for its rate limit.
 """
 
-LOGIN_TRIES = 3
-"""Well below the number of failed attempts at which vendors block the caller (Hustle: 10)."""
+_CHECK = "check auth_url and api_url."
 
 LOGIN_RULES: tuple[Rule, ...] = (
-    Rule(
-        Fault.UNREACHABLE,
-        Action.RETRY,
-        AuthenticationError,
-        "{request}: no connection to the token endpoint; check auth_url and api_url, the name server and the network.",
-        LOGIN_TRIES,
-    ),
-    Rule(
-        Fault.UNTRUSTED,
-        Action.FAIL,
-        AuthenticationError,
-        "{request}: the token endpoint has no certificate that is trusted here; check auth_url and api_url.",
-    ),
-    Rule(
-        Fault.TIMEOUT,
-        Action.FAIL,
-        AuthenticationError,
-        "{request}: the token endpoint did not answer in time; try again later or raise request_timeout.",
-    ),
-    Rule(
-        Fault.BROKEN,
-        Action.FAIL,
-        AuthenticationError,
-        "{request}: the token endpoint broke the connection off; check auth_url and try again later.",
-    ),
-    Rule(
-        Fault.MALFORMED,
-        Action.FAIL,
-        AuthenticationError,
-        "{request}: the token endpoint's answer (HTTP {status}) is no token; check auth_url and api_url.",
-    ),
-    Rule(
-        _only(404),
-        Action.FAIL,
-        AuthenticationError,
-        "{request}: HTTP 404; there is no token endpoint here, check auth_url and api_url.",
-    ),
-    Rule(
-        _only(429),
-        Action.RETRY,
-        AuthenticationError,
-        "{request}: HTTP 429; the token endpoint wants no more requests now, try again later.",
-        LOGIN_TRIES,
-    ),
+    Rule(Fault.UNREACHABLE, _RETRY, AuthenticationError, f"no connection; {_CHECK}", TRIES),
+    Rule(Fault.UNTRUSTED, _FAIL, AuthenticationError, _UNTRUSTED),
+    Rule(Fault.TIMEOUT, _RETRY, AuthenticationError, _LATE, SUSPICIOUS_TRIES),
+    Rule(Fault.BROKEN, _RETRY, AuthenticationError, f"the connection broke off {{tries}} times; {_CHECK}", TRIES),
+    Rule(Fault.MALFORMED, _RETRY, AuthenticationError, f"HTTP {{status}} without a token; {_CHECK}", SUSPICIOUS_TRIES),
+    Rule(_only(404), _FAIL, AuthenticationError, f"HTTP 404; there is no token endpoint here, {_CHECK}"),
+    Rule(_only(408), _RETRY, AuthenticationError, _FAILING, TRIES),
+    Rule(_only(429), _WAIT, AuthenticationError, _THROTTLED),
     Rule(
         range(400, 500),
-        Action.FAIL,
+        _FAIL,
         CredentialsRefusedError,
-        "{request}: HTTP {status}; the API refused the credentials. Check them before trying again: repeated"
-        " failures get the caller blocked.",
+        "HTTP {status}; the API refused the credentials. Check them before trying again: repeated failures get the"
+        " caller blocked.",
     ),
-    Rule(
-        range(500, 600),
-        Action.RETRY,
-        AuthenticationError,
-        "{request}: HTTP {status}, {tries} times; the token endpoint is failing on its side, try again later.",
-        LOGIN_TRIES,
-    ),
-    Rule(
-        range(100, 1000),
-        Action.FAIL,
-        AuthenticationError,
-        "{request}: HTTP {status}, which a token endpoint does not answer; check auth_url and api_url.",
-    ),
+    Rule(range(500, 600), _RETRY, AuthenticationError, _FAILING, TRIES),
+    Rule(range(100, 1000), _FAIL, AuthenticationError, f"HTTP {{status}}, which no token endpoint answers; {_CHECK}"),
 )
-"""What is done about a request for a token. A refused credential is never tried again."""
+"""What is done about a request for a token that does no harm when it is repeated. A refused one never is."""
 
 
 def rule_for(condition: Fault | int, rules: tuple[Rule, ...] = RULES) -> Rule:

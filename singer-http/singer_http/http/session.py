@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-import logging
-import math
 import threading
 from collections import Counter
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-import backoff
 import msgspec
 
-from singer_http.http.clock import parse_date
-from singer_http.http.errors import LOGIN_RULES, RULES, TOO_MUCH, Action, Fault, UnwantedError, rule_for
+from singer_http.http.errors import (
+    LOGIN_RULES,
+    RULES,
+    TRIES,
+    Action,
+    FatalError,
+    Fault,
+    ServerFailedError,
+    UnwantedError,
+    rule_for,
+)
+from singer_http.http.patience import LONGEST_BACKOFF, Attempts, Outage
 from singer_http.http.transport import Answer, Params, Problem, Request, Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from pyrate_limiter import RateItem
 
@@ -26,16 +33,8 @@ if TYPE_CHECKING:
     from singer_http.http.clock import Clock
     from singer_http.http.errors import Rule
 
-logger = logging.getLogger(__name__)
-
 T = TypeVar("T")
 
-THROTTLE_PATIENCE = 7200.0
-"""Seconds of nothing but 429 after which a request gives up: two of the longest rate windows (Hubstaff: an hour)."""
-LONGEST_BACKOFF = 60.0
-"""Seconds; the backoff doubles up to here."""
-FIRST_CONTACT_TRIES = 3
-"""Requests in all to a host that never answered: that is more often a wrong URL than an outage."""
 TRIES_FOR_MUCH = 2
 """Requests in all for what might be too much to ask for, where less can be asked for instead."""
 MOST_LATE = 0.2
@@ -75,7 +74,8 @@ class Session:
         self._tokens = tokens
         self._lock = threading.Lock()
         self._thread = threading.local()
-        self._answered = False
+        self._outage = Outage(clock)
+        self._ended: FatalError | None = None
         self._fastest: dict[str, float] = {}
         self._inspect = inspect
         self._allowance = allowance
@@ -159,43 +159,57 @@ class Session:
             ApiError: The subclass that the table names for what went wrong.
             Stopped: The run is being ended.
         """
-        attempts = _Attempts(str(request), self.clock, self.now)
-        while True:
-            token = self._tokens.get()
-            spent = self.budget.spend()
-            spent_at = self.clock.monotonic()
-            self._count(1)
-            try:
-                if not is_wanted():
-                    self._count(-1)
-                    self.budget.give_back(spent)
-                    raise UnwantedError(f"{request}: no longer wanted.")
-                return _parsed(self._timed(request, token, spent, spent_at), parse, _SUCCESS[request.method != "GET"])
-            except Problem as problem:
-                rule = rule_for(problem.condition, rules)
-                is_too_much = is_divisible and issubclass(rule.error, TOO_MUCH)
-                most_tries = 1 if is_tentative else TRIES_FOR_MUCH if is_too_much else None
-                self._recover(attempts, problem, rule, token, most_tries)
+        attempts = Attempts(str(request), self._base_url, self._transport, self.clock, self._outage)
+        try:
+            while True:
+                self._outage.wait_turn(attempts)
+                if self._ended is not None:
+                    raise self._ended  # what ends the run for one request ends it for all
+                token = self._tokens.get()
+                spent = self.budget.spend()
+                spent_at = self.clock.monotonic()
+                self._count(1)
+                try:
+                    if not is_wanted():
+                        self._count(-1)
+                        self.budget.give_back(spent)
+                        raise UnwantedError(f"{request}: no longer wanted.")
+                    answer = self._timed(request, attempts, token, spent, spent_at)
+                    return _parsed(answer, parse, _SUCCESS[request.method != "GET"])
+                except Problem as problem:
+                    rule = rule_for(problem.condition, rules)
+                    is_too_much = is_divisible and issubclass(rule.error, ServerFailedError)
+                    most_tries = 1 if is_tentative else TRIES_FOR_MUCH if is_too_much else None
+                    self._recover(attempts, problem, rule, token, most_tries)
+        except FatalError as error:
+            self._ended = error
+            raise
+        finally:
+            self._outage.leave(attempts)
 
     def close(self) -> None:
         """Close the connections, and the budget's log."""
         self._transport.close()
         self.budget.close()
 
-    def _timed(self, request: Request, token: str, spent: RateItem, spent_at: float) -> Answer:
+    def _timed(self, request: Request, attempts: Attempts, token: str, spent: RateItem, spent_at: float) -> Answer:
         path = request.path
         with self._lock:
             self.requests[path] += 1
         start = self.clock.monotonic()
         try:
             answer = self._transport.send(self._base_url, request, token)
+        except Problem as problem:
+            if problem.status is None:
+                self._outage.not_answered(attempts)
+            raise
         finally:
             self._count(-1)
+        self._outage.answered()
         took = self.clock.monotonic() - start
         waited = start - spent_at + answer.waited
         with self._lock:
-            self.latency += (took - self.latency) * (1 / 8 if self._answered else 1)
-            self._answered = True
+            self.latency += (took - self.latency) * (1 / 8 if self._fastest else 1)
             self._fastest[path] = min(waited, self._fastest.get(path, waited))
             fastest_of_its_kind, fastest = self._fastest[path], min(self._fastest.values())
         # How late it arrived is not known, but what it took longer than the fastest bounds it. The first of a
@@ -216,7 +230,7 @@ class Session:
         with self._lock:
             self.under_way += more
 
-    def _recover(self, attempts: _Attempts, problem: Problem, rule: Rule, token: str, most_tries: int | None) -> None:
+    def _recover(self, attempts: Attempts, problem: Problem, rule: Rule, token: str, most_tries: int | None) -> None:
         """Do what the table says so that the request may be tried again, or raise."""
         if rule.action is Action.REAUTHENTICATE and not attempts.renewed:
             attempts.renewed = True
@@ -226,56 +240,11 @@ class Session:
             # Every thread has to stop, not this one alone, and for no less than one window of the limit; where that
             # is an hour, the API says how much of it.
             self.budget.pause(min(self.budget.window, LONGEST_BACKOFF))
-        if not self._answered:
-            most_tries = FIRST_CONTACT_TRIES
         wait = attempts.wait(rule, problem, most_tries)
         if rule.action is Action.WAIT:
             self.budget.pause(wait)
         else:
             self.clock.sleep(wait)
-
-
-class _Attempts:
-    """How often one request was tried, and how long it may go on."""
-
-    def __init__(self, request: str, clock: Clock, now: Callable[[], float]) -> None:
-        self.renewed = False
-        self._request = request
-        self._clock = clock
-        self._now = now
-        self._tries: Counter[Rule] = Counter()
-        self._began = clock.monotonic()
-        self._backoffs = _backoffs()
-
-    def wait(self, rule: Rule, problem: Problem, most_tries: int | None = None) -> float:
-        """Seconds to wait before the next try.
-
-        Args:
-            rule: What the table says of the problem.
-            problem: What happened this time.
-            most_tries: Fewer tries than the rule has.
-
-        Raises:
-            ApiError: There is to be no next try.
-        """
-        self._tries[rule] += 1
-        backoff_wait = next(self._backoffs)
-        asked = _retry_after(problem.retry_after, self._now())
-        wait = backoff_wait if asked is None else asked
-        waited = self._clock.monotonic() - self._began + wait
-        if rule.action is Action.WAIT:
-            over = most_tries == 1 or waited > THROTTLE_PATIENCE
-        else:
-            tries = min(rule.tries, most_tries or rule.tries)
-            over = rule.action is not Action.RETRY or self._tries[rule] >= tries or wait > THROTTLE_PATIENCE
-        if over:
-            raise rule.error(
-                rule.sentence.format(request=self._request, status=problem.status, tries=self._tries[rule])
-            ) from None
-        condition = problem.condition
-        reason = condition.value if isinstance(condition, Fault) else f"HTTP {condition}"
-        logger.info("%s: %s; trying again in %.1f s.", self._request, reason, wait)
-        return wait
 
 
 def log_in(  # noqa: PLR0913, PLR0917
@@ -286,7 +255,7 @@ def log_in(  # noqa: PLR0913, PLR0917
     clock: Clock,
     rules: tuple[Rule, ...] = LOGIN_RULES,
 ) -> T:
-    """Ask a token endpoint, at most a few times and never again once it refused.
+    """Ask a token endpoint, fewer times than would get the caller blocked, and never again once it refused.
 
     Args:
         url: The token endpoint.
@@ -299,8 +268,9 @@ def log_in(  # noqa: PLR0913, PLR0917
     Raises:
         AuthenticationError: There is no token to be had.
     """
-    attempts = _Attempts(f"POST {urlsplit(url).path}", clock, transport.api_time.now)
+    attempts = Attempts(f"POST {urlsplit(url).path}", url, transport, clock, Outage(clock), most=TRIES)
     while True:
+        clock.check()
         try:
             answer = transport.send(url, Request("POST", "", body=body), token=None)
             return _parsed(answer, lambda told: parse(told.body), _SUCCESS[False])
@@ -316,25 +286,3 @@ def _parsed(answer: Answer, parse: Callable[[Answer], T], success: range) -> T:
     except (msgspec.DecodeError, UnicodeDecodeError):
         # Without its cause: the decoder's message can quote the body.
         raise Problem(Fault.MALFORMED, answer) from None
-
-
-def _backoffs() -> Iterator[float]:
-    """Seconds before each retry: doubling, with full jitter so that clients do not come back in step."""
-    waits = backoff.expo(base=2, factor=1, max_value=LONGEST_BACKOFF)
-    next(waits)  # the generator's own start
-    for longest in waits:
-        yield backoff.full_jitter(longest)
-
-
-def _retry_after(value: str, now: float) -> float | None:
-    """What a ``Retry-After`` header says, in seconds from ``now``: it may be a number or an HTTP date."""
-    try:
-        seconds = float(value)
-    except ValueError:
-        if (date := parse_date(value)) is None:
-            return None
-        seconds = date - now
-    if math.isnan(seconds):
-        return None
-    # A little more than asked for, so that clients do not come back at the same moment.
-    return max(0.0, seconds) + backoff.full_jitter(1.0)

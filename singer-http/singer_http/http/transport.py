@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import http.client
 import logging
-import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
 
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
 from typing_extensions import override
+from urllib3.exceptions import DecodeError
 
 from singer_http.http.clock import ApiTime
+from singer_http.http.connections import Adapter, trusted_certificates, under_way
 from singer_http.http.errors import Fault
 
 if TYPE_CHECKING:
@@ -28,8 +29,10 @@ Params = dict[str, str | int]
 
 CONNECT_TIMEOUT = 10.0
 """Seconds for a connection to come about."""
+MOST_BYTES = 1 << 27
+"""Bytes of an answer, decompressed: a page of 1,000 records of 128 KiB each. More is no page."""
 _CHUNK = 1 << 16
-_GZIP = 16 + zlib.MAX_WBITS
+_SUCCESS = range(200, 300)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,10 @@ class Form:
     client: tuple[str, str] | None = field(default=None, repr=False)
 
 
+_FAILURES = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError)
+"""What may be raised on the way; their texts quote headers, which hold tokens."""
+
+
 class Transport:
     """Sends one request and reads its whole answer within a time; thread-safe, and without any policy.
 
@@ -115,34 +122,42 @@ class Transport:
         user_agent: Sent with every request.
         timeout: Seconds for a request, from its start to the last byte of the answer.
         connections: How many may be kept open at once.
-        clock: Measures the time.
+        clock: Measures the time, and tells when the run is being ended.
 
     Attributes:
         api_time: The time by the clock of who answers.
+        answered: Base URLs of the hosts that have answered.
+
+    Raises:
+        ConfigurationError: The environment names certificates that cannot be read.
     """
 
     def __init__(self, user_agent: str, timeout: float, connections: int, clock: Clock) -> None:
         self._timeout = timeout
         self._clock = clock
         self.api_time = ApiTime(clock)
+        self.answered: set[str] = set()
         self._session = requests.Session()
+        self._session.verify = trusted_certificates()
         self._session.headers["User-Agent"] = user_agent
         self._session.headers["Accept"] = "application/json"
         self._session.headers["Accept-Encoding"] = "gzip"
         # The APIs have no use for cookies, and a jar would be state shared between threads.
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        adapter = HTTPAdapter(pool_maxsize=connections)
+        adapter = Adapter(pool_maxsize=connections)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
 
     def send(self, base_url: str, request: Request, token: str | None) -> Answer:
         """Send one request.
 
+        The body of an error tells nothing that its status and headers do not: it may be broken, or missing.
+
         Raises:
             Problem: There was no whole answer.
         """
         start = self._clock.monotonic()
-        deadline = start + self._timeout
+        under_way.begin(self._timeout, self._clock)
         try:
             with self._session.request(
                 request.method,
@@ -156,33 +171,31 @@ class Transport:
             ) as response:
                 waited = self._clock.monotonic() - start
                 self.api_time.learn(response.headers)
-                body = self._read(response, deadline)
-                if response.headers.get("Content-Encoding", "").lower() == "gzip":
-                    body = zlib.decompress(body, _GZIP)
-                return Answer(response.status_code, response.headers, body, waited)
-        except (requests.exceptions.SSLError, urllib3.exceptions.SSLError) as error:
-            raise Problem(Fault.UNTRUSTED) from error
-        except (requests.ConnectTimeout, requests.exceptions.ProxyError) as error:
-            raise Problem(Fault.UNREACHABLE) from error
-        except (requests.Timeout, urllib3.exceptions.ReadTimeoutError) as error:
-            raise Problem(Fault.TIMEOUT) from error
-        except requests.ConnectionError as error:
-            raise Problem(Fault.UNREACHABLE if _never_connected(error) else Fault.BROKEN) from error
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, zlib.error) as error:
-            raise Problem(Fault.BROKEN) from error
-
-    def _read(self, response: requests.Response, deadline: float) -> bytes:
-        # Piece by piece as they arrive: a server that sends a byte now and then would satisfy any read timeout.
-        pieces = []
-        while piece := response.raw.read1(_CHUNK, decode_content=False):
-            pieces.append(piece)
-            if self._clock.monotonic() > deadline:
-                raise Problem(Fault.TIMEOUT)
-        return b"".join(pieces)
+                self.answered.add(base_url)
+                answer = Answer(response.status_code, response.headers, b"", waited)
+                try:
+                    return replace(answer, body=_read(response))
+                except _FAILURES as error:
+                    if response.status_code in _SUCCESS:
+                        fault = Fault.MALFORMED if isinstance(error, DecodeError) else under_way.fault
+                        raise Problem(fault, answer) from None
+                    return answer
+        except _FAILURES:
+            raise Problem(under_way.fault) from None
 
     def close(self) -> None:
         """Close the kept connections."""
         self._session.close()
+
+
+def _read(response: requests.Response) -> bytes:
+    body = bytearray()
+    while len(body) <= MOST_BYTES:
+        # A bit at a time: what is small on the way may be huge when it is decompressed.
+        if not (piece := response.raw.read1(_CHUNK, decode_content=True)):
+            return bytes(body)
+        body += piece
+    raise DecodeError(f"more than {MOST_BYTES} bytes")
 
 
 def _content(body: Any, token: str | None) -> dict[str, Any]:
@@ -190,8 +203,3 @@ def _content(body: Any, token: str | None) -> dict[str, Any]:
         return {"json": body, "auth": _Bearer(token)}
     auth = _Bearer(None) if body.client is None else requests.auth.HTTPBasicAuth(*body.client)
     return {"data": body.fields, "auth": auth}
-
-
-def _never_connected(error: requests.ConnectionError) -> bool:
-    reason = getattr(error.args[0] if error.args else None, "reason", None)
-    return isinstance(reason, urllib3.exceptions.NewConnectionError | urllib3.exceptions.NameResolutionError)

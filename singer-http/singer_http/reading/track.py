@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from singer_http.http.errors import TOO_MUCH, ApiError, RefusedRequestError
+from singer_http.http.errors import ApiError, RefusedRequestError, ServerFailedError
 from singer_http.reading.pages import Chain
 from singer_http.reading.prediction import following
 
@@ -204,7 +204,7 @@ class Track:
         if isinstance(outcome, Fetched):
             is_good = is_as_left is None or is_as_left(outcome.page)
             return None if is_good else "what was read before has changed since"
-        is_refused = isinstance(outcome, RefusedRequestError) or (is_as_left and isinstance(outcome, TOO_MUCH))
+        is_refused = isinstance(outcome, RefusedRequestError) or (is_as_left and isinstance(outcome, ServerFailedError))
         return "the API refuses to go on at the stored cursor" if is_refused else None
 
     def _may_ask_otherwise(self, request: Request, outcome: BaseException) -> bool:

@@ -17,7 +17,6 @@ import msgspec
 from singer_http.http.auth import FixedToken
 from singer_http.http.budget import Budget
 from singer_http.http.errors import (
-    RULES,
     WRITE_RULES,
     Action,
     ApiError,
@@ -67,20 +66,8 @@ _PLACE = re.compile(rb"dataset\W{1,2}(\d{1,4})\b")
 """Where an answer tells of a field by its place. What else it tells may hold people's data, and is not repeated."""
 _REFUSALS = (400, 409, 413, 422)
 _POST_RULES = (
-    *(
-        Rule(
-            range(status, status + 1),
-            Action.FAIL,
-            PostRefusedError,
-            "was refused by the API ({request}: HTTP {status})",
-        )
-        for status in _REFUSALS
-    ),
+    *(Rule(range(status, status + 1), Action.FAIL, PostRefusedError, "HTTP {status}") for status in _REFUSALS),
     *WRITE_RULES,
-)
-_READ_RULES = (
-    Rule(range(404, 405), Action.FAIL, NotFoundError, "{request}: HTTP 404; there is no such thing, or no longer."),
-    *RULES,
 )
 
 
@@ -235,14 +222,14 @@ class HarksterApi:
         return status == _DONE
 
     def _read(self, path: str) -> dict[str, Any]:
-        return self._session.exchange(Request("GET", path), lambda answer: _decode_object(answer.body), _READ_RULES)
+        return self._session.exchange(Request("GET", path), lambda answer: _decode_object(answer.body))
 
     def _list(self, path: str) -> Iterator[dict[str, Any]]:
         continuation: str | None = None
         seen: set[str] = set()
         while True:
             headers = {CONTINUATION: continuation} if continuation else None
-            items, continuation = self._session.exchange(Request("GET", path, headers=headers), _page, _READ_RULES)
+            items, continuation = self._session.exchange(Request("GET", path, headers=headers), _page)
             yield from items
             if not continuation:
                 return
@@ -266,8 +253,9 @@ class HarksterApi:
         try:
             return self._session.exchange(request, parse, _POST_RULES)
         except PostRefusedError as error:
-            error.place = self._place
-            raise
+            refused = PostRefusedError(f"was refused by the API ({error})")
+            refused.place = self._place
+            raise refused from None
 
     def _inspect(self, answer: Answer) -> None:
         if answer.status == _TOO_MANY and answer.headers.get(QUOTA_REACHED, "").strip().lower() == "true":

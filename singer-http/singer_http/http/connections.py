@@ -1,0 +1,145 @@
+"""Connections whose requests end in time, and of which is known whether a request can have been sent."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import io
+import os
+import ssl
+import threading
+import time
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, cast
+
+from requests.adapters import HTTPAdapter
+from typing_extensions import override
+from urllib3.connection import HTTPConnection
+
+from singer_http.http.clock import Stopped
+from singer_http.http.errors import ConfigurationError, Fault
+
+if TYPE_CHECKING:
+    import socket
+
+    from typing_extensions import Buffer
+    from urllib3 import HTTPConnectionPool
+
+    from singer_http.http.clock import Clock
+
+GRACE = 5.0
+"""Seconds that a request under way has left when the run is ended: an answer that comes in time is not lost."""
+_GLANCE = 0.5
+"""Seconds after which a thread that waits for bytes looks whether the run is being ended."""
+
+
+class UnderWay(threading.local):
+    """The request that a thread is sending.
+
+    Attributes:
+        fault: What it would be if the request broke off here.
+        deadline: When its time is over, on the machine's own clock: no other makes a socket wait.
+        clock: Tells whether the run is being ended.
+    """
+
+    fault: Fault
+    deadline: float
+    clock: Clock
+
+    def begin(self, timeout: float, clock: Clock) -> None:
+        """Forget the request before."""
+        self.fault, self.deadline, self.clock = Fault.UNREACHABLE, time.monotonic() + timeout, clock
+
+    def patience(self) -> float:
+        """Seconds to wait for the next bytes.
+
+        Raises:
+            TimeoutError: The time is over.
+        """
+        now = time.monotonic()
+        try:
+            self.clock.check()
+        except Stopped:
+            self.deadline = min(self.deadline, now + GRACE)
+        if now >= self.deadline:
+            self.fault = Fault.TIMEOUT
+            raise TimeoutError
+        return min(self.deadline - now, _GLANCE)
+
+
+under_way = UnderWay()
+
+
+class _TimedFile(io.RawIOBase):
+    """What comes over a connection, however slowly, until the request's time is over."""
+
+    def __init__(self, sock: socket.socket, file: IO[bytes]) -> None:
+        self._sock = sock
+        self._file = file
+
+    @override
+    def readable(self) -> bool:
+        return True
+
+    @override
+    def readinto(self, buffer: Buffer) -> int:
+        while True:
+            self._sock.settimeout(under_way.patience())
+            with contextlib.suppress(TimeoutError):
+                return self._sock.recv_into(buffer)
+
+    @override
+    def close(self) -> None:
+        self._file.close()  # which keeps the connection open
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp = io.BufferedReader(_TimedFile(sock, self.fp))
+
+
+class _Connection(HTTPConnection):
+    """Notes how far the request has come: before there is a connection, through a proxy too, nothing of it is sent."""
+
+    response_class = _Response
+
+    @override
+    def connect(self) -> None:
+        try:
+            super().connect()
+        except BaseException as error:
+            is_untrusted = isinstance(error, ssl.SSLCertVerificationError)
+            under_way.fault = Fault.UNTRUSTED if is_untrusted else Fault.UNREACHABLE
+            raise
+
+    @override
+    def putrequest(self, *args: Any, **kwargs: Any) -> None:
+        under_way.fault = Fault.BROKEN
+        super().putrequest(*args, **kwargs)
+
+
+class Adapter(HTTPAdapter):
+    """Gives requests such connections, whatever the scheme and the proxy."""
+
+    @override
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> HTTPConnectionPool:
+        pool = cast("HTTPConnectionPool", super().get_connection_with_tls_context(*args, **kwargs))
+        if not issubclass(pool.ConnectionCls, _Connection):
+            pool.ConnectionCls = type("Connection", (_Connection, pool.ConnectionCls), {})
+        return pool
+
+
+def trusted_certificates() -> str | bool:
+    """The file or folder of certificates that the environment names; True for those that come with requests."""
+    named = ((name, os.environ.get(name)) for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"))
+    name, path = next(((name, path) for name, path in named if path), ("", ""))
+    if not path:
+        return True
+    try:
+        where = "capath" if Path(path).is_dir() else "cafile"
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(**{where: path})
+    except OSError:
+        raise ConfigurationError(f"{name} (environment) is not valid: {path} holds no certificates.") from None
+    return path
