@@ -15,9 +15,11 @@ from target_harkster.delivery.channels import Channels
 from target_harkster.delivery.delivery import Delivery
 from target_harkster.delivery.mirror import Mirror
 from target_harkster.delivery.outbox import Outbox
+from target_harkster.delivery.previous import Previous
 from target_harkster.delivery.quota import Allowance
 from target_harkster.delivery.retries import Retries
 from target_harkster.layout.expressions import Expressions
+from target_harkster.layout.lookup import Lookup
 from target_harkster.layout.routes import find_route, find_template, make_layout
 from target_harkster.ledger.rejects import RejectFile, TooManyRejectsError
 from target_harkster.ledger.store import Ledger
@@ -55,8 +57,8 @@ class Rows(Protocol):
         """Try a row again that an earlier run rejected."""
         ...
 
-    def digest(self) -> Mapping[tuple[str, str], str]:
-        """Post the groups whose rows have changed; their keys by channel and marker."""
+    def digest(self) -> Mapping[tuple[str, str], tuple[str, bool]]:
+        """Post the groups whose rows have changed; by channel and marker their keys, and whether they are whole."""
         ...
 
 
@@ -82,14 +84,17 @@ class Run:
         self._states_seen = 0
         self._is_covered = False
         self.rows: Counter[str] = Counter()
-        self._expressions = Expressions(config["locale"])
         self._rejects = RejectFile(config["reject_path"], config["reject_redact"], is_dry=self._is_dry)
         self.retries = Retries(self._rejects)
         path = config.get("preview_path")
         self._preview = Preview(path, is_dry=self._is_dry) if path else None
         self.ledger = Ledger(config["ledger_url"], clock, is_dry=self._is_dry)
+        lookups = {stream for stream, settings in config["streams"].items() if settings.get("mode") == "lookup"}
+        self.lookup = Lookup(self.ledger.lookups, lookups)
+        self._expressions = Expressions(config["locale"], self.lookup)
         self.api = (PlanningApi if self._is_dry else HarksterApi)(config, clock)
         spelling = Spelling(config["heading_type"], config["numbers_as"] == "number", config["marker"])
+        self.previous = Previous(self.api, self.ledger)
         self.allowance = allowance = Allowance(self.api, config)
         delivery = Delivery(self.api, self.ledger, allowance, spelling, config, clock)
         self.channels = Channels(self.api, self.ledger, allowance, delivery, config, self.retries.resumed)
@@ -148,8 +153,9 @@ class Run:
         digests = [(stream, rows.digest()) for stream, rows in streams.items()]
         self.outbox.flush()
         for stream, posted in digests:
-            for (channel, marker), key in posted.items():
-                self.ledger.digests.shown(channel, marker)
+            for (channel, marker), (key, is_whole) in posted.items():
+                if is_whole:
+                    self.ledger.digests.shown(channel, marker)
                 self._rejects.strike((stream, key, True))
         self.retries.settle()
         self.channels.clear_up()
@@ -221,6 +227,11 @@ class Run:
         tell_quota(self.channels, self.allowance, self.ledger)
 
     # What sinks ask for
+
+    @property
+    def now(self) -> float:
+        """The time, in seconds since the epoch."""
+        return self._clock.time()
 
     def route(self, stream: str) -> Route:
         """Where the rows of a stream go."""

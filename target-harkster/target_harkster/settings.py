@@ -41,9 +41,22 @@ _STREAM = {
             ]
         },
         "name": {"type": "string"},
-        "mode": {"enum": ["append", "upsert", "mirror"]},
+        "mode": {"enum": ["append", "upsert", "mirror", "lookup"]},
         "key": _NAMES,
         "group_by": _NAMES,
+        "when": _NAME,
+        "closed": {
+            "oneOf": [
+                _NAME,
+                {
+                    "type": "object",
+                    "additionalProperties": False,
+                    "required": ["quiet_hours"],
+                    "properties": {"quiet_hours": {"type": "number", "minimum": 0}},
+                },
+            ]
+        },
+        "previous_by": {"type": "array", "items": _NAME},
         "template": _NAME,
         "fields": {"type": "array", "items": _FIELD, "minItems": 1},
     },
@@ -77,8 +90,8 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         default={},
         title="Streams",
         description=(
-            "By name of the stream: channel, name, mode, key, group_by, template and fields. What is left out is"
-            " inferred from the stream's SCHEMA."
+            "By name of the stream: channel, name, mode, key, group_by, closed, when, previous_by, template and fields."
+            " What is left out is inferred from the stream's SCHEMA."
         ),
     ),
     th.Property(

@@ -11,8 +11,10 @@ from typing_extensions import override
 
 from target_harkster.delivery.outbox import Parcel
 from target_harkster.layout.errors import RowError
+from target_harkster.layout.lookup import key_column, lookup_key
 from target_harkster.layout.schemas import checks, faults
 from target_harkster.ledger.digests import DigestRow
+from target_harkster.ledger.lookups import LookupRow
 from target_harkster.ledger.rejects import Reject
 from target_harkster.vendor.posts import marker_of, stream_marker
 
@@ -39,6 +41,12 @@ _ADDED_COLUMNS = frozenset(
     }
 )
 """What other plugins of a pipeline may add to a row."""
+
+
+def _strip(record: dict[str, Any]) -> None:
+    """Leave out what changes from run to run, while the row does not."""
+    for column in _ADDED_COLUMNS.intersection(record):
+        del record[column]
 
 
 class HarksterSink(Sink):
@@ -87,8 +95,7 @@ class HarksterSink(Sink):
         Raises:
             MissingKeyPropertiesError: The row lacks a part of its key altogether.
         """
-        for column in _ADDED_COLUMNS.intersection(record):
-            del record[column]  # it changes from run to run, and the row does not
+        _strip(record)
         for column in self._key_properties:
             if column not in record:
                 raise MissingKeyPropertiesError(
@@ -129,66 +136,95 @@ class HarksterSink(Sink):
                 DigestRow(self.stream_name, self._channel_ids, channel.id, marker, key, own_key, encoded)
             )
             return
+        layout, run = self._layout, self._run
+
+        def context() -> Mapping[str, Any]:
+            return layout.context(record, self._previous(channel.id, marker, key))
+
+        def is_wanted() -> bool:
+            return layout.is_wanted(context(), run.now)
+
+        if layout.mode == "mirror" and layout.is_conditional and not is_wanted():
+            return  # as if its row were gone
+        run.outbox.add(
+            Parcel(
+                stream=self.stream_name,
+                channel=channel.id,
+                key=key,
+                marker=marker,
+                source=layout.source_of(encoded),
+                content=lambda: layout.content(context()),
+                mode=layout.mode,
+                refused=refused,
+                first_run=run.channels.first_run(self.stream_name, channel),
+                version=version,
+                is_wanted=is_wanted if layout.is_conditional else None,
+            )
+        )
+        if layout.uses_previous:
+            run.outbox.flush()  # it may be the one before the next
+
+    def _previous(self, channel: str, marker: str, key: str) -> Mapping[str, Any] | None:
+        return self._run.previous.fields(self._layout, channel, marker, key) if self._layout.uses_previous else None
+
+    def digest(self) -> dict[tuple[str, str], tuple[str, bool]]:
+        """Post the groups whose rows have changed.
+
+        Returns:
+            By channel and marker, the keys of those that are done with, and whether nothing more is waited for, such as
+            a name that has not come. What is refused when it is delivered is taken out again.
+        """
+        done: dict[tuple[str, str], tuple[str, bool]] = {}
+        changed = self._run.ledger.digests.changed(self.stream_name) if self._layout.group_by else ()
+        for channel_id, marker, key in changed:
+            channel = self._run.channels.opened.get(channel_id)
+            if channel is not None:  # or else the settings have gone over to another one
+                self._digest(channel, marker, key, done)
+        return done
+
+    def _digest(self, channel: Channel, marker: str, key: str, done: dict[tuple[str, str], tuple[str, bool]]) -> None:
+        layout, ledger, at = self._layout, self._run.ledger, (channel.id, marker)
+        rows = [decoder.decode(row) for row in ledger.digests.rows(*at)]
+        is_known = marker in ledger.find(channel.id, [marker])
+        if not rows and not is_known:
+            ledger.digests.shown(*at)  # all its rows have moved on before there was a post
+            return
+
+        def refused(field: str | None, reason: str) -> None:
+            done.pop(at, None)
+            self.reject(key, field, reason, None)
+
+        group = dict(zip(layout.group_by, decoder.decode(key), strict=True))
+        missed = ledger.lookups.missed
+        try:
+            context = layout.context_of_group(group, rows, self._previous(channel.id, marker, key))
+            if not is_known and not layout.is_closed(context, self._run.now, ledger.digests.quiet_for(*at)):
+                self._run.outbox.tally[self.stream_name]["open"] += 1
+                return
+            if not is_known and not layout.is_wanted(context, self._run.now):
+                self._run.outbox.tally[self.stream_name]["left out"] += 1
+                done[at] = key, True
+                return
+            content = layout.content(context)
+        except RowError as error:
+            refused(error.field, error.reason)
+            return
+        done[at] = key, ledger.lookups.missed == missed
         self._run.outbox.add(
             Parcel(
                 stream=self.stream_name,
                 channel=channel.id,
                 key=key,
                 marker=marker,
-                source=self._layout.source_of(encoded),
-                content=lambda: self._layout.content(record),
-                mode=self._layout.mode,
+                source=content.hash,
+                content=lambda: content,
+                mode=layout.mode,
                 refused=refused,
                 first_run=self._run.channels.first_run(self.stream_name, channel),
-                version=version,
             )
         )
-
-    def digest(self) -> dict[tuple[str, str], str]:
-        """Post the groups whose rows have changed.
-
-        Returns:
-            By channel and marker, the keys of those that were mapped; what is refused when it is delivered is taken
-            out again.
-        """
-        posted: dict[tuple[str, str], str] = {}
-        digests = self._run.ledger.digests
-        for channel_id, marker, key in digests.changed(self.stream_name) if self._layout.group_by else ():
-            channel = self._run.channels.opened.get(channel_id)
-            if channel is None:
-                continue  # the settings have gone over to another channel
-            rows = [decoder.decode(row) for row in digests.rows(channel_id, marker)]
-            if not rows and not self._run.ledger.find(channel_id, [marker]):
-                digests.shown(channel_id, marker)  # all its rows have moved on before there was a post
-                continue
-
-            def refused(
-                field: str | None, reason: str, key: str = key, at: tuple[str, str] = (channel_id, marker)
-            ) -> None:
-                posted.pop(at, None)
-                self.reject(key, field, reason, None)
-
-            group = dict(zip(self._layout.group_by, decoder.decode(key), strict=True))
-            try:
-                content = self._layout.digest(group, rows)
-            except RowError as error:
-                refused(error.field, error.reason)
-                continue
-            posted[channel_id, marker] = key
-            self._run.outbox.add(
-                Parcel(
-                    stream=self.stream_name,
-                    channel=channel_id,
-                    key=key,
-                    marker=marker,
-                    source=content.hash,
-                    content=lambda content=content: content,  # type: ignore[misc]
-                    mode=self._layout.mode,
-                    refused=refused,
-                    first_run=self._run.channels.first_run(self.stream_name, channel),
-                )
-            )
-        return posted
+        if layout.uses_previous:
+            self._run.outbox.flush()  # it may be the one before the next
 
     @override
     def activate_version(self, new_version: int) -> None:
@@ -217,6 +253,60 @@ class HarksterSink(Sink):
             raise RowError(path, f"does not hold to the {keyword} of its SCHEMA")
 
     # The SDK's own way of batches
+
+    @override
+    def process_record(self, record: dict[str, Any], context: dict[str, Any]) -> None:
+        self.take(record, None)
+
+    @override
+    def process_batch(self, context: dict[str, Any]) -> None:
+        for record in context.get("records", ()):
+            self.take(record, None)
+
+
+class LookupSink(Sink):
+    """Keeps the rows of a stream for others, which look up names in them. None of them is posted."""
+
+    def __init__(
+        self,
+        run: Run,
+        target: Target,
+        stream_name: str,
+        schema: dict[str, Any],
+        key_properties: Sequence[str] | None,
+    ) -> None:
+        super().__init__(target, stream_name, schema, key_properties)
+        self._run = run
+        self._key = key_column(stream_name, target.config["streams"][stream_name], self._key_properties)
+        self._is_warned = False
+        run.lookup.columns[stream_name] = frozenset(schema["properties"])
+
+    @property
+    def places(self) -> list[tuple[str, str]]:
+        """It goes nowhere."""
+        return []
+
+    @override
+    def get_validator(self) -> BaseJSONSchemaValidator | None:
+        return None
+
+    def take(self, record: dict[str, Any], version: int | None) -> None:  # noqa: ARG002 - as sinks take rows
+        """Keep a row. One that is gone at its source still gives the name of what is left."""
+        _strip(record)
+        if record.get(self._key) is None:
+            if not self._is_warned:
+                self.logger.warning("%s: rows without %s cannot be looked up.", self.stream_name, self._key)
+            self._is_warned = True
+            return
+        key = lookup_key(record[self._key])
+        self._run.outbox.add_row(LookupRow(self.stream_name, key, encoder.encode(record)))
+
+    def retry(self, reject: Reject, refused: Refused) -> None:
+        """Nothing of it is ever rejected."""
+
+    def digest(self) -> dict[tuple[str, str], tuple[str, bool]]:
+        """It has no groups."""
+        return {}
 
     @override
     def process_record(self, record: dict[str, Any], context: dict[str, Any]) -> None:

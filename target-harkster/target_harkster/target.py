@@ -25,7 +25,7 @@ from typing_extensions import override
 from target_harkster.messages import MessageReader, check_shape
 from target_harkster.run import Run
 from target_harkster.settings import SETTINGS
-from target_harkster.sinks import HarksterSink
+from target_harkster.sinks import HarksterSink, LookupSink
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -52,7 +52,7 @@ class TargetHarkster(Target):
         self._signal: int | None = None
         self._stdout = Stdout()
         self._run: Run | None = None
-        self._unmapped: dict[str, HarksterSink] = {}
+        self._unmapped: dict[str, HarksterSink | LookupSink] = {}
         self.prints_plan = True
         """Whether a dry run ends with its table."""
         super().__init__(**kwargs)
@@ -93,7 +93,8 @@ class TargetHarkster(Target):
     @override
     def get_sink_class(self, stream_name: str) -> type[Sink]:
         # Called as the class would be, by a method that is final.
-        return cast("type[Sink]", functools.partial(HarksterSink, self.run))
+        is_lookup = self.config["streams"].get(stream_name, {}).get("mode") == "lookup"
+        return cast("type[Sink]", functools.partial(LookupSink if is_lookup else HarksterSink, self.run))
 
     @override  # type: ignore[misc]
     def process_lines(self, file_input: IO[Any] | None) -> Counter[str]:  # final in the SDK, and the only way around
@@ -133,12 +134,12 @@ class TargetHarkster(Target):
             raise
         self.run.close()
 
-    def _sinks(self) -> dict[str, HarksterSink]:
+    def _sinks(self) -> dict[str, HarksterSink | LookupSink]:
         return {stream: self._sink(stream) for stream in self._sinks_active}
 
-    def _sink(self, stream: str) -> HarksterSink:
+    def _sink(self, stream: str) -> HarksterSink | LookupSink:
         sink = self._sinks_active[stream]
-        if not isinstance(sink, HarksterSink):
+        if not isinstance(sink, HarksterSink | LookupSink):
             raise TypeError(stream)
         return sink
 

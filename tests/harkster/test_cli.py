@@ -167,22 +167,38 @@ def test_a_layout_of_what_is_no_schema_is_refused(command: Command) -> None:
     assert "Line 1 of the input is a message whose schema is of the wrong" in command.failed("layout", given=[given])
 
 
-def test_the_settings_in_the_readme_can_be_used(target: Target) -> None:
+def test_the_settings_in_the_readme_can_be_used(target: Target, tmp_path: Path) -> None:
     text = (Path(__file__).parents[2] / "target-harkster" / "README.md").read_text(encoding="utf-8")
     examples = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL)]
-    assert len(examples) == 5
-    given: dict[str, Any] = {"week": "2026-03-16", "name": "Ann", "hours": 30, "state": "late"}
+    assert len(examples) == 9
+    given: dict[str, Any] = {"week": "2026-03-16", "name": "Ann", "hours": 30, "state": "late", "team": "A"}
     kinds: dict[str, Any] = {name: {"type": ["string", "null"]} for name in given} | {
         "id": {"type": "integer"},
+        "user_id": {"type": "integer"},
         "hours": {"type": "number"},
     }
+    users = [schema(stream="users"), record(stream="users", id=7, name="Ann")]
+    names: dict[str, list[str | None]] = {}
     for number, example in enumerate(examples):
         stream = example["streams"]["hours"]
         if "template" in stream or "channel" in stream:
             target.make(**example)  # of templates and channels that are not here
-        else:
-            target.ran([schema(kinds), record(id=number, **given)], **example)
-    assert {post.name for post in target.posts()} == {"Hours of Ann", "hours", "Hours of the week of 2026-03-16"}
+            continue
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        own = Target.into_new_channel(target.sandbox, folder)
+        calls = [schema({**kinds, "day": {"type": "string"}}, stream="calls")] if "calls" in example["streams"] else []
+        people = users if "users" in example["streams"] else []
+        own.ran([*people, *calls, schema(kinds), record(id=1, user_id=7, **given)], **example)
+        names[" ".join(stream)] = [post.name for post in own.posts()]
+    assert names == {
+        "mode name fields": ["Hours of Ann"],
+        "mode": ["hours"],
+        "mode group_by name fields": ["Hours of the week of 2026-03-16"],
+        "group_by closed fields": ["hours"],
+        "group_by fields": ["hours"],
+        "when": [],
+    }
 
 
 def test_what_is_wrong_is_said_in_a_sentence(command: Command, target: Target) -> None:

@@ -19,6 +19,7 @@ from target_harkster.vendor.posts import Content, Spelling
 from tests.harkster.running import Message, Target, schema
 from tests.harkster.running import data as data_of
 
+EXPRESSIONS = Expressions("en", lambda *_: None)
 LONDON = zoneinfo.ZoneInfo("Europe/London")
 NO_NUMBER = {
     True: "is a truth value, not a number",
@@ -162,11 +163,11 @@ NEEDED: dict[str, dict[str, Any]] = {"percentage": {"input": "percent"}, "curren
 def layout(kind: str, *, numbers: bool = False, **more: Any) -> Layout:
     field = {"id": "f", "type": kind, "label": "F", "data": "value", **NEEDED.get(kind, {}), **more}
     schema: dict[str, Any] = {"properties": {"id": {}, "value": {}, "ccy": {}}}
-    return Layout("s", {"fields": [field]}, schema, ["id"], Expressions(), numbers=numbers)
+    return Layout("s", {"fields": [field]}, schema, ["id"], EXPRESSIONS, numbers=numbers)
 
 
 def filled(made: Layout, value: Any, **row: Any) -> dict[str, Any]:
-    (field,) = made.content({"id": 1, "value": value, **row}).fields
+    (field,) = made.content(made.context({"id": 1, "value": value, **row})).fields
     return field
 
 
@@ -377,7 +378,7 @@ def test_a_number_that_not_every_reader_can_hold_is_refused(target: Target, valu
 
 def test_headings_and_dividers_have_no_data() -> None:
     fields = [{"id": "h", "type": "header", "label": "Week {{ id }}"}, {"id": "d", "type": "divider"}]
-    content = Layout("s", {"fields": fields}, {"properties": {"id": {}}}, ["id"], Expressions()).content({"id": 7})
+    content = Layout("s", {"fields": fields}, {"properties": {"id": {}}}, ["id"], EXPRESSIONS).content({"id": 7})
     assert content.fields == [{"type": "heading", "id": "h", "label": "Week 7"}, {"type": "divider", "id": "d"}]
 
 

@@ -40,7 +40,8 @@ LONGEST_WAIT = 60.0
 LATEST = 900.0
 """Seconds after which what an API was asked to do is either done or never will be."""
 
-_decode_content = msgspec.json.Decoder(tuple[str, list[dict[str, Any]]]).decode
+decode_content = msgspec.json.Decoder(tuple[str, list[dict[str, Any]]]).decode
+"""Name and fields of content as the ledger keeps it."""
 
 
 def encode_content(content: Content) -> bytes:
@@ -369,7 +370,7 @@ class Delivery:
     def _body(self, channel: Channel, entry: Entry, *, is_draft: bool) -> dict[str, Any]:
         if entry.content is None:
             raise LookupError(entry.marker)
-        name, fields = _decode_content(entry.content)
+        name, fields = decode_content(entry.content)
         if self.spelling.heading == "auto" and any(field["type"] == "heading" for field in fields):
             self.spelling = replace(self.spelling, heading=self._api.heading_type(channel.id))
         content = Content(name, fields, entry.hash)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from target_harkster.delivery.decision import Decision, decide
 from target_harkster.delivery.delivery import encode_content
 from target_harkster.layout.errors import RowError
+from target_harkster.ledger.digests import DigestRow
 from target_harkster.ledger.store import Entry, Phase
 from target_harkster.vendor.client import PostRefusedError
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from target_harkster.delivery.delivery import Delivery
     from target_harkster.layout.layout import Mode
-    from target_harkster.ledger.digests import DigestRow
+    from target_harkster.ledger.lookups import LookupRow
     from target_harkster.ledger.store import Ledger
     from target_harkster.vendor.client import Channel
     from target_harkster.vendor.posts import Content
@@ -48,6 +49,7 @@ class Parcel:
         refused: Called with the field, if it is about one, and the reason, should it come to no post.
         first_run: What becomes of new rows: ``publish``, ``draft`` or ``baseline``.
         version: The table version of the row.
+        is_wanted: Whether it is to become a post if it is none; asked only then. None where every row is.
     """
 
     stream: str
@@ -60,6 +62,7 @@ class Parcel:
     refused: Refused
     first_run: str = "publish"
     version: int | None = None
+    is_wanted: Callable[[], bool] | None = None
 
 
 @dataclass(slots=True)
@@ -96,6 +99,7 @@ class Outbox:
         self._delivered = delivered
         self._items: list[Parcel | _State] = []
         self._rows: list[DigestRow] = []
+        self._lookups: list[LookupRow] = []
         self._posts = 0
         self._durable: _State | None = None
         self._sent = 0
@@ -110,9 +114,12 @@ class Outbox:
         if self._posts >= BATCH:
             self.flush()
 
-    def add_row(self, row: DigestRow) -> None:
-        """Take a row of a digest."""
-        self._rows.append(row)
+    def add_row(self, row: DigestRow | LookupRow) -> None:
+        """Take a row of a digest, or one that ids are looked up in."""
+        if isinstance(row, DigestRow):
+            self._rows.append(row)
+        else:
+            self._lookups.append(row)
         self._posts += 1
         if self._posts >= BATCH:
             self.flush()
@@ -130,7 +137,9 @@ class Outbox:
             ApiError: The run cannot go on. What was delivered before is known, and acknowledged by :meth:`close`.
         """
         items, self._items, self._posts = self._items, [], 0
+        self._ledger.lookups.add(self._lookups)
         self._ledger.digests.add(self._rows)
+        self._lookups.clear()
         self._rows.clear()
         work = self._decided([item for item in items if isinstance(item, Parcel)])
         self._clock.check()
@@ -180,7 +189,26 @@ class Outbox:
             work |= self._decided_of(channel, rows)
         return work
 
+    def _wanted(self, channel: str, rows: Mapping[str, Parcel]) -> dict[str, Parcel]:
+        """The rows that have a post already, or are to become one."""
+        asked = {marker: parcel.is_wanted for marker, parcel in rows.items() if parcel.is_wanted is not None}
+        known = self._ledger.find(channel, list(asked))
+        wanted = dict(rows)
+        for marker, is_wanted in asked.items():
+            entry = known.get(marker)
+            if entry is not None and entry.phase not in {Phase.BASELINE, Phase.DELETED}:
+                continue
+            try:
+                if not is_wanted():
+                    self.tally[rows[marker].stream]["left out"] += 1
+                    del wanted[marker]
+            except RowError as error:
+                rows[marker].refused(error.field, error.reason)
+                del wanted[marker]
+        return wanted
+
     def _decided_of(self, channel: str, rows: Mapping[str, Parcel]) -> dict[int, Entry]:
+        rows = self._wanted(channel, rows)
         sources = self._ledger.sources(channel, list(rows))
         new: list[Parcel] = []
         for marker, parcel in rows.items():

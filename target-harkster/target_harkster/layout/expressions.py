@@ -125,12 +125,13 @@ class Expressions:
 
     Args:
         locale: How the filters for people write numbers and dates, such as ``en`` or ``de_CH``.
+        lookup: Gives what the row of an id has: called with the id, a stream and a column of it.
 
     Raises:
         ConfigurationError: There is no such locale.
     """
 
-    def __init__(self, locale: str = "en") -> None:
+    def __init__(self, locale: str, lookup: Callable[[Any, str, str], Any]) -> None:
         try:
             found = str(babel.Locale.parse(locale.replace("-", "_")))
         except (ValueError, babel.UnknownLocaleError):
@@ -140,7 +141,7 @@ class Expressions:
         )
         environment.filters |= {**FILTERS, **local_filters(found)}
         environment.filters = {name: null_stays(take) for name, take in environment.filters.items()}
-        environment.filters |= NULL_FILTERS
+        environment.filters |= {**NULL_FILTERS, "lookup": lookup}
         environment.tests |= TESTS
 
     def text(self, text: str) -> Source:

@@ -344,6 +344,15 @@ def as_number(text: str) -> int | float:
     return int(number) if number == number.to_integral_value() else float(number)
 
 
+def data_value(field: Mapping[str, Any]) -> Any:
+    """What a field of a post tells: numbers as numbers, and the rest as text."""
+    kind, data = FIELD_TYPES.get(str(field.get("type"))), field.get("data")
+    try:
+        return as_decimal(data) if kind is not None and kind.is_number and data is not None else data
+    except FieldError:
+        return data
+
+
 def number_text(number: float | str) -> str:
     """A number as the data of a field has it, however it came: with no exponent, and whole if it is."""
     exact = Decimal(number if isinstance(number, str) else repr(number))

@@ -6,12 +6,13 @@ record, with stream, field and reason.
 
 from __future__ import annotations
 
+import datetime as dt
 import itertools
 from decimal import Decimal
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Literal
 
-from singer_sdk.contrib.msgspec import encoder
+from singer_sdk.contrib.msgspec import decoder, encoder
 
 from target_harkster.layout.errors import FieldError, LayoutError, RowError, UnknownNameError
 from target_harkster.layout.expressions import ExpressionError, is_expression
@@ -65,67 +66,68 @@ class Layout:
         self.key: tuple[str, ...] = self.group_by or self.row_key
         columns = {name: own for name, own in schema["properties"].items() if not name.startswith("_sdc_")}
         self._columns = frozenset(columns)
+        self.uses_previous = False
+        """Whether expressions ask for what was posted before."""
         self._nulls = dict.fromkeys(columns)
         self._decimal_texts = [name for name, own in columns.items() if is_decimal_text(own, schema)]
         self._numbers = numbers
         self._expressions = expressions
         self._check_columns("key", self.row_key)
         self._check_columns("group_by", self.group_by)
-        if self.mode != "append" and not self.row_key:
-            raise LayoutError(stream, None, f"mode {self.mode} needs a key, and the stream has no primary key")
+        self.previous_by = self._previous_by(config)
         if self.group_by and not self.row_key:
             raise LayoutError(stream, None, "group_by needs a key, which tells a row that has changed from another one")
+        if self.mode != "append" and not self.row_key:
+            raise LayoutError(stream, None, f"mode {self.mode} needs a key, and the stream has no primary key")
         if self.mode == "mirror" and self.group_by:
             raise LayoutError(stream, None, "mode mirror cannot be had with group_by")
         one = Sample((name, sample(own, schema)) for name, own in columns.items())
-        self._sample = self._context_of_group(one, [one]) if self.group_by else {**one, "row": one}
-        if self.group_by:
-            self._sample["group"] = Sample(self._sample["group"])
+        before = Sample((str(field.get("id")), None) for field in config["fields"])
+        named = Sample((column, one[column]) for column in self.group_by)
+        own_names = {**named, "group": named, "rows": [one]} if self.group_by else {**one, "row": one}
+        self._sample: dict[str, Any] = {"previous": before, **own_names}
         self._name = self._text(None, config.get("name", stream))
         self.fields = tuple(FieldMaker(stream, self._columns, self._source, self._text).fields(config["fields"]))
         if not self.fields:
             raise LayoutError(stream, None, "there are no fields")
         self._needs_context = self._has_expressions(config)
+        self._sample |= _moment(0.0)
+        closed = config.get("closed")
+        if closed is not None and not self.group_by:
+            raise LayoutError(stream, None, "closed is for digests: set group_by")
+        self._when = self._condition(config.get("when"))
+        self._closed = self._condition(closed) if isinstance(closed, str) else None
+        self._quiet_hours: float | None = closed["quiet_hours"] if isinstance(closed, dict) else None
         self._fingerprint = blake2b(encoder.encode((_MAPPING, numbers, config)), digest_size=16).digest()
 
     def source_of(self, row: bytes) -> str:
         """A hash of a row, as JSON, and of this layout: while it is the same, so is the content."""
         return blake2b(row, digest_size=12, key=self._fingerprint).hexdigest()
 
-    def content(self, row: Mapping[str, Any]) -> Content:
-        """What a row comes to.
+    def context(self, row: Mapping[str, Any], previous: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+        """What expressions know of a row.
+
+        Args:
+            row: The row.
+            previous: The fields last posted, by their ids.
+        """
+        if not self._needs_context and self._when is None:
+            return row
+        whole = self._whole(row)
+        return {"previous": previous, **whole, "row": whole}
+
+    def context_of_group(
+        self, group: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], previous: Mapping[str, Any] | None = None
+    ) -> Mapping[str, Any]:
+        """What expressions know of the rows of a group, see :meth:`context`."""
+        return {"previous": previous, **group, "group": group, "rows": [self._whole(row) for row in rows]}
+
+    def content(self, context: Mapping[str, Any]) -> Content:
+        """What a row, or a group, comes to.
 
         Raises:
             RowError: It comes to no post.
         """
-        if not self._needs_context:
-            return self._content(row)
-        whole = self._whole(row)
-        return self._content({**whole, "row": whole})
-
-    def digest(self, group: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Content:
-        """What the rows of a group come to.
-
-        Raises:
-            RowError: They come to no post.
-        """
-        return self._content(self._context_of_group(group, [self._whole(row) for row in rows]))
-
-    def _whole(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """A row with all its columns, and its numbers exactly as they are written."""
-        whole = {**self._nulls, **exact(row)}
-        for column in self._decimal_texts:
-            try:
-                whole[column] = None if whole[column] is None else number(whole[column])
-            except FieldError:
-                continue  # the field that it goes into says what it is instead
-        return whole
-
-    def _context_of_group(self, group: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        named = {column: group[column] for column in self.group_by}
-        return {**named, "group": named, "rows": rows}
-
-    def _content(self, context: Mapping[str, Any]) -> Content:
         fields: Fields = []
         for field in self.fields:
             try:
@@ -140,6 +142,59 @@ class Layout:
             return Content.of(str(self._name(context)), fields)
         except FieldError as error:
             raise RowError("name", str(error)) from None
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether not every row becomes a post."""
+        return self._when is not None
+
+    def is_wanted(self, context: Mapping[str, Any], now: float) -> bool:
+        """Whether a row, or a group, is to become a post.
+
+        Raises:
+            RowError: That cannot be told.
+        """
+        return self._is_met("when", self._when, context, now)
+
+    def is_closed(self, context: Mapping[str, Any], now: float, quiet_for: float) -> bool:
+        """Whether a group has all its rows.
+
+        Args:
+            context: What is known of it.
+            now: Seconds since the epoch.
+            quiet_for: Seconds since something new came into it.
+
+        Raises:
+            RowError: That cannot be told.
+        """
+        if self._quiet_hours is not None:
+            return quiet_for >= self._quiet_hours * 3600
+        return self._is_met("closed", self._closed, context, now)
+
+    @staticmethod
+    def _is_met(setting: str, condition: Source | None, context: Mapping[str, Any], now: float) -> bool:
+        try:
+            return condition is None or bool(condition({**_moment(now), **context}))
+        except FieldError as error:
+            raise RowError(setting, str(error)) from None
+
+    def goes_before(self, key: str, later: str) -> bool:
+        """Whether the post of a key is what that of another one is compared with, if it is the older one."""
+        if self.previous_by is None or not key.startswith("["):
+            return False
+        places = [self.key.index(column) for column in self.previous_by]
+        one, other = decoder.decode(key), decoder.decode(later)
+        return key != later and len(one) == len(other) and all(one[place] == other[place] for place in places)
+
+    def _whole(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """A row with all its columns, and its numbers exactly as they are written."""
+        whole = {**self._nulls, **exact(row)}
+        for column in self._decimal_texts:
+            try:
+                whole[column] = None if whole[column] is None else number(whole[column])
+            except FieldError:
+                continue  # the field that it goes into says what it is instead
+        return whole
 
     def key_of(self, row: Mapping[str, Any]) -> str:
         """What a row, or the group of a row, is known by: as JSON.
@@ -169,6 +224,19 @@ class Layout:
 
     # Checks
 
+    def _previous_by(self, config: Mapping[str, Any]) -> tuple[str, ...] | None:
+        """The columns that a post and the one before it have in common; None where it is the same post."""
+        chosen = config.get("previous_by")
+        if chosen is None:
+            return self.group_by[:-1] if self.group_by else None
+        for column in chosen:
+            if column not in self.key:
+                raise LayoutError(self.stream, None, f"previous_by names {column}, which is no part of the key")
+        return tuple(chosen)
+
+    def _condition(self, text: str | None) -> Source | None:
+        return None if text is None else self._expression(None, text, self._expressions.value)
+
     def _check_columns(self, setting: str, columns: Sequence[str]) -> None:
         for column in columns:
             if column not in self._columns:
@@ -191,7 +259,9 @@ class Layout:
     def _expression(self, field_id: str | None, text: str, compiled: Callable[[str], Source]) -> Source:
         try:
             source = compiled(text)
-            if unknown := sorted(self._expressions.names(text) - self._sample.keys()):
+            names = self._expressions.names(text)
+            self.uses_previous |= "previous" in names - self._columns
+            if unknown := sorted(names - self._sample.keys()):
                 reason = f"the expression asks for {', '.join(unknown)}, which the stream has not"
                 raise LayoutError(self.stream, field_id, reason)
             source(self._sample)
@@ -207,6 +277,12 @@ class Layout:
     def _has_expressions(config: Mapping[str, Any]) -> bool:
         texts = (str(value) for field in config["fields"] for value in field.values())
         return any(map(is_expression, itertools.chain(texts, [config.get("name", "")])))
+
+
+def _moment(now: float) -> dict[str, str]:
+    """What conditions know of the time, in UTC."""
+    moment = dt.datetime.fromtimestamp(now, dt.timezone.utc)
+    return {"now": moment.isoformat(timespec="seconds"), "today": moment.date().isoformat()}
 
 
 def _plain(value: Any) -> Any:

@@ -68,7 +68,7 @@ def _plain(value: Decimal) -> Decimal:
     return Decimal(int(value)) if isinstance(exponent, int) and exponent > 0 and value.adjusted() < _LONGEST else value
 
 
-def _trimmed(value: Decimal) -> Decimal:
+def trimmed(value: Decimal) -> Decimal:
     """Without the noughts at the end that multiplying and dividing bring in."""
     return _plain(value.normalize()) if value.is_finite() else value
 
@@ -88,7 +88,7 @@ def calculate(sign: str, left: Any, right: Any) -> Any:
     if not isinstance(left, int | Decimal) or not isinstance(right, int | Decimal) or (are_whole and sign in _WHOLE):
         return _OPERATORS[sign](left, right)
     result = _OPERATORS[sign](Decimal(left), Decimal(right))
-    return result if sign in {"+", "-"} else _trimmed(result)
+    return result if sign in {"+", "-"} else trimmed(result)
 
 
 def _floor(left: Any, right: Any) -> Any:
@@ -152,7 +152,7 @@ def _sum(environment: jinja2.Environment, many: Iterable[Any], attribute: Any = 
 @jinja2.pass_environment
 def _mean(environment: jinja2.Environment, many: Iterable[Any], attribute: Any = None) -> Any:
     values = [number(value) for value in _values(environment, many, attribute)]
-    return _trimmed(Decimal(sum(values)) / len(values)) if values else None
+    return trimmed(Decimal(sum(values)) / len(values)) if values else None
 
 
 def _extreme(choose: Callable[..., Any]) -> Callable[..., Any]:
@@ -220,7 +220,7 @@ def _default(value: Any, instead: Any = "", boolean: bool = False) -> Any:  # no
 
 
 def _round(value: Any, precision: int = 0, method: str = "common") -> Decimal:
-    return _trimmed(_rounded(value, precision, method))
+    return trimmed(_rounded(value, precision, method))
 
 
 def _rounded(value: Any, precision: int, method: str = "common") -> Decimal:

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from target_harkster.ledger.database import chunks, put
-from target_harkster.ledger.model import GROUP_INDEX, GROUP_NEWS, GROUPS
+from target_harkster.ledger.model import GROUP_INDEX, GROUP_NEWS, GROUP_TIMES, GROUPS
 from target_harkster.ledger.packing import pack, record_number, row_number, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
+
+    from singer_http.http.clock import Clock
 
     from target_harkster.ledger.database import Database
 
@@ -54,10 +56,12 @@ class Digests:
 
     Args:
         database: Keeps them.
+        clock: Dates the changes.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
+        self._clock = clock
 
     def add(self, rows: Sequence[DigestRow]) -> None:
         """Keep rows, and make them durable."""
@@ -97,6 +101,8 @@ class Digests:
             left |= places - {row.number}
         # A row that is news already keeps its place among the news.
         put(connection, GROUP_NEWS, news, kept=("seq",))
+        now = self._clock.time()
+        put(connection, GROUP_TIMES, [{"number": at, "changed_at": now} for at in {new["number"] for new in news}])
         for some in chunks(left):
             connection.execute(GROUP_INDEX.delete().where(GROUP_INDEX.c.row.in_(some)))
         put(connection, GROUP_INDEX, index)
@@ -115,6 +121,12 @@ class Digests:
         """All rows of a group, in the order in which they first came."""
         with self._database.transaction() as connection:
             return list(_merged(connection, *_group(connection, channel, marker)).values())
+
+    def quiet_for(self, channel: str, marker: str) -> float:
+        """Seconds since something new came into a group."""
+        query = sa.select(GROUP_TIMES.c.changed_at).join(GROUPS, GROUPS.c.number == GROUP_TIMES.c.number)
+        rows = self._database.rows(query.where(GROUPS.c.channel == channel, GROUPS.c.marker == marker))
+        return self._clock.time() - max((row[0] for row in rows), default=0.0)
 
     def shown(self, channel: str, marker: str) -> None:
         """Note that the post of a group shows all its rows, and pack them together."""

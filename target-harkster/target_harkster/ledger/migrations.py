@@ -11,8 +11,10 @@ from target_harkster.ledger.model import (
     DOUBTS,
     GROUP_INDEX,
     GROUP_NEWS,
+    GROUP_TIMES,
     GROUPS,
     LEASES,
+    LOOKUPS,
     POSTS,
     REJECTS,
     RUNS,
@@ -93,7 +95,13 @@ def _third(connection: sa.Connection) -> None:
         table.create(connection)
 
 
-MIGRATIONS: Sequence[Callable[[sa.Connection], None]] = (_first, _second, _third)
+def _fourth(connection: sa.Connection) -> None:
+    """Keep what ids are looked up in, and when groups changed."""
+    for table in (GROUP_TIMES, LOOKUPS):
+        table.create(connection)
+
+
+MIGRATIONS: Sequence[Callable[[sa.Connection], None]] = (_first, _second, _third, _fourth)
 """What leads from each version to the next one. Never changed, only added to: ledgers of all ages are out there. Who
 changes a table copies the earlier one to here first."""
 

@@ -77,6 +77,23 @@ GROUP_INDEX = sa.Table(
 )
 """By the hash of a row's key: its group, and the hash of its record as it was last seen."""
 
+GROUP_TIMES = sa.Table(
+    "harkster_group_times",
+    METADATA,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("changed_at", sa.Float, nullable=False),
+)
+"""When something new came into a group last, in seconds since the epoch."""
+
+LOOKUPS = sa.Table(
+    "harkster_lookups",
+    METADATA,
+    sa.Column("stream", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("record", sa.LargeBinary, nullable=False),
+)
+"""The rows that are not posted and give names for ids."""
+
 LEASES = sa.Table(
     "harkster_leases",
     METADATA,

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from target_harkster.ledger.database import Database, LedgerError, chunks, put
+from target_harkster.ledger.database import LOOK_UP, Database, LedgerError, chunks, put
 from target_harkster.ledger.digests import Digests
 from target_harkster.ledger.locks import FileLocks, Leases
+from target_harkster.ledger.lookups import Lookups
 from target_harkster.ledger.model import DOUBTS, POSTS, STREAMS
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ class Ledger:
     Attributes:
         database: The database.
         digests: The rows of digests.
+        lookups: The rows that ids are looked up in.
 
     Raises:
         LedgerError: The database cannot be used.
@@ -105,7 +107,8 @@ class Ledger:
         self._clock = clock
         self.database = Database(url, is_dry=is_dry)
         self._locks = FileLocks(self.database.path) if self.database.is_sqlite else Leases(self.database, clock)
-        self.digests = Digests(self.database)
+        self.digests = Digests(self.database, clock)
+        self.lookups = Lookups(self.database)
 
     def close(self) -> None:
         """Let go of the database and of the channels."""
@@ -155,6 +158,14 @@ class Ledger:
         if phases is not None:
             query = query.where(POSTS.c.phase.in_([phase.value for phase in phases]))
         yield from map(_entry, self.database.rows(query))
+
+    def before(self, stream: str, channel: str, seq: int | None) -> Iterator[Entry]:
+        """Posts of a stream that came before one, or all of them, newest first."""
+        query = _SELECT.where(POSTS.c.stream == stream, POSTS.c.channel == channel).order_by(POSTS.c.seq.desc())
+        while rows := self.database.rows((query if seq is None else query.where(POSTS.c.seq < seq)).limit(LOOK_UP)):
+            found = [_entry(row) for row in rows]
+            yield from found
+            seq = found[-1].seq
 
     def unfinished(self, channel: str) -> list[Entry]:
         """The posts of a channel with something left to do, oldest first."""

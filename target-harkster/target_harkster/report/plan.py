@@ -58,11 +58,12 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "create": ("create",),
     "update": ("update", "replace"),
     "delete": ("delete",),
-    "unchanged": ("unchanged", "leave", "superseded", "baseline"),
+    "unchanged": ("unchanged", "leave", "superseded", "baseline", "left out"),
     "rejected": ("rejected",),
-    "waiting": ("now draft", "now deferred"),
+    "waiting": ("now draft", "now deferred", "open"),
 }
-"""The columns of the table, and what of the tally each of them counts. What waits is among what is created."""
+"""The columns of the table, and what of the tally each of them counts. What waits for quota is among what is
+created."""
 
 
 def plan_of(tally: Mapping[str, Counter[str]]) -> dict[str, dict[str, int]]:

@@ -23,6 +23,8 @@ _WORDS = {
     "leave": "known",
     "superseded": "superseded by a later row",
     "baseline": "recorded and not posted",
+    "left out": "left out (when)",
+    "open": "groups not closed yet",
     "delete": "gone and deleted",
     "rejected": "rejected",
     "now published": "delivered",

@@ -1,0 +1,349 @@
+"""What becomes a post and when: conditions, groups that are closed, names that are looked up, and what was before."""
+
+import datetime as dt
+from typing import Any
+
+import pytest
+from target_harkster.target import TargetHarkster
+from typing_extensions import override
+
+from tests.harkster.crashing import FastClock
+from tests.harkster.running import Message, Target, as_input, data, record, schema, state
+
+PROPERTIES = {
+    "id": {"type": "integer"},
+    "week": {"type": "string"},
+    "user_id": {"type": ["integer", "null"]},
+    "hours": {"type": ["null", "number"]},
+}
+USERS = schema({"id": {"type": "integer"}, "name": {"type": ["null", "string"]}}, stream="users")
+DAY = 86_400
+
+
+def worked(number: int, hours: Any, week: str = "2026-11-02", user: int | None = 1) -> Message:
+    return record(id=number, week=week, user_id=user, hours=hours)
+
+
+def user(number: Any, name: str | None) -> Message:
+    return record(stream="users", id=number, name=name)
+
+
+def shown(target: Target, *fields: str) -> list[Any]:
+    found = [data(post) for post in target.posts() if post.status == "published"]
+    return [tuple(one.get(field) for field in fields) if len(fields) > 1 else one.get(fields[0]) for one in found]
+
+
+# when
+
+OVERTIME: dict[str, Any] = {
+    "when": "{{ hours > 40 }}",
+    "fields": [
+        {"id": "id", "type": "counter", "data": "id"},
+        {"id": "hours", "type": "number", "data": "hours", "null": "reject"},
+    ],
+}
+
+
+@pytest.mark.parametrize("mode", ["append", "upsert"])
+def test_a_row_is_posted_when_it_meets_the_condition(target: Target, mode: str) -> None:
+    settings = {"streams": {"hours": {**OVERTIME, "mode": mode}}}
+    target.ran(
+        [schema(PROPERTIES), worked(1, 45), worked(2, 40), worked(3, 40.1), worked(4, None), state(1)], **settings
+    )
+    assert shown(target, "id", "hours") == [("1", "45"), ("3", "40.1")]
+    assert target.rejects() == []
+    # What was left out is posted when it meets it later, and what has a post goes with its row.
+    target.ran([schema(PROPERTIES), worked(2, 41), worked(1, 30), worked(5, 50), worked(5, 39), state(2)], **settings)
+    expected = {"1": "45", "2": "41", "3": "40.1", "5": "50"}
+    if mode == "upsert":
+        expected |= {"1": "30"}
+        del expected["5"]
+    assert dict(shown(target, "id", "hours")) == expected
+
+
+def test_a_post_goes_when_its_row_meets_the_condition_no_more(target: Target) -> None:
+    settings = {"streams": {"hours": {**OVERTIME, "mode": "mirror"}}, "mirror_max_share": 1}
+    activate: Message = {"type": "ACTIVATE_VERSION", "stream": "hours", "version": 1}
+    for version, hours in ((1, 45), (2, 39)):
+        rows = [record(version=version, id=1, hours=hours), record(version=version, id=2, hours=50)]
+        target.ran([schema(PROPERTIES), *rows, {**activate, "version": version}, state(version)], **settings)
+    assert shown(target, "id", "hours") == [("2", "50")]
+
+
+@pytest.mark.parametrize(
+    ("condition", "reason"),
+    [
+        ("{{ hurs > 40 }}", "streams.hours: the expression asks for hurs, which the stream has not."),
+        ("{{ hours > }}", "streams.hours: it is not a valid expression"),
+    ],
+)
+def test_a_condition_that_cannot_be_is_refused(target: Target, condition: str, reason: str) -> None:
+    ran = target.run([schema(PROPERTIES), worked(1, 45)], streams={"hours": {**OVERTIME, "when": condition}})
+    assert reason in str(ran.error)
+    assert target.posts() == []
+
+
+def test_a_condition_that_fails_sets_its_row_aside(target: Target) -> None:
+    settings = {"streams": {"hours": {**OVERTIME, "when": "{{ 40 / hours > 1 }}"}}}
+    target.ran([schema(PROPERTIES), worked(1, 0), worked(2, 20), state(1)], **settings)
+    assert shown(target, "id") == ["2"]
+    assert [(one["field"], one["reason"]) for one in target.rejects()] == [
+        ("when", "has an expression that divides by zero")
+    ]
+
+
+# Digests
+
+WEEKLY: dict[str, Any] = {
+    "group_by": ["week"],
+    "name": "{{ week }}",
+    "fields": [
+        {"id": "week", "type": "date", "data": "week"},
+        {"id": "hours", "type": "number", "data": "{{ rows | sum(attribute='hours') }}"},
+    ],
+}
+
+
+def test_a_digest_needs_a_key(target: Target) -> None:
+    ran = target.run([schema(PROPERTIES, key=[]), worked(1, 8)], streams={"hours": WEEKLY})
+    assert "streams.hours: group_by needs a key" in str(ran.error)
+    assert target.posts() == []
+    # With one, equal rows are two, and a correction is none.
+    target.ran(
+        [schema(PROPERTIES, key=[]), worked(1, 8), worked(2, 8), worked(1, 6)],
+        streams={"hours": {**WEEKLY, "key": ["id"]}},
+    )
+    assert shown(target, "hours") == ["14"]
+
+
+def test_a_digest_is_whole_unless_it_says_otherwise(target: Target) -> None:
+    for hours in (8, 7):
+        target.ran([schema(PROPERTIES), worked(hours, hours), state(hours)], streams={"hours": WEEKLY})
+    assert shown(target, "hours") == ["15"]
+    append = {"hours": {**WEEKLY, "mode": "append"}}
+    target.ran([schema(PROPERTIES), worked(9, 1), worked(10, 1, "2026-11-09"), state(3)], streams=append)
+    target.ran([schema(PROPERTIES), worked(11, 1, "2026-11-09"), state(4)], streams=append)
+    assert shown(target, "hours") == ["15", "1"]
+
+
+class Later(FastClock):
+    """A clock that was set forward."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._seconds = seconds
+
+    @override
+    def time(self) -> float:
+        return super().time() + self._seconds
+
+
+def run_at(target: Target, days: float, messages: list[Message], **settings: Any) -> None:
+    """Run the target when so many days have gone by."""
+    made = TargetHarkster(config={**target.config, **settings}, clock=Later(days * DAY))
+    made.listen(as_input(messages))  # type: ignore[arg-type]
+
+
+def test_a_group_is_posted_once_when_it_is_closed(target: Target) -> None:
+    first = Later(0)
+    today = made_day(first, 0)
+    settings = {"streams": {"hours": {**WEEKLY, "closed": "{{ week | add_days(7) <= today }}"}}}
+    run_at(
+        target, 0, [schema(PROPERTIES), worked(1, 8, today), worked(2, 1, made_day(first, -7)), state(1)], **settings
+    )
+    assert shown(target, "week", "hours") == [(made_day(first, -7), "1")]
+    run_at(target, 6, [schema(PROPERTIES), worked(3, 7, today), state(2)], **settings)
+    assert len(target.posts()) == 1
+    # The tap has nothing new to tell: it is the time that has come.
+    run_at(target, 7, [schema(PROPERTIES), state(3)], **settings)
+    assert shown(target, "week", "hours") == [(made_day(first, -7), "1"), (today, "15")]
+    # A correction changes the post, which is announced only once.
+    run_at(target, 8, [schema(PROPERTIES), worked(3, 6, today), state(4)], **settings)
+    assert shown(target, "hours") == ["1", "14"]
+    assert [(post.publications, post.updates) for post in target.posts()] == [(1, 0), (1, 1)]
+
+
+def made_day(clock: FastClock, days: int) -> str:
+    """A date so many days from now."""
+    return (dt.datetime.fromtimestamp(clock.time(), dt.timezone.utc).date() + dt.timedelta(days=days)).isoformat()
+
+
+def test_a_group_is_closed_when_nothing_comes_any_more(target: Target) -> None:
+    settings = {"streams": {"hours": {**WEEKLY, "closed": {"quiet_hours": 48}}}}
+    run_at(target, 0, [schema(PROPERTIES), worked(1, 8), state(1)], **settings)
+    run_at(target, 1.5, [schema(PROPERTIES), worked(2, 7), worked(1, 8), state(2)], **settings)
+    # A row that is as it was is nothing new.
+    run_at(target, 3, [schema(PROPERTIES), worked(1, 8), state(3)], **settings)
+    assert target.posts() == []
+    run_at(target, 3.6, [schema(PROPERTIES), state(4)], **settings)
+    assert shown(target, "hours") == ["15"]
+
+
+def test_what_is_closed_late_is_no_first_run(target: Target) -> None:
+    settings = {"first_run": "baseline", "streams": {"hours": {**WEEKLY, "closed": {"quiet_hours": 48}}}}
+    run_at(target, 0, [schema(PROPERTIES), worked(1, 8), state(1)], **settings)
+    run_at(target, 3, [schema(PROPERTIES), state(2)], **settings)
+    assert shown(target, "hours") == ["8"]
+
+
+def test_a_digest_can_have_a_condition(target: Target) -> None:
+    settings = {"streams": {"hours": {**WEEKLY, "when": "{{ rows | sum(attribute='hours') > 10 }}"}}}
+    target.ran([schema(PROPERTIES), worked(1, 8), worked(2, 11, "2026-11-09"), state(1)], **settings)
+    assert shown(target, "hours") == ["11"]
+    target.ran([schema(PROPERTIES), worked(3, 3), state(2)], **settings)
+    assert shown(target, "hours") == ["11", "11"]
+
+
+def test_only_digests_are_closed(target: Target) -> None:
+    ran = target.run([schema(PROPERTIES)], streams={"hours": {"closed": {"quiet_hours": 1}}})
+    assert "streams.hours: closed is for digests: set group_by." in str(ran.error)
+
+
+# lookup
+
+BY_NAME: dict[str, Any] = {
+    "users": {"mode": "lookup"},
+    "hours": {
+        "group_by": ["week"],
+        "fields": [
+            {
+                "id": "who",
+                "type": "bulletPoints",
+                "data": "{% for id, of in rows | groupby('user_id') %}"
+                "{{ id | lookup('users', 'name') | default('?') }}: {{ of | sum(attribute='hours') }} h\n{% endfor %}",
+            }
+        ],
+    },
+}
+
+
+@pytest.mark.parametrize("order", ["first", "last"])
+def test_names_come_from_another_stream(target: Target, order: str) -> None:
+    hours = [schema(PROPERTIES), worked(1, 8), worked(2, 7, user=2), worked(3, 1, user=None)]
+    users = [USERS, user(1, "Ann"), user(2, "Old name"), user(2, "Bob")]
+    messages = [*users, *hours] if order == "first" else [*hours, *users]
+    assert target.ran([*messages, state(1)], streams=BY_NAME) == [1]
+    assert shown(target, "who") == ["Ann: 8 h\nBob: 7 h\n?: 1 h"]
+    # They are known to later runs, in which nobody tells them again.
+    target.ran([schema(PROPERTIES), worked(4, 6, "2026-11-09", user=2), state(2)], streams=BY_NAME)
+    assert shown(target, "who")[1:] == ["Bob: 6 h"]
+
+
+def test_a_name_that_comes_late_is_put_in(target: Target) -> None:
+    target.ran(
+        [USERS, user(1, "Ann"), schema(PROPERTIES), worked(1, 8), worked(2, 7, user=2), state(1)], streams=BY_NAME
+    )
+    waiting = [worked(3, 6, "2026-11-09", user=2), worked(4, 5, "2026-11-16"), state(2)]
+    target.ran([schema(PROPERTIES), *waiting], streams=BY_NAME, max_posts_per_run=0)
+    assert shown(target, "who") == ["Ann: 8 h\n?: 7 h"]
+    target.ran([USERS, user("2", "Bob"), schema(PROPERTIES), state(3)], streams=BY_NAME)
+    assert shown(target, "who") == ["Ann: 8 h\nBob: 7 h", "Bob: 6 h", "Ann: 5 h"]
+    updates = [post.updates for post in target.posts()]
+    target.ran([USERS, user(2, "Bob"), schema(PROPERTIES), state(4)], streams=BY_NAME)
+    assert [post.updates for post in target.posts()] == updates
+    assert [post.publications for post in target.posts()] == [1, 1, 1]
+
+
+def test_rows_of_a_lookup_stream_are_not_posted(target: Target) -> None:
+    fields = [{"id": "who", "type": "text", "data": "{{ user_id | lookup('users', 'name') }}"}]
+    streams = {"users": {"mode": "lookup"}, "hours": {"fields": fields}}
+    users = [USERS, user(1, "Ann"), user(None, "Nobody"), record(stream="users", id=3, name="Cid", _sdc_sequence=7)]
+    target.ran(
+        [*users, schema(PROPERTIES), worked(1, 8), worked(2, 8, user=9), worked(3, 8, user=3), state(1)],
+        streams=streams,
+    )
+    assert shown(target, "who") == ["Ann", None, "Cid"]
+
+
+@pytest.mark.parametrize(
+    ("streams", "reason"),
+    [
+        ({"users": {"mode": "lookup", "name": "x"}}, "streams.users: mode lookup takes no name"),
+        ({"users": {"mode": "lookup", "key": ["id", "name"]}}, "streams.users: mode lookup needs a key of one column"),
+        (
+            {"hours": {"fields": [{"id": "f", "type": "text", "data": "{{ user_id | lookup('people', 'name') }}"}]}},
+            "field f: it has an expression that fails: people is no stream of mode lookup",
+        ),
+        (
+            {
+                "users": {"mode": "lookup"},
+                "hours": {"fields": [{"id": "f", "type": "text", "data": "{{ user_id | lookup('users', 'nme') }}"}]},
+            },
+            "field f: it has an expression that fails: there is no nme in users",
+        ),
+    ],
+)
+def test_a_lookup_that_cannot_be_is_refused(target: Target, streams: dict[str, Any], reason: str) -> None:
+    ran = target.run([USERS, schema(PROPERTIES), worked(1, 8)], streams=streams)
+    assert reason in str(ran.error)
+    assert target.posts() == []
+
+
+# previous
+
+UP = "{% if previous %}up {{ hours - previous.hours }} h{% else %}first{% endif %}"
+
+
+def test_a_row_is_compared_with_its_own_post(target: Target) -> None:
+    fields = [{"id": "hours", "type": "number", "data": "hours"}, {"id": "up", "type": "text", "data": UP}]
+    settings = {"streams": {"hours": {"mode": "upsert", "fields": fields}}}
+    for number, hours in enumerate([40, 44.5, 44.5, 30], 1):
+        target.ran([schema(PROPERTIES), worked(1, hours), worked(2, 1), state(number)], **settings)
+        expected = {1: "first", 2: "up 4.5 h", 3: "up 4.5 h", 4: "up -14.5 h"}[number]
+        assert shown(target, "hours", "up") == [(str(hours), expected), ("1", "first")]
+
+
+@pytest.mark.parametrize("numbers_as", ["string", "number"])
+@pytest.mark.parametrize("runs", [1, 3])
+def test_a_week_is_compared_with_the_last_one(target: Target, runs: int, numbers_as: str) -> None:
+    total = "rows | sum(attribute='hours')"
+    weekly = {
+        "group_by": ["user_id", "week"],
+        "fields": [
+            {"id": "who", "type": "counter", "data": "user_id"},
+            {"id": "hours", "type": "number", "data": f"{{{{ {total} }}}}"},
+            {"id": "up", "type": "number", "data": f"{{{{ {total} - previous.hours }}}}"},
+        ],
+    }
+    weeks = [
+        [worked(1, 40, "W1"), worked(2, 10, "W1", 2)],
+        [worked(3, 44.5, "W2")],
+        [worked(4, 42, "W3"), worked(5, 12, "W3", 2)],
+    ]
+    if runs == 1:
+        weeks = [[row for rows in weeks for row in rows]]
+    for number, rows in enumerate(weeks):
+        target.ran([schema(PROPERTIES), *rows, state(number)], streams={"hours": weekly}, numbers_as=numbers_as)
+    found = sorted(
+        (str(who), float(hours), None if up is None else float(up))
+        for who, hours, up in shown(target, "who", "hours", "up")
+    )
+    assert found == [("1", 40, None), ("1", 42, -2.5), ("1", 44.5, 4.5), ("2", 10, None), ("2", 12, 2)]
+    # More of a week is still compared with the week before it.
+    target.ran([schema(PROPERTIES), worked(6, 1, "W2"), state(9)], streams={"hours": weekly}, numbers_as=numbers_as)
+    assert [float(up) for who, up in shown(target, "hours", "up") if float(who) == 45.5] == [5.5]
+
+
+def test_which_post_goes_before_is_a_setting(target: Target) -> None:
+    fields = [{"id": "hours", "type": "number", "data": "hours"}, {"id": "up", "type": "text", "data": UP}]
+    stream = {"fields": fields, "key": ["user_id", "week"], "previous_by": ["user_id"]}
+    rows = [worked(1, 40, "W1"), worked(2, 10, "W1", 2), worked(3, 44.5, "W2"), worked(4, 9, "W2", 2)]
+    target.ran([schema(PROPERTIES), *rows, state(1)], streams={"hours": stream}, max_posts_per_run=1)
+    target.ran([schema(PROPERTIES), state(2)], streams={"hours": stream})
+    assert shown(target, "hours", "up") == [("40", "first"), ("10", "first"), ("44.5", "up 4.5 h"), ("9", "up -1 h")]
+
+
+@pytest.mark.parametrize(
+    ("stream", "reason"),
+    [
+        ({"previous_by": ["hours"]}, "streams.hours: previous_by names hours, which is no part of the key."),
+        (
+            {"fields": [{"id": "f", "type": "text", "data": "{{ previous.hurs }}"}]},
+            "field f: it has an expression that fails: there is no hurs.",
+        ),
+    ],
+)
+def test_a_comparison_that_cannot_be_is_refused(target: Target, stream: dict[str, Any], reason: str) -> None:
+    ran = target.run([schema(PROPERTIES), worked(1, 8)], streams={"hours": stream})
+    assert reason in str(ran.error)
+    assert target.posts() == []
