@@ -28,9 +28,9 @@ FAULTS = (
     Fault(kind="not_json", operation="write", when="after", rate=0.04),
 )
 LATE = (
-    Fault(kind="slow", operation="publish", when="before", delay=0.3, rate=0.5),
-    Fault(kind="slow", operation="update", when="before", delay=0.3, rate=0.5),
-    Fault(kind="slow", operation="create", when="before", delay=0.3, rate=0.3),
+    Fault(kind="hold", operation="publish", when="before", rate=0.5),
+    Fault(kind="hold", operation="update", when="before", rate=0.5),
+    Fault(kind="hold", operation="create", when="before", rate=0.3),
 )
 """Done after the client has given up."""
 
@@ -63,7 +63,7 @@ class Story:
         scenario: Of the sandbox.
         tellings: How many times it is told, each time with runs that die at other places.
         faults: What else goes wrong in every other one.
-        timeout: Seconds that a request may take.
+        is_late: Whether the faults let writes be done when nobody waits for them any more, in all tellings.
         is_final: Whether each row is posted with its last content, and not its first.
     """
 
@@ -73,7 +73,7 @@ class Story:
     scenario: Mapping[str, Any] = field(default_factory=dict)
     tellings: int = 2
     faults: Sequence[Fault] = FAULTS
-    timeout: float = 60
+    is_late: bool = False
     is_final: bool = True
 
     def messages(self, stage: int, states: Path) -> str:
@@ -451,11 +451,11 @@ LATE_COMMITS = Story(
             segments=[[row(1, "one"), row(2, "two")], [row(1, "one, changed"), row(3, "three")]],
             settings={"streams": {"hours": {"mode": "upsert"}}},
         ),
-        Stage(settings={"streams": {"hours": {"mode": "upsert"}}}),
+        Stage(segments=[[row(2, "two, changed"), row(4, "four")]], settings={"streams": {"hours": {"mode": "upsert"}}}),
     ),
-    check=shows(_1="one, changed", _2="two", _3="three"),
+    check=shows(_1="one, changed", _2="two, changed", _3="three", _4="four"),
     faults=LATE,
-    timeout=0.2,
+    is_late=True,
     tellings=4,
 )
 

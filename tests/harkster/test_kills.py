@@ -1,15 +1,16 @@
 """A target that dies anywhere, with an API that loses answers, still posts every row once and only once."""
 
 import random
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-from api_sandbox import AccountPlan, ChannelPlan, HarksterScenario, RunningSandbox, Scenario, WorkspacePlan
+from api_sandbox import AccountPlan, ChannelPlan, Fault, HarksterScenario, RunningSandbox, Scenario, WorkspacePlan
 from api_sandbox import serve_in_thread as serve
+from api_sandbox.faults import Gate
+from msgspec import structs
 
 from tests.harkster.crashing import End, Run, Runs
 from tests.harkster.running import Target
@@ -22,11 +23,12 @@ KILLS = 5
 MOST_SURVIVORS = 0.2
 """Share of the runs at most that end before they come to the place where they are to die."""
 MOST_RUNS = 12
+MOST_REQUESTS = 300
+"""In a stage, that a fault looks at."""
 LONG = 1000.0
 """Seconds after which nothing is done late any more."""
-
-LATE = 0.4
-"""Seconds until what was given up is done."""
+GIVE_UP = 0.2
+"""Seconds after which a request that may be held is given up."""
 
 PLAN = AccountPlan(
     name="Acme Inc.",
@@ -57,6 +59,12 @@ def sandboxes() -> Iterator[Callable[..., RunningSandbox]]:
         yield sandbox
 
 
+def drawn(fault: Fault, chance: random.Random) -> Fault:
+    """A fault that hits its share of the requests, others in each telling."""
+    hit = [ordinal for ordinal in range(1, MOST_REQUESTS) if chance.random() < fault.rate]
+    return structs.replace(fault, rate=1.0, nth=(*hit, MOST_REQUESTS))
+
+
 class Telling:
     """A story that is being told.
 
@@ -83,7 +91,7 @@ class Telling:
             seed: Decides where it goes wrong; 0 for a story in which nothing does.
             whole: By stage, how many points there are to die at.
         """
-        chance = random.Random(seed)  # noqa: S311 - the same in every run
+        chance = self._chance = random.Random(seed)  # noqa: S311 - the same in every run
         deadly = seed % len(self._story.stages)
         for number in range(len(self._story.stages)):
             kills: list[int] = []
@@ -91,7 +99,7 @@ class Telling:
                 points = whole[number]
                 first = 1 + (seed - 1) * points // self._story.tellings
                 kills = [first, *(chance.randrange(1, max(points // 2, 2)) for _ in range(KILLS - 1))]
-                if self._story.timeout < 1:
+                if self._story.is_late:
                     kills = [-kill for kill in kills]
             self._stage(number, kills, with_faults=seed > 0 and seed % 2 == 0)
         self._story.check(self._target)
@@ -100,14 +108,16 @@ class Telling:
         story, stage = self._story, self._story.stages[number]
         if stage.quota is not None:
             self._sandbox.harkster.set_quota("Acme Inc.", quota=stage.quota, used=0 if number == 0 else None)
-        if with_faults or story.timeout < 1:
-            self._sandbox.faults.replace(*story.faults)
+        with_faults |= story.is_late
+        if with_faults:
+            self._sandbox.faults.replace(*(drawn(fault, self._chance) for fault in story.faults))
         most = 0
         try:
             for at in range(MOST_RUNS):
-                if at == KILLS + 1:
+                is_faulty = with_faults and at <= KILLS
+                if not is_faulty:
                     self._sandbox.faults.clear()
-                end = self._run(number, kills.pop(0) if kills else 0)
+                end = self._run(number, kills.pop(0) if kills else 0, may_hold=is_faulty and story.is_late)
                 most = max(most, end.points)
                 if not kills and not end.is_killed and end.error in stage.ends:
                     break
@@ -115,32 +125,44 @@ class Telling:
                 pytest.fail(f"it never comes to an end: {end}")
         finally:
             self._sandbox.faults.clear()
-        if with_faults or story.timeout < 1:
-            if story.timeout < 1:
-                time.sleep(LATE)
+        if with_faults:
             # What is done late is done by now, and what turned up is cleared away.
             self._ahead += LONG
             end = self._run(number, 0)
             assert end.error in stage.ends
         self.whole.append(most)
 
-    def _run(self, stage: int, kill_at: int) -> End:
+    def _run(self, stage: int, kill_at: int, *, may_hold: bool = False) -> End:
         config = {**self._target.config, **self._story.stages[stage].settings}
         run = Run(
             config=config,
             lines=self._story.messages(stage, self._states),
             states=str(self._states),
             kill_at=kill_at,
-            timeout=self._story.timeout,
+            timeout=GIVE_UP if may_hold else 60,
             ahead=self._ahead,
         )
         end = self._runs.run(run)
+        assert end.is_killed or end.code in {0, 1}, "it hangs"
         self.killed += end.is_killed
         if (segments := last_state(self._states)) > 0:
             check_state(self._story, self._target, segments)
         return end
 
 
+@pytest.fixture
+def one_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that is held lets go the one that was held before it: it is done in the middle of what comes after."""
+    hold = Gate.hold
+
+    async def held(gate: Gate) -> None:
+        gate.open()
+        await hold(gate)
+
+    monkeypatch.setattr(Gate, "hold", held)
+
+
+@pytest.mark.usefixtures("one_held")
 @pytest.mark.parametrize("name", STORIES)
 def test_every_row_is_posted_once_wherever_the_target_dies(
     name: str, runs: Runs, sandboxes: Callable[..., RunningSandbox], tmp_path: Path
@@ -162,9 +184,7 @@ def test_every_row_is_posted_once_wherever_the_target_dies(
 
 def least(story: Story) -> int:
     """How many runs must have been killed in all tellings of a story."""
-    # How far a run gets that is killed in the middle of a request is up to the machine.
-    share = 0.05 if story.timeout < 1 else 1 - MOST_SURVIVORS
-    return int(share * KILLS * story.tellings)
+    return int((1 - MOST_SURVIVORS) * KILLS * story.tellings)
 
 
 def test_there_are_enough_deaths() -> None:
