@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import threading
-import time
 from collections import Counter
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -23,6 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from singer_http.http.session import Session
+
+
+HANGING = 30
+"""Seconds after which what should have come to rest hangs."""
 
 
 @dataclass(frozen=True)
@@ -309,19 +312,38 @@ def test_no_less_under_way_than_the_budget_can_use() -> None:
     assert api.most_at_once >= 5
 
 
-def test_a_writer_that_stands_still_holds_the_reader_up() -> None:
-    api = FakeApi({f"/list-{n}": [[n], [n]] for n in range(200)})
-    with api.reader(parallel=4, predict=True) as reader:
-        slices = iter(reader)
-        _, pages = next(slices)
-        next(pages)
-        quiet_since, asked = time.monotonic(), -1
-        while time.monotonic() - quiet_since < 0.1:
-            if api.requests != asked:
-                quiet_since, asked = time.monotonic(), api.requests
-            time.sleep(0.005)
-        # Of the slice that is being read all pages may have been fetched, of the others as many as may be held.
-        assert api.requests <= 2 + HELD_PER_REQUEST * 4
+def come_to_rest(reader: Reader) -> None:
+    """Wait until nothing is under way: nothing will be until a page is taken."""
+    with reader._changed:
+        assert reader._changed.wait_for(lambda: reader._in_flight == 0, HANGING)
+
+
+@pytest.mark.parametrize("cursors", [opaque, lambda _, page: f"[{page},1000]"], ids=["opaque", "predictable"])
+@pytest.mark.parametrize("abreast", [1, 12])
+@pytest.mark.parametrize("pages", [1, 2, 25])
+def test_a_writer_that_stands_still_holds_the_reader_up(
+    cursors: Callable[[str, int], str], abreast: int, pages: int
+) -> None:
+    everything = {f"/list-{n}": [[100 * n + page] for page in range(pages)] for n in range(400 // pages)}
+    api = FakeApi(everything, cursors)
+    slices = [slice_of(path, abreast=abreast) for path in everything]
+
+    def on_idle() -> None:
+        with reader._changed:
+            assert reader._in_flight or reader._tracks[0].requests[0].is_sent, (
+                "the writer waits for a page that nobody asks for"
+            )
+
+    taken = 0
+    with Reader(cast("Session", api), slices, parallel=4, predict=True, on_idle=on_idle) as reader:
+        for _, its_pages in reader:
+            for _ in its_pages:
+                taken += 1
+                if taken % 37 == 1:
+                    come_to_rest(reader)
+                    # The page that is waited for may be one more.
+                    assert api.requests - reader.predictions.misses - taken <= 2 * HELD_PER_REQUEST * 4 + 1
+    assert taken == api.needed
 
 
 def test_leaving_in_the_middle_ends_the_threads() -> None:

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 HELD_PER_REQUEST = 1
-"""Pages of slices further on that may be under way or waiting, for each request that may be sent at once."""
+"""Pages that may be under way or waiting, for each request that may be sent at once, when one of a slice further on is
+asked for; when one of the slice that the writer is at is, twice as many. What it waits for it always gets."""
 _GLANCE = 0.1
 """Seconds after which a waiting writer looks whether the run is being ended."""
 
@@ -74,6 +75,7 @@ class Reader:
         self._changed = threading.Condition()
         self._in_flight = 0
         self._waiting = 0
+        self._is_awaited = False
         self._is_closed = False
         self._failure: Exception | None = None
         self._bug: Exception | None = None
@@ -168,6 +170,7 @@ class Reader:
 
     def _taken(self, track: Track) -> Fetched | BaseException | None:
         request = track.take()
+        self._is_awaited = request is None
         self._fill()
         return None if request is None else request.outcome
 
@@ -208,15 +211,15 @@ class Reader:
         has_room = self._waiting == 0 or self._in_flight <= in_use
         if has_room or self._in_flight < budget.left:
             for track in self._by_need():
-                if (request := track.certain()) is not None and self._has_room(track):
+                if (request := track.certain()) is not None and self._may_hold(track):
                     return track, request
-            while self._has_room(None) and (opened := self._open()) is not None:
+            while self._may_hold(None) and (opened := self._open()) is not None:
                 if (request := opened.certain()) is not None:
                     return opened, request
         if self._predict and has_room and self._tracks and not self.predictions.are_refused:
             deepest = math.ceil(in_use / self._abreast())
             for track in self._by_need():
-                if self._has_room(track) and (request := track.predicted(deepest)) is not None:
+                if self._may_hold(track) and (request := track.predicted(deepest)) is not None:
                     return track, request
         return None
 
@@ -228,12 +231,14 @@ class Reader:
             *islice(self._tracks, abreast, None),
         ]
 
-    def _has_room(self, track: Track | None) -> bool:
-        """Whether a page more may be held: for the slice that the writer is at always, for all others together."""
+    def _may_hold(self, track: Track | None) -> bool:
+        """Whether a page more may be held, of this track or of one to come: the account may be of any size."""
+        most = HELD_PER_REQUEST * self._parallel
         if track is not None and track is self._tracks[0]:
-            return True
-        held = sum(len(track.requests) for track in self._tracks) - len(self._tracks[0].requests) if self._tracks else 0
-        return held < HELD_PER_REQUEST * self._parallel
+            if self._is_awaited and not track.requests[0].is_sent:
+                return True
+            most *= 2
+        return sum(each.held for each in self._tracks) < most
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:

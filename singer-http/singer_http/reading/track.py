@@ -102,6 +102,11 @@ class Track:
         if self.slice.failure is not None:
             self._fail(self.slice.failure)
 
+    @property
+    def held(self) -> int:
+        """Pages that are under way, or wait to be taken."""
+        return len(self.requests) - (self.certain() is not None)
+
     def settle(self, request: Request) -> None:
         """Draw the conclusions from a request that has its outcome."""
         if request is self.frontier:
