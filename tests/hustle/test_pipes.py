@@ -23,6 +23,8 @@ PIPING = str(Path(__file__).with_name("piping.py"))
 KINDS = ["buffered", "unbuffered", "not blocking"]
 LEADS = 3000
 """Together more than a megabyte."""
+ORGANIZATIONS = 2
+PAGE = 100
 CERTAIN = 1_000_000 - 2 * BUFFER
 """Bytes behind which a run that writes a megabyte has certainly more to write than is in its buffer."""
 
@@ -55,14 +57,14 @@ def read_slowly(started: Started, seed: str, *, until: int, end: bool) -> Run:
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[RunningSandbox]:
-    scenario = HustleScenario(requests_per_second=None, leads=LEADS, organizations=2)
+    scenario = HustleScenario(requests_per_second=None, leads=LEADS, organizations=ORGANIZATIONS)
     with serve_in_thread(Scenario(hustle=scenario)) as running:
         yield running
 
 
 @pytest.fixture
 def config(sandbox: RunningSandbox, settings: Callable[..., dict[str, Any]]) -> dict[str, Any]:
-    return settings(sandbox, page_size=100)
+    return settings(sandbox, page_size=PAGE)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -98,8 +100,8 @@ def test_a_run_that_is_ended_has_written_what_its_state_says(
     assert resumed.code == 0
     for stream, ids in sandbox.truth.ids.items():
         assert {*ended.ids(stream), *resumed.ids(stream)} == set(ids), stream
-    # Nothing had been written after the last STATE: there is nothing at all to be read again.
-    assert set(ended.ids("leads")).isdisjoint(resumed.ids("leads"))
+    # Nothing had been written after the last STATE: of each organization a page at most is read again.
+    assert len(set(ended.ids("leads")) & set(resumed.ids("leads"))) <= ORGANIZATIONS * PAGE
 
 
 def test_a_full_disk_is_told_in_a_sentence(start_tap: Callable[..., Started], config: dict[str, Any]) -> None:
