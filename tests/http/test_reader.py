@@ -293,7 +293,8 @@ def test_prediction_wastes_no_more_than_was_under_way_at_the_end() -> None:
     assert reader.predictions.hits >= 90
     # Four, where no thread is late, and one that waits for its turn.
     assert api.requests - api.needed <= api.most_at_once + 1
-    assert reader.predictions.misses - (api.requests - api.needed) in {0, 1}  # one still waits for its turn
+    come_to_rest(reader)  # some may have waited for their turn still
+    assert reader.predictions.misses == api.requests - api.needed
 
 
 def test_no_more_under_way_than_the_budget_can_use() -> None:
