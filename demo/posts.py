@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from demo.sandbox import Sandbox
 
 Week = tuple[str, str]
-"""An organization, and the Monday that a week of it begins with."""
+"""The name of an organization, and the Monday that a week of it begins with."""
 
 _TRACKED = """
-    SELECT organization_id::text, date_trunc('week', date::date)::date::text, sum(tracked)::bigint
-    FROM {} GROUP BY 1, 2 ORDER BY 1, 2
+    SELECT name, date_trunc('week', date::date)::date::text, sum(tracked)::bigint
+    FROM {activities} JOIN {organizations} ON organizations.id = organization_id GROUP BY 1, 2 ORDER BY 1, 2
 """
 _ROUNDED = 0.0051  # hours have two decimals in a post
 
@@ -63,7 +63,8 @@ def compare_posts(warehouse: Postgres, sandbox: Sandbox) -> list[WeekCount]:
     """Put the posts of each week beside the hours of it."""
     posts: dict[Week, list[Mapping[str, Any]]] = {}
     for post in sandbox.posts():
-        week = str(_data(post, "organization")), str(_data(post, "week"))
+        heading = next((field.get("label") for field in post["dataset"] if field["id"] == "heading"), None)
+        week = str(heading), str(_data(post, "week"))
         posts.setdefault(week, []).append(post)
     hours = _hours(warehouse)
     return [WeekCount(week, posts.get(week, []), hours.get(week)) for week in sorted(posts.keys() | hours.keys())]
@@ -73,7 +74,10 @@ def _hours(warehouse: Postgres) -> dict[Week, float]:
     if not warehouse.count(HUBSTAFF_SCHEMA, "daily_activities").rows:
         return {}
     with warehouse.connect() as connection:
-        query = sql.SQL(_TRACKED).format(sql.Identifier(HUBSTAFF_SCHEMA, "daily_activities"))
+        query = sql.SQL(_TRACKED).format(
+            activities=sql.Identifier(HUBSTAFF_SCHEMA, "daily_activities"),
+            organizations=sql.Identifier(HUBSTAFF_SCHEMA, "organizations"),
+        )
         return {(row[0], row[1]): row[2] / 3600 for row in connection.execute(query)}
 
 
@@ -88,7 +92,7 @@ def post_table(weeks: Sequence[WeekCount]) -> str:
             ("Harkster", "hours in the post", "hours in Hubstaff", ""),
             *(
                 (
-                    f"organization {week.week[0]}, week of {week.week[1]}",
+                    f"{week.week[0]}, week of {week.week[1]}",
                     " and ".join(f"{hours:.2f}" for hours in week.posted) or "no post",
                     "no hours" if week.tracked is None else f"{week.tracked:.2f}",
                     _remark(week),

@@ -52,7 +52,7 @@ def test_table_points_at_the_difference() -> None:
     assert total.split() == ["all", "20,005", "20,005"]
 
 
-WEEK = "7", "2026-03-16"
+WEEK = "Harbour", "2026-03-16"
 
 
 def post(hours: str = "7.50", **differing: object) -> dict[str, object]:
@@ -78,4 +78,4 @@ def test_a_week_is_posted_once_with_its_hours(posts: list[dict[str, object]], tr
     week = WeekCount(WEEK, posts, tracked)
     assert week.agrees is not remark.startswith("<-")
     assert remark in post_table([week]).splitlines()[1]
-    assert "organization 7, week of 2026-03-16" in post_table([week])
+    assert "Harbour, week of 2026-03-16" in post_table([week])

@@ -78,12 +78,15 @@ def test_demo_loads_everything_twice(tmp_path: Path) -> None:
     assert "differs" not in output
     assert "exactly once" in output
     assert not errors
-    rows = [line.split(",")[1].split()[2] for line in output.splitlines() if "week of" in line]
+    rows = [line.rpartition(", week of ")[2].split()[0] for line in output.splitlines() if ", week of " in line]
     weeks = set(rows)
     assert weeks
     assert "(updated)" in output or len(rows) < 2 * len(weeks)  # on a Monday, the late hours may be all of their week
     page = (tmp_path / "page.html").read_text()
-    assert page.count("Weekly hours</h4>") == len(weeks)
+    # With names for the ids of the organization and of its people.
+    assert page.count("Person by person") == len(weeks)
+    assert "Weekly hours</h4>" not in page
+    assert "A former member" not in page
     assert (tmp_path / "page.html").as_uri() in output
     assert not (tmp_path / "state").exists()  # the user's own, where logs and tokens would be kept
 
