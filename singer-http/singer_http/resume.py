@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -91,10 +92,12 @@ class Bookmarks:
 
     Args:
         state: The stream's own, writable part of the tap's state, a :func:`sound` one.
+        within: What the bookmarks of this run are kept under besides their partition.
     """
 
-    def __init__(self, state: dict[str, Any]) -> None:
+    def __init__(self, state: dict[str, Any], within: Mapping[str, Any] = MappingProxyType({})) -> None:
         self.stream = state
+        self._within = within
         self._partitions: dict[_Key, dict[str, Any]] = {
             _key(bookmark["context"]): bookmark for bookmark in state.get("partitions", [])
         }
@@ -103,15 +106,24 @@ class Bookmarks:
         """The bookmark of a partition, made where there is none yet; the stream's own for None."""
         if partition is None:
             return self.stream
-        key = _key(partition)
+        context = {**partition, **self._within}
+        key = _key(context)
         if key not in self._partitions:
-            self._partitions[key] = {"context": dict(partition)}
+            self._partitions[key] = {"context": context}
             self.stream.setdefault("partitions", []).append(self._partitions[key])
         return self._partitions[key]
 
     def get(self, partition: Mapping[str, Any] | None) -> dict[str, Any]:
         """Like :meth:`of`, without making one."""
-        return self.stream if partition is None else self._partitions.get(_key(partition), {})
+        return self.stream if partition is None else self._partitions.get(_key({**partition, **self._within}), {})
+
+    def beside(self, partition: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """All bookmarks of a partition, whatever else they are kept under."""
+        return [one for one in self._partitions.values() if one["context"].items() >= partition.items()]
+
+    def drop(self, bookmark: dict[str, Any]) -> None:
+        """Forget a bookmark."""
+        self.stream["partitions"].remove(self._partitions.pop(_key(bookmark["context"])))
 
     def forget(self, *, done_only: bool = False) -> None:
         """Forget the read of a table, or only what of it is done: the next run reads that again."""

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from tap_hubstaff.windowed import UPDATES, Feed, WindowedStream
+from tap_hubstaff.coverage import UPDATES
+from tap_hubstaff.windowed import Feed, WindowedStream
 from tap_hubstaff.windows import Filter
 
 if TYPE_CHECKING:

@@ -122,7 +122,7 @@ class HubstaffStream(ApiStream):
         """As many as the settings say, or as the API could give of this list of late."""
         remembered: Any = self.bookmarks.get(partition).get(LIMIT)
         try:
-            is_recent = parse_iso(remembered["until"]) > self._hubstaff.began
+            is_recent = parse_iso(remembered["until"]) > self._hubstaff.now()
             return min(int(remembered["rows"]), self.page_limit) if is_recent else self.page_limit
         except (LookupError, TypeError, ValueError, AttributeError):
             return self.page_limit

@@ -55,7 +55,8 @@ class TapHubstaff(ApiTap):
 
     @override
     def setting_errors(self, config: Mapping[str, Any]) -> Iterator[str]:
-        yield from setting_errors(config, self.now())
+        now = dt.datetime.fromtimestamp(self.clock.time(), dt.timezone.utc)  # nothing was asked of the API yet
+        yield from setting_errors(config, now)
 
     @cached_property
     @override
@@ -66,8 +67,8 @@ class TapHubstaff(ApiTap):
     # Time
 
     def now(self) -> dt.datetime:
-        """The time, in UTC."""
-        return dt.datetime.fromtimestamp(self.clock.time(), dt.timezone.utc)
+        """The time by the API's clock, in UTC."""
+        return dt.datetime.fromtimestamp(self.session.now(), dt.timezone.utc)
 
     @cached_property
     def began(self) -> dt.datetime:
@@ -90,9 +91,9 @@ class TapHubstaff(ApiTap):
 
     @override
     def prepare(self) -> None:
-        _ = self.began
         self.session.log_in()
         self.organizations.look()
+        _ = self.began  # not before the API has told the time
         if isinstance(activities := self.streams["activities"], WindowedStream):
             self.time_sessions.follow(activities)
         self._forecast()

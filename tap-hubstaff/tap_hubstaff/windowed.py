@@ -1,56 +1,47 @@
 """The base class of the streams that are read window by window, and gone on with where the last run ended.
 
-The bookmark of an organization is the end of the last window, less the 20 minutes by which the vendor delays data::
-
-    {"context": {"organization_id": 7},
-     "replication_key": "updated_at", "replication_key_value": "2026-01-31T11:40:00Z"}
-
-and while its windows are being read it holds, besides, where to go on: a window, and a page in it::
-
-    {"resume": {"feed": "windows", "stop": "2026-01-31T12:00:00Z",
-                "cursor": "2026-01-04T00:00:00Z/2026-01-11T00:00:00Z/8800123"}}
+What has been covered, and what is to be read next, is in :mod:`tap_hubstaff.coverage`.
 """
 
 from __future__ import annotations
 
-import datetime as dt
 import functools
 import logging
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import msgspec
-from singer_http.http.errors import RefusedRequestError, ServerFailedError
+from singer_http.http.errors import ApiError, RefusedRequestError, ServerFailedError
 from singer_http.reading.pages import Page, Slice
-from singer_http.resume import RESUME, START, FullTable, Place
+from singer_http.resume import RESUME, Bookmarks, FullTable, fingerprint
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 from typing_extensions import override
 
+from tap_hubstaff.coverage import FOREVER, UPDATES, Coverage, Read, Wanted
 from tap_hubstaff.stream import LIMIT, HubstaffBookmark, HubstaffStream, ListSlice
-from tap_hubstaff.windows import DAY, EAST, WEST, Filter, Plan, Window, iso, midnight, parse_iso
+from tap_hubstaff.windows import DAY, EAST, WEST, Filter, Plan, Window, midnight, parse_iso
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from singer_http.http.errors import ApiError
     from singer_http.reading.track import Fetched
     from singer_sdk.helpers.types import Context, Record
+    from singer_sdk.metrics import Counter
 
     from tap_hubstaff.tap import TapHubstaff
 
     Partition = Mapping[str, Any]
 
 logger = logging.getLogger(__name__)
-DELAY = dt.timedelta(minutes=20)
-"""The vendor: data may be delayed so long."""
-WINDOWS = "windows"
-"""Reading by when things happened."""
-UPDATES = "updates"
-"""Reading what was changed since."""
+FILTERS = "filters"
 REREAD = "reread"
 """Reading the last days once more."""
 KEPT_DAYS = "kept_days"
 """For how many days an organization keeps a list, where that was found out."""
+MOST_FILTERS = 8
+"""Of so many filters an organization's bookmarks are kept, besides those of no filter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +63,12 @@ class WindowBookmark(HubstaffBookmark):
     """What STATE holds of an organization, and of its windows while they are being read."""
 
     resume: WindowBookmark | None = None
-    feed: str | None = None
+    start: str | None = None
     stop: str | None = None
+    feed: str | None = None
+    begin: str | None = None
+    as_of: str | None = None
+    claims: list[str | None] | None = None
     kept_days: int | None = None
     sessions: dict[str, Any] | None = None
 
@@ -84,11 +79,13 @@ class WindowSlice(ListSlice):
 
     Attributes:
         feed: What is read.
+        read: What it is read for; None where that leaves nothing in the state.
         plan: Which windows.
         now: Tells the time.
     """
 
     feed: Feed
+    read: Read | None
     plan: Plan
     now: Callable[[], dt.datetime]
 
@@ -158,6 +155,20 @@ class WindowedStream(HubstaffStream):
         super().__init__(tap)
         self.incremental_key = self._followed.field  # type: ignore[misc] # of this class, but for its name
         self.replication_key = self.incremental_key
+        self._broken: list[Partition | None] = []
+
+    @property
+    @override
+    def bounds(self) -> Any:
+        return super().bounds, self.config.get("start_date"), self.config.get("end_date")
+
+    @cached_property
+    @override
+    def bookmarks(self) -> Bookmarks:
+        chosen = {name: sorted(set(self.config[name])) for name in self.filters if self.config.get(name)}
+        # What one filter has come to says nothing of another, so each has bookmarks of its own.
+        within = {FILTERS: fingerprint(chosen)} if chosen and not self._is_full else {}
+        return Bookmarks(self.stream_state, within)
 
     @property
     def _followed(self) -> Filter:
@@ -175,16 +186,65 @@ class WindowedStream(HubstaffStream):
         for partition in self.partitions or ():
             if isinstance(self.resume, FullTable) and self.resume.place(partition) is None:
                 continue
-            of = self._slice(partition)
-            if of.plan.start < of.plan.stop:
-                yield of
-            if of.feed.name == UPDATES and self.config["reread_days"]:
-                yield self._again(partition)
+            yield from self._due(partition)
+
+    def _due(self, partition: Partition) -> list[WindowSlice]:
+        """What is to be read for an organization, in order; the state is looked at once, before any of it is read."""
+        reads = list(self._reads(self.bookmarks.get(partition)))
+        found = [self._windows(partition, self._feed(read), read.begin, read.stop, read) for read in reads]
+        if reads[-1].feed == UPDATES and self.config["reread_days"]:
+            found.append(self._again(partition))
+        return [of for of in found if of.plan.start < of.plan.stop and of.plan.stop > of.feed.by.earliest(of.now())]
+
+    def _feed(self, read: Read) -> Feed:
+        is_of_updates = read.feed == UPDATES and self.updates is not None
+        return self.updates if is_of_updates and self.updates else Feed(read.feed, self.path, self.by)
+
+    def _reads(self, bookmark: Mapping[str, Any]) -> Iterator[Read]:
+        covered = Coverage.of(bookmark)
+        cut_off = self._cut_off(bookmark, covered)
+        if isinstance(self.resume, FullTable):
+            yield (self.resume.is_resumed and cut_off) or self._wanted.everything
+            return
+        self._say_what_is_not_believed(bookmark, covered, cut_off)
+        yield from self._wanted.reads(covered, cut_off)
+
+    def _cut_off(self, bookmark: Mapping[str, Any], covered: Coverage | None) -> Read | None:
+        """What the last run was reading when it was cut off."""
+        return Read.cut_off(bookmark.get(RESUME, {}), covered)
+
+    def _say_what_is_not_believed(
+        self, bookmark: Mapping[str, Any], covered: Coverage | None, cut_off: Read | None
+    ) -> None:
+        wanted = self._wanted
+        if any(moment > wanted.now for moment in (covered and covered.as_of, cut_off and cut_off.as_of) if moment):
+            self._say_once("a bookmark is of the future")
+        elif covered is not None and wanted.is_too_long_ago(covered):
+            self._say_once("the last run was longer ago than the vendor's list of updates reaches")
+        elif (covered is None and "replication_key_value" in bookmark) or (cut_off is None and RESUME in bookmark):
+            self._say_once("a bookmark does not say what it covers")
+
+    @functools.cache  # noqa: B019 - a stream lives as long as the run
+    def _say_once(self, reason: str) -> None:
+        self.logger.warning("%s: %s, so all is read again.", self.name, reason)
+
+    @cached_property
+    def _wanted(self) -> Wanted:
+        end = self._hubstaff.end_date
+        return Wanted(
+            by=self.by,
+            updates=None if self.updates is None else self.updates.by,
+            start=self._start(self.by),
+            stop=FOREVER if end is None else midnight(end) + DAY,
+            end=self._end(self.by),
+            now=self._hubstaff.began.replace(microsecond=0),
+            lookback=self.lookback,
+        )
 
     def _again(self, partition: Partition) -> WindowSlice:
         """The last days once more, as what was deleted is in no list of updates."""
         begin = max(self._start(self.by), midnight(self._hubstaff.began - self.config["reread_days"] * DAY))
-        return self._windows(partition, Feed(REREAD, self.path, self.by), begin, self._end(self.by), None)
+        return self._windows(partition, Feed(REREAD, self.path, self.by), begin, self._end(self.by))
 
     @override
     def requests_at_least(self) -> int:
@@ -195,82 +255,30 @@ class WindowedStream(HubstaffStream):
     def _is_full(self) -> bool:
         return self.replication_method == REPLICATION_FULL_TABLE
 
-    @override
-    def _slice(self, partition: Partition | None, place: Place = START) -> WindowSlice:
-        bookmark = self.bookmarks.get(partition)
-        feed, begin, stop = self._due(bookmark)
+    def _windows(
+        self, partition: Partition | None, feed: Feed, begin: dt.datetime, stop: dt.datetime, read: Read | None = None
+    ) -> WindowSlice:
+        """The windows of a feed from a moment to another, begun at the first or where an earlier run was cut off."""
         # Nothing happened before the organization was created.
         created = self._hubstaff.organizations.created(cast("dict[str, Any]", partition)["organization_id"])
         begin = max(begin, midnight(created - WEST) if feed.by.by_day else created)
-        if feed.by.is_kept_by_plan and isinstance(days := bookmark.get(KEPT_DAYS), int):
+        if feed.by.is_kept_by_plan and isinstance(days := self.bookmarks.get(partition).get(KEPT_DAYS), int):
             begin = max(begin, midnight(self._hubstaff.began) - days * DAY)
-        is_begun_anew = isinstance(self.resume, FullTable) and not self.resume.is_resumed
-        resume = {} if is_begun_anew else bookmark.get(RESUME, {})
-        at = self._resume_at(feed, resume)
-        if at is not None and feed.name == WINDOWS and self.updates is not None:
-            # What was read is good as of then: the updates since are the next run's.
-            stop = parse_iso(resume["stop"])
-        return self._windows(partition, feed, begin, stop, at)
-
-    def _windows(
-        self, partition: Partition | None, feed: Feed, begin: dt.datetime, stop: dt.datetime, at: Window | None
-    ) -> WindowSlice:
-        """The windows of a feed from a moment to another, begun at the first or where an earlier run was cut off."""
         plan = Plan(feed.by, begin, stop, self._rows_a_page(partition))
+        left = None if read is None or read.left is None else Window.parse(read.left)
         return WindowSlice(
             stream=self.name,
             partition=partition,
             path=feed.path.format_map(partition or {}),
             params=self.query(partition),
             cursor_param=self.cursor_param,
-            start=None if at is None else str(plan.clamped(at, self._hubstaff.now())),
+            start=None if left is None else str(plan.clamped(left, self._hubstaff.now())),
             parse=self.parse,
             feed=feed,
+            read=read,
             plan=plan,
             now=self._hubstaff.now,
         )
-
-    def _due(self, bookmark: Mapping[str, Any]) -> tuple[Feed, dt.datetime, dt.datetime]:
-        """What is to be read for an organization, from when, and up to when."""
-        windows = Feed(WINDOWS, self.path, self.by)
-        began = self._hubstaff.began
-        since = None if self._is_full else self._since(bookmark)
-        if since is None:
-            return windows, self._start(self.by), self._end(self.by)
-        if self.updates is None:
-            since -= self.lookback
-            return windows, midnight(since - WEST) if self.by.by_day else since, self._end(self.by)
-        if since >= self.updates.by.earliest(began):
-            return self.updates, since, self._end(self.updates.by)
-        self._say_too_long_ago()
-        return windows, self._start(self.by), self._end(self.by)
-
-    def _since(self, bookmark: Mapping[str, Any]) -> dt.datetime | None:
-        """Where the last run ended, None where there was none."""
-        value = bookmark.get("replication_key_value")
-        try:
-            return None if value is None else parse_iso(value)
-        except (ValueError, TypeError, AttributeError):
-            self.logger.warning("%s: a bookmark is none of this tap's, so all is read again.", self.name)
-            return None
-
-    @functools.cache  # noqa: B019 - a stream lives as long as the run
-    def _say_too_long_ago(self) -> None:
-        self.logger.warning(
-            "%s: the last run was longer ago than the vendor's list of updates reaches, so all is read again.",
-            self.name,
-        )
-
-    def _resume_at(self, feed: Feed, resume: Mapping[str, Any]) -> Window | None:
-        """Where a run that was cut off goes on, None where there is no such place."""
-        if resume.get("feed") != feed.name:
-            return None
-        try:
-            parse_iso(resume["stop"])
-            return Window.parse(resume["cursor"])
-        except (LookupError, ValueError, AttributeError, TypeError):
-            self.logger.warning("%s: the resume point is none of this tap's; its windows are read again.", self.name)
-            return None
 
     def _start(self, by: Filter) -> dt.datetime:
         start = self._hubstaff.start_date
@@ -303,24 +311,45 @@ class WindowedStream(HubstaffStream):
             self.bookmarks.of(of.partition)[KEPT_DAYS] = days
 
     @override
+    def post_process(self, row: Record, context: Context | None = None) -> Record | None:
+        moment = None if self.updates is None else _time(row.get(self.by.field))
+        is_wanted = moment is None or self._wanted.start <= moment < self._wanted.stop
+        return row if is_wanted else None  # updates tell of all times
+
+    @override
+    def _sync_slice(
+        self, of: Slice, pages: Iterator[Fetched], counter: Counter, *, write_messages: bool
+    ) -> Iterator[Record]:
+        if of.partition in self._broken:
+            return  # what failed before it has to be read first
+        try:
+            yield from super()._sync_slice(of, pages, counter, write_messages=write_messages)
+        except ApiError:
+            self._broken.append(of.partition)
+            raise
+
+    @override
     def _turn_page(self, of: Slice, fetched: Fetched, records: Sequence[Record]) -> None:
-        of = cast("WindowSlice", of)
-        if of.feed.name == REREAD:
+        read = cast("WindowSlice", of).read
+        if read is None:
             return  # it is begun anew by every run
         bookmark = self.bookmarks.of(of.partition)
         if fetched.page.next is not None:
-            bookmark.setdefault(RESUME, {}).update(feed=of.feed.name, stop=iso(of.plan.stop), cursor=fetched.page.next)
+            bookmark[RESUME] = read.told(fetched.page.next)
         elif self._is_full:
             bookmark[RESUME] = {"done": True}
         else:
-            bookmark.pop(RESUME, None)
-            bookmark["replication_key"] = self.replication_key
-            bookmark["replication_key_value"] = iso(self.bookmark_after(of.plan))
+            for name in (RESUME, "stop"):
+                bookmark.pop(name, None)
+            bookmark |= {"replication_key": self.replication_key, **read.claim.told()}
+            self._forget_old_filters(of.partition)
         self.state_manager.is_flushed = False
 
-    def bookmark_after(self, plan: Plan) -> dt.datetime:
-        """From when on the next run has to read."""
-        return min(plan.stop, self._hubstaff.began) - DELAY
+    def _forget_old_filters(self, partition: Partition | None) -> None:
+        """Keep the bookmarks of the filters that were read by last."""
+        own = [one for one in self.bookmarks.beside(partition or {}) if FILTERS in one["context"]]
+        for one in sorted(own, key=lambda one: one.get("replication_key_value", ""))[:-MOST_FILTERS]:
+            self.bookmarks.drop(one)
 
 
 @functools.cache

@@ -48,12 +48,14 @@ class Region:
         stop: Its end, which is no part of it.
         since: What was uploaded or changed from then on counts as changed.
         users: Whose sessions; empty for everybody's.
+        before: Of activities before this none was read by earlier runs, which began there.
     """
 
     begin: int
     stop: int
     since: int
     users: tuple[int, ...] = ()
+    before: int = 0
 
     def requests(self, page: int) -> int:
         """The requests that it takes, by a guess at how much people work."""
@@ -113,9 +115,10 @@ def regions(touched: Touched, since: int, earliest: int, at: int, page: int) -> 
     return [region if len(region.users) <= MOST_USERS else replace(region, users=()) for region in found]
 
 
-def everything(since: int, earliest: int, at: int) -> list[Region]:
+def everything(since: int, earliest: int, at: int, before: int = 0) -> list[Region]:
     """All that there is: where nothing tells what was changed."""
-    return [Region(begin, min(at, begin + LONGEST), since) for begin in range(earliest, at, LONGEST)]
+    begins = range(earliest, at, LONGEST)
+    return [Region(begin, min(at, begin + LONGEST), since, before=before) for begin in begins]
 
 
 def rebuilt(activities: Iterable[Activity], stop: int) -> Rebuilt:

@@ -28,7 +28,9 @@ class Activity:
         tracked: Its seconds.
         slot: When its ten-minute slot began: windows select by that.
         is_changed: Whether it was uploaded or changed since the last run; told only of what comes late.
-        is_new: Whether it was uploaded since.
+        is_new: Whether it was uploaded since, so that no run can have seen it.
+        created: When it was uploaded.
+        updated: When it was last changed.
     """
 
     id: int
@@ -38,6 +40,8 @@ class Activity:
     slot: int
     is_changed: bool = False
     is_new: bool = False
+    created: int = 0
+    updated: int = 0
 
     @property
     def order(self) -> tuple[int, int, int]:
@@ -62,6 +66,7 @@ class Session:
         tracked: The seconds of all its activities.
         activities: How many they are.
         superseded_by: What it has become part of, None for a session that counts.
+        changed: When the last of its activities was changed.
     """
 
     id: int
@@ -71,6 +76,7 @@ class Session:
     tracked: int
     activities: int
     superseded_by: int | None = None
+    changed: int = field(default=0, compare=False)
 
     def goes_on_with(self, activity: Activity) -> bool:
         """Whether an activity, which begins no earlier than the session's last, belongs to it."""
@@ -81,11 +87,13 @@ class Session:
         self.stops = max(self.stops, activity.stops)
         self.tracked += activity.tracked
         self.activities += 1
+        self.changed = max(self.changed, activity.updated)
 
 
 def begun_with(activity: Activity) -> Session:
     """The session that an activity begins."""
-    return Session(activity.id, activity.owner, activity.starts, activity.stops, activity.tracked, 1)
+    starts, stops = activity.starts, activity.stops
+    return Session(activity.id, activity.owner, starts, stops, activity.tracked, 1, changed=activity.updated)
 
 
 def swallowed_by(session: Session, activity: Activity) -> Session:
@@ -122,12 +130,14 @@ class Builder:
         open: The sessions that may still go on.
         given: What earlier runs gave out from activities that have not been seen again yet.
         is_past: Whether ``after.at`` has been passed.
+        others: From when on and up to when other runs, of which this one knows nothing, may have given out sessions.
     """
 
     after: Ledger
     open: list[Session] = field(default_factory=list)
     given: set[int] = field(default_factory=set)
     is_past: bool = False
+    others: tuple[int, int] = (0, 0)
     _noted: set[int] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -155,9 +165,9 @@ class Builder:
             self._pass(activity.slot, going)
             session = going.get(activity.owner)
             if session is not None and session.goes_on_with(activity):
-                session.add(activity)
-                if activity.id in self.given:
+                if activity.id in self.given or self._may_be_given(session, activity):
                     swallowed.append(swallowed_by(session, activity))
+                session.add(activity)
             else:
                 session = going[activity.owner] = begun_with(activity)
             if self.is_past and session.id not in self._noted:
@@ -168,6 +178,12 @@ class Builder:
         self._pass(stop, going)
         self.open = [session for session in going.values() if session.stops >= stop]
         return [*(replace(session) for session in changed.values()), *swallowed]
+
+    def _may_be_given(self, session: Session, activity: Activity) -> bool:
+        """Whether another run may have come upon an activity when it went on with nothing yet."""
+        since, until = self.others
+        changed = max(session.changed, activity.updated)
+        return activity.created < until and changed >= since and changed > activity.created
 
     def _pass(self, slot: int, going: Mapping[Owner, Session]) -> None:
         """Keep how things stand at the moment from which on the next run reads again."""

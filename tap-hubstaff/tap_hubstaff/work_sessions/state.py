@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 
 
 def _flat_session(session: Session) -> list[int | None]:
-    return [session.id, *session.owner, session.starts, session.stops, session.tracked, session.activities]
+    numbers = [session.starts, session.stops, session.tracked, session.activities, session.changed]
+    return [session.id, *session.owner, *numbers]
 
 
 def _sessions(rows: Any) -> Iterator[Session]:
-    for number, user, project, task, *rest in rows:
-        yield Session(number, (user, project, task), *rest)
+    for number, user, project, task, starts, stops, tracked, activities, changed in rows:
+        yield Session(number, (user, project, task), starts, stops, tracked, activities, changed=changed)
 
 
 def flat_ledger(ledger: Ledger) -> dict[str, Any]:
@@ -37,12 +38,12 @@ def unflat_ledger(kept: dict[str, Any]) -> Ledger:
 
 def flat_regions(regions: Sequence[Region]) -> list[Any]:
     """What is still to be built anew."""
-    return [[region.begin, region.stop, region.since, [*region.users]] for region in regions]
+    return [[region.begin, region.stop, region.since, [*region.users], region.before] for region in regions]
 
 
 def unflat_regions(rows: Any) -> list[Region]:
     """Read what :func:`flat_regions` wrote."""
-    return [Region(begin, stop, since, tuple(users)) for begin, stop, since, users in rows]
+    return [Region(begin, stop, since, tuple(users), before) for begin, stop, since, users, before in rows]
 
 
 def flat_builder(builder: Builder) -> dict[str, Any]:
@@ -52,10 +53,13 @@ def flat_builder(builder: Builder) -> dict[str, Any]:
         "open": [_flat_session(session) for session in builder.open],
         "given": sorted(builder.given),
         "is_past": builder.is_past,
+        "others": [*builder.others],
     }
 
 
 def unflat_builder(kept: dict[str, Any]) -> Builder:
     """Read what :func:`flat_builder` wrote."""
     after = unflat_ledger(kept["after"])
-    return Builder(after, list(_sessions(kept["open"])), set(kept["given"]), is_past=kept["is_past"])
+    since, until = kept["others"]
+    sessions = list(_sessions(kept["open"]))
+    return Builder(after, sessions, set(kept["given"]), is_past=kept["is_past"], others=(since, until))

@@ -25,8 +25,9 @@ from singer_http.resume import RESUME
 from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
 from typing_extensions import override
 
+from tap_hubstaff.coverage import DELAY, UPDATES, WINDOWS, Coverage, Read
 from tap_hubstaff.feeds import Activities
-from tap_hubstaff.windowed import DELAY, UPDATES, WINDOWS, Feed, WindowedStream, WindowSlice
+from tap_hubstaff.windowed import Feed, WindowedStream, WindowSlice
 from tap_hubstaff.windows import BEGINNING, Filter, Window, iso, parse_iso
 from tap_hubstaff.work_sessions import late
 from tap_hubstaff.work_sessions.model import Activity, Builder, Ledger, Session
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
 SESSIONS = "sessions"
 LATE = "late"
 """What is to be read again because of changes; and, as a way to read, reading it."""
+NEVER = 1 << 40
+"""When an activity was changed that does not say: so late that it counts as changed."""
 
 
 @dataclass(slots=True)
@@ -170,19 +173,47 @@ class TimeSessions(WindowedStream):
         return Filter("time_slot", "started_at", self.by.longest)
 
     @override
-    def _due(self, bookmark: Mapping[str, Any]) -> Any:
-        feed, begin, stop = super()._due(bookmark)
-        before = self._before(bookmark)
+    def _reads(self, bookmark: Mapping[str, Any]) -> Iterator[Read]:
+        if self._is_full:
+            yield from super()._reads(bookmark)
+            return
+        wanted, covered = self._wanted, Coverage.of(bookmark)
+        cut_off, before = self._cut_off(bookmark, covered), self._before(bookmark)
+        self._say_what_is_not_believed(bookmark, covered, cut_off)
         # Exactly where the last run's ledger begins; without one, sessions could only be begun in their middle.
-        begin = self._start(self.by) if before is None else BEGINNING + dt.timedelta(seconds=before.at)
-        return feed, begin, stop
+        begin = None if before is None else before.at
+        start = min(wanted.start, covered.start) if covered is not None and before is not None else wanted.start
+        if (
+            cut_off is not None
+            and (before is None) == (cut_off.begin <= cut_off.claim.start)
+            and cut_off.as_of <= wanted.now
+            and cut_off.stop <= wanted.end
+        ):
+            yield cut_off
+            begin = unflat_builder(cut_off.sessions or {}).after.at
+            start = min(start, cut_off.claim.start)
+        if begin is None:
+            yield wanted.everything
+        else:
+            since = BEGINNING + dt.timedelta(seconds=begin)
+            yield Read(WINDOWS, since, wanted.end, wanted.now, replace(wanted.claim, start=start))
+
+    @override
+    def _cut_off(self, bookmark: Mapping[str, Any], covered: Coverage | None) -> Read | None:
+        cut_off = super()._cut_off(bookmark, covered)
+        try:
+            unflat_builder((cut_off and cut_off.sessions) or {})
+        except (LookupError, ValueError, TypeError, AttributeError):
+            return None
+        return cut_off
 
     @override
     def _sync_slice(
         self, of: Slice, pages: Iterator[Fetched], counter: Counter, *, write_messages: bool
     ) -> Iterator[Record]:
         bookmark = self.bookmarks.get(of.partition)
-        ledger = self._before(bookmark) if of.start is None else None
+        is_to_follow = of.start is None and of.partition not in self._broken
+        ledger = self._before(bookmark) if is_to_follow else None
         if ledger is not None:
             for records in self._follow_up(
                 cast("WindowSlice", of), ledger, unflat_regions(bookmark[SESSIONS].get(LATE, ()))
@@ -205,7 +236,12 @@ class TimeSessions(WindowedStream):
         """
         bookmark = self.bookmarks.of(of.partition)
         partition = cast("dict[str, Any]", of.partition)
-        start, earliest = _seconds(self._start(self.by)), _seconds(self.by.earliest(self._hubstaff.began))
+        start = covered = _seconds(parse_iso(bookmark["start"]))
+        earliest = _seconds(self.by.earliest(self._hubstaff.began))
+        if (wanted := _seconds(self._start(self.by))) < covered:
+            start = wanted
+            regions += late.everything(ledger.since, max(start, earliest), min(covered, ledger.at), covered)
+            bookmark["start"] = iso(self._start(self.by))
         earliest = max(start, earliest)
         heard = self._changes(of, ledger)
         if heard is None:
@@ -234,29 +270,26 @@ class TimeSessions(WindowedStream):
         if heard is not None and heard.since <= since:
             return heard
         if since < Activities.updates.by.earliest(self._hubstaff.began):
-            self._say_too_long_ago()
+            self._say_once("the last run was longer ago than the vendor's list of updates reaches")
             return None
-        stop = self._end(Activities.updates.by)
+        stop = self._wanted.now
         touched: late.Touched = set()
-        for page in self._nested(self._windows(of.partition, Activities.updates, since, stop, None)):
+        for page in self._nested(self._windows(of.partition, Activities.updates, since, stop)):
             touched |= _touched(page, ledger.at)
         return _Heard(since, stop, touched)
 
     def _reading_again(self, of: WindowSlice, region: late.Region) -> Callable[[int, int], list[Activity]]:
         """How the activities of the users of a region are read."""
-        since = BEGINNING + dt.timedelta(seconds=region.since)
         users = {"user_ids": ",".join(map(str, region.users))} if region.users else {}
+        own = self.bookmarks.beside(of.partition or {})
+        seen = max((covered.as_of + DELAY for one in own if (covered := Coverage.of(one))), default=BEGINNING)
 
         def read(begin: int, stop: int) -> list[Activity]:
             first, last = (BEGINNING + dt.timedelta(seconds=moment) for moment in (begin, stop))
-            again = self._windows(of.partition, Feed(LATE, self.path, self.by), first, last, None)
+            again = self._windows(of.partition, Feed(LATE, self.path, self.by), first, last)
             again = replace(again, params={**again.params, **users})
-            found = {
-                row.get("id", 0): self._activity(row, of, since)
-                for page in self._nested(again)
-                for row in page.decode()
-            }
-            return [*found.values()]
+            found = {row.get("id", 0): self._activity(row, of) for page in self._nested(again) for row in page.decode()}
+            return [_judged(one, region, _seconds(seen)) for one in found.values()]
 
         return read
 
@@ -271,12 +304,12 @@ class TimeSessions(WindowedStream):
 
     def _before(self, bookmark: Mapping[str, Any]) -> Ledger | None:
         """What the last run left, None where that is nothing that can be gone on with."""
-        if self._is_full or SESSIONS not in bookmark:
+        covered = Coverage.of(bookmark)
+        if self._is_full or SESSIONS not in bookmark or covered is None or covered.as_of > self._wanted.now:
             return None
         try:
             ledger = unflat_ledger(bookmark[SESSIONS])
             unflat_regions(bookmark[SESSIONS].get(LATE, ()))
-            ledger.since = ledger.since or _seconds(parse_iso(bookmark["replication_key_value"]))
         except (LookupError, ValueError, TypeError, AttributeError):
             self.logger.warning("%s: a ledger of sessions is none of this tap's, so all is read again.", self.name)
             return None
@@ -318,23 +351,36 @@ class TimeSessions(WindowedStream):
             return  # nothing of the window has been written yet: a run that is cut off begins it again
         super()._turn_page(of, fetched, records)
         bookmark = self.bookmarks.of(of.partition)
-        reading = self._reading[cast("dict[str, Any]", of.partition)["organization_id"]]
+        organization = cast("dict[str, Any]", of.partition)["organization_id"]
+        builder = self._reading[organization].builder
         if following is not None:
-            bookmark[RESUME][SESSIONS] = flat_builder(reading.builder)
-        elif not self._is_full:
-            bookmark[SESSIONS] = flat_ledger(reading.builder.after)
+            bookmark[RESUME][SESSIONS] = flat_builder(builder)
+            return
+        del self._reading[organization]
+        if not self._is_full:
+            bookmark[SESSIONS] = flat_ledger(builder.after)
 
     def _builder(self, of: WindowSlice) -> Builder:
+        read = cast("Read", of.read)
+        if of.start is not None and read.sessions:
+            return unflat_builder(read.sessions)
         bookmark = self.bookmarks.get(of.partition)
-        resume = bookmark.get(RESUME, {})
-        if of.start is not None and SESSIONS in resume:
-            return unflat_builder(resume[SESSIONS])
-        before = self._before(bookmark) or Ledger(0, since=_seconds(self.bookmark_after(of.plan)))
-        reread_from = self.bookmark_after(of.plan) - self.lookback
-        return Builder.following(before, _seconds(reread_from))
+        before = self._before(bookmark)
+        builder = Builder.following(
+            before or Ledger(0, since=_seconds(read.as_of - DELAY)),
+            _seconds(min(of.plan.stop, read.as_of) - DELAY - self.lookback),
+        )
+        own = Coverage.of(bookmark) if before is not None else None
+        beside = [covered for one in self.bookmarks.beside(of.partition or {}) if (covered := Coverage.of(one))]
+        others = [covered.as_of for covered in beside if own is None or covered.as_of > own.as_of]
+        if others and not self._is_full:
+            # Runs with other filters have given out sessions since, or runs whose bookmarks are not believed.
+            is_lost = before is None and "replication_key_value" in bookmark
+            builder.others = (0 if is_lost else _seconds(min(others)), _seconds(max(others) + DELAY))
+        return builder
 
-    def _activity(self, row: Record, of: Slice, since: dt.datetime | None = None) -> Activity:
-        """What is to be known of an activity; told by a time, whether it was uploaded or changed since."""
+    def _activity(self, row: Record, of: Slice) -> Activity:
+        """What is to be known of an activity."""
         try:
             return Activity(
                 id=row["id"],
@@ -342,8 +388,8 @@ class TimeSessions(WindowedStream):
                 starts=_seconds(parse_iso(row["starts_at"])),
                 tracked=self._tracked(row["tracked"]),
                 slot=_seconds(parse_iso(row["time_slot"])),
-                is_changed=since is not None and (not row.get("updated_at") or parse_iso(row["updated_at"]) >= since),
-                is_new=since is not None and bool(row.get("created_at")) and parse_iso(row["created_at"]) >= since,
+                created=_seconds(parse_iso(row["created_at"])) if row.get("created_at") else 0,
+                updated=_seconds(parse_iso(row["updated_at"])) if row.get("updated_at") else NEVER,
             )
         except (LookupError, ValueError, TypeError, AttributeError):
             raise MalformedAnswerError(f"{of.label}: an activity came without its times.") from None
@@ -356,6 +402,16 @@ class TimeSessions(WindowedStream):
     @functools.cache  # noqa: B019 - a stream lives as long as the run
     def _say_untimed(self) -> None:
         self.logger.warning("%s: activities came without tracked time, and count as none.", self.name)
+
+
+def _judged(activity: Activity, region: late.Region, seen: int) -> Activity:
+    """An activity with what a region makes of it: whether it has changed, and whether no run can have seen it."""
+    is_unread = activity.slot < region.before
+    return replace(
+        activity,
+        is_changed=is_unread or activity.updated >= region.since,
+        is_new=is_unread or activity.created >= max(region.since, seen),
+    )
 
 
 def _seconds(moment: dt.datetime) -> int:
