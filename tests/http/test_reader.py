@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import heapq
 import random
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
+from unittest import mock
 
 import msgspec
 import pytest
@@ -15,17 +17,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from singer_http.http.clock import Stopped, SystemClock
 from singer_http.http.errors import ApiError, RefusedRequestError, RepeatedCursorError, ServerFailedError, UnwantedError
+from singer_http.reading import reader as reader_module
 from singer_http.reading.pages import Page, Slice
 from singer_http.reading.reader import HELD_PER_REQUEST, Reader
 
+from tests.conftest import HANGING
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from singer_http.http.session import Session
-
-
-HANGING = 30
-"""Seconds after which what should have come to rest hangs."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,55 @@ class Asked:
     path: str
     page: int
     is_tentative: bool
+
+
+@pytest.fixture(autouse=True, scope="module")
+def short_glances() -> Iterator[None]:
+    """The one who waits for a page looks often whether it is time to go on."""
+    with mock.patch.object(reader_module, "_GLANCE", 0.001):
+        yield
+
+
+class Simulation(SystemClock):
+    """Time that goes on when all wait: those who fetch for their answers, and the one who reads for a page.
+
+    Attributes:
+        now: Seconds.
+        reader: Whose time it is.
+    """
+
+    reader: Reader
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self._turn = threading.Condition()
+        self._wakes: list[float] = []
+
+    def sleep_until(self, wake: float) -> None:
+        """Wait for an answer; for nothing more when nobody reads any longer."""
+        with self._turn:
+            if wake > self.now:
+                heapq.heappush(self._wakes, wake)
+                while self.now < wake and not self.reader._is_closed:
+                    self.check()
+                    self._turn.wait(0.01)
+
+    def go_on(self) -> None:
+        """Leap to the next answer when nobody is awake; to be called by the one who reads, when there is no page."""
+        with self._turn:
+            while True:
+                with self.reader._changed:
+                    asleep = len(self._wakes) == self.reader._in_flight
+                    awaited = self.reader._tracks[0].requests[0]
+                if asleep:
+                    break
+                self._turn.wait(0.0005)
+            if self._wakes and not (awaited.is_certain and awaited.outcome):
+                self.now = self._wakes[0]
+                while self._wakes and self._wakes[0] <= self.now:
+                    heapq.heappop(self._wakes)
+                self._turn.notify_all()
 
 
 @dataclass
@@ -60,10 +110,10 @@ class FakeApi:
     turn: float = 0.0
     asked: Counter[tuple[str, str | None]] = field(default_factory=Counter)
     most_at_once: int = 0
-    clock: SystemClock = field(default_factory=SystemClock)
+    clock: Simulation = field(default_factory=Simulation)
+    _free_at: float = 0.0
     _at_once: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _turn: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         self.budget = SimpleNamespace(per_second=self.per_second, left=0)
@@ -84,8 +134,9 @@ class FakeApi:
         **_: object,
     ) -> Page:
         if self.turn:
-            with self._turn:
-                self.clock.sleep(self.turn)
+            with self._lock:
+                self._free_at = turn = max(self._free_at, self.clock.now) + self.turn
+            self.clock.sleep_until(turn)
         if not is_wanted():
             raise UnwantedError("not wanted")
         cursor = params.get("cursor")
@@ -94,7 +145,7 @@ class FakeApi:
             self._at_once += 1
             self.most_at_once = max(self.most_at_once, self._at_once)
         try:
-            self.clock.sleep(self.delay())
+            self.clock.sleep_until(self.clock.now + self.delay())
             number = 0 if cursor is None else self._pages.get((path, cursor))
             if number is None:
                 raise RefusedRequestError("no such cursor")
@@ -118,8 +169,11 @@ class FakeApi:
         for path in self.lists:
             yield slice_of(path)
 
-    def reader(self, **settings: Any) -> Reader:
-        return Reader(cast("Session", self), self.slices(), **settings)
+    def reader(self, slices: Iterable[Slice] | None = None, **settings: Any) -> Reader:
+        given = self.slices() if slices is None else slices
+        reader = Reader(cast("Session", self), given, **{"on_idle": self.clock.go_on, **settings})
+        self.clock.reader = reader
+        return reader
 
 
 def slice_of(path: str, start: str | None = None, failure: ApiError | None = None, abreast: int = 1) -> Slice:
@@ -227,7 +281,7 @@ def test_a_slice_that_is_known_to_fail_fails_in_its_place() -> None:
     api = FakeApi({"/list-0": [[1]], "/list-2": [[3]]})
     slices = [slice_of("/list-0"), slice_of("/list-1", failure=ServerFailedError("no partitions")), slice_of("/list-2")]
     order = []
-    with Reader(cast("Session", api), slices, parallel=4) as reader:
+    with api.reader(slices, parallel=4) as reader:
         for of, pages in reader:
             try:
                 order.append((of.path, len(list(pages))))
@@ -249,7 +303,7 @@ def test_a_list_that_leads_back_ends_with_an_error() -> None:
 
 def test_a_stored_cursor_that_is_refused_begins_afresh(caplog: pytest.LogCaptureFixture) -> None:
     api = FakeApi({"/list-0": [[1], [2], [3]]})
-    with Reader(cast("Session", api), [slice_of("/list-0", start="gone")], parallel=4, predict=True) as reader:
+    with api.reader([slice_of("/list-0", start="gone")], parallel=4, predict=True) as reader:
         _, pages = next(iter(reader))
         assert [fetched.page.decode()[0]["id"] for fetched in pages] == [1, 2, 3]
     assert "list" in caplog.text
@@ -336,7 +390,7 @@ def test_a_writer_that_stands_still_holds_the_reader_up(
             )
 
     taken = 0
-    with Reader(cast("Session", api), slices, parallel=4, predict=True, on_idle=on_idle) as reader:
+    with api.reader(slices, parallel=4, predict=True, on_idle=on_idle) as reader:
         for _, its_pages in reader:
             for _ in its_pages:
                 taken += 1
@@ -355,15 +409,14 @@ def test_leaving_in_the_middle_ends_the_threads() -> None:
             next(pages)
             break
     for thread in set(threading.enumerate()) - before:
-        thread.join(5)
+        thread.join(HANGING)
     assert set(threading.enumerate()) <= before
 
 
 def test_a_run_that_is_ended_stops_waiting() -> None:
     api = FakeApi({"/list-0": [[1], [2]]}, delay=lambda: 60)
-    with api.reader(parallel=2) as reader:
+    with api.reader(parallel=2, on_idle=api.clock.stop) as reader:
         _, pages = next(iter(reader))
-        threading.Timer(0.05, api.clock.stop).start()
         with pytest.raises(Stopped):
             next(pages)
 
@@ -374,7 +427,7 @@ def test_a_bug_in_the_declaration_of_slices_is_not_swallowed() -> None:
         raise ZeroDivisionError
 
     api = FakeApi({"/list-0": [[1]]})
-    with Reader(cast("Session", api), slices(), parallel=4) as reader, pytest.raises(ZeroDivisionError):  # noqa: PT012
+    with api.reader(slices(), parallel=4) as reader, pytest.raises(ZeroDivisionError):  # noqa: PT012
         for _, pages in reader:
             assert len(list(pages)) == 1
 
@@ -405,7 +458,7 @@ def test_slices_abreast_take_turns_however_they_are_fetched(
     delays = dice(seed)
     api = FakeApi(lists, delay=lambda: delays.choice([0, 0, 0.001, 0.003]))
     slices = [slice_of(path, abreast=abreast) for path in lists]
-    with Reader(cast("Session", api), slices, parallel=parallel, predict=predict) as reader:
+    with api.reader(slices, parallel=parallel, predict=predict) as reader:
         found = [(of.path, fetched.page.decode()) for of, pages in reader for fetched in pages]
     assert [(path, [record["id"] for record in records]) for path, records in found] == in_turns(lists, abreast)
 
@@ -415,7 +468,7 @@ def test_slices_abreast_leave_nothing_to_predict_until_few_are_left() -> None:
     everything = {f"/list-{n}": [[page] for page in range(8)] for n in range(4)}
     api = FakeApi(everything, delay=lambda: 0.04, per_second=100, latency=0.04, turn=0.01)
     slices = [slice_of(path, abreast=16) for path in everything]
-    with Reader(cast("Session", api), slices, parallel=16, predict=True) as reader:
+    with api.reader(slices, parallel=16, predict=True) as reader:
         assert sum(1 for _, pages in reader for _ in pages) == api.needed
     # One guess at the end of each at most, where alone each would have three or four.
     assert api.requests - api.needed <= len(everything)
@@ -431,7 +484,7 @@ def test_a_slice_abreast_that_fails_or_is_left_has_no_more_turns() -> None:
     order: list[int] = []
     api = FakeApi(everything, trouble=trouble)
     slices = [slice_of(path, abreast=3) for path in everything]
-    with Reader(cast("Session", api), slices, parallel=4, predict=True) as reader:
+    with api.reader(slices, parallel=4, predict=True) as reader:
         for of, pages in reader:
             try:
                 for fetched in pages:
