@@ -57,7 +57,7 @@ def transport() -> Iterator[Callable[..., Transport]]:
     """Make a transport on a clock, closed with the test."""
     with ExitStack() as stack:
 
-        def make(clock: Clock, timeout: float = 5.0) -> Transport:
+        def make(clock: Clock, timeout: float = 60.0) -> Transport:
             made = Transport(user_agent="tests/1.0 (+https://example.org)", timeout=timeout, connections=4, clock=clock)
             stack.callback(made.close)
             return made
@@ -83,7 +83,7 @@ def session(
 ) -> Callable[..., Session]:
     """Make a session with the API at a URL."""
 
-    def make(url: str, clock: Clock, *, requests: int = 1000, timeout: float = 5.0, source: Any = None) -> Session:
+    def make(url: str, clock: Clock, *, requests: int = 1000, timeout: float = 60.0, source: Any = None) -> Session:
         budget = new_budget(requests, 1.0, clock)
         return Session(url, transport(clock, timeout), source or tokens, budget, clock)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import gzip
 import ssl
 import threading
-import time
 import tracemalloc
 import zlib
+from contextlib import ExitStack, suppress
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,11 +29,11 @@ from singer_http.http.errors import (
 from singer_http.http.session import Session, log_in
 from singer_http.http.transport import Request, Transport
 
-from tests.conftest import RawServer, Received, hang_up
+from tests.conftest import HANGING, RawServer, Received, hang_up
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.conftest import FakeClock
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     NewTransport = Callable[..., Transport]
 
 GOOD = '{"items":[1,2,3]}'
+TIMEOUT = 60
+"""Seconds that a request may take; where time is set, it does not go by by itself."""
 BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 
 
@@ -91,6 +94,12 @@ def cut_handshakes(shake: Callable[..., ssl.SSLSocket], *numbers: int, after: in
         raise OSError
 
     return play
+
+
+def set_time(monkeypatch: pytest.MonkeyPatch, monotonic: Callable[[], float]) -> None:
+    """Let connections measure another time, and look at it often."""
+    monkeypatch.setattr(connections, "time", SimpleNamespace(monotonic=monotonic))
+    monkeypatch.setattr(connections, "_GLANCE", 0.01)
 
 
 def write(session: Session) -> list[int]:
@@ -238,6 +247,8 @@ class Proxy:
     def __init__(self, shake: Any, *steps: str) -> None:
         self._shake = shake
         self._steps = iter(steps)
+        self.now = 0.0
+        """The time for the connections."""
         self.carried: list[Received] = []
         """Requests that came through a tunnel."""
 
@@ -247,10 +258,10 @@ class Proxy:
             hang_up(connection, request)
         elif step == "refuse":
             connection.sendall(b"HTTP/1.1 503 Try again\r\nContent-Length: 0\r\n\r\n")
-        elif step == "dribble":
-            with_headers = b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 9999
-            for begin in range(len(with_headers)):
-                connection.sendall(with_headers[begin : begin + 1])
+        elif step == "take too long":
+            connection.sendall(b"HTTP/1.1 200 OK\r\n")
+            self.now += 2 * TIMEOUT
+            connection.recv(1)
         else:
             connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
             if step == "cut the handshake":
@@ -267,7 +278,7 @@ class Proxy:
                     hang_up(connection, request)
 
 
-@pytest.mark.parametrize("before", ["cut", "refuse", "cut the handshake", "dribble"])
+@pytest.mark.parametrize("before", ["cut", "refuse", "cut the handshake", "take too long"])
 def test_what_fails_before_the_end_of_a_tunnel_is_there_sends_nothing(
     *,
     raw_server: Serve,
@@ -279,10 +290,11 @@ def test_what_fails_before_the_end_of_a_tunnel_is_there_sends_nothing(
     before: str,
 ) -> None:
     proxy = Proxy(shake, before, before, "answer")
+    set_time(monkeypatch, lambda: proxy.now)
     server = raw_server(by=lambda _request, _ordinal: proxy)
     monkeypatch.setenv("https_proxy", server.url)
     monkeypatch.setenv("SSL_CERT_FILE", trusted)
-    assert write(session("https://api.example.org", clock, timeout=0.3 if before == "dribble" else 5.0)) == [1]
+    assert write(session("https://api.example.org", clock, timeout=TIMEOUT)) == [1]
     assert [request.method for request in server.requests] == ["CONNECT"] * 3
     assert [request.target for request in proxy.carried] == ["/posts"]
 
@@ -319,20 +331,40 @@ def test_what_a_proxy_was_to_forward_may_have_been_sent(
 
 
 class Dribble:
-    """Sends an answer in small pieces, and counts them."""
-
-    PAUSE = 0.01
+    """Answers piece by piece, one a second, whenever the client looks at the time."""
 
     def __init__(self, *pieces: bytes) -> None:
+        self.over = threading.Event()
         self._pieces = pieces
-        self.sent: list[int] = []
+        self._answers: list[tuple[socket.socket, Iterator[bytes]]] = []
+        self._now = 0.0
 
     def __call__(self, connection: socket.socket, _request: Received) -> None:
-        self.sent.append(0)
-        for piece in self._pieces:
-            connection.sendall(piece)
-            self.sent[-1] += 1
-            time.sleep(self.PAUSE)
+        self._answers.append((connection, iter(self._pieces)))
+        self.over.wait()
+
+    def time(self) -> float:
+        if self._answers:
+            connection, rest = self._answers[-1]
+            if (piece := next(rest, None)) is not None:
+                self._now += 1
+                with suppress(OSError):  # the client has given it up
+                    connection.sendall(piece)
+        return self._now
+
+
+@pytest.fixture
+def dribble(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Dribble]]:
+    """Make one; it ends with the test."""
+    with ExitStack() as stack:
+
+        def make(*pieces: bytes) -> Dribble:
+            made = Dribble(*pieces)
+            stack.callback(made.over.set)
+            set_time(monkeypatch, made.time)
+            return made
+
+        yield make
 
 
 def letters(content: bytes) -> list[bytes]:
@@ -363,23 +395,29 @@ def test_a_dribbling_answer_is_given_up_when_its_time_is_over(
     monkeypatch: pytest.MonkeyPatch,
     shake: Any,
     trusted: str,
+    dribble: Callable[..., Dribble],
     pieces: list[bytes],
     is_tls: bool,
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", trusted)
-    play = Dribble(*pieces)
+    play = dribble(*pieces)
     server = raw_server(play, tls=(lambda connection, _number: shake(connection)) if is_tls else None)
     with pytest.raises(AuthenticationError, match="in time"):
-        log_in(server.url, transport(clock, timeout=0.2), {}, parse, clock)
+        log_in(server.url, transport(clock, timeout=TIMEOUT), {}, parse, clock)
     assert len(server.requests) in {3, SUSPICIOUS_TRIES}  # 3 where not even the headers came
-    assert play.sent[0] < len(pieces)
 
 
 def test_a_slow_answer_within_its_time_is_taken(
-    raw_server: Serve, transport: NewTransport, parse: Parse, clock: FakeClock
+    *,
+    raw_server: Serve,
+    transport: NewTransport,
+    parse: Parse,
+    clock: FakeClock,
+    dribble: Callable[..., Dribble],
 ) -> None:
-    server = raw_server(Dribble(*letters(HEAD.replace(b"900", b"%d" % len(GOOD)) + GOOD.encode())))
-    assert log_in(server.url, transport(clock, timeout=30), {}, parse, clock) == [1, 2, 3]
+    pieces = letters(HEAD.replace(b"900", b"%d" % len(GOOD)) + GOOD.encode())
+    server = raw_server(dribble(*pieces))
+    assert log_in(server.url, transport(clock, timeout=len(pieces) + 1), {}, parse, clock) == [1, 2, 3]
 
 
 @pytest.mark.parametrize("pieces", [[], [HEAD]], ids=["silent", "no body"])
@@ -394,14 +432,14 @@ def test_a_hanging_request_ends_with_the_run(
         for piece in pieces:
             connection.sendall(piece)
         clock.stop()
-        connection.settimeout(20)
+        connection.settimeout(HANGING)
         assert connection.recv(1) == b""
         gone.set()
 
     server = raw_server(play)
     with pytest.raises(Stopped):
         log_in(server.url, transport(clock, timeout=3600), {}, parse, clock)
-    assert gone.wait(20)
+    assert gone.wait(HANGING)
     assert len(server.requests) == 1
 
 

@@ -32,6 +32,8 @@ from singer_http.http.errors import (
 from singer_http.http.patience import FIRST_CONTACT_TRIES, THROTTLE_PATIENCE
 from singer_http.http.session import Session, log_in
 
+from tests.conftest import HANGING
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -284,7 +286,7 @@ def test_nobody_listens_for_logins(transport: NewTransport, parse: Parse, clock:
 
 def silence(connection: socket.socket, _request: Received) -> None:
     """No answer until the client hangs up."""
-    connection.settimeout(20)
+    connection.settimeout(HANGING)
     connection.recv(1)
 
 
@@ -292,11 +294,14 @@ def test_a_silent_host_is_asked_a_few_times(
     raw_server: Serve, session: NewSession, answer: Answer, parse: Parse, clock: FakeClock
 ) -> None:
     server = raw_server(answer(200, GOOD), silence)
-    connected = session(server.url, clock, timeout=0.1)
+    connected = session(server.url, clock)
     connected.get("/leads", {}, parse)
+    connected._transport._timeout = 0.1
     with pytest.raises(ServerFailedError, match="request_timeout"):
         connected.get("/leads", {}, parse)
+    server.wait_for(requests=1 + SUSPICIOUS_TRIES)
     assert len(server.requests) == 1 + SUSPICIOUS_TRIES
+    assert len(clock.slept) == SUSPICIOUS_TRIES - 1
 
 
 def test_a_host_that_does_not_accept_connections_is_unreachable(
