@@ -5,21 +5,32 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import sys
+import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import click
 from singer_sdk import typing as th
 from singer_sdk.exceptions import ConfigValidationError
+from singer_sdk.plugin_base import JSONSchemaValidator
 
 from singer_http.http.errors import ApiError
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Container, Iterator
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 
 DEFAULT_TIMEOUT = 60
 DEFAULT_PARALLEL = 16
 DEFAULT_RESUME_AGE = 24 * 60 * 60
+# "$" alone is also before a line break at the end.
+WORD = r"^[!-~]+$(?!\n)"
+"""What a token is made of: printable ASCII without blanks (RFC 6750, and what a header can carry)."""
+LINE = r"^[!-~]([ -~]*[!-~])?$(?!\n)"
+"""What a client id or a header is made of: printable ASCII, with no blanks around it (RFC 6749)."""
+_FRAMES = 6
+"""Calls that are named of a defect."""
 
 
 def client_settings(plugin: str) -> tuple[th.Property[Any], ...]:
@@ -31,7 +42,7 @@ def client_settings(plugin: str) -> tuple[th.Property[Any], ...]:
     return (
         th.Property(
             "user_agent",
-            th.StringType(pattern="^[ -~]+$"),
+            th.StringType(pattern=LINE),
             title="User agent",
             description=f"What the {plugin} calls itself to the API. The default is its name and version.",
         ),
@@ -106,6 +117,27 @@ def shared_settings(parallel: int = DEFAULT_PARALLEL, *, predicts: bool = True) 
     )
 
 
+def checked(
+    config: Mapping[str, Any], schema: Mapping[str, Any], further: Callable[[Mapping[str, Any]], Iterable[str]]
+) -> tuple[dict[str, Any], list[str]]:
+    """The settings as they are meant, and what is wrong with them.
+
+    A setting that is null is one that is not set: it takes its default. Secrets lose the blanks and line breaks around
+    them, which come with the files that they are kept in.
+
+    Args:
+        config: As given.
+        schema: The JSON schema of the settings.
+        further: Sentences on what the schema cannot tell.
+    """
+    secrets = {name for name, told in schema["properties"].items() if told.get("secret")}
+    meant = {name: value for name, value in config.items() if value is not None}
+    meant |= {name: meant[name].strip() for name in secrets & meant.keys() if isinstance(meant[name], str)}
+    errors = [setting_sentence(error, secrets) for error in JSONSchemaValidator(schema).iter_errors(meant)]
+    # Several missing settings are one sentence, said for each of them.
+    return meant, list(dict.fromkeys(errors)) or list(further(meant))
+
+
 def setting_sentence(error: Any, secret_settings: Container[str]) -> str:
     """Say what a validator of the settings found.
 
@@ -120,6 +152,8 @@ def setting_sentence(error: Any, secret_settings: Container[str]) -> str:
     if not error.path:
         return f"The settings are not valid: {error.validator}."
     if error.path[0] in secret_settings:
+        if error.validator == "pattern":
+            return f"{error.path[0]} is not valid: it must be printable ASCII, without blanks or line breaks."
         return f"{error.path[0]} is not valid: {error.validator} must be {_words(error.validator_value)}."
     path = list(error.path)
     while isinstance(path[-1], int):
@@ -137,16 +171,23 @@ def _place(path: Any) -> str:
 
 @contextlib.contextmanager
 def spoken(logger: logging.Logger) -> Iterator[None]:
-    """End the process with a sentence on stderr for what an operator can mend."""
+    """End the process with a sentence on stderr, which holds no value but what the sentence is meant to tell."""
     try:
         yield
+        return
     except ConfigValidationError as error:
-        for sentence in error.errors:
-            logger.error("%s", sentence)  # noqa: TRY400 - the sentence is the message
-        sys.exit(1)
+        sentences = error.errors
     except ApiError as error:
-        logger.error("%s", error)  # noqa: TRY400
-        sys.exit(1)
+        sentences = [str(error)]
+    except click.ClickException:
+        raise
+    except Exception as error:  # noqa: BLE001 - its own text, and its traceback's, may hold people's data or a token
+        frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
+        way = " > ".join(f"{'/'.join(Path(frame.filename).parts[-2:])}:{frame.lineno}" for frame in frames)
+        sentences = [f"This is a defect, please report it: {type(error).__name__} at {way}"]
+    for sentence in sentences:  # with no exception at hand, which a log that cannot be written would show
+        logger.error("%s", sentence)
+    sys.exit(1)
 
 
 def url_errors(setting: str, url: str) -> Iterator[str]:

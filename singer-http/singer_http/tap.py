@@ -9,12 +9,12 @@ import json
 import signal
 import sys
 from functools import cached_property
-from typing import IO, TYPE_CHECKING, Any, ClassVar, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import click
 from singer_sdk import Tap
 from singer_sdk.exceptions import ConfigValidationError
-from singer_sdk.plugin_base import JSONSchemaValidator, _ConfigInput
+from singer_sdk.plugin_base import _ConfigInput
 from singer_sdk.singerlib.encoding.simple import StateMessage
 from singer_sdk.tap_base import CliTestOptionValue
 from typing_extensions import override
@@ -25,7 +25,7 @@ from singer_http.output import BufferedWriter
 from singer_http.progress import Progress
 from singer_http.reading.reader import Reader
 from singer_http.resume import Bookmark, sound
-from singer_http.settings import setting_sentence, spoken
+from singer_http.settings import checked, spoken
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -52,9 +52,6 @@ class ApiTap(Tap, abc.ABC):
     """
 
     message_writer_class = BufferedWriter
-
-    secret_settings: ClassVar[frozenset[str]]
-    """Settings whose values no message may repeat."""
 
     def __init__(self, *, clock: Clock | None = None, **kwargs: Any) -> None:
         self.clock: Clock = clock or SystemClock()
@@ -102,15 +99,7 @@ class ApiTap(Tap, abc.ABC):
         """Check the settings, naming each that is wrong and repeating no secret."""
         schema = self.config_jsonschema
         self.append_builtin_config(schema)
-        # A setting that is null is one that is not set: it takes its default.
-        self._config = {setting: value for setting, value in self._config.items() if value is not None}
-        errors = [
-            setting_sentence(error, self.secret_settings)
-            for error in JSONSchemaValidator(schema).iter_errors(self._config)
-        ]
-        errors = list(dict.fromkeys(errors))  # several missing settings are one sentence, said for each of them
-        if not errors:
-            errors = list(self.setting_errors(self._config))
+        self._config, errors = checked(self._config, schema, self.setting_errors)
         if errors and raise_errors:
             raise ConfigValidationError("Config validation failed", errors=errors, schema=schema)
         return errors
@@ -185,9 +174,11 @@ class ApiTap(Tap, abc.ABC):
                 is_complete = True
             finally:
                 self._leave(complete=is_complete)
-        except (Stopped, QuotaReachedError) as end:
+        except (Stopped, ApiError) as end:
             cause = end.__cause__ if isinstance(end, Stopped) else end
-            if cause is None:
+            if cause is None or self._signal is not None:
+                if cause is not None:  # such as a login that the signal ended
+                    self.logger.error("%s", cause)  # noqa: TRY400
                 sys.exit(128 + (self._signal or signal.SIGTERM))
             if not isinstance(cause, QuotaReachedError):
                 raise cause from None

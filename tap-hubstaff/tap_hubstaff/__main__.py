@@ -5,12 +5,15 @@ from __future__ import annotations
 from singer_http.startup import lasting_imports
 
 with lasting_imports():
+    from singer_http.settings import spoken
+
     from tap_hubstaff.tap import TapHubstaff
 
 
 def main() -> None:
     """Run the tap."""
-    TapHubstaff.cli()
+    with spoken(TapHubstaff.logger):
+        TapHubstaff.cli()
 
 
 if __name__ == "__main__":

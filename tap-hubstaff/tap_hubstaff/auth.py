@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import filelock
 import msgspec
-from singer_http.http.auth import Token
+from singer_http.http.auth import Token, lifetime, sound_token
 from singer_http.http.clock import Stopped
 from singer_http.http.errors import (
     LOGIN_RULES,
@@ -93,15 +93,9 @@ class _TokenAnswer(msgspec.Struct):
     expires_in: Any = None
 
     def __post_init__(self) -> None:
-        for token in (self.access_token, self.refresh_token):
-            if token is not None and not (token and token.isascii() and token.isprintable()):
-                raise ValueError("no token")
-
-    @property
-    def lifetime(self) -> float:
-        """Seconds; a day where it says nothing of use, for which the new refresh token must not be lost."""
-        says = self.expires_in
-        return float(says) if isinstance(says, int | float) and says > 0 else USUAL_LIFETIME
+        self.access_token = sound_token(self.access_token)
+        if self.refresh_token is not None:
+            self.refresh_token = sound_token(self.refresh_token)
 
 
 class Kept(msgspec.Struct):
@@ -122,6 +116,11 @@ class Kept(msgspec.Struct):
     renew_at: float = 0.0
     begun_at: float = 0.0
     is_refused: bool = False
+
+    def __post_init__(self) -> None:
+        """Take what is no token, for whatever reason, for damage of the file."""
+        self.refresh_token = sound_token(self.refresh_token)
+        self.access_token = self.access_token and sound_token(self.access_token)
 
 
 _decode_answer = msgspec.json.Decoder(_TokenAnswer).decode
@@ -288,9 +287,9 @@ class Rotation:
         except (AuthenticationError, Stopped):
             self._store.write(kept)  # nothing came of it, certainly
             raise
-        now, lifetime = self._clock.time(), answer.lifetime
+        now, lasting = self._clock.time(), lifetime(answer.expires_in, USUAL_LIFETIME)
         following = answer.refresh_token or kept.refresh_token
-        kept = Kept(following, answer.access_token, now + lifetime, now + lifetime * RENEWED_AFTER)
+        kept = Kept(following, answer.access_token, now + lasting, now + lasting * RENEWED_AFTER)
         self._store.write(kept)  # before anything else: the old one is dead
         return kept
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from singer_http.settings import shared_settings, url_errors
+from singer_http.settings import LINE, WORD, shared_settings, url_errors
 from singer_sdk import typing as th
 
 from tap_hubstaff.client import DEFAULT_URL, LONGEST_PAGE, REQUESTS_PER_HOUR
@@ -25,7 +25,7 @@ _IDS = th.ArrayType(th.IntegerType(minimum=1))
 SETTINGS: dict[str, Any] = th.PropertiesList(
     th.Property(
         "personal_access_token",
-        th.StringType(min_length=1),
+        th.StringType(min_length=1, pattern=WORD),
         secret=True,
         title="Personal access token",
         description=(
@@ -35,28 +35,28 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
     ),
     th.Property(
         "access_token",
-        th.StringType(min_length=1),
+        th.StringType(min_length=1, pattern=WORD),
         secret=True,
         title="Organization token",
         description="A token of an organization (hsoat_...), in place of a personal access token.",
     ),
     th.Property(
         "refresh_token",
-        th.StringType(min_length=1),
+        th.StringType(min_length=1, pattern=WORD),
         secret=True,
         title="Refresh token",
         description="The refresh token that your own OAuth application was given, in place of a personal access token.",
     ),
     th.Property(
         "client_id",
-        th.StringType(min_length=1),
+        th.StringType(min_length=1, pattern=LINE),
         secret=True,
         title="Client ID",
         description="The client id of the application that refresh_token belongs to.",
     ),
     th.Property(
         "client_secret",
-        th.StringType(min_length=1),
+        th.StringType(min_length=1, pattern=LINE),
         secret=True,
         title="Client secret",
         description="The secret that belongs to the client id.",

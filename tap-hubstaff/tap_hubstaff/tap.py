@@ -34,9 +34,6 @@ class TapHubstaff(ApiTap):
     """Singer tap for the Hubstaff v2 API (time tracking)."""
 
     name = "tap-hubstaff"
-    secret_settings = frozenset(
-        {"access_token", "personal_access_token", "refresh_token", "client_id", "client_secret"}
-    )
 
     config_jsonschema: ClassVar[dict[str, Any]] = SETTINGS
 

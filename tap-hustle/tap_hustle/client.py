@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from singer_http.http.auth import RenewedToken, Token
+from singer_http.http.auth import RenewedToken, Token, lifetime, sound_token
 from singer_http.http.budget import Budget
 from singer_http.http.session import Session, log_in
 from singer_http.http.transport import Transport
@@ -23,19 +23,18 @@ if TYPE_CHECKING:
 DEFAULT_URL = "https://api.hustle.com/v3"
 REQUESTS_PER_SECOND = 25
 """The vendor's limit on requests for resources; tokens do not count."""
+USUAL_LIFETIME = 7200.0
+"""Seconds that a token lasts, by the vendor's guide."""
 LONGEST_PAGE = 1000
 """The most records that the API gives in one page."""
 
 
 class _TokenAnswer(msgspec.Struct):
     access_token: str
-    expires_in: float
+    expires_in: Any = None
 
     def __post_init__(self) -> None:
-        if not self.access_token.isascii() or not self.access_token.isprintable() or not self.access_token:
-            raise ValueError("no token")
-        if self.expires_in <= 0:
-            raise ValueError("no lifetime")
+        self.access_token = sound_token(self.access_token)
 
 
 class _ListAnswer(msgspec.Struct):
@@ -87,7 +86,7 @@ def open_session(config: Mapping[str, Any], clock: Clock) -> Session:
 
     def fetch_token() -> Token:
         answer = log_in(url, transport, credential, _decode_token, clock)
-        return Token.lasting(answer.access_token, answer.expires_in, clock.monotonic())
+        return Token.lasting(answer.access_token, lifetime(answer.expires_in, USUAL_LIFETIME), clock.monotonic())
 
     return Session(
         base_url=config["api_url"],

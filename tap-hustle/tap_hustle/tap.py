@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from singer_http.http.errors import ApiError, ConfigurationError, MalformedAnswerError
 from singer_http.reading.pages import Slice
 from singer_http.reading.reader import Reader
-from singer_http.settings import shared_settings, url_errors
+from singer_http.settings import LINE, shared_settings, url_errors
 from singer_http.tap import ApiTap
 from singer_sdk import typing as th
 from typing_extensions import override
@@ -27,12 +27,11 @@ class TapHustle(ApiTap):
     """Singer tap for the Hustle v3 API (peer-to-peer texting)."""
 
     name = "tap-hustle"
-    secret_settings = frozenset({"client_id", "client_secret"})
 
     config_jsonschema: ClassVar[dict[str, Any]] = th.PropertiesList(
         th.Property(
             "client_id",
-            th.StringType(min_length=1),
+            th.StringType(min_length=1, pattern=LINE),
             required=True,
             secret=True,
             title="Client ID",
@@ -40,7 +39,7 @@ class TapHustle(ApiTap):
         ),
         th.Property(
             "client_secret",
-            th.StringType(min_length=1),
+            th.StringType(min_length=1, pattern=LINE),
             required=True,
             secret=True,
             title="Client secret",

@@ -7,6 +7,8 @@ import gc
 from singer_http.startup import lasting_imports
 
 with lasting_imports():
+    from singer_http.settings import spoken
+
     from target_harkster.target import TargetHarkster
 
 COLLECT_EVERY = 10_000
@@ -16,7 +18,8 @@ COLLECT_EVERY = 10_000
 def main() -> None:
     """Run the target."""
     gc.set_threshold(COLLECT_EVERY)
-    TargetHarkster.cli()
+    with spoken(TargetHarkster.logger):
+        TargetHarkster.cli()
 
 
 if __name__ == "__main__":

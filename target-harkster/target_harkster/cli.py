@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 from singer_http.http.errors import ApiError, ConfigurationError
+from singer_http.settings import spoken
 from singer_sdk.exceptions import ConfigValidationError
 
 from target_harkster.layout.inference import inferred_fields
@@ -54,30 +55,31 @@ def harkster(ctx: click.Context, config_files: tuple[str, ...]) -> None:
 @contextlib.contextmanager
 def _opened(ctx: click.Context, **settings: Any) -> Iterator[TargetHarkster]:
     """A target that is ready, with what goes wrong told in a sentence."""
-    try:
-        config: dict[str, Any] = {}
-        for name in ctx.obj:
-            if name != _ENVIRONMENT:
-                try:
-                    config |= json.loads(Path(name).read_text(encoding="utf-8"))
-                except (OSError, ValueError, TypeError):
-                    raise ConfigurationError(f"--config: {name} is not a readable JSON file.") from None
-        from_environment = not ctx.obj or _ENVIRONMENT in ctx.obj
+    with spoken(logging.getLogger("harkster")):
         try:
-            target = TargetHarkster(config=config | settings, parse_env_config=from_environment)
-        except ValueError as error:
-            if isinstance(error, ConfigValidationError):
-                raise
-            raise ConfigurationError("A variable TARGET_HARKSTER_… of the environment is not valid JSON.") from None
-        run = target.run
-        try:
-            yield target
-        finally:
-            run.close()
-    except ConfigValidationError as error:
-        raise click.ClickException("\n".join(error.errors)) from None
-    except (ApiError, *BAD_INPUT) as error:
-        raise click.ClickException(str(error)) from None
+            config: dict[str, Any] = {}
+            for name in ctx.obj:
+                if name != _ENVIRONMENT:
+                    try:
+                        config |= json.loads(Path(name).read_text(encoding="utf-8"))
+                    except (OSError, ValueError, TypeError):
+                        raise ConfigurationError(f"--config: {name} is not a readable JSON file.") from None
+            from_environment = not ctx.obj or _ENVIRONMENT in ctx.obj
+            try:
+                target = TargetHarkster(config=config | settings, parse_env_config=from_environment)
+            except ValueError as error:
+                if isinstance(error, ConfigValidationError):
+                    raise
+                raise ConfigurationError("A variable TARGET_HARKSTER_… of the environment is not valid JSON.") from None
+            run = target.run
+            try:
+                yield target
+            finally:
+                run.close()
+        except ConfigValidationError as error:
+            raise click.ClickException("\n".join(error.errors)) from None
+        except (ApiError, *BAD_INPUT) as error:
+            raise click.ClickException(str(error)) from None
 
 
 def _print_json(value: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from singer_http.settings import client_settings
+from singer_http.settings import WORD, client_settings
 from singer_sdk import typing as th
 
 from target_harkster.layout.fields import FIELD_TYPES, NULL_POLICIES, OPTIONS
@@ -65,7 +65,7 @@ _STREAM = {
 SETTINGS: dict[str, Any] = th.PropertiesList(
     th.Property(
         "access_token",
-        th.StringType(min_length=1, pattern="^[!-~]+$"),
+        th.StringType(min_length=1, pattern=WORD),
         required=True,
         secret=True,
         title="Access token",

@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar, cast
 from singer_http.http.clock import Clock, Stopped, SystemClock
 from singer_http.http.errors import ApiError, ConfigurationError
 from singer_http.output import Stdout
-from singer_http.settings import setting_sentence, spoken, url_errors
+from singer_http.settings import checked, spoken, url_errors
 from singer_sdk import Target
 from singer_sdk.exceptions import (
     ConfigValidationError,
@@ -18,7 +18,6 @@ from singer_sdk.exceptions import (
     RecordsWithoutSchemaException,
 )
 from singer_sdk.mapper import SameRecordTransform
-from singer_sdk.plugin_base import JSONSchemaValidator
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 from typing_extensions import override
 
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
 
 BAD_INPUT = (InvalidInputLine, MissingKeyPropertiesError, RecordsWithoutSchemaException)
 """What a tap can do wrong, each told in a sentence."""
-_SECRETS = frozenset({"access_token", "ledger_url"})
 
 
 class TargetHarkster(Target):
@@ -64,10 +62,7 @@ class TargetHarkster(Target):
         """Check the settings, naming each that is wrong and repeating no secret."""
         schema = self.config_jsonschema
         self.append_builtin_config(schema)
-        # A setting that is null is one that is not set: it takes its default.
-        self._config = {setting: value for setting, value in self._config.items() if value is not None}
-        errors = [setting_sentence(error, _SECRETS) for error in JSONSchemaValidator(schema).iter_errors(self._config)]
-        errors = list(dict.fromkeys(errors)) or list(url_errors("api_url", self._config["api_url"]))
+        self._config, errors = checked(self._config, schema, lambda config: url_errors("api_url", config["api_url"]))
         if errors and raise_errors:
             raise ConfigValidationError("Config validation failed", errors=errors, schema=schema)
         return errors
@@ -148,7 +143,9 @@ class TargetHarkster(Target):
             self.run.leave(error)
         except Stopped as stopped:  # as nobody takes the last STATE
             error = stopped
-        if isinstance(error, Stopped):
+        if isinstance(error, Stopped) or self._signal is not None:
+            if isinstance(error, ApiError):  # such as a write that the signal ended
+                self.logger.error("%s", error)
             sys.exit(128 + (self._signal or signal.SIGTERM))
 
     # Messages

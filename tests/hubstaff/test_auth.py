@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from api_sandbox import Fault
+from singer_http.http import connections
+from singer_http.http.clock import SystemClock
 from singer_http.http.errors import AuthenticationError
 from singer_http.http.transport import Transport
 from tap_hubstaff.auth import Kept, Rotation, TokenStore, expiry
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from api_sandbox import RunningSandbox
+    from singer_http.http.clock import Clock
 
     from tests.conftest import FakeClock, RawServer
     from tests.hubstaff.reading import Run
@@ -49,7 +52,7 @@ def kept(config: dict[str, Any]) -> Path:
     return path
 
 
-def rotation(url: str, folder: Path, clock: FakeClock, configured: str = "first") -> Rotation:
+def rotation(url: str, folder: Path, clock: Clock, configured: str = "first") -> Rotation:
     transport = Transport(user_agent="test", timeout=60, connections=1, clock=clock)
     return Rotation(url, transport, TokenStore(folder, configured), None, clock)
 
@@ -287,9 +290,9 @@ def test_a_refused_access_token_is_exchanged_unless_another_run_has_done_so(
 def test_a_newly_configured_token_begins_anew_and_the_old_one_stays(tmp_path: Path) -> None:
     old, new = TokenStore(tmp_path, "old"), TokenStore(tmp_path, "new")
     with old.locked():
-        old.write(Kept("old's next"))
+        old.write(Kept("next-of-old"))
     assert new.read().refresh_token == "new"
-    assert old.read().refresh_token == "old's next"
+    assert old.read().refresh_token == "next-of-old"
     old.path.write_text("{")
     assert old.read().refresh_token == "old"
 
@@ -334,3 +337,43 @@ def test_a_folder_that_cannot_be_written_to_is_said(
 def test_a_slow_token_endpoint_is_waited_for(tap: Tap, serve: Serve, personal: Callable[..., dict[str, Any]]) -> None:
     sandbox = small(serve, Fault(kind="slow", path="/access_tokens", delay=0.2))
     assert tap("--test", config=personal(sandbox)).code == 0
+
+
+@pytest.mark.parametrize("written", ["second\\n", " second"])
+def test_blanks_around_a_kept_token_are_none_of_it(tmp_path: Path, written: str) -> None:
+    store = TokenStore(tmp_path, "first")
+    store.path.write_text(f'{{"refresh_token": "{written}", "access_token": "access\\n"}}')
+    assert (store.read().refresh_token, store.read().access_token) == ("second", "access")
+
+
+@pytest.mark.parametrize("written", ["sec ond", "sec\\nond", "", "\u201csecond\u201d"])
+def test_what_is_no_token_is_a_damaged_file(tmp_path: Path, caplog: pytest.LogCaptureFixture, written: str) -> None:
+    store = TokenStore(tmp_path, "first")
+    store.path.write_text(f'{{"refresh_token": "{written}"}}', encoding="utf-8")
+    assert store.read().refresh_token == "first"
+    assert "is damaged" in caplog.text
+    assert "ond" not in caplog.text.replace(str(tmp_path), "")
+
+
+def test_tokens_of_the_api_lose_the_blanks_around_them(
+    raw_server: Callable[..., RawServer], answer: Callable[..., bytes], clock: FakeClock, tmp_path: Path
+) -> None:
+    server = raw_server(answer(200, tokens(access_token="access\n", refresh_token=" second ")))
+    assert rotation(f"{server.url}/tokens", tmp_path, clock)().value == "access"
+    assert TokenStore(tmp_path, "first").read().refresh_token == "second"
+
+
+def test_an_exchange_that_the_end_of_the_run_cuts_off_counts_as_begun(
+    raw_server: Callable[..., RawServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "GRACE", 0.1)
+    ending = SystemClock()
+
+    def play(connection: Any, _request: Any) -> None:
+        ending.stop()
+        connection.settimeout(20)
+        assert connection.recv(1) == b""
+
+    with pytest.raises(AuthenticationError, match="may have been used up"):
+        rotation(f"{raw_server(play).url}/tokens", tmp_path, ending)()
+    assert TokenStore(tmp_path, "first").read().begun_at > 0

@@ -185,6 +185,20 @@ def test_sigterm_does_not_wait_for_a_server_that_never_answers(start_tap: StartT
     assert stopped.messages[-1]["type"] == "STATE"
 
 
+def test_sigterm_ends_a_hanging_login(start_tap: StartTap, raw_server: Callable[..., Any]) -> None:
+    released = threading.Event()
+    server = raw_server(by=lambda _request, _ordinal: lambda *_: released.wait())
+    config = {"client_id": "a", "client_secret": "b", "api_url": server.url, "request_timeout": 3600}
+    started = start_tap(config=config)
+    server.wait_for(requests=1)
+    started.kill(signal.SIGTERM)
+    stopped = started.wait()
+    released.set()
+    assert stopped.code == 128 + signal.SIGTERM
+    assert "Traceback" not in stopped.stderr
+    assert len(server.requests) == 1
+
+
 def test_a_second_signal_ends_it_at_once(start_tap: StartTap, serve: Serve, settings: Settings) -> None:
     sandbox = serve(organizations=100, leads=100)
     started = start_tap(config=settings(sandbox), piped=True)

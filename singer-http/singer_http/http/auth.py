@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import re
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from typing_extensions import override
 
@@ -19,6 +21,30 @@ LEEWAY = 60.0
 """Seconds before its end at which a token counts as used up: a request may be under way that long."""
 LEEWAY_SHARE = 0.1
 """The leeway is no more than this share of the token's life, so that short-lived ones are of use too."""
+
+
+_is_token = re.compile("[!-~]+").fullmatch
+
+
+def sound_token(told: str) -> str:
+    """A token without the blanks around it.
+
+    Raises:
+        ValueError: It is none: no header could carry it.
+    """
+    token = told.strip()
+    if not _is_token(token):
+        raise ValueError("no token")
+    return token
+
+
+def lifetime(told: Any, usual: float) -> float:
+    """Seconds that a token lasts by ``expires_in``; the usual ones where that says nothing of use."""
+    try:
+        seconds = float(told)
+    except (TypeError, ValueError):
+        return usual
+    return seconds if 0 < seconds < math.inf else usual
 
 
 @dataclass(frozen=True, slots=True)
