@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import logging
 import sys
 import traceback
 from pathlib import Path
@@ -18,7 +19,6 @@ from singer_sdk.plugin_base import JSONSchemaValidator
 from singer_http.http.errors import ApiError
 
 if TYPE_CHECKING:
-    import logging
     from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 
 DEFAULT_TIMEOUT = 60
@@ -174,7 +174,7 @@ def spoken(logger: logging.Logger) -> Iterator[None]:
     """End the process with a sentence on stderr, which holds no value but what the sentence is meant to tell."""
     try:
         yield
-        return
+        sentences = []
     except ConfigValidationError as error:
         sentences = error.errors
     except ApiError as error:
@@ -185,9 +185,11 @@ def spoken(logger: logging.Logger) -> Iterator[None]:
         frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
         way = " > ".join(f"{'/'.join(Path(frame.filename).parts[-2:])}:{frame.lineno}" for frame in frames)
         sentences = [f"This is a defect, please report it: {type(error).__name__} at {way}"]
-    for sentence in sentences:  # with no exception at hand, which a log that cannot be written would show
-        logger.error("%s", sentence)
-    sys.exit(1)
+    if sentences:
+        logging.raiseExceptions = False  # where the log cannot be written to, the exception at hand would be shown
+        for sentence in sentences:
+            logger.error("%s", sentence)
+        sys.exit(1)
 
 
 def url_errors(setting: str, url: str) -> Iterator[str]:

@@ -129,6 +129,7 @@ def test_what_nobody_thought_of_ends_in_a_sentence_without_values(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     monkeypatch.setattr(plugin, "cli", _fail)
+    monkeypatch.setattr(logging, "raiseExceptions", True)
     with pytest.raises(SystemExit) as ended:
         program.main()
     assert ended.value.code == 1
