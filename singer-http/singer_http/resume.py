@@ -241,7 +241,7 @@ def _reason_to_drop(left: Mapping[str, Any], fingerprint: str, now: float, longe
     age = now - left["version"] / 1000
     if age < -FUTURE:
         return "it claims to have begun in the future"
-    return None if age < longest else "it began longer ago than resume_max_age"
+    return None if max(age, 0.0) < longest else "it began longer ago than resume_max_age"
 
 
 def _place(left: Mapping[str, Any]) -> Place:

@@ -153,7 +153,8 @@ def setting_sentence(error: Any, secret_settings: Container[str]) -> str:
         return f"The settings are not valid: {error.validator}."
     if error.path[0] in secret_settings:
         if error.validator == "pattern":
-            return f"{error.path[0]} is not valid: it must be printable ASCII, without blanks or line breaks."
+            form = "printable ASCII without blanks or line breaks, and not empty"
+            return f"{error.path[0]} is not valid: it must be {form}."
         return f"{error.path[0]} is not valid: {error.validator} must be {_words(error.validator_value)}."
     path = list(error.path)
     while isinstance(path[-1], int):

@@ -25,7 +25,7 @@ _IDS = th.ArrayType(th.IntegerType(minimum=1))
 SETTINGS: dict[str, Any] = th.PropertiesList(
     th.Property(
         "personal_access_token",
-        th.StringType(min_length=1, pattern=WORD),
+        th.StringType(pattern=WORD),
         secret=True,
         title="Personal access token",
         description=(
@@ -35,28 +35,28 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
     ),
     th.Property(
         "access_token",
-        th.StringType(min_length=1, pattern=WORD),
+        th.StringType(pattern=WORD),
         secret=True,
         title="Organization token",
         description="A token of an organization (hsoat_...), in place of a personal access token.",
     ),
     th.Property(
         "refresh_token",
-        th.StringType(min_length=1, pattern=WORD),
+        th.StringType(pattern=WORD),
         secret=True,
         title="Refresh token",
         description="The refresh token that your own OAuth application was given, in place of a personal access token.",
     ),
     th.Property(
         "client_id",
-        th.StringType(min_length=1, pattern=LINE),
+        th.StringType(pattern=LINE),
         secret=True,
         title="Client ID",
         description="The client id of the application that refresh_token belongs to.",
     ),
     th.Property(
         "client_secret",
-        th.StringType(min_length=1, pattern=LINE),
+        th.StringType(pattern=LINE),
         secret=True,
         title="Client secret",
         description="The secret that belongs to the client id.",

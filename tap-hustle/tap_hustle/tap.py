@@ -31,7 +31,7 @@ class TapHustle(ApiTap):
     config_jsonschema: ClassVar[dict[str, Any]] = th.PropertiesList(
         th.Property(
             "client_id",
-            th.StringType(min_length=1, pattern=LINE),
+            th.StringType(pattern=LINE),
             required=True,
             secret=True,
             title="Client ID",
@@ -39,7 +39,7 @@ class TapHustle(ApiTap):
         ),
         th.Property(
             "client_secret",
-            th.StringType(min_length=1, pattern=LINE),
+            th.StringType(pattern=LINE),
             required=True,
             secret=True,
             title="Client secret",

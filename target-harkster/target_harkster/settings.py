@@ -65,7 +65,7 @@ _STREAM = {
 SETTINGS: dict[str, Any] = th.PropertiesList(
     th.Property(
         "access_token",
-        th.StringType(min_length=1, pattern=WORD),
+        th.StringType(pattern=WORD),
         required=True,
         secret=True,
         title="Access token",

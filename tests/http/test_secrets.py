@@ -75,7 +75,7 @@ def test_a_secret_that_nothing_can_carry_is_refused_by_its_name(
     with pytest.raises(ConfigValidationError) as raised:
         plugin(config={**others, name: form.format(HUSH)})
     (sentence,) = raised.value.errors
-    assert sentence == f"{name} is not valid: it must be printable ASCII, without blanks or line breaks."
+    assert sentence == f"{name} is not valid: it must be printable ASCII without blanks or line breaks, and not empty."
     assert HUSH not in caplog.text
 
 

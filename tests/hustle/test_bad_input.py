@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from api_sandbox import Fault
+from singer_http.http.errors import SUSPICIOUS_TRIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -179,40 +180,38 @@ def test_many_wrong_runs_are_far_from_the_block(tap: Tap, serve: Serve, settings
         '{"access_token":12,"expires_in":7200}',
         '{"access_token":"hush-do-not-tell\\r\\nX-Evil: 1","expires_in":7200}',
         '{"access_token":"hush-do-not-tell \\u00fc","expires_in":7200}',
-        '{"access_token":"hush-do-not-tell","expires_in":0}',
-        '{"access_token":"hush-do-not-tell","expires_in":-1}',
-        '{"access_token":"hush-do-not-tell","expires_in":"soon"}',
-        '{"access_token":"hush-do-not-tell"}',
         '{"error":"hush-do-not-tell"}',
     ],
 )
-def test_a_token_endpoint_that_answers_nonsense_is_asked_once(
+def test_a_token_endpoint_that_answers_nonsense_is_asked_a_few_times(
     tap: Tap, raw_server: Callable[..., RawServer], answer: Callable[..., bytes], body: str
 ) -> None:
     server = raw_server(answer(200, body))
-    run = tap(config={**LOGIN, "api_url": f"{server.url}/v3"})
+    run = tap(config={**LOGIN, "api_url": f"{server.url}/v3"}, leaps=True)
     assert_one_sentence(run, "/v3/oauth/token", "auth_url")
-    assert server.paths() == ["/v3/oauth/token"]
+    assert server.paths() == ["/v3/oauth/token"] * SUSPICIOUS_TRIES
 
 
-@pytest.mark.parametrize("expires_in", ["1e308", "NaN", "Infinity", "1e400"])
+@pytest.mark.parametrize("expires_in", ["1e308", "0", "-1", "null", '"soon"', '"7200"', None])
 def test_a_lifetime_beyond_measure_hurts_nobody(
-    tap: Tap, raw_server: Callable[..., RawServer], answer: Callable[..., bytes], expires_in: str
+    tap: Tap, raw_server: Callable[..., RawServer], answer: Callable[..., bytes], expires_in: str | None
 ) -> None:
+    told = "" if expires_in is None else f',"expires_in":{expires_in}'
+
     def by(request: Any, _ordinal: int) -> bytes:
-        token = f'{{"access_token":"t","expires_in":{expires_in}}}'
+        token = f'{{"access_token":"t"{told}}}'
         return answer(200, token if request.method == "POST" else '{"items":[],"cursor":null,"hasMore":false}')
 
     server = raw_server(by=by)
     run = tap(config={**LOGIN, "api_url": f"{server.url}/v3"})
-    assert "Traceback" not in run.stderr
+    assert run.code == 0, run.stderr
     assert server.paths().count("/v3/oauth/token") == 1
 
 
 def test_html_from_the_token_endpoint(tap: Tap, serve: Serve, settings: Settings) -> None:
     sandbox = serve(Fault(kind="not_json", path="/oauth/token"))
-    assert_one_sentence(tap(config=settings(sandbox)), "auth_url")
-    assert sandbox.report().token_requests == 1
+    assert_one_sentence(tap(config=settings(sandbox), leaps=True), "auth_url")
+    assert sandbox.report().token_requests == SUSPICIOUS_TRIES
 
 
 def test_a_host_that_is_not_there(tap: Tap, closed_port: str) -> None:
