@@ -15,7 +15,7 @@ from tap_hustle.client import parse_page
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from singer_http.reading.pages import Page
+    from singer_http.reading.pages import Page, Slice
     from singer_sdk.helpers.types import Context, Record
 
     from tap_hustle.tap import TapHustle
@@ -77,6 +77,10 @@ class Organizations(HustleStream):
     name = "organizations"
     path = "/organizations"
     is_never_empty = True
+
+    def whole(self) -> Slice:
+        """The list from its beginning."""
+        return self._slice(None)
 
     @override
     def belongs(self, row: Mapping[str, Any], organizations: frozenset[str]) -> bool:

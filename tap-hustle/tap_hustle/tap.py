@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from singer_http.http.errors import ApiError, ConfigurationError, MalformedAnswerError
-from singer_http.reading.pages import Slice
 from singer_http.reading.reader import Reader
 from singer_http.settings import LINE, shared_settings, url_errors
 from singer_http.tap import ApiTap
@@ -15,12 +14,15 @@ from singer_sdk import typing as th
 from typing_extensions import override
 
 from tap_hustle.client import DEFAULT_URL, LONGEST_PAGE, REQUESTS_PER_SECOND, open_session, parse_page
-from tap_hustle.streams import STREAMS, HustleStream
+from tap_hustle.streams import STREAMS, HustleStream, Organizations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from singer_http.http.session import Session
+    from singer_http.reading.pages import Slice
+    from singer_http.reading.track import Fetched
+    from singer_http.stream import ApiStream
 
 
 class TapHustle(ApiTap):
@@ -89,6 +91,7 @@ class TapHustle(ApiTap):
 
     def __init__(self, **kwargs: Any) -> None:
         self._organizations: tuple[str, ...] | ApiError | None = None
+        self._organization_pages: list[Fetched] = []
         super().__init__(**kwargs)
 
     @override
@@ -162,19 +165,39 @@ class TapHustle(ApiTap):
         return self._organizations
 
     def _list_organizations(self) -> Iterator[str]:
-        everything = Slice(
-            stream="organizations",
-            partition=None,
-            path="/organizations",
-            params={"limit": int(self.config["page_size"])},
-            cursor_param="cursor",
-            start=None,
-            parse=parse_page,
-        )
-        with Reader(self.session, [everything]) as reader:
+        with Reader(self.session, [cast("Organizations", self.streams[Organizations.name]).whole()]) as reader:
             for _, pages in reader:
                 for fetched in pages:
+                    self._organization_pages.append(fetched)
                     for organization in fetched.page.decode():
                         if not isinstance(organization.get("id"), str):
                             raise MalformedAnswerError("GET /organizations: an organization came without its id.")
                         yield organization["id"]
+
+    # The list of organizations serves its stream too
+
+    @override
+    def read(self, stream: ApiStream) -> Iterator[tuple[Slice, Iterator[Fetched]]]:
+        if not self._is_listed(stream):
+            yield from super().read(stream)
+            return
+        for of in stream.slices():
+            if of.start is None:
+                yield of, self._listed()
+            else:  # it goes on where an earlier run was, which the reader knows how to
+                with Reader(self.session, [of]) as reader:
+                    yield from reader
+
+    @override
+    def _ahead(self) -> Iterator[Slice]:
+        for stream in self.hustle_streams:
+            if stream.selected and not self._is_listed(stream):
+                yield from stream.slices()
+
+    def _is_listed(self, stream: ApiStream) -> bool:
+        return isinstance(stream, Organizations) and self._organizations is not None
+
+    def _listed(self) -> Iterator[Fetched]:
+        yield from self._organization_pages
+        if isinstance(self._organizations, ApiError):
+            raise self._organizations

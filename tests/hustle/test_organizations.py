@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from api_sandbox import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,3 +101,27 @@ def test_bookmarks_of_organizations_that_are_gone_do_no_harm(
     run = tap(config=settings(account), state=state)
     assert run.code == 0
     assert_complete(run, account)
+
+
+def test_the_list_of_organizations_is_asked_for_once(
+    tap: Tap, serve: Serve, settings: Settings, assert_complete: Callable[..., None]
+) -> None:
+    sandbox = serve(leads=20, organizations=4)
+    run = tap(config=settings(sandbox, page_size=1))
+    assert run.code == 0
+    assert_complete(run, sandbox)
+    assert sandbox.report().outcomes["/hustle/v3/organizations"] == {"200": 4}
+
+
+def test_a_list_of_organizations_that_is_cut_off_gives_what_came_before(
+    tap: Tap, serve: Serve, settings: Settings
+) -> None:
+    sandbox = serve(Fault(kind="status", status=400, path="/organizations", page=3), leads=20, organizations=4)
+    run = tap(config=settings(sandbox, page_size=1))
+    assert run.code == 1
+    assert run.ids("organizations") == sandbox.truth.ids["organizations"][:2]
+    assert sandbox.report().outcomes["/hustle/v3/organizations"] == {"200": 2, "400": 1}
+    resumed = tap(config=settings(sandbox, page_size=1), state=run.states[-1])
+    # It goes on where it was, and fails there again; what is read by organization needs the whole list.
+    assert set(resumed.ids("organizations")) <= set(run.ids("organizations"))
+    assert "Traceback" not in resumed.stderr
