@@ -8,12 +8,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from singer_sdk import metrics
+from singer_sdk.batch import Batcher
 from singer_sdk.exceptions import MapExpressionError
 from singer_sdk.mapper import SameRecordTransform
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE, REPLICATION_INCREMENTAL, Metadata
 from singer_sdk.streams import Stream
 from typing_extensions import override
 
+from singer_http.batches import batches
 from singer_http.conform import Conformer
 from singer_http.http.clock import Stopped
 from singer_http.http.errors import ApiError, ConfigurationError, FatalError, ForbiddenError, MalformedAnswerError
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Generator, Iterator, Mapping, Sequence
 
+    from singer_sdk.helpers._batch import BatchConfig
     from singer_sdk.helpers.types import Context, Record
     from singer_sdk.metrics import Counter
     from singer_sdk.singerlib import Catalog, MetadataMapping
@@ -215,8 +218,8 @@ class ApiStream(Stream, abc.ABC):
     ) -> Generator[Record, Any, None]:
         """Write the records of every slice; a slice that fails is reported, and the next one is read.
 
-        Records are yielded as they are written, conformed and mapped, for batches to be made of them. A page's
-        bookmark moves when the record after it is asked for, so never past what was written.
+        Their RECORD messages are yielded as they are written, for batches to be made of them. A page's bookmark
+        moves when the record after it is asked for, so never past what was written.
         """
         self._written = 0
         self._begin()
@@ -247,6 +250,16 @@ class ApiStream(Stream, abc.ABC):
             )
         )
 
+    @override
+    def _sync_batches(self, batch_config: BatchConfig, context: Context | None = None) -> None:
+        batcher = Batcher(self.tap_name, self.name, batch_config)
+        with self.get_batch_counter() as counter:
+            for written in batches(self._sync_records(context, write_messages=False), batcher, batch_config):
+                for message in written:
+                    counter.increment()
+                    self._api_tap.write_message(message)
+                self._write_state_message()
+
     def _leave_out(self, of: Slice, failure: ForbiddenError) -> None:
         """A 403: a warning where the settings say that it is known, a failure otherwise."""
         if self.name in self.config.get("skip_forbidden", ()):
@@ -269,7 +282,7 @@ class ApiStream(Stream, abc.ABC):
             messages = self._messages(records[:room], fetched.at)
             if write_messages:
                 self._api_tap.writer.write_records(messages)
-            yield from (message["record"] for message in messages)
+            yield from messages
             self._written += len(records)
             self._check_max_record_limit(self._written - 1)
             counter.increment(len(records))

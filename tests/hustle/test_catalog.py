@@ -186,6 +186,33 @@ def batched(run: Run, upto: int | None = None) -> dict[str, list[dict[str, Any]]
 
 
 @pytest.mark.parametrize("size", [1, 10, 10_000])
+def test_each_batch_holds_records_of_one_stream(
+    tap: Tap, standing: RunningSandbox, settings: Settings, tmp_path: Path, size: int
+) -> None:
+    maps = {
+        "tags": {"name": "name"},
+        "tag_names": {"__source__": "tags", "id": "id", "called": "name", "__else__": None},
+        "some_tags": {"__source__": "tags", "__filter__": "name < 'm'"},
+    }
+    plain = tap(config=settings(standing, stream_maps=maps))
+    run = tap(config=settings(standing, stream_maps=maps, **batch_settings(tmp_path, size)))
+    assert run.code == 0
+    records = batched(run)
+    for stream in maps:
+        assert records.get(stream, []) == plain.records(stream), stream
+
+
+def test_a_batch_that_cannot_be_written_is_told_in_a_sentence(
+    tap: Tap, standing: RunningSandbox, settings: Settings
+) -> None:
+    run = tap(config=settings(standing, **batch_settings(Path("/dev/full"))))
+    assert run.code == 1
+    assert "Traceback" not in run.stderr
+    (said,) = run.said("ERROR")
+    assert said.startswith("A BATCH file cannot be written: ")
+
+
+@pytest.mark.parametrize("size", [1, 10, 10_000])
 def test_batches_hold_everything_once(
     *,
     tap: Tap,

@@ -218,9 +218,10 @@ class TimeSessions(WindowedStream):
             for records in self._follow_up(
                 cast("WindowSlice", of), ledger, unflat_regions(bookmark[SESSIONS].get(LATE, ()))
             ):
+                messages = self._messages(records, self._hubstaff.now())
                 if write_messages:
-                    self._api_tap.writer.write_records(self._messages(records, self._hubstaff.now()))
-                yield from records
+                    self._api_tap.writer.write_records(messages)
+                yield from messages
                 counter.increment(len(records))
         yield from super()._sync_slice(of, pages, counter, write_messages=write_messages)
 
