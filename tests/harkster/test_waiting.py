@@ -342,7 +342,7 @@ def test_a_draft_that_is_left_for_people_stays_one_when_the_ledger_is_lost(targe
     requests.put(
         f"{api.api_url}/channels/{target.channel}/posts/{target.posts()[0].id}/publish",
         headers={"Authorization": f"Bearer {api.access_token}"},
-        timeout=10,
+        timeout=60,
     ).raise_for_status()
     target.ran([schema(), record(id=1, name="changed"), record(id=2, name="changed"), state(4)], **upsert)
     found = [(data(post)["name"], post.status, post.publications) for post in target.posts()]

@@ -17,6 +17,8 @@ from singer_http.http.errors import AuthenticationError
 from singer_http.http.transport import Transport
 from tap_hubstaff.auth import Kept, Rotation, TokenStore, expiry
 
+from tests.conftest import HANGING
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -268,7 +270,7 @@ def test_parallel_runs_exchange_once(
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(HANGING)
     assert found == ["access"] * 6
     assert len(server.requests) == 1
 
