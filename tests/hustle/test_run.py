@@ -215,7 +215,10 @@ def test_a_limit_that_is_lower_than_we_think_costs_time_only(
         ([], None),
         ([Fault(kind="status", status=400, path="/leads", page=2)], ApiError),
         (
-            [Fault(kind="expire_token", path="/leads", times=1), Fault(kind="reset", path="/oauth/token", nth=(2,))],
+            [
+                Fault(kind="expire_token", path="/leads", times=1),
+                Fault(kind="status", status=401, path="/oauth/token", nth=(2,)),
+            ],
             ApiError,
         ),
         ([Fault(kind="status", status=401, path="/oauth/token")], ApiError),
