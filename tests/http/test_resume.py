@@ -107,6 +107,13 @@ def test_a_read_goes_on_within_its_time(after: int, begins: str) -> None:
     assert second.place({"organizationId": "a"}) == (Place("2", "x") if begins == "on" else Place())
 
 
+@pytest.mark.parametrize("after", [-0.5, 0, 1])  # the API tells whole seconds: a little later may seem earlier
+def test_where_no_read_may_be_gone_on_with_none_is(after: float) -> None:
+    state: dict[str, Any] = {}
+    FullTable("leads", Bookmarks(state), "f", 1e9, 0).begin()
+    assert not FullTable("leads", Bookmarks(state), "f", 1e9 + after, 0).is_resumed
+
+
 def test_versions_only_rise() -> None:
     state: dict[str, Any] = {}
     versions = []
