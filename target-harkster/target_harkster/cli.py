@@ -209,9 +209,9 @@ def plan(ctx: click.Context, source: IO[bytes], *, as_json: bool) -> None:
 @_as_json
 @click.pass_context
 def retry(ctx: click.Context, *, as_json: bool) -> None:
-    """Try the rows of the reject file again.
+    """Try rejected rows again.
 
-    Rows that reject_redact applies to are not whole in the file: they are posted when their tap sends them again.
+    Rows that reject_redact applies to are not kept whole: they are posted when their tap sends them again.
     """
     with _opened(ctx) as target:
         before = target.run.retries.left()
@@ -223,7 +223,7 @@ def retry(ctx: click.Context, *, as_json: bool) -> None:
             _print_json({"rejected": len(before), "posted": len(before) - len(after), "waiting": waiting, "left": left})
             return
         if not before:
-            click.echo("There are no rows in the reject file.")
+            click.echo("There are no rejected rows.")
             return
         wait = f", of which {waiting} wait as drafts or for the quota" if waiting else ""
         click.echo(f"{len(before) - len(after)} of {len(before)} rejected rows were posted{wait}.")

@@ -63,6 +63,8 @@ _SHAPES: Mapping[str, tuple[type, ...]] = {
     "properties": (dict,),
     "key_properties": (list, type(None)),
     "version": (int, type(None)),
+    "encoding": (dict,),
+    "manifest": (list,),
 }
 
 

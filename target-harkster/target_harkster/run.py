@@ -21,7 +21,8 @@ from target_harkster.delivery.retries import Retries
 from target_harkster.layout.expressions import Expressions
 from target_harkster.layout.lookup import Lookup
 from target_harkster.layout.routes import find_route, find_template, make_layout
-from target_harkster.ledger.rejects import RejectFile, TooManyRejectsError
+from target_harkster.ledger.reject_file import RejectFile
+from target_harkster.ledger.rejects import Rejects, TooManyRejectsError, row_of
 from target_harkster.ledger.store import Ledger
 from target_harkster.report.plan import PlanningApi, plan_of, print_plan
 from target_harkster.report.preview import Preview
@@ -80,15 +81,17 @@ class Run:
         self._stdout = stdout
         self._is_dry: bool = config["dry_run"]
         self._is_open = True
-        self._rejected: Counter[str] = Counter()
         self._states_seen = 0
         self._is_covered = False
         self.rows: Counter[str] = Counter()
-        self._rejects = RejectFile(config["reject_path"], config["reject_redact"], is_dry=self._is_dry)
-        self.retries = Retries(self._rejects)
+        self._reject_file = None if self._is_dry else RejectFile(config["reject_path"])
         path = config.get("preview_path")
         self._preview = Preview(path, is_dry=self._is_dry) if path else None
         self.ledger = Ledger(config["ledger_url"], clock, is_dry=self._is_dry)
+        self.rejects = Rejects(self.ledger.database, clock, config["reject_redact"])
+        self.retries = Retries(self.rejects)
+        if self._reject_file is not None:
+            self._reject_file.take_in(self.ledger, self.rejects, config["first_run"])
         lookups = {stream for stream, settings in config["streams"].items() if settings.get("mode") == "lookup"}
         self.lookup = Lookup(self.ledger.lookups, lookups)
         self._expressions = Expressions(config["locale"], self.lookup)
@@ -97,8 +100,8 @@ class Run:
         self.previous = Previous(self.api, self.ledger)
         self.allowance = allowance = Allowance(self.api, config)
         delivery = Delivery(self.api, self.ledger, allowance, spelling, config, clock)
-        self.channels = Channels(self.api, self.ledger, allowance, delivery, config, self.retries.resumed)
-        self.mirror = Mirror(delivery, self.ledger, self.channels.opened, config)
+        self.channels = Channels(self.api, self.ledger, allowance, delivery, config, self.rejects, self.retries.resumed)
+        self.mirror = Mirror(delivery, self.ledger, self.rejects, self.channels.opened, config)
         self.outbox = Outbox(delivery, self.ledger, self.channels.opened, clock, self._acknowledge, self._delivered)
 
     def close(self) -> None:
@@ -122,6 +125,10 @@ class Run:
 
     def state_came(self, value: Any) -> None:
         """Take a STATE, which is about all that came before it."""
+        self.mirror.covered()
+        if self.mirror.is_due:
+            self.outbox.flush()
+            self.mirror.judge()
         self.outbox.add_state(value)
         self._states_seen += 1
         self._is_covered = True
@@ -146,8 +153,9 @@ class Run:
         self._summarise(streams, prints_plan=prints_plan)
 
     def finish(self, streams: Mapping[str, Rows]) -> None:
-        """Deliver what came, what was rejected before, and the digests of both."""
+        """Deliver what came, what was rejected before and is not gone, and the digests of both."""
         self.outbox.flush()
+        self.mirror.judge(is_end=True)
         self.retries.attempt({stream: rows.retry for stream, rows in streams.items()})
         self.outbox.flush()
         digests = [(stream, rows.digest()) for stream, rows in streams.items()]
@@ -156,9 +164,10 @@ class Run:
             for (channel, marker), (key, is_whole) in posted.items():
                 if is_whole:
                     self.ledger.digests.shown(channel, marker)
-                self._rejects.strike((stream, key, True))
+                self.rejects.strike((channel, stream, row_of(key), "post"))
         self.retries.settle()
         self.channels.clear_up()
+        self._export()
 
     def leave(self, error: BaseException) -> None:
         """End a run that cannot go on: the last STATE says how far it got."""
@@ -167,8 +176,15 @@ class Run:
                 self._clock.stop()
             try:
                 self.outbox.close()
+                self._export()
             finally:
                 self.close()
+
+    def _export(self) -> None:
+        """Write the reject file, as the ledger has it now."""
+        if self._reject_file is not None:
+            held = self.channels.opened
+            self._reject_file.write((reject for reject in self.rejects.of() if reject.channel in held), held)
 
     def _settle(self, streams: Mapping[str, Rows]) -> None:
         """Note which first runs are over: what comes later is news.
@@ -193,12 +209,13 @@ class Run:
                 logger.warning("streams.%s: the tap sent no such stream.", stream)
         for failure in self.mirror.failures:
             logger.error("%s", failure)
-        if self._rejects.count:
-            where = "" if self._is_dry else f"; they are in {self._config['reject_path']}"
-            logger.warning("Rejected rows: %d%s.", self._rejects.count, where)
-        if self._rejects.count > float(self._config["max_reject_share"]) * rows:
+        rejected = self.rejects.count
+        if rejected:
+            where = "" if self._is_dry else f"; they are in the ledger, and in {self._config['reject_path']}"
+            logger.warning("Rejected rows: %d%s.", rejected, where)
+        if rejected > float(self._config["max_reject_share"]) * rows:
             raise TooManyRejectsError(
-                f"{self._rejects.count} of {rows} rows were rejected, a larger share than max_reject_share allows."
+                f"{rejected} of {rows} rows were rejected, a larger share than max_reject_share allows."
             )
         if self.mirror.failures:
             raise IncompleteError("The run is not complete: more rows are gone than may be deleted, see above.")
@@ -209,9 +226,10 @@ class Run:
     def tally(self) -> dict[str, Counter[str]]:
         """By stream, what became of its rows."""
         tally = {stream: counts.copy() for stream, counts in self.outbox.tally.items()}
-        for name, counted in (("rejected", self._rejected), ("delete", self.mirror.deleted)):
+        told = {"rejected": self.rejects.rejected, "superseded": self.rejects.superseded, "delete": self.mirror.deleted}
+        for name, counted in told.items():
             for stream, number in counted.items():
-                tally.setdefault(stream, Counter())[name] = number
+                tally.setdefault(stream, Counter())[name] += number
         return tally
 
     def quotas(self) -> dict[str, Usage]:
@@ -251,12 +269,11 @@ class Run:
         Raises:
             TooManyRejectsError: It is one too many.
         """
-        self._rejects.add(reject)
-        self._rejected[reject.stream] += 1
+        self.rejects.add(reject)
         where = f"{reject.stream}, {reject.field}" if reject.field else reject.stream
         logger.warning("%s: a row was rejected: %s %s.", where, reject.field or "it", reject.reason)
-        if self._rejects.count > self._config["max_rejects"]:
-            self._rejects.sync()
+        if self.rejects.count > self._config["max_rejects"]:
+            self.rejects.sync()
             raise TooManyRejectsError(f"More than {self._config['max_rejects']} rows were rejected (max_rejects).")
 
     def _delivered(self, parcel: Parcel, phase: Phase) -> None:
@@ -265,6 +282,6 @@ class Run:
             self._preview.add(parcel.stream, name, phase.value, parcel.content())
 
     def _acknowledge(self, state: Any) -> None:
-        self._rejects.sync()
+        self.rejects.sync()
         if not self._is_dry:
             self._stdout.write(encoder.encode(state) + b"\n")

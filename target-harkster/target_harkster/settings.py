@@ -161,14 +161,14 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         th.StringType(min_length=1),
         default="target-harkster.rejects.jsonl",
         title="Reject file",
-        description="Where rows go that cannot be posted, as JSON lines. They are tried again by the next run.",
+        description="Where rows that cannot be posted are told, as JSON lines. The ledger keeps them for another try.",
     ),
     th.Property(
         "reject_redact",
         th.ArrayType(th.StringType(min_length=1)),
         default=[],
-        title="Reject file: redaction",
-        description="Properties whose values are not written there. Rows that have them cannot be tried again.",
+        title="Rejects: redaction",
+        description="Properties of such rows whose values are kept nowhere. Rows that have them cannot be tried again.",
     ),
     th.Property(
         "max_rejects",

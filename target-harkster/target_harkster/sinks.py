@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk import Sink
@@ -15,6 +17,7 @@ from target_harkster.layout.lookup import key_column, lookup_key
 from target_harkster.layout.schemas import checks, faults
 from target_harkster.ledger.digests import DigestRow
 from target_harkster.ledger.lookups import LookupRow
+from target_harkster.ledger.model import UNVERSIONED
 from target_harkster.ledger.rejects import Reject
 from target_harkster.vendor.posts import marker_of, stream_marker
 
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from singer_sdk.sinks.core import BaseJSONSchemaValidator
 
     from target_harkster.delivery.outbox import Refused
+    from target_harkster.ledger.rejects import Kind
     from target_harkster.run import Run
     from target_harkster.vendor.client import Channel
 
@@ -75,6 +79,11 @@ class HarksterSink(Sink):
         self._channels = route.channels
         self._channel_ids = tuple(channel.id for channel in route.channels.values())
         self._layout = run.layout(stream_name, schema, self._key_properties, route)
+        # What a digest is known by may read like what a row is known by.
+        self._kinds: tuple[Kind, ...] = ("row", "stray") if self._layout.group_by else ("row", "stray", "post")
+        self._presence = run.mirror.presence(
+            stream_name, self._prefix, self._channel_ids, is_mirrored=self._layout.mode == "mirror"
+        )
 
     @property
     def places(self) -> list[tuple[str, str]]:
@@ -95,22 +104,34 @@ class HarksterSink(Sink):
         Raises:
             MissingKeyPropertiesError: The row lacks a part of its key altogether.
         """
+        is_gone = record.get("_sdc_deleted_at") is not None
         _strip(record)
         for column in self._key_properties:
             if column not in record:
                 raise MissingKeyPropertiesError(
                     f"A record of {self.stream_name} lacks {column}, which its SCHEMA names as a part of the key."
                 )
+        version = UNVERSIONED if version is None else version
         key: str | None = None
         try:
             key = self._layout.own_key_of(record)
-            self._run.retries.came_again(self.stream_name, key)
-            self._post(record, key, version, lambda field, reason: self.reject(key, field, reason, record))
+            marker = marker_of(self._prefix, key)
+            # That is durable before any STATE behind it: no older version is tried after a newer one was posted.
+            self._run.rejects.came_again(self.stream_name, key, self._channel_ids, self._kinds)
+            if is_gone:
+                self._leave(key, marker)
+                return
+            self._presence.came(marker)
+            self._post(record, key, marker, version, functools.partial(self._reject, record, key, version))
         except RowError as error:
-            if key is not None and version is not None and self._layout.mode == "mirror":
-                # The row is there, whatever is wrong with it: its post is not one whose row is gone.
-                self._run.ledger.touch(self._channel_ids, [marker_of(self._prefix, key)], version)
-            self.reject(key, error.field, error.reason, record)
+            if is_gone:
+                return  # there is nothing of it
+            if key is not None:
+                self._run.outbox.settle(marker)  # what came before it counts as if it had come alone
+                if self._layout.mode == "mirror":
+                    # The row is there, whatever is wrong with it: its post is not one whose row is gone.
+                    self._run.ledger.touch(self._channel_ids, [marker], version)
+            self._reject(record, key, version, error.field, error.reason)
 
     def retry(self, reject: Reject, refused: Refused) -> None:
         """Try a row again that an earlier run rejected.
@@ -121,22 +142,43 @@ class HarksterSink(Sink):
         """
         record = dict(reject.record or {})
         try:
-            self._post(record, self._layout.own_key_of(record), None, refused)
+            if reject.kind == "row" and self._channel(record).id != reject.channel:
+                refused(self._channel_column, "names another channel now; it is posted when its tap sends it again")
+                return
+            key = self._layout.own_key_of(record)
+            self._post(record, key, marker_of(self._prefix, key), reject.version, refused, reject.first_run)
         except RowError as error:
             refused(error.field, error.reason)
 
-    def _post(self, record: dict[str, Any], own_key: str, version: int | None, refused: Refused) -> None:
-        key = self._layout.key_of(record) if self._layout.group_by else own_key
+    def _leave(self, key: str, marker: str) -> None:
+        """Note that a row is gone: it is posted no more, and its post goes where posts go with their rows."""
+        self._run.outbox.drop(self.stream_name, marker)
+        self._presence.left(marker)
+        if self._layout.group_by:
+            nowhere = self._channel_ids[0]
+            self._run.outbox.add_row(DigestRow(self.stream_name, self._channel_ids, nowhere, "", "", key, None))
+
+    def _post(  # noqa: PLR0913, PLR0917 - what makes a post
+        self,
+        record: dict[str, Any],
+        key: str,
+        marker: str,
+        version: int,
+        refused: Refused,
+        first_run: str = "publish",
+    ) -> None:
         self._check(record)
         encoded = encoder.encode(record)
         channel = self._channel(record)
-        marker = marker_of(self._prefix, key)
         if self._layout.group_by:
+            group = self._layout.key_of(record)
+            at = marker_of(self._prefix, group)
             self._run.outbox.add_row(
-                DigestRow(self.stream_name, self._channel_ids, channel.id, marker, key, own_key, encoded)
+                DigestRow(self.stream_name, self._channel_ids, channel.id, at, group, key, encoded)
             )
             return
         layout, run = self._layout, self._run
+        first_now = run.channels.first_run(self.stream_name, channel)
 
         def context() -> Mapping[str, Any]:
             return layout.context(record, self._previous(channel.id, marker, key))
@@ -156,8 +198,8 @@ class HarksterSink(Sink):
                 content=lambda: layout.content(context()),
                 mode=layout.mode,
                 refused=refused,
-                first_run=run.channels.first_run(self.stream_name, channel),
-                version=version,
+                first_run=first_run if first_now == "publish" else first_now,
+                version=version if layout.mode == "mirror" else None,
                 is_wanted=is_wanted if layout.is_conditional else None,
             )
         )
@@ -192,7 +234,8 @@ class HarksterSink(Sink):
 
         def refused(field: str | None, reason: str) -> None:
             done.pop(at, None)
-            self.reject(key, field, reason, None)
+            reject = Reject(channel.id, self.stream_name, key, "post", field, reason)
+            self._run.reject(replace(reject, schema=self.original_schema, key_properties=self._key_properties))
 
         group = dict(zip(layout.group_by, decoder.decode(key), strict=True))
         missed = ledger.lookups.missed
@@ -228,16 +271,32 @@ class HarksterSink(Sink):
 
     @override
     def activate_version(self, new_version: int) -> None:
-        if self._layout.mode == "mirror":
-            self._run.outbox.flush()
-            # Also those that were adopted and of which no row has come.
-            self._run.ledger.claim(self.stream_name, self._prefix)
-            self._run.mirror.remove_gone(self.stream_name, new_version)
+        self._presence.announce(new_version)
 
-    def reject(self, key: str | None, field: str | None, reason: str, record: Mapping[str, Any] | None) -> None:
+    def _reject(self, record: Mapping[str, Any], key: str | None, version: int, field: str | None, reason: str) -> None:
         """Set a row aside."""
-        schema, keys = self.original_schema, self._key_properties
-        self._run.reject(Reject(self.stream_name, key, field, reason, record, schema=schema, key_properties=keys))
+        channel, kind = self._place(record)
+        self._run.reject(
+            Reject(
+                channel.id,
+                self.stream_name,
+                key,
+                kind,
+                field,
+                reason,
+                record,
+                schema=self.original_schema,
+                key_properties=self._key_properties,
+                first_run=self._run.channels.first_run(self.stream_name, channel),
+                version=version,
+            )
+        )
+
+    def _place(self, record: Mapping[str, Any]) -> tuple[Channel, Kind]:
+        try:
+            return self._channel(record), "row"
+        except RowError:
+            return next(iter(self._channels.values())), "stray"
 
     def _channel(self, record: Mapping[str, Any]) -> Channel:
         if self._channel_column is None:
@@ -252,16 +311,15 @@ class HarksterSink(Sink):
         for path, keyword in faults(self._checks, record):
             raise RowError(path, f"does not hold to the {keyword} of its SCHEMA")
 
-    # The SDK's own way of batches
+    # What the SDK wants, and nobody calls: all rows go to take()
 
     @override
     def process_record(self, record: dict[str, Any], context: dict[str, Any]) -> None:
-        self.take(record, None)
+        raise NotImplementedError
 
     @override
     def process_batch(self, context: dict[str, Any]) -> None:
-        for record in context.get("records", ()):
-            self.take(record, None)
+        raise NotImplementedError
 
 
 class LookupSink(Sink):

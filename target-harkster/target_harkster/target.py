@@ -17,10 +17,12 @@ from singer_sdk.exceptions import (
     MissingKeyPropertiesError,
     RecordsWithoutSchemaException,
 )
+from singer_sdk.helpers.capabilities import CapabilitiesEnum, PluginCapabilities
 from singer_sdk.mapper import SameRecordTransform
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 from typing_extensions import override
 
+from target_harkster.batches import batch_rows
 from target_harkster.messages import MessageReader, check_shape
 from target_harkster.run import Run
 from target_harkster.settings import SETTINGS
@@ -44,6 +46,7 @@ class TargetHarkster(Target):
     config_jsonschema: ClassVar[dict[str, Any]] = SETTINGS
     default_sink_class = HarksterSink
     message_reader_class = MessageReader
+    capabilities: ClassVar[list[CapabilitiesEnum]] = [*Target.capabilities, PluginCapabilities.BATCH]
 
     def __init__(self, *, clock: Clock | None = None, **kwargs: Any) -> None:
         self.clock: Clock = clock or SystemClock()
@@ -71,8 +74,8 @@ class TargetHarkster(Target):
     @override
     def append_builtin_config(cls, config_jsonschema: dict[str, Any]) -> None:
         super().append_builtin_config(config_jsonschema)
-        for setting in ("add_record_metadata", "batch_size_rows", "load_method"):
-            # About tables, which there are none of here.
+        for setting in ("add_record_metadata", "batch_config", "batch_size_rows", "load_method"):
+            # About tables, and files that are written, which there are none of here.
             config_jsonschema["properties"].pop(setting, None)
 
     # The run
@@ -159,7 +162,10 @@ class TargetHarkster(Target):
             raise
         if not isinstance(record, dict) or not isinstance(stream, str):
             check_shape(message_dict)
-        version = message_dict.get("version")
+        self._take(stream, record, message_dict.get("version"))
+
+    def _take(self, stream: str, record: dict[str, Any], version: int | None) -> None:
+        """Take a row, however it came."""
         sink = self._unmapped.get(stream)
         if sink is None and stream not in self.mapper.stream_maps:
             raise RecordsWithoutSchemaException(
@@ -173,6 +179,13 @@ class TargetHarkster(Target):
             mapped = stream_map.transform(dict(record))
             if mapped is not None:
                 self._sink(stream_map.stream_alias).take(mapped, version)
+
+    @override
+    def _process_batch_message(self, message_dict: dict[str, Any]) -> None:
+        self._assert_line_requires(message_dict, requires={"stream", "encoding", "manifest"})
+        check_shape(message_dict)
+        for record in batch_rows(message_dict, self.message_reader.deserialize_json):
+            self._take(message_dict["stream"], record, message_dict.get("version"))
 
     @override
     def _process_schema_message(self, message_dict: dict[str, Any]) -> None:

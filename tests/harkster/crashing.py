@@ -28,7 +28,7 @@ from singer_http.http.errors import ApiError
 from singer_http.http.transport import Transport
 from sqlalchemy.engine.default import DefaultDialect
 from target_harkster.delivery import outbox
-from target_harkster.ledger.rejects import RejectFile
+from target_harkster.ledger.reject_file import RejectFile
 from target_harkster.ledger.store import Ledger
 from target_harkster.run import Run as HarksterRun
 from target_harkster.target import TargetHarkster
@@ -230,7 +230,7 @@ def _die_of(run: Run, tells: int) -> None:
         (Transport, "send"),
         (DefaultDialect, "do_commit"),
         (HarksterRun, "_acknowledge"),
-        (RejectFile, "_write"),
+        (RejectFile, "write"),
         (Path, "replace"),
     ):
         _surround(owner, name, point)

@@ -103,7 +103,7 @@ def last_state(states: Path) -> int:
 
 
 def check_state(story: Story, target: Target, segments: int) -> None:
-    """All rows of the segments that a STATE is about are posted, wait durably, or are in the reject file."""
+    """All rows of the segments that a STATE is about are posted, wait durably, or are rejected."""
     every = story.versions()
     places = list(durable(target))
     for row, versions in story.versions(segments).items():
@@ -139,11 +139,11 @@ def durable(target: Target) -> Iterator[tuple[tuple[str, str], str | None]]:
                 yield (stream, row_key), json.loads(row)["name"]
         for stream, rows in connection.execute("SELECT stream, rows FROM harkster_groups"):
             yield from (((stream, row_key), json.loads(row)["name"]) for row_key, row in unpack(rows).items())
+        for stream, key, content in connection.execute("SELECT stream, key, content FROM harkster_rejects"):
+            if (row := json.loads(content)["record"]) is not None:
+                yield (stream, key), str(row["name"])
     finally:
         connection.close()
-    for reject in target.rejects():
-        if reject["record"] is not None:
-            yield (reject["stream"], reject["key"]), str(reject["record"]["name"])
 
 
 # What must be true at the end

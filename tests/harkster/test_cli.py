@@ -94,7 +94,7 @@ def test_rejects_are_tried_again_without_their_tap(command: Command, target: Tar
     assert command("retry") == "2 of 2 rejected rows were posted, of which 1 wait as drafts or for the quota.\n"
     assert [data(post)["name"] for post in target.posts()] == ["one!"]
     command.configure({**target.config, **maps})
-    assert command("retry") == "There are no rows in the reject file.\n"
+    assert command("retry") == "There are no rejected rows.\n"
     target.ran([schema()], **maps)
     assert [data(post)["name"] for post in target.posts()] == ["one!", "two!"]
 
@@ -103,7 +103,7 @@ def test_what_cannot_be_tried_again_is_said(command: Command, target: Target) ->
     target.ran([schema(), record(id=1, name=7), record(id=2, name=7)], reject_redact=["name"])
     told = json.loads(command("retry", "--json"))
     assert (told["rejected"], told["posted"]) == (2, 0)
-    assert "where reject_redact keeps name out" in told["left"][0]["reason"]
+    assert "as reject_redact keeps name out" in told["left"][0]["reason"]
     assert "it is when its tap sends it again" in command("retry")
     assert target.posts() == []
 

@@ -100,7 +100,7 @@ def test_a_lost_answer_and_a_draft_of_a_row_that_is_gone(target: Target) -> None
     settings = {"streams": {"hours": {"mode": "mirror"}}, "mirror_max_share": 1}
     activate: Message = {"type": "ACTIVATE_VERSION", "stream": "hours", "version": 2}
     target.ran([schema(), row(1, version=1)], **settings)
-    target.ran([schema(), activate], **settings)
+    target.ran([schema(), activate, state(2)], **settings)
     stray(target, "[1]")
     opened = ledger(target)
     opened.doubt(target.channel)

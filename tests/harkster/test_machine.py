@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from singer_http.http.transport import Transport
 from sqlalchemy.engine.default import DefaultDialect
-from target_harkster.ledger.rejects import RejectFile
+from target_harkster.ledger.rejects import Rejects
 from typing_extensions import override
 
 from tests.harkster.running import Message, Target, data, record, schema, state
@@ -31,7 +31,7 @@ KEYS = st.integers(1, 5)
 WORDS = st.sampled_from(["a", "b", "c", "c", BAD])
 ROWS = st.lists(st.tuples(KEYS, WORDS), max_size=4)
 LOSSES = st.sampled_from(["before", "after"])
-STEPS = st.sampled_from([(Transport, "send"), (DefaultDialect, "do_commit"), (RejectFile, "_write")])
+STEPS = st.sampled_from([(Transport, "send"), (DefaultDialect, "do_commit"), (Rejects, "sync")])
 
 DIGEST = {
     "mode": "upsert",
@@ -78,9 +78,9 @@ class Posting(RuleBasedStateMachine):
             rows = list(dict(rows).items())  # a table has no key twice
             self._version += 1
             sent = dict(rows)
-            # A row that is wrong now keeps the post that it has; one that is gone does not.
+            # A row that is wrong now keeps the post that it has; of one that is gone nothing is left.
             self._model = {key: name for key, name in self._model.items() if key in sent}
-            self._rejected = {key: name for key, name in self._rejected.items() if key not in sent}
+            self._rejected.clear()
         if self._mode == "append":
             # The first version that is right stays, in whatever order they come.
             seen = dict(reversed(rows))
@@ -176,8 +176,9 @@ class Posting(RuleBasedStateMachine):
         self._lose()
 
     def _lose(self) -> None:
-        for path in self._folder.glob("ledger.db*"):
+        for path in (*self._folder.glob("ledger.db*"), *self._folder.glob("rejects.jsonl")):
             path.unlink()
+        self._rejected.clear()
 
     @invariant()
     def nothing_is_posted_twice(self) -> None:

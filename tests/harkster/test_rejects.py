@@ -1,13 +1,14 @@
-"""The reject file: every rejected row is in it once, its newest version, whenever a run ends."""
+"""Rejected rows: each is known once, in its newest version, and goes where it was to go or nowhere."""
 
-import threading
+import contextlib
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
-from api_sandbox import AccountPlan, ChannelPlan, Fault, WorkspacePlan
-from target_harkster.ledger.rejects import Reject, RejectFile
+from api_sandbox import AccountPlan, ChannelPlan, Fault, RunningSandbox, WorkspacePlan
 
+from tests.harkster.ledgers import leave_ledger, leave_rejects
 from tests.harkster.running import Target, data, plain, record, schema, state
 
 NUMBER: dict[str, Any] = {"fields": [{"id": "name", "type": "number", "data": "name"}]}
@@ -16,10 +17,6 @@ TEXT: dict[str, Any] = {"fields": [{"id": "name", "type": "text", "data": "name"
 
 def streams(layout: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"streams": {"hours": {**layout, **more}}}
-
-
-def reject(key: str, name: Any = None) -> Reject:
-    return Reject("hours", key, "name", "is text, not a number", {"name": name})
 
 
 def test_the_same_row_rejected_again_stays(target: Target) -> None:
@@ -46,39 +43,6 @@ def test_a_newer_version_of_the_same_run_counts_too(target: Target) -> None:
     rows = [record(id=1, name="old"), *(record(id=key, name="7") for key in range(2, 600)), record(id=1, name="1")]
     target.ran([schema(), *rows], **streams(NUMBER, mode="upsert"), first_run="baseline")
     assert target.rejects() == []
-
-
-def test_only_the_newest_of_a_row_is_read_and_none_comes_back(tmp_path: Path) -> None:
-    path = tmp_path / "rejects.jsonl"
-    # As an earlier version left it when it was killed.
-    path.write_bytes(reject("[1]", "a").line() + reject("[2]", "x").line() + reject("[1]", "b").line() + b'{"stre')
-    file = RejectFile(str(path), ())
-    assert [(one.key, one.record) for one in file.earlier] == [("[1]", {"name": "b"}), ("[2]", {"name": "x"})]
-    file.strike(("hours", "[1]", False))
-    file.sync()
-    assert path.read_bytes() == reject("[2]", "x").line()
-
-
-def test_two_processes_write_to_one_file(tmp_path: Path) -> None:
-    path = str(tmp_path / "rejects.jsonl")
-
-    def run(stream: str) -> None:
-        file = RejectFile(path, ())
-        for number in range(30):
-            file.add(Reject(stream, f"[{number % 10}]", None, f"is wrong {number}"))
-            file.sync()
-
-    threads = [threading.Thread(target=run, args=(stream,)) for stream in "abc"]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    found = RejectFile(path, ()).earlier
-    assert sorted((one.stream, one.key) for one in found) == sorted(
-        (stream, f"[{number}]") for stream in "abc" for number in range(10)
-    )
-    assert {one.reason for one in found} == {f"is wrong {number}" for number in range(20, 30)}
-    assert len(Path(path).read_bytes().splitlines()) == 30
 
 
 def test_bad_rows_of_one_group_are_rows_of_their_own(target: Target) -> None:
@@ -152,3 +116,163 @@ def test_a_post_that_waits_and_is_refused_later_is_not_lost(serve: Any, tmp_path
     target.ran([schema()], **settings)
     assert target.rejects() == []
     assert [(plain(post)[0]["data"], post.publications) for post in target.posts()] == [("one", 1)]
+
+
+# To whom a row goes
+
+
+def jobs(sandbox: RunningSandbox, folder: Path, *, share_ledger: bool = True) -> tuple[Target, Target]:
+    """Two jobs in one folder, with the same stream name and channels of their own."""
+    one, other = Target.into_new_channel(sandbox, folder), Target.into_new_channel(sandbox, folder)
+    if not share_ledger:
+        other.config["ledger_url"] = f"sqlite:///{folder}/other.db"
+    return one, other
+
+
+@pytest.mark.parametrize("share_ledger", [True, False])
+def test_a_reject_of_one_job_is_none_of_another(sandbox: RunningSandbox, tmp_path: Path, *, share_ledger: bool) -> None:
+    one, other = jobs(sandbox, tmp_path, share_ledger=share_ledger)
+    bad = [schema(), record(id=1, name="of one"), state(1)]
+    one.ran(bad, **streams(NUMBER))
+    other.ran([schema(), record(id=1, name="of the other"), state(1)], **streams(NUMBER))
+    told = [(each["channel"], each["record"]["name"]) for each in one.rejects()]
+    assert sorted(told) == sorted([(one.channel, "of one"), (other.channel, "of the other")])
+    # The layout of the other is mended, and its row comes again; it strikes out and posts nothing of the first.
+    other.ran([schema()], **streams(TEXT))
+    other.ran([schema(), record(id=1, name="of the other"), state(2)], **streams(TEXT))
+    assert ([data(post)["name"] for post in other.posts()], one.posts()) == (["of the other"], [])
+    assert [each["channel"] for each in one.rejects()] == [one.channel]
+    one.ran([schema()], **streams(TEXT))
+    assert [data(post)["name"] for post in one.posts()] == ["of one"]
+    assert one.rejects() == []
+
+
+def test_a_row_is_tried_again_in_the_channel_that_it_came_from_alone(
+    sandbox: RunningSandbox, target: Target, tmp_path: Path
+) -> None:
+    other = Target.into_new_channel(sandbox, tmp_path)
+    properties = {"id": {"type": "integer"}, "name": {"type": "string"}, "to": {"type": "string"}}
+    channel = {"column": "to", "allowed": [target.channel, other.channel]}
+    rows = [record(id=1, name="x", to=other.channel), record(id=2, name="y", to="nowhere")]
+    target.ran([schema(properties), *rows, state(1)], **streams(NUMBER, channel=channel))
+    assert {(one["channel"], one["kind"]) for one in target.rejects()} == {
+        (other.channel, "row"),
+        (target.channel, "stray"),
+    }
+    # All rows go to the first channel now: the row that was for the second one is not posted there.
+    target.ran([schema(properties)], **streams(TEXT))
+    assert [data(post)["name"] for post in target.posts()] == ["y"]
+    assert [one["channel"] for one in target.rejects()] == [other.channel]
+    target.ran([schema(properties)], **streams(TEXT, channel=channel))
+    assert [data(post)["name"] for post in other.posts()] == ["x"]
+
+
+def test_a_reject_of_a_baseline_stays_one(target: Target) -> None:
+    settings = {"first_run": "baseline", **streams(NUMBER, mode="upsert")}
+    target.ran([schema(), record(id=1, name="one"), record(id=2, name="2"), state(1)], **settings)
+    settings = {"first_run": "baseline", **streams(TEXT, mode="upsert")}
+    target.ran([schema(), record(id=3, name="three"), state(2)], **settings)
+    assert [data(post)["name"] for post in target.posts()] == ["three"]
+    assert target.rejects() == []
+    target.ran([schema(), record(id=1, name="one, changed"), state(3)], **settings)
+    assert [data(post)["name"] for post in target.posts()] == ["three", "one, changed"]
+
+
+@pytest.mark.parametrize("mode", ["append", "upsert", "mirror"])
+@pytest.mark.parametrize("named", ["first", "last"])
+def test_a_row_that_is_gone_is_not_posted_later(target: Target, mode: str, named: str) -> None:
+    def read(version: int, layout: dict[str, Any], *rows: Any) -> None:
+        activate = {"type": "ACTIVATE_VERSION", "stream": "hours", "version": version}
+        sent = [activate, *rows] if named == "first" else [*rows, activate]
+        target.ran([schema(), *sent, state(version)], mirror_max_share=1, **streams(layout, mode=mode))
+
+    read(1, NUMBER, record(id=1, name="one", version=1), record(id=2, name="two"), record(id=3, name="3", version=1))
+    read(2, NUMBER, record(id=2, name="two"), record(id=3, name="3", version=2))
+    assert [one["key"] for one in target.rejects()] == ["[2]"]
+    read(3, TEXT, record(id=3, name="3", version=3))
+    assert [data(post)["name"] for post in target.posts()] == ["3"]
+    assert target.rejects() == []
+
+
+def test_a_row_that_was_marked_as_deleted_is_not_posted_later(target: Target) -> None:
+    target.ran([schema(), record(id=1, name="one"), state(1)], **streams(NUMBER))
+    target.ran([schema(), record(id=1, name="one", _sdc_deleted_at="2026-01-01"), state(2)], **streams(NUMBER))
+    assert target.rejects() == []
+    target.ran([schema()], **streams(TEXT))
+    assert target.posts() == []
+
+
+# Versions of one row in one run
+
+
+@pytest.mark.parametrize("mode", ["append", "upsert"])
+@pytest.mark.parametrize("bad", ["bad", 7])  # for the layout, for the SCHEMA
+@pytest.mark.parametrize("batch", [1, 500])
+def test_a_bad_version_and_a_good_one(  # noqa: PLR0917 - fixtures and parameters
+    target: Target, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, mode: str, bad: Any, batch: int
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setattr("target_harkster.delivery.outbox.BATCH", batch)
+    rows = [
+        *(record(id=1, name=name) for name in (bad, "1")),
+        *(record(id=2, name=name) for name in ("2", bad)),
+        *(record(id=3, name=name) for name in (bad, bad)),
+    ]
+    target.ran([schema(), *rows, state(1)], max_rejects=2, **streams(NUMBER, mode=mode))
+    assert [data(post)["name"] for post in target.posts()] == ["1", "2"]
+    # In append a known row is left alone, whatever comes of it, but for what does not even hold to its SCHEMA.
+    rejected = ["[2]", "[3]"] if mode == "upsert" or bad == 7 else ["[3]"]
+    assert [one["key"] for one in target.rejects()] == rejected
+    assert f"Rejected rows: {len(rejected)};" in caplog.text
+    told = next(line for line in caplog.messages if line.startswith("hours: 6 rows: 2 new"))
+    assert f"{len(rejected)} rejected" in told
+    counts = [int(part.split()[0]) for part in told.split(": ")[2].split(", ") if "delivered" not in part]
+    assert sum(counts) == 6
+
+
+# The file of earlier versions
+
+
+def test_the_file_of_an_earlier_version_is_taken_in_once(target: Target) -> None:
+    leave_ledger(target, target.config["ledger_url"])
+    leave_rejects(target)
+    target.ran([schema(), state(3)], **streams(NUMBER, mode="mirror"))
+    (reject,) = target.rejects()
+    assert (reject["key"], reject["channel"], reject["record"]["name"]) == ("[3]", target.channel, "three")
+    target.ran([schema()], **streams(TEXT, mode="mirror"))
+    assert [data(post)["name"] for post in target.posts()] == ["4", "three"]
+    assert target.rejects() == []
+
+
+def test_a_row_of_that_file_that_came_again_is_not_taken_in(target: Target) -> None:
+    leave_ledger(target, target.config["ledger_url"])
+    leave_rejects(target)
+    target.ran([schema(), record(id=3, name="3"), state(3)], **streams(NUMBER, mode="mirror"))
+    assert [data(post)["name"] for post in target.posts()] == ["4", "3"]
+    assert target.rejects() == []
+
+
+@pytest.mark.parametrize("doubt", ["a new ledger", "two channels", "two ledgers", "another stream"])
+def test_the_file_of_an_earlier_version_is_left_where_its_channel_is_not_known(
+    sandbox: RunningSandbox, target: Target, tmp_path: Path, caplog: pytest.LogCaptureFixture, doubt: str
+) -> None:
+    other = Target.into_new_channel(sandbox, tmp_path)
+    path = target.config["ledger_url"].removeprefix("sqlite:///")
+    if doubt != "a new ledger":
+        leave_ledger(target, target.config["ledger_url"])
+    if doubt == "two channels":
+        with contextlib.closing(sqlite3.connect(path)) as ledger, ledger:
+            ledger.execute("INSERT INTO harkster_streams VALUES (?, 'hours')", [other.channel])
+    if doubt == "two ledgers":
+        other.config["ledger_url"] = f"sqlite:///{tmp_path}/other.db"
+        leave_ledger(other, other.config["ledger_url"])
+    text = leave_rejects(target)
+    if doubt == "another stream":
+        text = text.replace('"hours"', '"teams"')
+        Path(target.config["reject_path"]).write_text(text)
+    for job in (other, target, other, target):
+        caplog.clear()
+        job.ran([schema(), schema(stream="teams"), state(2)], **streams(TEXT, mode="mirror"))
+        assert "1 rejected rows were written there by an earlier version" in caplog.text
+    assert {data(post)["name"] for post in (*target.posts(), *other.posts())} <= {"4"}
+    assert Path(target.config["reject_path"]).read_text() == text

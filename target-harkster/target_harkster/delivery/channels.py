@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from target_harkster.delivery.delivery import Delivery
     from target_harkster.delivery.quota import Allowance
+    from target_harkster.ledger.rejects import Rejects
     from target_harkster.ledger.store import Ledger
     from target_harkster.vendor.client import Channel, HarksterApi
     from target_harkster.vendor.posts import RemotePost
@@ -70,6 +71,7 @@ class Channels:
         allowance: Knows what may be.
         delivery: Finishes what was begun.
         config: The target's settings.
+        rejects: What could not be posted to them.
         settled: Told of what is finished of earlier runs, see
             :meth:`~target_harkster.delivery.delivery.Delivery.resume`.
     """
@@ -81,12 +83,14 @@ class Channels:
         allowance: Allowance,
         delivery: Delivery,
         config: Mapping[str, Any],
+        rejects: Rejects,
         settled: Callable[[Entry, str | None], None],
     ) -> None:
         self._api = api
         self._ledger = ledger
         self._allowance = allowance
         self._delivery = delivery
+        self._rejects = rejects
         self._settled = settled
         self._first_run: str = config["first_run"]
         self._listed: list[Channel] | None = None
@@ -105,6 +109,7 @@ class Channels:
         if channel.id in self.opened:
             return
         self._ledger.hold(channel.id)
+        self._rejects.load(channel.id)
         self._allowance.open(channel)
         if self._ledger.is_empty(channel.id):
             # A ledger that is empty may be a ledger that was lost: the channel itself knows better.

@@ -48,7 +48,7 @@ class Parcel:
         mode: Of its stream.
         refused: Called with the field, if it is about one, and the reason, should it come to no post.
         first_run: What becomes of new rows: ``publish``, ``draft`` or ``baseline``.
-        version: The table version of the row.
+        version: The table version of the row, where posts go with their rows.
         is_wanted: Whether it is to become a post if it is none; asked only then. None where every row is.
     """
 
@@ -124,6 +124,18 @@ class Outbox:
         if self._posts >= BATCH:
             self.flush()
 
+    def settle(self, marker: str) -> None:
+        """Deliver what is there, if a post with a marker is among it."""
+        if any(isinstance(item, Parcel) and item.marker == marker for item in self._items):
+            self.flush()
+
+    def drop(self, stream: str, marker: str) -> None:
+        """Forget a post that was to be delivered: its row is gone."""
+        self.tally[stream]["gone"] += 1
+        left = [item for item in self._items if not isinstance(item, Parcel) or item.marker != marker]
+        self.tally[stream]["superseded"] += len(self._items) - len(left)
+        self._items = left
+
     def add_state(self, value: Any) -> None:
         """Take a STATE, which is about all that came before it."""
         self._items.append(_State(value))
@@ -172,61 +184,62 @@ class Outbox:
 
     def _decided(self, parcels: list[Parcel]) -> dict[int, Entry]:
         """Decide on every row, and write down what is intended; what there is to do, by parcel."""
-        by_channel: defaultdict[str, dict[str, Parcel]] = defaultdict(dict)
+        by_channel: defaultdict[str, dict[str, list[Parcel]]] = defaultdict(dict)
         for parcel in parcels:
             rows = by_channel[parcel.channel]
-            if parcel.marker not in rows:
-                rows[parcel.marker] = parcel
-            elif parcel.mode == "append":
-                self.tally[parcel.stream][Decision.LEAVE.value] += 1
-            else:
-                # The last version of a row is the one that counts, and its place is where it came last.
-                self.tally[parcel.stream]["superseded"] += 1
-                del rows[parcel.marker]
-                rows[parcel.marker] = parcel
+            # The place of a row is where it came first if that is what counts, and otherwise where it came last.
+            versions = rows.get(parcel.marker, []) if parcel.mode == "append" else rows.pop(parcel.marker, [])
+            versions.append(parcel)
+            rows[parcel.marker] = versions
         work: dict[int, Entry] = {}
         for channel, rows in by_channel.items():
             work |= self._decided_of(channel, rows)
         return work
 
-    def _wanted(self, channel: str, rows: Mapping[str, Parcel]) -> dict[str, Parcel]:
+    def _wanted(self, channel: str, rows: Mapping[str, list[Parcel]]) -> dict[str, list[Parcel]]:
         """The rows that have a post already, or are to become one."""
-        asked = {marker: parcel.is_wanted for marker, parcel in rows.items() if parcel.is_wanted is not None}
-        known = self._ledger.find(channel, list(asked))
+        asked = [marker for marker, versions in rows.items() if versions[0].is_wanted is not None]
+        known = self._ledger.find(channel, asked)
         wanted = dict(rows)
-        for marker, is_wanted in asked.items():
+        for marker in asked:
             entry = known.get(marker)
-            if entry is not None and entry.phase not in {Phase.BASELINE, Phase.DELETED}:
-                continue
-            try:
-                if not is_wanted():
-                    self.tally[rows[marker].stream]["left out"] += 1
-                    del wanted[marker]
-            except RowError as error:
-                rows[marker].refused(error.field, error.reason)
-                del wanted[marker]
-        return wanted
+            if entry is None or entry.phase in {Phase.BASELINE, Phase.DELETED}:
+                wanted[marker] = self._from_wanted(rows[marker])
+        return {marker: versions for marker, versions in wanted.items() if versions}
 
-    def _decided_of(self, channel: str, rows: Mapping[str, Parcel]) -> dict[int, Entry]:
+    def _from_wanted(self, versions: list[Parcel]) -> list[Parcel]:
+        """The versions of a row that count: from the first on that is wanted, or up to the last if it is wanted."""
+        is_append = versions[0].mode == "append"
+        kept: list[Parcel] = []
+        wrong: tuple[Parcel, RowError] | None = None
+        for at, parcel in enumerate(versions if is_append else reversed(versions)):
+            try:
+                if parcel.is_wanted is None or parcel.is_wanted():
+                    kept = versions[at:] if is_append else versions[: len(versions) - at]
+                elif is_append:
+                    continue
+                break
+            except RowError as error:
+                wrong = (parcel, error) if is_append or wrong is None else wrong
+        if wrong is not None and is_append and kept:
+            wrong = None
+        if wrong is not None:
+            wrong[0].refused(wrong[1].field, wrong[1].reason)
+        self.tally[versions[0].stream]["left out"] += len(versions) - len(kept) - (wrong is not None)
+        return kept
+
+    def _decided_of(self, channel: str, rows: Mapping[str, list[Parcel]]) -> dict[int, Entry]:
         rows = self._wanted(channel, rows)
         sources = self._ledger.sources(channel, list(rows))
-        new: list[Parcel] = []
-        for marker, parcel in rows.items():
-            source = sources.get(marker)
-            if source is None or (parcel.mode != "append" and source != parcel.source):
-                new.append(parcel)
-            else:
-                self.tally[parcel.stream][Decision.UNCHANGED.value] += 1
+        new: list[tuple[Parcel, Content]] = []
+        for marker, versions in rows.items():
+            if (chosen := self._chosen(versions, sources.get(marker))) is not None:
+                new.append(chosen)
         self._touch(channel, rows)
-        found = self._ledger.find(channel, [parcel.marker for parcel in new])
+        found = self._ledger.find(channel, [parcel.marker for parcel, _ in new])
         work: dict[int, Entry] = {}
         changed: list[Entry] = []
-        for parcel in new:
-            try:
-                content = parcel.content()
-            except RowError as error:
-                parcel.refused(error.field, error.reason)
-                continue
+        for parcel, content in new:
             known = found.get(parcel.marker)
             decision = decide(known, content.hash, parcel.mode)
             # At the start of this run, when its row was not known: now it is, and can be rejected as a whole.
@@ -242,12 +255,47 @@ class Outbox:
         self._ledger.save(*changed)
         return work
 
-    def _touch(self, channel: str, rows: Mapping[str, Parcel]) -> None:
-        versions: defaultdict[int, list[str]] = defaultdict(list)
-        for marker, parcel in rows.items():
-            if parcel.mode == "mirror" and parcel.version is not None:
-                versions[parcel.version].append(marker)
-        for version, markers in versions.items():
+    def _chosen(self, versions: list[Parcel], source: str | None) -> tuple[Parcel, Content] | None:
+        """Of the versions of a row, the one that counts, as if each had come in a batch of its own.
+
+        That is the first that makes a post where a known row is left alone, and otherwise the last. One that makes
+        none is rejected, unless it is followed by one that does.
+
+        Args:
+            versions: In the order in which they came.
+            source: What the post of the row was made of, if there is one.
+        """
+        tally = self.tally[versions[0].stream]
+        is_append = versions[0].mode == "append"
+        if is_append and source is not None:
+            tally[Decision.UNCHANGED.value] += len(versions)
+            return None
+        chosen: tuple[Parcel, Content] | None = None
+        wrong: tuple[Parcel, RowError] | None = None
+        is_unchanged = False
+        for parcel in versions if is_append else reversed(versions):
+            if is_unchanged := parcel.source == source:
+                break
+            try:
+                chosen = parcel, parcel.content()
+                break
+            except RowError as error:
+                wrong = (parcel, error) if is_append or wrong is None else wrong
+        if is_append and chosen is not None:
+            wrong = None
+        if wrong is not None:
+            wrong[0].refused(wrong[1].field, wrong[1].reason)
+        tally[Decision.UNCHANGED.value] += is_unchanged
+        told = sum((chosen is not None, wrong is not None, is_unchanged))
+        tally[Decision.LEAVE.value if is_append else "superseded"] += len(versions) - told
+        return chosen
+
+    def _touch(self, channel: str, rows: Mapping[str, list[Parcel]]) -> None:
+        by_version: defaultdict[int, list[str]] = defaultdict(list)
+        for marker, versions in rows.items():
+            if (version := versions[-1].version) is not None:
+                by_version[version].append(marker)
+        for version, markers in by_version.items():
             self._ledger.touch([channel], markers, version)
 
     def _entry(self, parcel: Parcel, content: Content, decision: Decision, known: Entry | None) -> Entry:

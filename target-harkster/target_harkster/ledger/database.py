@@ -38,6 +38,7 @@ class Database:
     Attributes:
         path: Of the SQLite file that others may use too; None for any other database.
         is_sqlite: Which of the two it is.
+        version_before: Of the tables when they were opened; 0 if there were none.
 
     Raises:
         LedgerError: It cannot be used.
@@ -48,7 +49,7 @@ class Database:
             self._engine, self.path = _engine(sa.make_url(url), is_dry=is_dry)
             self.is_sqlite = self._engine.dialect.name == "sqlite"
             with self._engine.connect() as connection:
-                migrate(connection)
+                self.version_before = migrate(connection)
                 connection.commit()
         except (sa.exc.SQLAlchemyError, sqlite3.Error, ImportError) as error:
             raise _unusable(error) from None

@@ -34,7 +34,7 @@ class DigestRow:
         marker: Of its group.
         key: Of its group, as JSON.
         row_key: Its own, as JSON.
-        record: The row, as JSON.
+        record: The row, as JSON; None for one that is gone, wherever it was.
     """
 
     stream: str
@@ -43,7 +43,7 @@ class DigestRow:
     marker: str
     key: str
     row_key: str
-    record: bytes
+    record: bytes | None
 
     @property
     def number(self) -> int:
@@ -85,7 +85,7 @@ class Digests:
         new = [
             {"channel": row.channel, "marker": row.marker, "stream": row.stream, "key": row.key}
             for row in changed
-            if (row.channel, row.marker) not in groups
+            if row.record is not None and (row.channel, row.marker) not in groups
         ]
         put(connection, GROUPS, new, ("channel", "marker"))
         groups |= _groups(connection, {row.marker for row in changed})
@@ -93,12 +93,13 @@ class Digests:
         index: list[dict[str, Any]] = []
         left: set[int] = set()
         for row in changed:
-            number = groups[row.channel, row.marker]
+            number = None if row.record is None else groups[row.channel, row.marker]
             places = {row_number(channel, row.stream, row.row_key) for channel in row.channels} & seen.keys()
             news += [self._new(seen[place][0], row.row_key, None) for place in places if seen[place][0] != number]
-            news.append(self._new(number, row.row_key, row.record))
-            index.append({"row": row.number, "number": number, "record": record_number(row.record)})
-            left |= places - {row.number}
+            left |= places
+            if number is not None and row.record is not None:
+                news.append(self._new(number, row.row_key, row.record))
+                index.append({"row": row.number, "number": number, "record": record_number(row.record)})
         # A row that is news already keeps its place among the news.
         put(connection, GROUP_NEWS, news, kept=("seq",))
         now = self._clock.time()
@@ -180,5 +181,7 @@ _GROUPS = sa.select(GROUPS.c.channel, GROUPS.c.marker, GROUPS.c.number).where(
 
 
 def _is_as_seen(row: DigestRow, seen: Mapping[int, tuple[int, int]], groups: Mapping[tuple[str, str], int]) -> bool:
+    if row.record is None:
+        return not any(row_number(channel, row.stream, row.row_key) in seen for channel in row.channels)
     group = groups.get((row.channel, row.marker))
     return group is not None and seen.get(row.number) == (group, record_number(row.record))

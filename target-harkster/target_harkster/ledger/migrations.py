@@ -109,14 +109,17 @@ _LOCK = 0x6861726B73746572
 """Of PostgreSQL: two that start at once do not both make the tables."""
 
 
-def migrate(connection: sa.Connection) -> None:
+def migrate(connection: sa.Connection) -> int:
     """Bring the tables up to this version, in one transaction that nobody else is in; committing is the caller's.
+
+    Returns:
+        The version that they had; 0 if there were none.
 
     Raises:
         ConfigurationError: The ledger is of a later version than this.
     """
     if sa.inspect(connection).has_table(VERSION.name) and _version(connection) == len(MIGRATIONS):
-        return
+        return len(MIGRATIONS)
     connection.rollback()
     if connection.dialect.name == "sqlite":
         # Of itself Python's module would begin none for what changes tables.
@@ -124,9 +127,11 @@ def migrate(connection: sa.Connection) -> None:
     else:
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
     VERSION.create(connection, checkfirst=True)
-    for at, step in enumerate(MIGRATIONS[_version(connection) :], _version(connection) + 1):
+    before = _version(connection)
+    for at, step in enumerate(MIGRATIONS[before:], before + 1):
         step(connection)
         connection.execute(VERSION.insert().values(version=at))
+    return before
 
 
 def _version(connection: sa.Connection) -> int:

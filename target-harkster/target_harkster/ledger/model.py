@@ -6,6 +6,11 @@ import sqlalchemy as sa
 
 METADATA = sa.MetaData()
 
+UNVERSIONED = 0
+"""In the place of a table version: the row came without one since a version of its table was last complete."""
+GONE = -1
+"""In the place of a table version: the row was marked as deleted."""
+
 VERSION = sa.Table("harkster_ledger", METADATA, sa.Column("version", sa.Integer, nullable=False))
 
 POSTS = sa.Table(

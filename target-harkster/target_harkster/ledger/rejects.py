@@ -1,26 +1,32 @@
-"""The file of rows that could not be posted: durable before any STATE that is about them, and tried again later."""
+"""What could not be posted: durable before any STATE that is about it, tried again later, and struck out when done."""
 
 from __future__ import annotations
 
-import errno
-import os
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Literal
 
-import filelock
-import msgspec
-from singer_http.http.errors import ConfigurationError, FatalError
+import sqlalchemy as sa
+from singer_http.http.errors import FatalError
 from singer_sdk.contrib.msgspec import decoder, encoder
 
+from target_harkster.ledger.database import put
+from target_harkster.ledger.model import REJECTS, UNVERSIONED
+
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+
+    from singer_http.http.clock import Clock
+
+    from target_harkster.ledger.database import Database
 
 REDACTED = "(redacted)"
 
-
-Row = tuple[str, str, bool]
-"""What a reject is of: stream, key (or record, where there is no key), and whether no record is known."""
+Kind = Literal["row", "stray", "post"]
+"""A row, a row of which it is not known into which channel it goes, or a post of which the ledger has the content."""
+Place = tuple[str, str, str, Kind]
+"""What a reject is known by: channel, stream, what stands for the key, and kind. There is one of each."""
 
 
 class TooManyRejectsError(FatalError):
@@ -29,170 +35,201 @@ class TooManyRejectsError(FatalError):
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A row that could not be posted.
+    """A row, or a digest, that could not be posted.
 
     Attributes:
+        channel: Where it was to be posted; of a stray the first channel of its stream.
         stream: Of the row.
         key: Of the row, as JSON; None where it has none.
+        kind: See :data:`Kind`.
         field: Id of the field or name of the property that is wrong, if it is one.
         reason: What is wrong, without the value.
-        record: The row; None where it is not known, as of a digest.
+        record: The row; None where the ledger has it in another place, as of a digest.
         redacted: The properties of it that were blacked out, and keep it from being tried again.
         schema: What the row was checked against, so that it can be tried again without its tap.
         key_properties: The primary key of its stream.
+        first_run: What becomes of the row when it can be posted: ``publish``, ``draft`` or ``baseline``.
+        version: The table version that the row was last seen in.
+        changed_at: When it was rejected, in seconds since the epoch.
     """
 
+    channel: str
     stream: str
     key: str | None
+    kind: Kind
     field: str | None
     reason: str
     record: Mapping[str, Any] | None = None
     redacted: Sequence[str] = ()
     schema: Mapping[str, Any] | None = None
     key_properties: Sequence[str] = ()
+    first_run: str = "publish"
+    version: int = UNVERSIONED
+    changed_at: float = 0.0
 
     @property
-    def row(self) -> Row:
-        """Of which row or digest it is."""
-        key = encoder.encode(self.record).decode() if self.key is None else self.key
-        return self.stream, key, self.record is None
+    def place(self) -> Place:
+        """What it is known by."""
+        return self.channel, self.stream, self.row, self.kind
+
+    @property
+    def row(self) -> str:
+        """What stands for the key: short, and for a row without one made of the whole of it."""
+        return row_of(encoder.encode(self.record).decode() if self.key is None else self.key)
+
+    @property
+    def told(self) -> str:
+        """The reason as a sentence without its end."""
+        return f"{self.field or 'it'} {self.reason}"
+
+    def without(self, redact: Collection[str]) -> Reject:
+        """The reject without the values of some properties."""
+        hidden = sorted(set(redact).intersection(self.record or ()))
+        if not hidden:
+            return self
+        return replace(self, record={**(self.record or {}), **dict.fromkeys(hidden, REDACTED)}, redacted=hidden)
 
     def line(self) -> bytes:
-        """The reject as a line of the file."""
-        told = {
-            "stream": self.stream,
-            "key": self.key,
-            "field": self.field,
-            "reason": self.reason,
-            "record": self.record,
-            "redacted": list(self.redacted),
-            "schema": self.schema,
-            "key_properties": list(self.key_properties),
-        }
-        return encoder.encode(told) + b"\n"
+        """The reject as JSON, as it is exported."""
+        told = {name: getattr(self, name) for name in _EXPORTED}
+        return encoder.encode(told)
 
 
-class RejectFile:
-    """The file, one reject a line, and one at most of each row.
+_EXPORTED = ("channel", "stream", "key", "kind", "field", "reason", "record", "redacted", "schema", "key_properties")
+_CONTENT = ("record", "redacted", "schema", "key_properties", "first_run")
+_COLUMNS = ("channel", "stream", "key", "kind", "field", "reason", "version", "changed_at")
+
+
+def row_of(key: str) -> str:
+    """What stands for a key in the ledger, where it may be longer than an index takes."""
+    return blake2b(key.encode(), digest_size=16).hexdigest()
+
+
+@dataclass(slots=True)
+class _Changes:
+    added: dict[Place, Reject] = field(default_factory=dict)
+    struck: set[Place] = field(default_factory=set)
+
+
+class Rejects:
+    """The rejects of the channels that a run holds.
 
     Args:
-        path: Where it is.
-        redact: Properties whose values are not to be written.
-        is_dry: Nothing is written.
+        database: Keeps them.
+        clock: Dates them.
+        redact: Properties whose values are not kept.
 
-    Raises:
-        ConfigurationError: The file is not one of rejects.
+    Attributes:
+        superseded: By stream, how many rows of this run were rejected and came again.
     """
 
-    def __init__(self, path: str, redact: Collection[str], *, is_dry: bool = False) -> None:
-        self._path = Path(path)
+    def __init__(self, database: Database, clock: Clock, redact: Collection[str]) -> None:
+        self._database = database
+        self._clock = clock
         self._redact = frozenset(redact)
-        self._is_dry = is_dry
-        self._earlier = {reject.row: reject for reject in self.read()}
-        self._written = set(self._earlier)
-        self._added: dict[Row, bytes] = {}
-        self._struck: set[Row] = set()
-        self.count = 0
-        """Rows rejected in this run."""
+        self._standing: dict[tuple[str, str], dict[Place, Reject]] = {}
+        self._earlier: dict[Place, None] = {}
+        self._own: dict[Place, None] = {}
+        self._changes = _Changes()
+        self.superseded: Counter[str] = Counter()
 
     @property
     def earlier(self) -> list[Reject]:
-        """The rejects of earlier runs that are neither struck out nor replaced by newer ones."""
-        return list(self._earlier.values())
+        """Those of earlier runs that are neither struck out nor replaced."""
+        return [self._standing[stream, row][place] for place in self._earlier for _, stream, row, _ in [place]]
 
     @property
-    def is_empty(self) -> bool:
-        """Whether there is nothing to strike out."""
-        return not self._written and not self._added
+    def rejected(self) -> Counter[str]:
+        """By stream, how many rows of this run are rejected."""
+        return Counter(stream for _, stream, _, _ in self._own)
 
-    def read(self) -> list[Reject]:
-        """The rejects that are in the file now, the newest of each row."""
-        lines = self._lines()
-        rejects = (self._understood(line, number) for number, line in enumerate(lines, 1))
-        return list({reject.row: reject for reject in rejects}.values())
+    @property
+    def count(self) -> int:
+        """How many rows of this run are rejected."""
+        return len(self._own)
 
-    def _lines(self) -> list[bytes]:
-        data = self._path.read_bytes() if self._path.exists() else b""
-        # What follows the last line end was cut off when a run was killed: its row comes again.
-        return [line for line in data.split(b"\n")[:-1] if line]
+    def load(self, channel: str) -> None:
+        """Know the rejects of a channel, which this run holds from now on."""
+        for reject in self.of(channel):
+            self._standing.setdefault((reject.stream, reject.row), {})[reject.place] = reject
+            self._earlier[reject.place] = None
 
-    def _understood(self, line: bytes, number: int) -> Reject:
-        try:
-            return Reject(**decoder.decode(line))
-        except (msgspec.DecodeError, TypeError):
-            raise ConfigurationError(f"reject_path: line {number} of {self._path} is no reject.") from None
+    def of(self, channel: str | None = None) -> Iterator[Reject]:
+        """What is durable of a channel, or of all: oldest first."""
+        query = sa.select(*(REJECTS.c[name] for name in _COLUMNS), REJECTS.c.content)
+        if channel is not None:
+            query = query.where(REJECTS.c.channel == channel)
+        for row in self._database.rows(query.order_by(REJECTS.c.changed_at, REJECTS.c.stream, REJECTS.c.row)):
+            told = dict(row._mapping)  # noqa: SLF001 - the documented way to the columns by name
+            yield Reject(**told | decoder.decode(told.pop("content")))
 
     def add(self, reject: Reject) -> None:
-        """Take a row of this run; it is in the file after :meth:`sync`, in the place of any other of the same row."""
-        self.count += 1
+        """Take a row of this run, in the place of any other of the same row; it is durable after :meth:`sync`."""
         self.keep(reject)
+        self._own[reject.without(self._redact).place] = None
 
     def keep(self, reject: Reject) -> None:
         """Take a reject like :meth:`add`, of a row that is not of this run."""
-        row = reject.row
-        if reject.record is not None and (hidden := sorted(self._redact.intersection(reject.record))):
-            record = {**reject.record, **dict.fromkeys(hidden, REDACTED)}
-            reject = replace(reject, record=record, redacted=hidden)
-            row = reject.row
-        self.strike(row)
-        self._added[row] = reject.line()
+        reject = replace(reject.without(self._redact), changed_at=self._clock.time())
+        self.strike(reject.place)
+        self._standing.setdefault((reject.stream, reject.row), {})[reject.place] = reject
+        self._changes.added[reject.place] = reject
 
-    def strike(self, *rows: Row) -> None:
-        """Strike rejects out: their rows were posted, or came again. They are in the file until :meth:`sync`."""
-        for row in rows:
-            self._earlier.pop(row, None)
-            self._added.pop(row, None)
-            if row in self._written:
-                self._struck.add(row)
+    def came_again(self, stream: str, key: str, channels: Collection[str], kinds: Collection[Kind]) -> None:
+        """Strike out what is known of a row that came again, in whichever of the channels of its stream."""
+        if self._standing:
+            for place in list(self._standing.get((stream, row_of(key)), ())):
+                if place[0] in channels and place[3] in kinds:
+                    self.strike(place)
+
+    def judge(self, stream: str, channels: Collection[str], version: int) -> None:
+        """Strike out the rows that are not in a table that was read completely.
+
+        Args:
+            stream: Of the rows.
+            channels: Those of its rows.
+            version: Of the table.
+        """
+        for reject in [one for found in self._standing.values() for one in found.values()]:
+            if reject.stream != stream or reject.channel not in channels or reject.kind == "post":
+                continue
+            if reject.version not in {version, UNVERSIONED}:
+                self.strike(reject.place)
+            elif reject.version == UNVERSIONED:
+                seen = self._changes.added[reject.place] = replace(reject, version=version)
+                self._standing[stream, reject.row][reject.place] = seen
+
+    def strike(self, *places: Place) -> None:
+        """Strike rejects out: they are in the database until :meth:`sync`."""
+        for place in places:
+            found = self._standing.get(place[1:3], {})
+            if found.pop(place, None) is not None:
+                self._changes.struck.add(place)
+                if not found:
+                    del self._standing[place[1:3]]
+            self._changes.added.pop(place, None)
+            self._earlier.pop(place, None)
+            if place in self._own:
+                del self._own[place]
+                self.superseded[place[1]] += 1
 
     def sync(self) -> None:
         """Make durable what was taken and what was struck out, in one step."""
-        if self._added or self._struck:
-            if not self._is_dry:
-                try:
-                    self._write(b"".join(self._added.values()))
-                except OSError as error:
-                    raise _unwritable(self._path, error) from None
-            self._written = (self._written - self._struck) | self._added.keys()
-            self._added, self._struck = {}, set()
+        changes, self._changes = self._changes, _Changes()
+        if not changes.added and not changes.struck:
+            return
+        with self._database.transaction() as connection:
+            for channel, stream, row, kind in changes.struck - changes.added.keys():
+                here = sa.and_(REJECTS.c.channel == channel, REJECTS.c.stream == stream, REJECTS.c.row == row)
+                connection.execute(REJECTS.delete().where(here, REJECTS.c.kind == kind))
+            put(connection, REJECTS, [_row(reject) for reject in changes.added.values()])
 
-    def _write(self, added: bytes) -> None:
-        if not self._path.parent.is_dir():
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-        # Runs into other channels may write to the same file.
-        with filelock.FileLock(f"{self._path}.lock"):
-            if not self._struck:
-                self._append(added)
-                return
-            lines = [
-                line
-                for number, line in enumerate(self._lines(), 1)
-                if self._understood(line, number).row not in self._struck
-            ]
-            draft = self._path.with_name(f"{self._path.name}.new")
-            with _opened(draft, "wb") as file:
-                file.write(b"".join(line + b"\n" for line in lines) + added)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(self._path)
-
-    def _append(self, added: bytes) -> None:
-        with _opened(self._path, "r+b" if self._path.exists() else "wb") as file:
-            whole = file.seek(0, os.SEEK_END)
-            if whole:
-                file.seek(0)
-                whole = file.read().rfind(b"\n") + 1
-            file.truncate(whole)
-            file.seek(whole)
-            file.write(added)
-            file.flush()
-            os.fsync(file.fileno())
+    def take_in(self, reject: Reject) -> None:
+        """Enter a reject that was kept elsewhere until now, unless there is one of its row."""
+        with self._database.transaction() as connection:
+            put(connection, REJECTS, [_row(replace(reject, changed_at=self._clock.time()))], kept=REJECTS.c.keys())
 
 
-def _opened(path: Path, mode: Literal["r+b", "wb"]) -> IO[bytes]:
-    """The file, for its owner alone where it is made anew: there are people's data in it."""
-    return open(path, mode, opener=lambda name, flags: os.open(name, flags, 0o600))
-
-
-def _unwritable(path: Path, error: OSError) -> ConfigurationError:
-    return ConfigurationError(f"reject_path: {path} cannot be written ({error.strerror}).")
+def _row(reject: Reject) -> dict[str, Any]:
+    content = encoder.encode({name: getattr(reject, name) for name in _CONTENT})
+    return {name: getattr(reject, name) for name in _COLUMNS} | {"row": reject.row, "content": content}

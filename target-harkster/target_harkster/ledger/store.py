@@ -12,7 +12,7 @@ from target_harkster.ledger.database import LOOK_UP, Database, LedgerError, chun
 from target_harkster.ledger.digests import Digests
 from target_harkster.ledger.locks import FileLocks, Leases
 from target_harkster.ledger.lookups import Lookups
-from target_harkster.ledger.model import DOUBTS, POSTS, STREAMS
+from target_harkster.ledger.model import DOUBTS, GONE, GROUPS, POSTS, STREAMS, UNVERSIONED
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -199,6 +199,11 @@ class Ledger:
         of_stream = sa.and_(POSTS.c.stream == "", POSTS.c.marker.startswith(prefix, autoescape=True))
         self.database.change(POSTS.update().where(of_stream).values(stream=stream))
 
+    def channels_of(self, stream: str) -> set[str]:
+        """The channels that rows of a stream went into."""
+        queries = (sa.select(table.c.channel).where(table.c.stream == stream) for table in (POSTS, STREAMS, GROUPS))
+        return {row[0] for row in self.database.rows(sa.union(*queries))}
+
     def is_settled(self, stream: str, channel: str) -> bool:
         """Whether the first run of a stream into a channel is over."""
         query = sa.select(STREAMS.c.stream).where(STREAMS.c.stream == stream, STREAMS.c.channel == channel)
@@ -209,25 +214,33 @@ class Ledger:
         with self.database.transaction() as connection:
             put(connection, STREAMS, [{"channel": channel, "stream": stream}])
 
-    def touch(self, channels: Sequence[str], markers: Sequence[str], version: int) -> None:
-        """Note that rows were seen in a version of their table."""
+    def touch(self, channels: Collection[str], markers: Iterable[str], version: int) -> None:
+        """Note in which version of their table rows were seen."""
         with self.database.transaction() as connection:
             for some in chunks(markers):
                 here = sa.and_(POSTS.c.channel.in_(channels), POSTS.c.marker.in_(some))
                 connection.execute(POSTS.update().where(here).values(version=version))
 
-    def gone(self, stream: str, version: int, channels: Collection[str]) -> tuple[list[Entry], int]:
-        """The posts of a stream whose rows were not seen in a version of the table, and how many posts there are.
+    def complete(self, stream: str, channels: Collection[str], version: int) -> None:
+        """Note that a version of a table is complete: rows that came without one since the last were in it."""
+        of_stream = sa.and_(POSTS.c.stream == stream, POSTS.c.channel.in_(channels), POSTS.c.version == UNVERSIONED)
+        self.database.change(POSTS.update().where(of_stream).values(version=version))
+
+    def gone(self, stream: str, channels: Collection[str], version: int | None) -> tuple[list[Entry], int]:
+        """The posts of a stream whose rows are gone, and how many posts there are.
 
         Args:
             stream: Of the posts.
-            version: Of the table.
             channels: Posts in other channels are left out of both.
+            version: Of the table that is complete, if one is: gone is what was not seen in it. Otherwise gone is
+                what was marked as deleted.
         """
         over = [phase.value for phase in (Phase.DELETED, Phase.REMOVED)]
         query = _SELECT.where(POSTS.c.stream == stream, POSTS.c.channel.in_(channels), POSTS.c.phase.not_in(over))
         total = self.database.rows(sa.select(sa.func.count()).select_from(query.subquery()))[0][0]
-        unseen = sa.or_(POSTS.c.version.is_(None), POSTS.c.version != version)
+        unseen = POSTS.c.version == GONE
+        if version is not None:
+            unseen = sa.or_(POSTS.c.version.is_(None), POSTS.c.version.not_in((version, UNVERSIONED)))
         return [_entry(row) for row in self.database.rows(query.where(unseen).order_by(POSTS.c.seq))], total
 
     # Doubts

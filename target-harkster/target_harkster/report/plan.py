@@ -58,7 +58,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "create": ("create",),
     "update": ("update", "replace"),
     "delete": ("delete",),
-    "unchanged": ("unchanged", "leave", "superseded", "baseline", "left out"),
+    "unchanged": ("unchanged", "leave", "superseded", "gone", "baseline", "left out"),
     "rejected": ("rejected",),
     "waiting": ("now draft", "now deferred", "open"),
 }

@@ -22,6 +22,7 @@ _WORDS = {
     "unchanged": "unchanged",
     "leave": "known",
     "superseded": "superseded by a later row",
+    "gone": "marked as deleted",
     "baseline": "recorded and not posted",
     "left out": "left out (when)",
     "open": "groups not closed yet",
