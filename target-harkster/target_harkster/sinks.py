@@ -359,6 +359,10 @@ class LookupSink(Sink):
         key = lookup_key(record[self._key])
         self._run.outbox.add_row(LookupRow(self.stream_name, key, encoder.encode(record)))
 
+    @override
+    def activate_version(self, new_version: int) -> None:
+        pass  # what is gone at its source still has its name
+
     def retry(self, reject: Reject, refused: Refused) -> None:
         """Nothing of it is ever rejected."""
 

@@ -1,8 +1,12 @@
 """Expressions: exact numbers, nulls that are no values, and what people of a country read."""
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from target_harkster.layout.expressions import Expressions
 
 from tests.harkster.running import Message, Target, data, record, schema, state
 
@@ -44,10 +48,43 @@ def shown(target: Target, expression: str, *rows: dict[str, Any], kind: str = "t
         ("{{ hours == 40.1 }} {{ hours < 40.1 }} {{ 40 < hours <= 40.1 }}", [{"hours": 40.1}], ["true false true"]),
         ("{{ hours * rate }}", [{"hours": 3, "rate": "12.345678901234567890"}], ["37.03703670370370367"]),
         ("{{ hours | float }}", [{"hours": 0.1}], ["0.1"]),
+        ("{{ hours * 10 ** 20 + 0.01 }}", [{"hours": 12345678901}], ["1234567890100000000000000000000.01"]),
+        (
+            "{% set a = namespace(h=0) %}{% for _ in range(3) %}{% set a.h = a.h + 0.1 %}{% endfor %}{{ a.h }}",
+            [{}],
+            ["0.3"],
+        ),
     ],
 )
 def test_numbers_are_exact(target: Target, expression: str, rows: list[Message], expected: list[str]) -> None:
     assert shown(target, expression, *rows) == expected
+
+
+EXPRESSIONS = Expressions("en", lambda *_: None)
+_NUMBERS = st.integers(-(10**15), 10**15) | st.decimals(-(10**9), 10**9, places=4)
+
+
+@given(st.lists(st.none() | _NUMBERS, min_size=1), _NUMBERS)
+def test_sums_and_products_are_those_of_decimals(many: list[Any], factor: Any) -> None:
+    rows = [{"hours": one} for one in many]
+    known = [Decimal(one) for one in many if one is not None]
+
+    def value(text: str) -> Any:
+        return EXPRESSIONS.value(text)({"rows": rows, "first": many[0], "factor": factor})
+
+    assert value("{{ rows | sum(attribute='hours') }}") == sum(known)
+    assert value("{{ rows | map(attribute='hours') | max }}") == max(known, default=None)
+    expected = None if many[0] is None else Decimal(many[0]) * Decimal(factor) - 1
+    assert value("{{ first * factor - 1 }}") == expected
+    assert value("{{ first < factor }}") is (many[0] is not None and Decimal(many[0]) < Decimal(factor))
+
+
+def test_a_heading_without_a_label_is_left_out(target: Target) -> None:
+    fields = [{"id": "head", "type": "heading", "label": "{{ name }}"}, {"id": "id", "type": "counter", "data": "id"}]
+    target.ran(
+        [schema(PROPERTIES), record(id=1, name="Ann"), record(id=2, name=None)], streams={"hours": {"fields": fields}}
+    )
+    assert [[field["id"] for field in shown] for shown in target.fields()] == [["head", "id"], ["id"]]
 
 
 def test_a_number_field_gets_the_number(target: Target) -> None:

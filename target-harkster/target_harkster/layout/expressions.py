@@ -174,8 +174,7 @@ class Expressions:
         Raises:
             ExpressionError: It is not valid.
         """
-        names: set[str] = jinja2.meta.find_undeclared_variables(self._parsed(text))
-        return names
+        return jinja2.meta.find_undeclared_variables(self._parsed(text)) - self._environment.globals.keys()
 
     def _parsed(self, text: str) -> nodes.Template:
         if _NO_SIGN.search(text):

@@ -59,7 +59,7 @@ class Field:
         if self.label is not None and (label := self.label(row)):
             field["label"] = label
         if self.value is None or self.kind.encode is None:
-            return field
+            return field if "label" in field or not self.kind.has_label else None
         value = self.value(row)
         data = None if value is None else self.kind.encode(value, self.declared)
         code = None if self.currency is None else self.currency(row)

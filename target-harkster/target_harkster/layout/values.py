@@ -27,7 +27,9 @@ from target_harkster.layout.fields import as_decimal, as_moment, as_text, curren
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-ARITHMETIC = decimal.Context(prec=28, rounding=decimal.ROUND_HALF_UP)
+ARITHMETIC = decimal.Context(prec=100, rounding=decimal.ROUND_HALF_UP)
+_QUOTIENTS = decimal.Context(prec=28, rounding=decimal.ROUND_HALF_UP)
+"""What has no end is cut off sooner than what is exact."""
 _ROUNDINGS = {"common": decimal.ROUND_HALF_UP, "ceil": decimal.ROUND_CEILING, "floor": decimal.ROUND_FLOOR}
 _LONGEST = 25
 """Digits of a number that is written out rather than with an exponent."""
@@ -103,10 +105,10 @@ _OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
     "+": operator.add,
     "-": operator.sub,
     "*": operator.mul,
-    "/": operator.truediv,
+    "/": lambda left, right: _QUOTIENTS.divide(Decimal(left), Decimal(right)),
     "//": _floor,
     "%": lambda left, right: left - right * _floor(left, right),
-    "**": operator.pow,
+    "**": lambda left, right: _QUOTIENTS.power(Decimal(left), Decimal(right)),
 }
 
 
@@ -152,7 +154,7 @@ def _sum(environment: jinja2.Environment, many: Iterable[Any], attribute: Any = 
 @jinja2.pass_environment
 def _mean(environment: jinja2.Environment, many: Iterable[Any], attribute: Any = None) -> Any:
     values = [number(value) for value in _values(environment, many, attribute)]
-    return trimmed(Decimal(sum(values)) / len(values)) if values else None
+    return calculate("/", sum(values), len(values)) if values else None
 
 
 def _extreme(choose: Callable[..., Any]) -> Callable[..., Any]:
