@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 RESUME = "resume"
+_TOO_OLD = "it began longer ago than resume_max_age"
 FUTURE = 60
 """Seconds by which a time in STATE may be ahead of the API's clock, which is known to the second."""
 
@@ -150,7 +151,7 @@ class FullTable:
         self.fingerprint = fingerprint
         left = bookmarks.stream.get(RESUME, {})
         reason = _reason_to_drop(left, fingerprint, now, longest)
-        if left and reason:
+        if left and reason and not (left.get("done") and reason == _TOO_OLD):
             logger.warning("%s: a read that was cut off is begun anew, as %s.", name, reason)
         self.is_resumed = not reason
         self.is_done = self.is_resumed and left.get("done", False)
@@ -241,7 +242,7 @@ def _reason_to_drop(left: Mapping[str, Any], fingerprint: str, now: float, longe
     age = now - left["version"] / 1000
     if age < -FUTURE:
         return "it claims to have begun in the future"
-    return None if max(age, 0.0) < longest else "it began longer ago than resume_max_age"
+    return None if max(age, 0.0) < longest else _TOO_OLD
 
 
 def _place(left: Mapping[str, Any]) -> Place:

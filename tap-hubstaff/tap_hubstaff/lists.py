@@ -12,7 +12,8 @@ import msgspec
 from singer_http.reading.pages import Page
 from typing_extensions import override
 
-from tap_hubstaff.stream import HubstaffStream, OwnedStream
+from tap_hubstaff.owned import OwnedStream
+from tap_hubstaff.stream import HubstaffStream
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 ALL_TASKS = "active,completed,deleted,archived,archived_native_active,archived_native_completed,archived_native_deleted"
 """Every status that a task may have."""
-_YEAR = dt.timedelta(days=366)
 
 
 class Organizations(HubstaffStream):
@@ -32,11 +32,7 @@ class Organizations(HubstaffStream):
     name = "organizations"
     shares = "organizations"
     path = "/organizations"
-
-    @property
-    @override
-    def partitions(self) -> list[dict[str, Any]] | None:
-        return None
+    is_by_organization = False
 
     @override
     def post_process(self, row: Record, context: Context | None = None) -> Record | None:
@@ -235,12 +231,13 @@ class AttendanceSchedules(HubstaffStream):
 
     @override
     def query(self, partition: Mapping[str, Any] | None) -> dict[str, str | int]:
-        first, last = self._hubstaff.start_date, self._hubstaff.end_date or self._hubstaff.began + _YEAR
-        return {
-            **super().query(partition),
-            "date[start]": first.date().isoformat(),
-            "date[stop]": last.date().isoformat(),
-        }
+        # Whole years where nobody says which days: the same question in every run, so that a read can be gone on with.
+        first, last = self._hubstaff.start_date.date(), dt.date(self._hubstaff.began.year + 1, 12, 31)
+        if not self.config.get("start_date"):
+            first = first.replace(month=1, day=1)
+        if self._hubstaff.end_date is not None:
+            last = self._hubstaff.end_date.date()
+        return {**super().query(partition), "date[start]": first.isoformat(), "date[stop]": last.isoformat()}
 
 
 class TimeOffPolicies(HubstaffStream):

@@ -17,7 +17,8 @@ from singer_http.reading.pages import Page
 from singer_http.reading.reader import Reader
 from singer_http.reading.track import Fetched
 
-from tap_hubstaff.stream import HubstaffStream, OwnedStream, Owner
+from tap_hubstaff.owned import OwnedStream, Owner
+from tap_hubstaff.stream import HubstaffStream
 from tap_hubstaff.windows import BEGINNING, parse_iso
 
 if TYPE_CHECKING:
@@ -72,6 +73,22 @@ class Organizations:
         Raises:
             ApiError: Nothing can be read.
         """
+        self.list()
+        self._look_at_members()
+        due = {name: self._due(name) for name in OWNERS}
+        self._read(
+            self._stream(name).whole({"organization_id": own})
+            for own in self.ids
+            for name in OWNERS
+            if own in due[name]
+        )
+
+    def list(self) -> None:
+        """Read which organizations there are.
+
+        Raises:
+            ApiError: They cannot be read, or one that is wanted is not among them.
+        """
         self._read([self._stream(ORGANIZATIONS).whole(None)])
         rows = [row for fetched in self.pages(ORGANIZATIONS, None) for row in fetched.page.decode()]
         self._created = {_id(row, ORGANIZATIONS): _created(row) for row in rows}
@@ -82,11 +99,15 @@ class Organizations:
                 " ids."
             )
         self.ids = tuple(own for own in self._created if wanted is None or own in wanted)
-        self._look_at_members()
-        shared = {_shared(stream) for stream in self._tap.hubstaff_streams}
-        self._read(
-            self._stream(name).whole({"organization_id": own}) for own in self.ids for name in OWNERS if name in shared
-        )
+
+    def is_read(self, name: str, organization: int) -> bool:
+        """Whether a list was read here."""
+        return (name, organization) in self._lists
+
+    def _due(self, name: str) -> frozenset[int]:
+        """The organizations of which any stream wants a list in this run."""
+        wanting = (stream for stream in self._tap.hubstaff_streams if shared(stream) == name)
+        return frozenset(own for stream in wanting for own in stream.due_of(self.ids))
 
     def created(self, organization: int) -> dt.datetime:
         """When an organization was created: nothing happened before."""
@@ -123,19 +144,18 @@ class Organizations:
 
     def _look_at_members(self) -> None:
         """Read the members, and leave out what may not be read; the role of the credentials is among them."""
-        is_shared = any(_shared(stream) == MEMBERS for stream in self._tap.hubstaff_streams)
+        due = self._due(MEMBERS)
         me = self._me()
-        if is_shared:
-            self._read(self._stream(MEMBERS).whole({"organization_id": own}) for own in self.ids)
+        self._read(self._stream(MEMBERS).whole({"organization_id": own}) for own in self.ids if own in due)
         for own in self.ids:
             try:
-                self._check_role(own, self._role(own, me, is_listed=is_shared))
+                self._check_role(own, self._role(own, me))
             except FatalError:
                 raise
             except ForbiddenError:
                 self._leave_out(own)
             except ApiError as failure:
-                if not is_shared:  # and otherwise its streams say so
+                if own not in due:  # and otherwise its streams say so
                     self._tap.report(f"the role in organization {own}", failure)
 
     def _me(self) -> int | None:
@@ -148,9 +168,9 @@ class Organizations:
             self._tap.logger.info("The role of the credentials is not known: %s", failure)
             return None
 
-    def _role(self, organization: int, me: int | None, *, is_listed: bool) -> str | None:
+    def _role(self, organization: int, me: int | None) -> str | None:
         """The role of the credentials in an organization, None where it is not told."""
-        if is_listed:
+        if self.is_read(MEMBERS, organization):
             members = [row for fetched in self.pages(MEMBERS, organization) for row in fetched.page.decode()]
             mine = [row.get("membership_role") for row in members if row.get("user_id") == me]
             if mine or not self._tap.config.get("user_ids"):
@@ -213,7 +233,7 @@ class Organizations:
             yield Fetched(one.cursor, replace(page, next=one.following), one.at)
 
 
-def _shared(stream: HubstaffStream) -> str | None:
+def shared(stream: HubstaffStream) -> str | None:
     """The list that is read here for a stream: its own, or the one that its lists' owners are found in."""
     return stream.owners if isinstance(stream, OwnedStream) else stream.shares
 

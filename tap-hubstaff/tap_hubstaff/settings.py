@@ -157,6 +157,16 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         ),
     ),
     th.Property(
+        "refresh",
+        th.ObjectType(additional_properties=th.IntegerType(minimum=0)),
+        title="Refresh",
+        description=(
+            "Seconds after which a stream is read again, by its name, and by * for every other stream: a run leaves"
+            " out what was read less long ago, so that lists that seldom change take no request in every run. The"
+            " default is 0, which reads all of them. It never ends a read that was cut off."
+        ),
+    ),
+    th.Property(
         "page_size",
         th.IntegerType(minimum=1, maximum=LONGEST_PAGE),
         default=LONGEST_PAGE,

@@ -1,34 +1,32 @@
-"""The base classes of the streams: lists of organizations that are read whole, and lists of one more owner each."""
+"""The base class of all streams: a list of each organization."""
 
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import logging
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections import Counter
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import msgspec
 from singer_http.http.errors import ApiError, ServerFailedError
 from singer_http.reading.pages import Slice
-from singer_http.resume import START, Bookmark, Incremental, Place
+from singer_http.resume import RESUME, Bookmark, FullTable
 from singer_http.stream import ApiStream
 from singer_sdk import SchemaDirectory, StreamSchema
 from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
-from typing_extensions import Self, override
+from typing_extensions import override
 
 from tap_hubstaff import schemas
 from tap_hubstaff.client import parse_page
 from tap_hubstaff.windows import iso, parse_iso
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Generator, Iterator, Mapping, Sequence
 
     from singer_http.reading.pages import Page
     from singer_http.reading.track import Fetched
-    from singer_sdk.helpers.types import Record
-    from singer_sdk.metrics import Counter
+    from singer_sdk import metrics
+    from singer_sdk.helpers.types import Context, Record
 
     from tap_hubstaff.tap import TapHubstaff
 
@@ -39,6 +37,8 @@ logger = logging.getLogger(__name__)
 LIMIT = "page_limit"
 SMALLEST_PAGE = 60
 """No page is halved to fewer records than this: so few are not what takes the API too long."""
+EVERY_OTHER = "*"
+"""In the setting ``refresh``: every stream that it does not name."""
 REMEMBERED = dt.timedelta(days=7)
 """For so long a list is asked for pages as small as the API could give; then larger ones are tried again."""
 
@@ -70,6 +70,10 @@ class HubstaffBookmark(Bookmark):
     """What STATE holds of an organization."""
 
     page_limit: dict[str, Any] | None = None
+    read_at: str | None = None
+    read_as: str | None = None
+    requests: int | None = None
+    is_begun: bool = False
 
 
 class HubstaffStream(ApiStream):
@@ -92,12 +96,16 @@ class HubstaffStream(ApiStream):
     """Parameters of every request: what would be hidden otherwise."""
     shares: ClassVar[str | None] = None
     """The stream whose list this one is read from too, once a run: see :mod:`tap_hubstaff.organizations`."""
+    is_by_organization: ClassVar[bool] = True
+    """Whether there is a list of each organization; False for the one list of organizations."""
     filters: ClassVar[frozenset[str]] = frozenset()
     """The settings ``user_ids``, ``project_ids`` and ``task_ids`` that the list can be asked by."""
 
     def __init__(self, tap: TapHubstaff) -> None:
         super().__init__(tap)
         self._hubstaff = tap
+        self._pages: Counter[int | None] = Counter()
+        self._not_read: set[int | None] = set()
 
     @override
     def parse(self, body: bytes) -> Page:
@@ -129,12 +137,23 @@ class HubstaffStream(ApiStream):
 
     @override
     def _sync_slice(
-        self, of: Slice, pages: Iterator[Fetched], counter: Counter, *, write_messages: bool
+        self, of: Slice, pages: Iterator[Fetched], counter: metrics.Counter, *, write_messages: bool
     ) -> Iterator[Record]:
+        organization = _organization(of.partition)
         try:
-            yield from super()._sync_slice(of, pages, counter, write_messages=write_messages)
+            yield from super()._sync_slice(
+                of, self._counted(organization, pages), counter, write_messages=write_messages
+            )
+        except ApiError:
+            self._not_read.add(organization)
+            raise
         finally:
             self.remember(of)
+
+    def _counted(self, organization: int | None, pages: Iterator[Fetched]) -> Iterator[Fetched]:
+        for fetched in pages:
+            self._pages[organization] += 1
+            yield fetched
 
     def remember(self, of: Slice) -> None:
         """Keep for the next runs what was found out of how a list can be asked for."""
@@ -152,7 +171,69 @@ class HubstaffStream(ApiStream):
     @property
     @override
     def partitions(self) -> list[dict[str, Any]] | None:
-        return [{"organization_id": organization} for organization in self._hubstaff.organizations.ids]
+        return [{"organization_id": organization} for organization in self.due] if self.is_by_organization else None
+
+    # How old a list may be
+
+    @cached_property
+    def due(self) -> tuple[int, ...]:
+        """The organizations of which the list is to be read in this run: see the setting ``refresh``."""
+        return self.due_of(self._hubstaff.organizations.ids)
+
+    def due_of(self, organizations: Sequence[int]) -> tuple[int, ...]:
+        """Of some organizations those of which the list is to be read in this run."""
+        due = tuple(organization for organization in organizations if self._is_due(organization))
+        # A version of a table is that of a whole one.
+        is_whole = isinstance(self.resume, FullTable) and self.config["emit_activate_version_messages"]
+        return tuple(organizations) if due and is_whole else due
+
+    def _is_due(self, organization: int) -> bool:
+        """Whether a list was read longer ago than it may be old, or in another way, or not to its end."""
+        refresh = self.config.get("refresh") or {}
+        longest = dt.timedelta(seconds=refresh.get(self.name, refresh.get(EVERY_OTHER, 0)))
+        bookmark = self.bookmarks.get({"organization_id": organization})
+        if not longest or RESUME in bookmark or bookmark.get("read_as") != self.resume.fingerprint:
+            return True
+        read = age(bookmark, self._hubstaff.began)
+        return read is None or read >= longest
+
+    def oldest(self) -> dt.timedelta | None:
+        """How long ago the list that is the oldest was read; None where one was never read to its end."""
+        ids: Sequence[int | None] = self._hubstaff.organizations.ids if self.is_by_organization else (None,)
+        ages = [age(self.bookmarks.get(_partition(each)), self._hubstaff.began) for each in ids]
+        known = [each for each in ages if each is not None]
+        return max(known) if known and len(known) == len(ages) else None
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether the last run ended in the midst of this stream."""
+        return bool(self.bookmarks.stream.get("is_begun"))
+
+    @override
+    def _sync_records(
+        self, context: Context | None = None, *, write_messages: bool = True
+    ) -> Generator[Record, Any, None]:
+        self.bookmarks.stream["is_begun"] = True
+        yield from super()._sync_records(context, write_messages=write_messages)
+
+    @override
+    def finalize_state_progress_markers(self, state: dict[str, Any] | None = None) -> None:
+        self.bookmarks.stream.pop("is_begun", None)
+        if self.selected and not self.resume.is_done:
+            at = self._hubstaff.began
+            if isinstance(self.resume, FullTable):  # which may have begun in an earlier run
+                at = dt.datetime.fromtimestamp(self.resume.version / 1000, dt.timezone.utc)
+            for organization in set(self.due if self.is_by_organization else (None,)) - self._not_read:
+                self.bookmarks.of(_partition(organization)).update(
+                    read_at=iso(at), read_as=self.resume.fingerprint, requests=self._pages[organization]
+                )
+        super().finalize_state_progress_markers(state)
+
+    @override
+    def _activate(self) -> bool:
+        # Where nothing was due, the version is still that of the last read.
+        is_due = self.due or not (self.is_by_organization and self._hubstaff.organizations.ids)
+        return super()._activate() if is_due else False
 
     def whole(self, partition: Partition | None) -> Slice:
         """The list of a partition from its beginning."""
@@ -164,105 +245,23 @@ class HubstaffStream(ApiStream):
         if self._hubstaff.organizations.is_any_left_out:
             self._doubt = "an organization was left out"
 
-    def requests_at_least(self) -> int:
-        """The requests that a run takes if each list, and each window of one, is a single page."""
-        return 0 if self.shares else sum(of.failure is None for of in self.slices())
+    def forecast(self, organization: int) -> int:
+        """The requests that a read of an organization's list will take, by what the last one took."""
+        return self.bookmarks.get({"organization_id": organization}).get("requests") or 1
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """A team, say, that has lists of its own.
-
-    Attributes:
-        id: Its id.
-        fingerprint: Of all that its organization's list tells of it.
-    """
-
-    id: int
-    fingerprint: str
-
-    @classmethod
-    def of(cls, own: int, row: Mapping[str, Any]) -> Self:
-        """The owner of an id, by what its organization's list tells of it."""
-        told = msgspec.json.encode(row, order="sorted")
-        return cls(own, hashlib.sha256(told).hexdigest()[:12])
+def _organization(partition: Partition | None) -> int | None:
+    return partition["organization_id"] if partition else None
 
 
-class OwnerBookmark(HubstaffBookmark):
-    """What STATE holds of an owner."""
-
-    owner: str | None = None
-    read_at: str | None = None
+def _partition(organization: int | None) -> Partition | None:
+    return None if organization is None else {"organization_id": organization}
 
 
-class OwnedStream(HubstaffStream):
-    """A list of each team, or of each of whatever else an organization has many of: a request at least for each.
-
-    After the first run, the lists are read of those owners that are new or are listed with anything changed (their own
-    ``updated_at`` included), and of all whose lists were read longer ago than ``links_max_age``: the vendor does not
-    say that a change in a team's list shows in the team. The bookmark of an owner says how it was listed, and when::
-
-        {"context": {"organization_id": 7, "team_id": 3}, "owner": "81f5c4b2a5e0", "read_at": "2026-01-31T11:40:00Z"}
-    """
-
-    owners: ClassVar[str]
-    """The list of an organization that the owners are found in; it is the name of its stream too."""
-    owner_key: ClassVar[str]
-    """The property that an owner's id gets in the records."""
-    incremental_key = "updated_at"
-    bookmark = OwnerBookmark
-
-    def __init__(self, tap: TapHubstaff) -> None:
-        super().__init__(tap)
-        if not self.config["emit_activate_version_messages"]:  # a version of a table is that of a whole one
-            self.replication_key = self.incremental_key
-
-    @property
-    @override
-    def partitions(self) -> list[dict[str, Any]] | None:
-        return [partition for partition, _ in self._owned()]
-
-    def _owned(self) -> Iterator[tuple[dict[str, Any], Owner]]:
-        """The owners of all organizations, less those of organizations that cannot list theirs."""
-        for organization in self._hubstaff.organizations.ids:
-            with suppress(ApiError):  # a slice of its own says so
-                for owner in self._hubstaff.organizations.owners(self.owners, organization):
-                    yield {"organization_id": organization, self.owner_key: owner.id}, owner
-
-    @override
-    def slices(self) -> Iterator[Slice]:
-        for organization in self._hubstaff.organizations.ids:
-            try:
-                self._hubstaff.organizations.owners(self.owners, organization)
-            except ApiError as failure:
-                # Of this organization nothing can be read, and the others' owners are known all the same.
-                yield replace(self._slice({"organization_id": organization, self.owner_key: "?"}), failure=failure)
-        if self.replication_method != REPLICATION_INCREMENTAL:
-            yield from super().slices()
-            return
-        for partition, owner in self._owned():
-            if self._is_due(self.bookmarks.get(partition), owner):
-                yield self._slice(partition, self.resume.place(partition) or START)
-
-    def _is_due(self, bookmark: Mapping[str, Any], owner: Owner) -> bool:
-        """Whether an owner's list may have changed since it was read, or was not read to its end, or otherwise."""
-        if "cursor" in bookmark or bookmark.get("owner") != owner.fingerprint:
-            return True
-        if bookmark.get("fingerprint") != self.resume.fingerprint:
-            return True
-        try:
-            age = self._hubstaff.began - parse_iso(bookmark["read_at"])
-        except (LookupError, ValueError, TypeError, AttributeError):
-            return True
-        return not dt.timedelta(0) <= age < dt.timedelta(seconds=self.config["links_max_age"])
-
-    @override
-    def _turn_page(self, of: Slice, fetched: Fetched, records: Sequence[Record]) -> None:
-        if not isinstance(self.resume, Incremental):
-            super()._turn_page(of, fetched, records)
-            return
-        if of.start is None:  # and otherwise it is as it was when the first of the pages was read
-            owner = next(owner for partition, owner in self._owned() if partition == of.partition)
-            self.bookmarks.of(of.partition).update(owner=owner.fingerprint, read_at=iso(self._hubstaff.began))
-        self.resume.turn(of.partition, Place(fetched.page.next))
-        self.state_manager.is_flushed = False
+def age(bookmark: Mapping[str, Any], now: dt.datetime) -> dt.timedelta | None:
+    """How long ago a list was read, None where that is not said; what was read in the future is not believed."""
+    try:
+        found = now - parse_iso(bookmark["read_at"])
+    except (LookupError, ValueError, TypeError, AttributeError):
+        return None
+    return found if found >= dt.timedelta(0) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -10,21 +11,24 @@ from singer_http.tap import ApiTap
 from typing_extensions import override
 
 from tap_hubstaff.client import open_session, parse_page
+from tap_hubstaff.feeds import Activities
 from tap_hubstaff.organizations import Organizations
 from tap_hubstaff.settings import SETTINGS, setting_errors
-from tap_hubstaff.stream import HubstaffStream
+from tap_hubstaff.stream import EVERY_OTHER, HubstaffStream
 from tap_hubstaff.streams import STREAMS
 from tap_hubstaff.windowed import WindowedStream
-from tap_hubstaff.windows import midnight, months_before, parse_iso
+from tap_hubstaff.windows import HOUR, midnight, months_before, parse_iso
 from tap_hubstaff.work_sessions.stream import TimeSessions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from singer_http.http.errors import QuotaReachedError
     from singer_http.http.session import Session
     from singer_http.reading.pages import Slice
     from singer_http.reading.track import Fetched
     from singer_http.stream import ApiStream
+    from singer_sdk import Stream
 
 DEFAULT_MONTHS = 36
 """How far back to read without ``start_date``: as far as the longest of the vendor's own reaches."""
@@ -39,11 +43,17 @@ class TapHubstaff(ApiTap):
 
     def __init__(self, **kwargs: Any) -> None:
         self.organizations = Organizations(self)
+        self._in_order: dict[str, Stream] = {}
         super().__init__(**kwargs)
 
     @override
     def discover_streams(self) -> list[HubstaffStream]:
         return [stream(self) for stream in STREAMS]
+
+    @property
+    @override
+    def streams(self) -> dict[str, Stream]:
+        return self._in_order or super().streams
 
     @property
     def hubstaff_streams(self) -> list[HubstaffStream]:
@@ -54,6 +64,9 @@ class TapHubstaff(ApiTap):
     def setting_errors(self, config: Mapping[str, Any]) -> Iterator[str]:
         now = dt.datetime.fromtimestamp(self.clock.time(), dt.timezone.utc)  # nothing was asked of the API yet
         yield from setting_errors(config, now)
+        known = {EVERY_OTHER, *(str(vars(stream)["name"]) for stream in STREAMS)}
+        if unknown := sorted(set(config.get("refresh") or ()) - known):
+            yield f"refresh names {', '.join(unknown)}, which are no streams: check the names."
 
     @cached_property
     @override
@@ -91,9 +104,35 @@ class TapHubstaff(ApiTap):
         self.session.log_in()
         self.organizations.look()
         _ = self.began  # not before the API has told the time
+        if self.config["on_quota"] == "stop":
+            self._in_order = self._oldest_first()
         if isinstance(activities := self.streams["activities"], WindowedStream):
             self.time_sessions.follow(activities)
         self._forecast()
+
+    def _oldest_first(self) -> dict[str, Stream]:
+        """The streams as a run reads them that may end before it has read all: none is left out by every run.
+
+        What the last run was cut off in comes first, then what was read longest ago, and never before all others.
+        """
+        ranks = {
+            stream.name: (not stream.is_cut_off, -_seconds(stream.oldest()), place)
+            for place, stream in enumerate(self.streams.values())
+            if isinstance(stream, HubstaffStream)
+        }
+        # Sessions are built of the pages of activities, and so come right behind them.
+        together = min(ranks[Activities.name], ranks[TimeSessions.name])
+        ranks |= {Activities.name: together, TimeSessions.name: together}
+        return dict(sorted(self.streams.items(), key=lambda item: ranks[item[0]]))
+
+    @override
+    def _tell_quota(self, reached: QuotaReachedError) -> None:
+        super()._tell_quota(reached)
+        streams = self.hubstaff_streams
+        at = next((place for place, one in enumerate(streams) if one.name == self.progress.stream), 0)
+        ages = ((stream.name, stream.oldest()) for stream in streams[at:])
+        told = (f"{name} ({'never' if age is None else f'{age / HOUR:.1f} h ago'})" for name, age in ages)
+        self.logger.warning("Not read to their ends by this run, and when they were: %s.", ", ".join(told))
 
     @property
     def time_sessions(self) -> TimeSessions:
@@ -101,9 +140,10 @@ class TapHubstaff(ApiTap):
         return cast("TimeSessions", self.streams[TimeSessions.name])
 
     def _forecast(self) -> None:
-        requests = sum(stream.requests_at_least() for stream in self.hubstaff_streams)
+        streams = [stream for stream in self.hubstaff_streams if stream.shares is None]  # and those are read by now
+        requests = sum(stream.forecast(organization) for stream in streams for organization in stream.due)
         self.logger.info(
-            "%d streams of %d organizations will take %d requests at least; the budget has %d left of %d an hour.",
+            "%d streams of %d organizations will take about %d requests; the budget has %d left of %d an hour.",
             len(self.hubstaff_streams),
             len(self.organizations.ids),
             requests,
@@ -139,3 +179,7 @@ class TapHubstaff(ApiTap):
         for stream in self.hubstaff_streams:
             if stream.shares is None:
                 yield from stream.slices()
+
+
+def _seconds(age: dt.timedelta | None) -> float:
+    return math.inf if age is None else age.total_seconds()

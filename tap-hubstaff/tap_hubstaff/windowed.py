@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -27,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from singer_http.reading.track import Fetched
+    from singer_sdk import metrics
     from singer_sdk.helpers.types import Context, Record
-    from singer_sdk.metrics import Counter
 
     from tap_hubstaff.tap import TapHubstaff
 
@@ -70,6 +72,7 @@ class WindowBookmark(HubstaffBookmark):
     as_of: str | None = None
     claims: list[str | None] | None = None
     kept_days: int | None = None
+    span: int | None = None
     sessions: dict[str, Any] | None = None
 
 
@@ -156,6 +159,7 @@ class WindowedStream(HubstaffStream):
         self.incremental_key = self._followed.field  # type: ignore[misc] # of this class, but for its name
         self.replication_key = self.incremental_key
         self._broken: list[Partition | None] = []
+        self._spans: Counter[int] = Counter()
 
     @property
     @override
@@ -247,9 +251,15 @@ class WindowedStream(HubstaffStream):
         return self._windows(partition, Feed(REREAD, self.path, self.by), begin, self._end(self.by))
 
     @override
-    def requests_at_least(self) -> int:
-        now = self._hubstaff.now()
-        return sum(of.plan.windows(now) for of in self.slices() if isinstance(of, WindowSlice))
+    def forecast(self, organization: int) -> int:
+        partition = {"organization_id": organization}
+        bookmark, due = self.bookmarks.get(partition), self._due(partition)
+        least = sum(of.plan.windows(self._hubstaff.now()) for of in due)
+        if not bookmark.get("requests") or not bookmark.get("span"):
+            return least
+        length = sum((of.plan.stop - of.plan.start).total_seconds() for of in due)
+        estimate: float = bookmark["requests"] * length / bookmark["span"]
+        return max(least, math.ceil(estimate))
 
     @property
     def _is_full(self) -> bool:
@@ -306,7 +316,13 @@ class WindowedStream(HubstaffStream):
     @override
     def remember(self, of: Slice) -> None:
         super().remember(of)
-        if isinstance(of, WindowSlice) and of.plan.kept_from is not None:
+        if not isinstance(of, WindowSlice):
+            return
+        length = of.plan.stop - max(of.plan.start, of.feed.by.earliest(self._hubstaff.began))
+        organization = cast("dict[str, Any]", of.partition)["organization_id"]
+        self._spans[organization] += int(length.total_seconds())
+        self.bookmarks.of(of.partition)["span"] = self._spans[organization]
+        if of.plan.kept_from is not None:
             days = (midnight(self._hubstaff.began) - of.plan.kept_from) // DAY
             self.bookmarks.of(of.partition)[KEPT_DAYS] = days
 
@@ -318,7 +334,7 @@ class WindowedStream(HubstaffStream):
 
     @override
     def _sync_slice(
-        self, of: Slice, pages: Iterator[Fetched], counter: Counter, *, write_messages: bool
+        self, of: Slice, pages: Iterator[Fetched], counter: metrics.Counter, *, write_messages: bool
     ) -> Iterator[Record]:
         if of.partition in self._broken:
             return  # what failed before it has to be read first

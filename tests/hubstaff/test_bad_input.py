@@ -41,6 +41,8 @@ if TYPE_CHECKING:
         ({"access_token": "a", "organization_ids": ["seven"]}, "organization_ids is not valid"),
         ({"access_token": "a", "api_url": "http://api.example.com"}, "api_url is not valid: plain http"),
         ({"access_token": 5}, "access_token is not valid"),
+        ({"access_token": "a", "refresh": {"holiday": 60}}, "refresh names holiday, which are no streams"),
+        ({"access_token": "a", "refresh": {"holidays": "daily"}}, "refresh.holidays is not valid"),
     ],
 )
 def test_settings_that_cannot_work(tap: Tap, config: dict[str, Any], sentence: str) -> None:

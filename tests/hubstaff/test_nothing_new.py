@@ -8,7 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tap_hubstaff.stream import OwnedStream
+from tap_hubstaff.owned import OwnedStream
 from tap_hubstaff.streams import STREAMS
 from tap_hubstaff.tap import TapHubstaff
 from tap_hubstaff.windowed import WindowedStream
@@ -151,9 +151,9 @@ def test_the_forecast_is_windows_by_organizations_and_streams(
         run = read(sandbox, settings(sandbox, days=40), state)
         assert run.code == 0, run.said("ERROR")
         state = run.states[-1]
-        (sentence,) = (line for line in run.said("INFO") if "requests at least" in line)
-        forecast = int(sentence.split("will take ")[1].split()[0])
-        assert sentence.startswith(f"{len(STREAMS)} streams of 2 organizations will take ")
+        (sentence,) = (line for line in run.said("INFO") if " requests;" in line)
+        forecast = int(sentence.split("will take about ")[1].split()[0])
+        assert sentence.startswith(f"{len(STREAMS)} streams of 2 organizations will take about ")
         ahead = Counter({"organizations": 1, "users/me": 1})
         for organization in sandbox.hubstaff.ids("organizations"):
             ahead += Counter(f"organizations/{organization}/{name}" for name in ("members", "teams", "integrations"))

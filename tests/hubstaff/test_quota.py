@@ -8,6 +8,7 @@ import pytest
 import requests
 from singer_http.http.budget import MARGIN
 from tap_hubstaff.client import allowance, open_session
+from tap_hubstaff.tap import TapHubstaff
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,10 +92,35 @@ def test_a_run_may_stop_there_and_the_next_ones_go_on(read: Read, serve: Serve, 
         assert len(runs) < 12
         sandbox.hubstaff.advance(3700)
     assert len(runs) > 3
-    assert "in stream" in runs[0].said("WARNING")[-1]
+    assert "in stream" in runs[0].said("WARNING")[-2]
     assert sandbox.report().too_many_requests == 0
     for stream, expected in ids.items():
         assert {own_id for run in runs for own_id in run.ids(stream)} >= expected, stream
+
+
+def test_no_stream_is_left_out_by_every_run(read: Read, serve: Serve, settings: Settings) -> None:
+    sandbox = serve(clock="stopped", requests_per_hour=15, history_days=5, organizations=1, shared_members=0)
+    config = settings(sandbox, days=7, requests_per_hour=15, on_quota="stop")
+    names = [stream.name for stream in TapHubstaff(config=config).streams.values()]
+    last_read = dict.fromkeys(names, 0)
+    state, cut_off, told = None, "", ""
+    for number in range(1, 13):
+        run = read(sandbox, config, state)
+        state = run.states[-1]
+        assert run.code == 0, run.said("ERROR")
+        begun = list(dict.fromkeys(one["stream"] for one in run.messages if one["type"] == "SCHEMA"))
+        first = "activities" if cut_off == "time_sessions" else cut_off  # which are built of them
+        assert begun[0] == first or number == 1
+        (told,) = (line for line in run.said("WARNING") if line.startswith("Not read to their ends"))
+        left = [part.strip().partition(" ")[0] for part in told.partition(": ")[2].split(",")]
+        assert sorted(names) == sorted({*left, *begun})
+        cut_off = left[0]
+        for name in set(names) - set(left):
+            last_read[name] = number
+        assert number - min(last_read.values()) <= 7, last_read  # five requests of fifteen come before the streams
+        sandbox.hubstaff.advance(86_400)
+    assert "24.0 h ago" in told
+    assert "never" not in told
 
 
 def test_runs_share_the_hour(tap: Tap, serve: Serve, settings: Settings) -> None:
@@ -114,8 +140,8 @@ def test_runs_share_the_hour(tap: Tap, serve: Serve, settings: Settings) -> None
 def test_a_forecast_is_made(tap: Tap, serve: Serve, settings: Settings) -> None:
     sandbox = serve(history_days=2, organizations=1, shared_members=0)
     run = tap(config=settings(sandbox, days=4))
-    (sentence,) = (line for line in run.said("INFO") if "requests at least" in line)
-    assert sentence.startswith("47 streams of 1 organizations will take ")
+    (sentence,) = (line for line in run.said("INFO") if " requests;" in line)
+    assert sentence.startswith("47 streams of 1 organizations will take about ")
 
 
 @pytest.mark.parametrize("put_back", [25 * 3600, 600])

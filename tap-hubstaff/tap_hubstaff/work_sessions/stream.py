@@ -155,11 +155,12 @@ class TimeSessions(WindowedStream):
         self._heard[organization] = _Heard(of.plan.start, of.plan.stop, touched)
 
     @override
-    def requests_at_least(self) -> int:
-        if self._hubstaff.streams[Activities.name].selected:
-            return super().requests_at_least()
-        followed = sum(self._before(self.bookmarks.get(partition)) is not None for partition in self.partitions or ())
-        return super().requests_at_least() + followed
+    def forecast(self, organization: int) -> int:
+        if organization in self._following:
+            return 0
+        follows = self._before(self.bookmarks.get({"organization_id": organization})) is not None
+        is_told = self._hubstaff.streams[Activities.name].selected
+        return super().forecast(organization) + (follows and not is_told)
 
     @override
     def slices(self) -> Iterator[Slice]:
