@@ -145,12 +145,14 @@ class TimeSessions(WindowedStream):
             self._failed = self._failed or not is_complete
 
     def _listen(self, of: WindowSlice, pages: Iterator[Fetched]) -> Iterator[Fetched]:
-        ledger = self._before(self.bookmarks.get(of.partition))
+        *_, following = self._reads(self.bookmarks.get(of.partition))
+        if following == self._wanted.everything:
+            yield from pages
+            return
         touched: late.Touched = set()
         for fetched in pages:
             yield fetched
-            if ledger is not None:
-                touched |= _touched(fetched.page, ledger.at)
+            touched |= _touched(fetched.page, _seconds(following.begin))
         organization = cast("dict[str, Any]", of.partition)["organization_id"]
         self._heard[organization] = _Heard(of.plan.start, of.plan.stop, touched)
 
