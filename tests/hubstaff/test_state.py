@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from api_sandbox import Tracked
 from tap_hubstaff.windows import midnight, parse_iso
 
 from tests.hubstaff.reading import SandboxClock
@@ -109,6 +110,29 @@ def test_a_filter_for_one_run_loses_nothing_of_the_others(
         runs.append(read(sandbox, config, runs[-1].states[-1], *STREAMS))
         assert_true(sandbox, *runs)
         assert len(runs[-1].records("activities")) < before  # it went on where it had come to itself
+
+
+@pytest.mark.parametrize("days", [0.2, 15], ids=["lately", "long ago"])
+@pytest.mark.parametrize("streams", [("activities", "time_sessions"), ("time_sessions",)], ids=len)
+def test_sessions_that_a_narrower_run_gave_out_are_superseded_by_a_wider_one(
+    *, read: Read, serve: Serve, settings: Settings, days: float, streams: tuple[str, ...]
+) -> None:
+    sandbox = serve(clock="stopped", **ONE)
+    config = settings(sandbox, lookback_days=1)
+    runs = [read(sandbox, config, None, *streams)]
+    starts = sandbox.hubstaff.now - timedelta(days=days)
+    starts = starts.replace(minute=20, second=0, microsecond=0)
+    sandbox.hubstaff.advance(HOUR)
+    (given,) = sandbox.hubstaff.add([Tracked(starts_at=starts, tracked=600)])
+    sandbox.hubstaff.advance(HOUR)
+    user = next(row["user_id"] for row in sandbox.hubstaff.records("activities") if str(row["id"]) == given)
+    runs.append(read(sandbox, {**config, "user_ids": [user]}, runs[-1].states[-1], *streams))
+    assert int(given) in warehouse(runs[-1])
+    sandbox.hubstaff.add([Tracked(starts_at=starts - timedelta(minutes=10), tracked=600)])
+    sandbox.hubstaff.advance(HOUR)
+    runs.append(read(sandbox, config, runs[-1].states[-1], *streams))
+    assert_true(sandbox, *runs, streams=streams)
+    assert int(given) not in warehouse(*runs)
 
 
 def test_the_bookmarks_of_few_filters_are_kept(read: Read, serve: Serve, settings: Settings) -> None:
