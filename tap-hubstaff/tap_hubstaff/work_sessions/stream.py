@@ -18,8 +18,6 @@ import functools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
-import msgspec
-from singer_http.http.errors import MalformedAnswerError
 from singer_http.reading.reader import Reader
 from singer_http.resume import RESUME
 from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
@@ -30,7 +28,8 @@ from tap_hubstaff.feeds import Activities
 from tap_hubstaff.windowed import Feed, WindowedStream, WindowSlice
 from tap_hubstaff.windows import BEGINNING, Filter, Window, iso, parse_iso
 from tap_hubstaff.work_sessions import late
-from tap_hubstaff.work_sessions.model import Activity, Builder, Ledger, Session
+from tap_hubstaff.work_sessions.model import Activity, Builder, Ledger
+from tap_hubstaff.work_sessions.rows import activity_of, judged, record_of, seconds, touched_by
 from tap_hubstaff.work_sessions.state import (
     flat_builder,
     flat_ledger,
@@ -53,8 +52,6 @@ if TYPE_CHECKING:
 SESSIONS = "sessions"
 LATE = "late"
 """What is to be read again because of changes; and, as a way to read, reading it."""
-NEVER = 1 << 40
-"""When an activity was changed that does not say: so late that it counts as changed."""
 
 
 @dataclass(slots=True)
@@ -152,7 +149,7 @@ class TimeSessions(WindowedStream):
         touched: late.Touched = set()
         for fetched in pages:
             yield fetched
-            touched |= _touched(fetched.page, _seconds(following.begin))
+            touched |= touched_by(fetched.page, seconds(following.begin))
         organization = cast("dict[str, Any]", of.partition)["organization_id"]
         self._heard[organization] = _Heard(of.plan.start, of.plan.stop, touched)
 
@@ -240,9 +237,9 @@ class TimeSessions(WindowedStream):
         """
         bookmark = self.bookmarks.of(of.partition)
         partition = cast("dict[str, Any]", of.partition)
-        start = covered = _seconds(parse_iso(bookmark["start"]))
-        earliest = _seconds(self.by.earliest(self._hubstaff.began))
-        if (wanted := _seconds(self._start(self.by))) < covered:
+        start = covered = seconds(parse_iso(bookmark["start"]))
+        earliest = seconds(self.by.earliest(self._hubstaff.began))
+        if (wanted := seconds(self._start(self.by))) < covered:
             start = wanted
             regions += late.everything(ledger.since, max(start, earliest), min(covered, ledger.at), covered)
             bookmark["start"] = iso(self._start(self.by))
@@ -253,7 +250,7 @@ class TimeSessions(WindowedStream):
         else:
             regions += late.regions(heard.touched, ledger.since, earliest, ledger.at, self.page_limit)
         stop = self._end(self.by) if heard is None else heard.stop
-        ledger.since = _seconds(min(stop, self._hubstaff.began) - DELAY)
+        ledger.since = seconds(min(stop, self._hubstaff.began) - DELAY)
         while True:
             # From here on there is a place to go on at.
             bookmark[SESSIONS] = {**flat_ledger(ledger), **({LATE: flat_regions(regions)} if regions else {})}
@@ -264,7 +261,7 @@ class TimeSessions(WindowedStream):
                 return
             region, found = late.closed(regions[0], earliest, ledger.at, self._reading_again(of, regions[0]))
             sessions = [*late.repair(ledger, region, start, found), *found.swallowed]
-            yield self._made([{**_record(session), **partition} for session in sessions], partition)
+            yield self._made([{**record_of(session), **partition} for session in sessions], partition)
             regions = regions[1:]
 
     def _changes(self, of: WindowSlice, ledger: Ledger) -> _Heard | None:
@@ -279,7 +276,7 @@ class TimeSessions(WindowedStream):
         stop = self._wanted.now
         touched: late.Touched = set()
         for page in self._nested(self._windows(of.partition, Activities.updates, since, stop)):
-            touched |= _touched(page, ledger.at)
+            touched |= touched_by(page, ledger.at)
         return _Heard(since, stop, touched)
 
     def _reading_again(self, of: WindowSlice, region: late.Region) -> Callable[[int, int], list[Activity]]:
@@ -293,7 +290,7 @@ class TimeSessions(WindowedStream):
             again = self._windows(of.partition, Feed(LATE, self.path, self.by), first, last)
             again = replace(again, params={**again.params, **users})
             found = {row.get("id", 0): self._activity(row, of) for page in self._nested(again) for row in page.decode()}
-            return [_judged(one, region, _seconds(seen)) for one in found.values()]
+            return [judged(one, region, seconds(seen)) for one in found.values()]
 
         return read
 
@@ -318,7 +315,7 @@ class TimeSessions(WindowedStream):
             self.logger.warning("%s: a ledger of sessions is none of this tap's, so all is read again.", self.name)
             return None
         # What the vendor no longer gives is not gone: sessions from before that stay as they are.
-        earliest = _seconds(self.by.earliest(self._hubstaff.now()))
+        earliest = seconds(self.by.earliest(self._hubstaff.now()))
         return ledger if ledger.at >= earliest else None
 
     @override
@@ -333,11 +330,11 @@ class TimeSessions(WindowedStream):
         window = None if page.next is None else Window.parse(page.next)
         if window is not None and window.page is not None:
             return []
-        stop = _seconds(of.plan.stop if window is None else window.start)
+        stop = seconds(of.plan.stop if window is None else window.start)
         within = [activity for activity in reading.activities.values() if activity.slot < stop]
         sessions = reading.builder.window(within, stop)
         reading.activities = {}
-        made = [{**_record(session), **partition} for session in sessions]
+        made = [{**record_of(session), **partition} for session in sessions]
         if window is None:
             made += [
                 {"id": gone, "tracked": 0, "activities": 0, "superseded_by": gone, **partition}
@@ -371,84 +368,23 @@ class TimeSessions(WindowedStream):
         bookmark = self.bookmarks.get(of.partition)
         before = self._before(bookmark)
         builder = Builder.following(
-            before or Ledger(0, since=_seconds(read.as_of - DELAY)),
-            _seconds(min(of.plan.stop, read.as_of) - DELAY - self.lookback),
+            before or Ledger(0, since=seconds(read.as_of - DELAY)),
+            seconds(min(of.plan.stop, read.as_of) - DELAY - self.lookback),
         )
         own = Coverage.of(bookmark) if before is not None else None
         beside = [covered for one in self.bookmarks.beside(of.partition or {}) if (covered := Coverage.of(one))]
         others = [covered.as_of for covered in beside if own is None or covered.as_of > own.as_of]
-        if others and not self._is_full:
-            # Runs with other filters have given out sessions since, or runs whose bookmarks are not believed.
-            is_lost = before is None and "replication_key_value" in bookmark
-            builder.others = (0 if is_lost else _seconds(min(others)), _seconds(max(others) + DELAY))
+        if before is None and bookmark.keys() & {RESUME, "replication_key_value"}:
+            builder.others = (0, seconds(read.as_of))  # what runs have given out whose bookmark is not believed
+        elif others:
+            builder.others = (seconds(min(others)), seconds(max(others) + DELAY))
         return builder
 
     def _activity(self, row: Record, of: Slice) -> Activity:
-        """What is to be known of an activity."""
-        try:
-            return Activity(
-                id=row["id"],
-                owner=(row["user_id"], row.get("project_id"), row.get("task_id")),
-                starts=_seconds(parse_iso(row["starts_at"])),
-                tracked=self._tracked(row["tracked"]),
-                slot=_seconds(parse_iso(row["time_slot"])),
-                created=_seconds(parse_iso(row["created_at"])) if row.get("created_at") else 0,
-                updated=_seconds(parse_iso(row["updated_at"])) if row.get("updated_at") else NEVER,
-            )
-        except (LookupError, ValueError, TypeError, AttributeError):
-            raise MalformedAnswerError(f"{of.label}: an activity came without its times.") from None
-
-    def _tracked(self, seconds: int | None) -> int:
-        if seconds is None:
+        if row.get("tracked", 0) is None:
             self._say_untimed()
-        return seconds or 0
+        return activity_of(row, of.label)
 
     @functools.cache  # noqa: B019 - a stream lives as long as the run
     def _say_untimed(self) -> None:
         self.logger.warning("%s: activities came without tracked time, and count as none.", self.name)
-
-
-def _judged(activity: Activity, region: late.Region, seen: int) -> Activity:
-    """An activity with what a region makes of it: whether it has changed, and whether no run can have seen it."""
-    is_unread = activity.slot < region.before
-    return replace(
-        activity,
-        is_changed=is_unread or activity.updated >= region.since,
-        is_new=is_unread or activity.created >= max(region.since, seen),
-    )
-
-
-def _seconds(moment: dt.datetime) -> int:
-    return int(moment.timestamp())
-
-
-def _record(session: Session) -> Record:
-    user, project, task = session.owner
-    return {
-        "id": session.id,
-        "user_id": user,
-        "project_id": project,
-        "task_id": task,
-        "started_at": iso(BEGINNING + dt.timedelta(seconds=session.starts)),
-        "stopped_at": iso(BEGINNING + dt.timedelta(seconds=session.stops)),
-        "tracked": session.tracked,
-        "activities": session.activities,
-        "superseded_by": session.superseded_by,
-    }
-
-
-class _Changed(msgspec.Struct):
-    user_id: int
-    time_slot: str
-
-
-_decode_changed = msgspec.json.Decoder(list[_Changed]).decode
-
-
-def _touched(page: Page, at: int) -> late.Touched:
-    """Where a page of updates says that work before a moment was changed."""
-    try:
-        slots = [(row.user_id, _seconds(parse_iso(row.time_slot))) for row in _decode_changed(page.records)]
-    except (msgspec.DecodeError, ValueError):
-        raise MalformedAnswerError("An update of an activity came without its user or its time slot.") from None
-    return {late.touch(user, slot) for user, slot in slots if slot < at}

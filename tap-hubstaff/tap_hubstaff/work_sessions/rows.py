@@ -1,0 +1,105 @@
+"""Between rows and sessions: what the API tells of activities and their changes, and what is told of sessions."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import msgspec
+from singer_http.http.errors import MalformedAnswerError
+
+from tap_hubstaff.windows import BEGINNING, iso, parse_iso
+from tap_hubstaff.work_sessions import late
+from tap_hubstaff.work_sessions.model import Activity
+
+if TYPE_CHECKING:
+    from singer_http.reading.pages import Page
+    from singer_sdk.helpers.types import Record
+
+    from tap_hubstaff.work_sessions.model import Session
+
+NEVER = 1 << 40
+"""When an activity was changed that does not say: so late that it counts as changed."""
+
+
+def seconds(moment: dt.datetime) -> int:
+    """Seconds since 1970."""
+    return int(moment.timestamp())
+
+
+def activity_of(row: Record, label: str) -> Activity:
+    """What sessions have to know of an activity.
+
+    Args:
+        row: As the API gives it.
+        label: The list, for the operator.
+
+    Raises:
+        MalformedAnswerError: It does not tell when it was.
+    """
+    try:
+        return Activity(
+            id=row["id"],
+            owner=(row["user_id"], row.get("project_id"), row.get("task_id")),
+            starts=seconds(parse_iso(row["starts_at"])),
+            tracked=row["tracked"] or 0,
+            slot=seconds(parse_iso(row["time_slot"])),
+            created=seconds(parse_iso(row["created_at"])) if row.get("created_at") else 0,
+            updated=seconds(parse_iso(row["updated_at"])) if row.get("updated_at") else NEVER,
+        )
+    except (LookupError, ValueError, TypeError, AttributeError):
+        raise MalformedAnswerError(f"{label}: an activity came without its times.") from None
+
+
+def judged(activity: Activity, region: late.Region, seen: int) -> Activity:
+    """An activity with what a region makes of it: whether it has changed, and whether no run can have seen it.
+
+    Args:
+        activity: The activity.
+        region: Where it was read again.
+        seen: When the last run began, with whatever filter.
+    """
+    is_unread = activity.slot < region.before
+    return replace(
+        activity,
+        is_changed=is_unread or activity.updated >= region.since,
+        is_new=is_unread or activity.created >= max(region.since, seen),
+    )
+
+
+def record_of(session: Session) -> Record:
+    """A session as it is written."""
+    user, project, task = session.owner
+    return {
+        "id": session.id,
+        "user_id": user,
+        "project_id": project,
+        "task_id": task,
+        "started_at": iso(BEGINNING + dt.timedelta(seconds=session.starts)),
+        "stopped_at": iso(BEGINNING + dt.timedelta(seconds=session.stops)),
+        "tracked": session.tracked,
+        "activities": session.activities,
+        "superseded_by": session.superseded_by,
+    }
+
+
+class _Changed(msgspec.Struct):
+    user_id: int
+    time_slot: str
+
+
+_decode_changed = msgspec.json.Decoder(list[_Changed]).decode
+
+
+def touched_by(page: Page, at: int) -> late.Touched:
+    """Where a page of updates says that work before a moment was changed.
+
+    Raises:
+        MalformedAnswerError: It does not say.
+    """
+    try:
+        slots = [(row.user_id, seconds(parse_iso(row.time_slot))) for row in _decode_changed(page.records)]
+    except (msgspec.DecodeError, ValueError):
+        raise MalformedAnswerError("An update of an activity came without its user or its time slot.") from None
+    return {late.touch(user, slot) for user, slot in slots if slot < at}
