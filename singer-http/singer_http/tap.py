@@ -256,7 +256,7 @@ class ApiTap(Tap, abc.ABC):
     @override
     def invoke(cls, *, state: IO[str] | None = None, catalog: IO[str] | None = None, **kwargs: Any) -> None:
         with spoken(cls.logger):
-            super().invoke(state=_checked("--state", state), catalog=_checked("--catalog", catalog), **kwargs)
+            super().invoke(state=object_file("--state", state), catalog=object_file("--catalog", catalog), **kwargs)
 
     @classmethod
     @override
@@ -284,7 +284,7 @@ class ApiTap(Tap, abc.ABC):
         ctx.exit()
 
 
-def _checked(option: str, file: IO[str] | None) -> IO[str] | None:
+def object_file(option: str, file: IO[str] | None) -> IO[str] | None:
     """The file again, after a look at whether it holds a JSON object."""
     if file is None:
         return None

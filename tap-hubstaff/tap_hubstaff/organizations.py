@@ -18,7 +18,6 @@ from singer_http.reading.reader import Reader
 from singer_http.reading.track import Fetched
 
 from tap_hubstaff.owned import OwnedStream, Owner
-from tap_hubstaff.stream import HubstaffStream
 from tap_hubstaff.windows import BEGINNING, parse_iso
 
 if TYPE_CHECKING:
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
     from singer_http.reading.pages import Slice
 
+    from tap_hubstaff.stream import HubstaffStream
     from tap_hubstaff.tap import TapHubstaff
 
 UNLIMITED_ROLES = frozenset({"owner", "manager"})
@@ -77,20 +77,21 @@ class Organizations:
         self._look_at_members()
         due = {name: self._due(name) for name in OWNERS}
         self._read(
-            self._stream(name).whole({"organization_id": own})
+            self._tap.hubstaff_stream(name).whole({"organization_id": own})
             for own in self.ids
             for name in OWNERS
             if own in due[name]
         )
 
-    def list(self) -> None:
-        """Read which organizations there are.
+    def list(self) -> int:
+        """Read which organizations there are, and tell how many requests that took.
 
         Raises:
             ApiError: They cannot be read, or one that is wanted is not among them.
         """
-        self._read([self._stream(ORGANIZATIONS).whole(None)])
-        rows = [row for fetched in self.pages(ORGANIZATIONS, None) for row in fetched.page.decode()]
+        self._read([self._tap.hubstaff_stream(ORGANIZATIONS).whole(None)])
+        pages = [fetched.page for fetched in self.pages(ORGANIZATIONS, None)]
+        rows = [row for page in pages for row in page.decode()]
         self._created = {_id(row, ORGANIZATIONS): _created(row) for row in rows}
         wanted = self._tap.wanted_organizations
         if unknown := sorted(wanted.difference(self._created)) if wanted else []:
@@ -99,6 +100,7 @@ class Organizations:
                 " ids."
             )
         self.ids = tuple(own for own in self._created if wanted is None or own in wanted)
+        return len(pages)
 
     def is_read(self, name: str, organization: int) -> bool:
         """Whether a list was read here."""
@@ -119,7 +121,7 @@ class Organizations:
         Raises:
             ApiError: They could not be read.
         """
-        yield from self._parsed(self._stream(name), name, organization)
+        yield from self._parsed(self._tap.hubstaff_stream(name), name, organization)
 
     def pages_for(self, stream: HubstaffStream, of: Slice) -> Iterator[Fetched]:
         """The pages of the list that a stream shares with others, as it parses them itself.
@@ -146,7 +148,7 @@ class Organizations:
         """Read the members, and leave out what may not be read; the role of the credentials is among them."""
         due = self._due(MEMBERS)
         me = self._me()
-        self._read(self._stream(MEMBERS).whole({"organization_id": own}) for own in self.ids if own in due)
+        self._read(self._tap.hubstaff_stream(MEMBERS).whole({"organization_id": own}) for own in self.ids if own in due)
         for own in self.ids:
             try:
                 self._check_role(own, self._role(own, me))
@@ -202,14 +204,9 @@ class Organizations:
             ),
         )
 
-    def _stream(self, name: str) -> HubstaffStream:
-        stream = self._tap.streams[name]
-        assert isinstance(stream, HubstaffStream)  # noqa: S101 - all of them are
-        return stream
-
     def _read(self, slices: Iterable[Slice]) -> None:
         """Read lists to their ends and keep their pages; what fails is kept in their place."""
-        whole = (replace(of, parse=_whole(self._stream(of.stream))) for of in slices)
+        whole = (replace(of, parse=_whole(self._tap.hubstaff_stream(of.stream))) for of in slices)
         with Reader(self._tap.session, whole, parallel=self._tap.config["max_parallel_requests"]) as reader:
             for of, pages in reader:
                 key = of.stream, of.partition["organization_id"] if of.partition else None
@@ -222,7 +219,7 @@ class Organizations:
                     raise
                 except ApiError as failure:
                     self._lists[key] = failure
-                self._stream(of.stream).remember(of)
+                self._tap.hubstaff_stream(of.stream).remember(of)
 
     def _parsed(self, stream: HubstaffStream, name: str, organization: int | None) -> Iterator[Fetched]:
         kept = self._lists[name, organization]

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import math
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from singer_http.tap import ApiTap
+import click
+from singer_http.settings import spoken
+from singer_http.tap import ApiTap, object_file
+from singer_sdk.plugin_base import _ConfigInput
 from typing_extensions import override
 
 from tap_hubstaff.client import open_session, parse_page
 from tap_hubstaff.feeds import Activities
+from tap_hubstaff.forecast import forecast as make_forecast
 from tap_hubstaff.organizations import Organizations
 from tap_hubstaff.settings import SETTINGS, setting_errors
 from tap_hubstaff.stream import EVERY_OTHER, HubstaffStream
 from tap_hubstaff.streams import STREAMS
-from tap_hubstaff.windowed import WindowedStream
 from tap_hubstaff.windows import HOUR, midnight, months_before, parse_iso
 from tap_hubstaff.work_sessions.stream import TimeSessions
 
@@ -29,6 +33,8 @@ if TYPE_CHECKING:
     from singer_http.reading.track import Fetched
     from singer_http.stream import ApiStream
     from singer_sdk import Stream
+
+    from tap_hubstaff.windowed import WindowedStream
 
 DEFAULT_MONTHS = 36
 """How far back to read without ``start_date``: as far as the longest of the vendor's own reaches."""
@@ -59,6 +65,10 @@ class TapHubstaff(ApiTap):
     def hubstaff_streams(self) -> list[HubstaffStream]:
         """The streams that are to be read, as what they are."""
         return [stream for stream in self.streams.values() if isinstance(stream, HubstaffStream) and stream.selected]
+
+    def hubstaff_stream(self, name: str) -> HubstaffStream:
+        """The stream of a name, whether it is to be read or not."""
+        return cast("HubstaffStream", self.streams[name])
 
     @override
     def setting_errors(self, config: Mapping[str, Any]) -> Iterator[str]:
@@ -106,9 +116,12 @@ class TapHubstaff(ApiTap):
         _ = self.began  # not before the API has told the time
         if self.config["on_quota"] == "stop":
             self._in_order = self._oldest_first()
-        if isinstance(activities := self.streams["activities"], WindowedStream):
-            self.time_sessions.follow(activities)
-        self._forecast()
+        self.let_sessions_follow()
+        self._tell_forecast()
+
+    def let_sessions_follow(self) -> None:
+        """Have sessions built of the pages that activities reads, where that can be."""
+        self.time_sessions.follow(cast("WindowedStream", self.streams[Activities.name]))
 
     def _oldest_first(self) -> dict[str, Stream]:
         """The streams as a run reads them that may end before it has read all: none is left out by every run.
@@ -139,7 +152,7 @@ class TapHubstaff(ApiTap):
         """The stream of sessions, which may be built of what another stream reads."""
         return cast("TimeSessions", self.streams[TimeSessions.name])
 
-    def _forecast(self) -> None:
+    def _tell_forecast(self) -> None:
         streams = [stream for stream in self.hubstaff_streams if stream.shares is None]  # and those are read by now
         requests = sum(stream.forecast(organization) for stream in streams for organization in stream.due)
         self.logger.info(
@@ -179,6 +192,45 @@ class TapHubstaff(ApiTap):
         for stream in self.hubstaff_streams:
             if stream.shares is None:
                 yield from stream.slices()
+
+    # Command line
+
+    @classmethod
+    @override
+    def get_singer_command(cls) -> click.Command:
+        command = super().get_singer_command()
+        command.params.append(
+            click.Option(
+                ["--forecast"],
+                is_flag=False,
+                flag_value="text",
+                type=click.Choice(["text", "json"]),
+                help="Tell what the next run will take, in requests and hours, for two requests at most.",
+            )
+        )
+        return command
+
+    @classmethod
+    @override
+    def invoke(cls, *, forecast: str | None = None, **kwargs: Any) -> None:
+        if forecast is None:
+            super().invoke(**kwargs)
+            return
+        with spoken(cls.logger):
+            config = kwargs["config"] or _ConfigInput()
+            state, catalog = (object_file(f"--{name}", kwargs[name]) for name in ("state", "catalog"))
+            tap = cls(
+                config=config.config,
+                parse_env_config=config.parse_env,
+                state=None if state is None else json.load(state),
+                catalog=None if catalog is None else json.load(catalog),
+            )
+            try:
+                tap.session.log_in()
+                told = make_forecast(tap)
+            finally:
+                tap.session.close()
+            click.echo(told.json() if forecast == "json" else told.text())
 
 
 def _seconds(age: dt.timedelta | None) -> float:

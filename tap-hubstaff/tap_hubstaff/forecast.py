@@ -1,0 +1,96 @@
+"""What the next run will take, in requests and in hours: by the state, and by which organizations there are."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tap_hubstaff.organizations import MEMBERS, ORGANIZATIONS, shared
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tap_hubstaff.tap import TapHubstaff
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """The requests of a run.
+
+    Attributes:
+        first: Those that find out which organizations there are, and whose the credentials are.
+        organizations: Those of each organization, by list.
+        unknown: Streams that were never read: each takes a request at least, and perhaps many more.
+        an_hour: How many may be sent in an hour.
+        left: How many of them now.
+    """
+
+    first: int
+    organizations: Mapping[int, Mapping[str, int]]
+    unknown: tuple[str, ...]
+    an_hour: int
+    left: int
+
+    @property
+    def requests(self) -> int:
+        """All of them."""
+        return self.first + sum(sum(lists.values()) for lists in self.organizations.values())
+
+    @property
+    def hours(self) -> float:
+        """How long the run has to wait for the budget."""
+        return max(0, self.requests - self.left) / self.an_hour
+
+    def json(self) -> str:
+        """For programs."""
+        told: dict[str, Any] = {
+            "requests": self.requests,
+            "hours": round(self.hours, 2),
+            "requests_per_hour": self.an_hour,
+            "requests_left": self.left,
+            "never_read": self.unknown,
+            "organizations": [
+                {"id": own, "requests": sum(lists.values()), "lists": lists}
+                for own, lists in self.organizations.items()
+            ],
+        }
+        return json.dumps(told, indent=2)
+
+    def text(self) -> str:
+        """For people."""
+        extent = "at least" if self.unknown else "about"
+        lines = [
+            f"The next run will take {extent} {self.requests} requests: {self.hours:.1f} h at {self.an_hour} an hour."
+        ]
+        for own, lists in self.organizations.items():
+            lines.append(f"organization {own}: {sum(lists.values())}")
+            lines += [f"  {name}: {requests}" for name, requests in lists.items() if requests]
+        if self.unknown:
+            lines.append(f"Never read so far: {', '.join(self.unknown)}.")
+        return "\n".join(lines)
+
+
+def forecast(tap: TapHubstaff) -> Forecast:
+    """Tell what the next run will take, for one request (of each 500 organizations).
+
+    Raises:
+        ApiError: The organizations cannot be read.
+    """
+    first = tap.organizations.list() + 1
+    tap.let_sessions_follow()
+    streams = tap.hubstaff_streams
+    found: dict[int, dict[str, int]] = {}
+    for own in tap.organizations.ids:
+        lists = found[own] = {MEMBERS: 1}  # which tell the role of the credentials, whoever else reads them
+        for stream in streams:
+            name = shared(stream)
+            if own not in stream.due or name == ORGANIZATIONS:
+                continue
+            if name is not None:
+                lists[name] = tap.hubstaff_stream(name).forecast(own)
+            if stream.shares is None:
+                lists[stream.name] = stream.forecast(own)
+    budget = tap.session.budget
+    unknown = tuple(stream.name for stream in streams if stream.oldest() is None)
+    return Forecast(first, found, unknown, budget.requests, budget.left)
