@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from target_harkster.ledger.rejects import Kind
     from target_harkster.run import Run
     from target_harkster.vendor.client import Channel
+    from target_harkster.vendor.posts import Content
 
 
 _ADDED_COLUMNS = frozenset(
@@ -179,14 +180,10 @@ class HarksterSink(Sink):
             return
         layout, run = self._layout, self._run
         first_now = run.channels.first_run(self.stream_name, channel)
-
-        def context() -> Mapping[str, Any]:
-            return layout.context(record, self._previous(channel.id, marker, key))
-
-        def is_wanted() -> bool:
-            return layout.is_wanted(context(), run.now)
-
-        if layout.mode == "mirror" and layout.is_conditional and not is_wanted():
+        is_wanted = (
+            functools.partial(self._is_wanted, record, channel.id, marker, key) if layout.is_conditional else None
+        )
+        if layout.mode == "mirror" and is_wanted is not None and not is_wanted():
             return  # as if its row were gone
         run.outbox.add(
             Parcel(
@@ -195,16 +192,23 @@ class HarksterSink(Sink):
                 key=key,
                 marker=marker,
                 source=layout.source_of(encoded),
-                content=lambda: layout.content(context()),
+                content=functools.partial(self._content, record, channel.id, marker, key),
                 mode=layout.mode,
                 refused=refused,
                 first_run=first_run if first_now == "publish" else first_now,
                 version=version if layout.mode == "mirror" else None,
-                is_wanted=is_wanted if layout.is_conditional else None,
+                is_wanted=is_wanted,
             )
         )
         if layout.uses_previous:
             run.outbox.flush()  # it may be the one before the next
+
+    def _content(self, record: Mapping[str, Any], channel: str, marker: str, key: str) -> Content:
+        return self._layout.content(self._layout.context(record, self._previous(channel, marker, key)))
+
+    def _is_wanted(self, record: Mapping[str, Any], channel: str, marker: str, key: str) -> bool:
+        context = self._layout.context(record, self._previous(channel, marker, key))
+        return self._layout.is_wanted(context, self._run.now)
 
     def _previous(self, channel: str, marker: str, key: str) -> Mapping[str, Any] | None:
         return self._run.previous.fields(self._layout, channel, marker, key) if self._layout.uses_previous else None
