@@ -21,7 +21,7 @@ export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/ca-certificates.crt /et
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help sync demo test bench lint format docs dist clean
+.PHONY: help sync demo test lives bench lint format docs dist clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ demo: $(SYNCED) ## run the whole pipeline on this machine: sandbox API, Meltano,
 
 test: $(SYNCED) ## run all tests
 	$(BIN)/pytest -n $(TEST_WORKERS) --maxschedchunk 1 $(PYTEST_ARGS)
+
+lives: $(SYNCED) ## live through LIVES=1000 histories of tap-hustle, other ones each time
+	LIVES=$(or $(LIVES),1000) $(BIN)/pytest -q -p no:cacheprovider tests/hustle/test_life.py -k TestLives $(PYTEST_ARGS)
 
 bench: $(SYNCED) ## measure the plugins against their peers, which it installs: bench/RESULTS.md
 	@$(UV) sync --project bench --python $(BIN)/python --locked --quiet

@@ -126,9 +126,16 @@ class Bookmarks:
         """Forget a bookmark."""
         self.stream["partitions"].remove(self._partitions.pop(_key(bookmark["context"])))
 
-    def forget(self, *, done_only: bool = False) -> None:
-        """Forget the read of a table, or only what of it is done: the next run reads that again."""
+    def forget(self, *, done_only: bool = False, places: bool = False) -> None:
+        """Forget the read of a table, or only what of it is done: the next run reads that again.
+
+        Args:
+            done_only: Keep what is not done.
+            places: Forget where INCREMENTAL reads go on, too.
+        """
         for bookmark in (*self._partitions.values(), self.stream):
+            if places:
+                _put(bookmark, START)
             if not done_only or bookmark.get(RESUME, {}).get("done"):
                 bookmark.pop(RESUME, None)
 
@@ -168,7 +175,8 @@ class FullTable:
     def begin(self) -> None:
         """Note that the table is being read."""
         if not self.is_resumed:
-            self._bookmarks.forget()
+            # Its version may remove rows that INCREMENTAL reads go on behind.
+            self._bookmarks.forget(places=True)
             self._bookmarks.stream[RESUME] = {"version": self.version, "fingerprint": self.fingerprint}
 
     def turn(self, partition: Mapping[str, Any] | None, place: Place | None, *, is_last: bool) -> None:

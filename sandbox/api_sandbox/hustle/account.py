@@ -52,6 +52,7 @@ class Account:
         index_of: Place of each organization among the organizations.
         by_id: By list and id.
         by_organization: By list and the id of the organization; records of the account itself are in none.
+        edits: How often something was changed.
     """
 
     organizations: list[Organization]
@@ -59,18 +60,38 @@ class Account:
     index_of: dict[str, int] = field(init=False)
     by_id: dict[str, dict[str, Record]] = field(init=False)
     by_organization: dict[str, dict[str, list[Record]]] = field(init=False)
+    edits: int = 0
 
     def __post_init__(self) -> None:
         """Index the records."""
         self.index_of = {organization.id: organization.index for organization in self.organizations}
-        self.by_id = {name: {record.id: record for record in rows} for name, rows in self.records.items()}
+        self.by_id = {}
         self.by_organization = {}
         for name, rows in self.records.items():
-            index: defaultdict[str, list[Record]] = defaultdict(list)
-            for record in rows:
-                if record.organization_id is not None:
-                    index[record.organization_id].append(record)
-            self.by_organization[name] = dict(index)
+            self._set(name, rows)
+
+    def put(self, name: str, fields: Fields, place: int | None = None) -> None:
+        """Put a record into a list: in the stead of the one of its id, else at a place, at the end by default."""
+        record = Record.of(fields)
+        rows = [record if other.id == record.id else other for other in self.records[name]]
+        if record.id not in self.by_id[name]:
+            rows.insert(len(rows) if place is None else place, record)
+        self._set(name, rows)
+
+    def remove(self, name: str, own_id: str) -> None:
+        """Take a record out of its list; an organization's records stay where they are."""
+        self._set(name, [record for record in self.records[name] if record.id != own_id])
+
+    def _set(self, name: str, rows: list[Record]) -> None:
+        """Have other rows in a list: a new list, as answers may hold the old one."""
+        index: defaultdict[str, list[Record]] = defaultdict(list)
+        for record in rows:
+            if record.organization_id is not None:
+                index[record.organization_id].append(record)
+        self.edits += 1
+        self.records[name] = rows
+        self.by_id[name] = {record.id: record for record in rows}
+        self.by_organization[name] = dict(index)
 
 
 def build_account(seed: int, scenario: HustleScenario, ids: Ids) -> Account:

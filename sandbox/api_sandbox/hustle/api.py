@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -49,6 +49,9 @@ class HustleApi:
         tokens: Gives out tokens.
         book: The leads.
         selector: Finds records; the truth to test against comes from it too.
+        forbidden: What the credentials may not read.
+        clock: Tells the time that answers are dated by, in seconds since 1970.
+        before_answer: Called with the path of each request for resources before anything is looked up for it.
     """
 
     def __init__(self, seed: int, scenario: HustleScenario, faults: FaultBook, recorder: Recorder) -> None:
@@ -68,6 +71,9 @@ class HustleApi:
         )
         self._paginator = Paginator(cursors, scenario.last_page_cursor, scenario.short_pages, seed)
         self._window = SlidingWindow(scenario.requests_per_second, counts=scenario.rate_limit_counts)
+        self.forbidden = scenario.forbidden
+        self.before_answer: Callable[[str], None] = lambda _: None
+        self.clock: Callable[[], float] = time.time
         self._scenario = scenario
         self._faults = faults
         self._recorder = recorder
@@ -95,12 +101,12 @@ class HustleApi:
         answer, page = outcome.answer, outcome.page
         if answer.is_held:
             await self._faults.gate.hold()
-        await deliver(answer, scope, receive, send)
+        await deliver(answer, scope, receive, send, self.clock)
         recorder.ended(path, answer.outcome)
         if page is not None and answer.sound:
             recorder.served(path, scope["query_string"], past_end=page.past_end)
-            # The same range of a list that has grown since may hold other records.
-            records = (page.query.key, page.begin, page.end, len(page.rows))
+            # The same range of a list that has changed since may hold other records.
+            records = (page.query.key, page.begin, page.end, len(page.rows), self.selector.account.edits)
             recorder.served_ids(page.query.name, records, page.ids)
 
     async def _token(self, request: Request) -> _Outcome:
@@ -146,6 +152,7 @@ class HustleApi:
         if not self._window.admit(now):
             raise Refused(HTTPStatus.TOO_MANY_REQUESTS, "more requests per second than allowed")
         path: str = scope["path"]
+        self.before_answer(path)
         name = path.removeprefix(f"{BASE}/")
         if name not in LISTS:
             raise Refused(HTTPStatus.NOT_FOUND, "there is no such resource")
@@ -179,7 +186,7 @@ class HustleApi:
 
     def _check_allowed(self, query: Query) -> None:
         organization = self.selector.organization(query)
-        for forbidden in self._scenario.forbidden:
+        for forbidden in self.forbidden:
             if forbidden.path not in {"*", f"/{query.name}"}:
                 continue
             if forbidden.organizations is None or (

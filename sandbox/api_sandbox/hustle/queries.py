@@ -147,14 +147,15 @@ class Selector:
     def _leads(self, filters: Mapping[str, str]) -> Rows:
         owner, group = filters.get("organizationId"), filters.get("groupId")
         index = None if owner is None else self.account.index_of.get(owner)
-        if owner is not None and index is None:
+        visible = self.account.by_id["organizations"]
+        if owner is not None and (index is None or owner not in visible):
             return ChosenLeads(self.book, ())
         status = filters.get("leadStatusInGroup", "active")
         keys = None if group is None else self.book.in_group(group, status)
         for found in self._found_leads(filters):
             keys = found if keys is None else [key for key in keys if key in found]
         if keys is None:
-            everyone = range(len(self.account.organizations))
+            everyone = [each.index for each in self.account.organizations if each.id in visible]
             return LeadRows.of(self.book, everyone if index is None else (index,))
         return ChosenLeads(self.book, [key for key in keys if index in (None, key[0])])
 
