@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import re
 import socket
 import struct
 import time
@@ -25,6 +26,8 @@ TRANSPORT = "api_sandbox.transport"
 NOTHING = -1
 """A place to cut an answer: before its status line."""
 
+_NAMES = re.compile(rb'("\w*[nN]ame": ?")')
+"""What comes before the text of a name."""
 _SHAPES = {"object": b"{}", "list": b"[]", "null": b"null", "text": b'"ok"'}
 
 
@@ -117,6 +120,10 @@ def _wrong_shape(answer: Answer, fault: Fault) -> Answer:
     return replace(answer, status=200, body=_SHAPES[fault.shape], sound=False)
 
 
+def _odd_text(answer: Answer, _fault: Fault) -> Answer:
+    return replace(answer, body=_NAMES.sub(rb"\1\\u0000\\ud83d", answer.body))
+
+
 def _truncated(answer: Answer, fault: Fault) -> Answer:
     cut = int(len(answer.body) * fault.keep)
     if fault.honest_length:
@@ -135,6 +142,7 @@ _SPOILERS: Mapping[FaultKind, Callable[[Answer, Fault], Answer]] = {
     "empty_body": _empty,
     "not_json": _not_json,
     "wrong_shape": _wrong_shape,
+    "odd_text": _odd_text,
     "truncated": _truncated,
     "reset": _reset,
 }

@@ -18,6 +18,7 @@ FaultKind = Literal[
     "reset",
     "wrong_shape",
     "expire_token",
+    "odd_text",
     "slow",
     "hold",
     "repeat_cursor",
@@ -32,7 +33,7 @@ Operation = Literal["read", "write", "create", "update", "publish", "delete"]
 """What a request does; `write` is any that is not `read`."""
 
 ANSWER_KINDS: frozenset[FaultKind] = frozenset(
-    {"status", "empty_body", "not_json", "truncated", "reset", "wrong_shape", "expire_token"}
+    {"status", "empty_body", "not_json", "truncated", "reset", "wrong_shape", "expire_token", "odd_text"}
 )
 """Faults that stand in the place of the answer; one of them at most acts on a request."""
 

@@ -9,6 +9,7 @@ the few properties whose schema asks for it, in place.
 from __future__ import annotations
 
 from collections import Counter
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk.helpers._typing import is_object_type, is_uniform_list
@@ -126,4 +127,4 @@ def _is_boolean_only(schema: Schema) -> bool:
 
 def _to_boolean(value: Any) -> Any:
     # The SDK looks for fractions before it looks at the schema.
-    return value if value is None or isinstance(value, float) else value != 0
+    return value if value is None or isinstance(value, float | Decimal) else value != 0

@@ -105,6 +105,16 @@ def shared_settings(parallel: int = DEFAULT_PARALLEL, *, predicts: bool = True) 
             ),
         ),
         th.Property(
+            "keep_nul",
+            th.BooleanType,
+            default=False,
+            title="Keep U+0000",
+            description=(
+                "Whether to keep the character U+0000 in texts and names. PostgreSQL takes it in no text: by default it"
+                " is dropped."
+            ),
+        ),
+        th.Property(
             "emit_activate_version_messages",
             th.BooleanType,
             default=False,

@@ -74,6 +74,7 @@ class ApiStream(Stream, abc.ABC):
         self._failed = False
         self._keys = tuple(self.primary_keys)
         self._doubt: str | None = None
+        self._replaced = 0
         self._written = 0
 
     @abc.abstractmethod
@@ -240,7 +241,7 @@ class ApiStream(Stream, abc.ABC):
                     self._failed = True
                     self._api_tap.report(of.label, failure)
         self._api_tap.writer.flush()
-        self._report_unknown_properties()
+        self._report_changes()
         self._log_metric(
             metrics.Point(
                 "counter",
@@ -294,7 +295,9 @@ class ApiStream(Stream, abc.ABC):
     def _records(self, page: Page, of: Slice) -> list[Record]:
         """The records of a page, complete and conformed."""
         records = []
-        for raw in page.decode():
+        rows = page.decode(keep_nul=self.config["keep_nul"])
+        self._replaced += page.replaced
+        for raw in rows:
             for name, value in (of.partition or {}).items():
                 raw.setdefault(name, value)
             if any(raw.get(key) is None for key in self.primary_keys):
@@ -378,7 +381,14 @@ class ApiStream(Stream, abc.ABC):
         """Leave nothing of a complete read in the state, as the run has come to its end."""
         self.bookmarks.forget(done_only=self._failed or not self.selected)
 
-    def _report_unknown_properties(self) -> None:
+    def _report_changes(self) -> None:
+        """Say what of the records was not written as it came."""
+        if self._replaced:
+            self.logger.warning(
+                "%s: %d characters could not be read, and are U+FFFD now: halves of characters, or no UTF-8.",
+                self.name,
+                self._replaced,
+            )
         if unknown := self._conform.unknown:
             self.logger.warning(
                 "%s: %d properties that the schema does not know were left out: %s.",

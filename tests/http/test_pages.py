@@ -28,7 +28,7 @@ def test_a_page_is_empty_when_it_holds_nothing(blanks: tuple[str, str], records:
 
 @pytest.mark.parametrize(
     "records",
-    [b"null", b'[null,"hush"]', b'["hush"]', b'[{"id":"hush"},[]]', b'{"hush":1}', b'[{"a":"\xffhush"}]', b"[{]"],
+    [b"null", b'[null,"hush"]', b'["hush"]', b'[{"id":"hush"},[]]', b'{"hush":1}', b'[{"a":\xff,"b":"hush"}]', b"[{]"],
 )
 def test_what_is_no_record_is_refused_without_being_repeated(records: bytes) -> None:
     with pytest.raises(MalformedAnswerError) as raised:

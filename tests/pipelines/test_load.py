@@ -22,6 +22,7 @@ PASSING_FAULTS: list[dict[str, Any]] = [
     {"kind": "reset", "path": "/agents", "nth": [1]},
     {"kind": "status", "status": 429, "path": "/tags", "nth": [1]},
     {"kind": "empty_page", "path": "/leads", "nth": [4]},
+    {"kind": "odd_text", "path": "/leads", "nth": [3]},
     {"kind": "unknown_fields", "path": "/custom_fields"},
 ]
 
@@ -34,6 +35,8 @@ def test_every_record_arrives_once_through_all_faults_and_no_secret_is_told(star
     run = pipeline.load("--log-level=debug", variables={"TAP_HUSTLE_PAGE_SIZE": "50"}).check()
     assert pipeline.differing() == []
     assert set(pipeline.column("leads", "id")) == pipeline.sandbox.hustle_ids("leads")
+    assert any(name and name.startswith("\ufffd") for name in pipeline.column("leads", "firstName"))
+    assert re.search(r"leads: \d+ characters could not be read", run.log.read_text())
     assert pipeline.sandbox.hustle["client_secret"] not in run.log.read_text()
     outcomes = pipeline.sandbox.ask("report?ids=false")["outcomes"]
     assert {outcome for path in outcomes.values() for outcome in path} == {"200", "401", "429", "502", "close", "reset"}

@@ -109,7 +109,8 @@ class Rule:
         condition: A :class:`Fault`, or the HTTP statuses meant.
         action: What to do about it.
         error: Raised when the action is :attr:`Action.FAIL`, or did not help.
-        sentence: For the operator, after the method and the path; ``{status}`` is the HTTP status.
+        sentence: For the operator, after the method and the path; ``{status}`` is the HTTP status,
+            ``{found}`` what came in place of the documented JSON.
         tries: How many requests in all a retry may come to; a wait is bounded by time instead.
     """
 
@@ -133,7 +134,7 @@ _DOWN = "no connection; check the URL in the settings, the name server and the n
 _UNTRUSTED = "the host has no certificate that is trusted here; check the URL in the settings, or set SSL_CERT_FILE."
 _LATE = "no complete answer in time, {tries} times; try again later or raise request_timeout."
 _BROKEN = "the connection broke off {tries} times; check the network and try again later."
-_MALFORMED = "HTTP {status}, but not the JSON that the API documents, {tries} times; check the URL, and for a proxy."
+_MALFORMED = "HTTP {status}, {tries} times, but {found}."
 _THROTTLED = "HTTP 429 for longer than a run should wait; something else is using up the rate limit."
 _FAILING = "HTTP {status}, {tries} times; the API is slow or failing on its side, try again later."
 _UNKNOWN = "HTTP {status}, which the API does not document; check the URL in the settings."

@@ -142,7 +142,7 @@ class Attempts:
         self._tries[rule] += rule.action is not Action.WAIT or asked is None
         if (refusal := self._refusal(rule, problem, most_tries, wait, is_told=asked is not None)) is not None:
             error, sentence = refusal
-            told = sentence.format(status=problem.status, tries=self._tries[rule])
+            told = sentence.format(status=problem.status, tries=self._tries[rule], found=problem.found)
             raise error(f"{self._request}: {told}") from None
         condition = problem.condition
         reason = condition.value if isinstance(condition, Fault) else f"HTTP {condition}"

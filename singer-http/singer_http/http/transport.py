@@ -33,6 +33,7 @@ MOST_BYTES = 1 << 27
 """Bytes of an answer, decompressed: a page of 1,000 records of 128 KiB each. More is no page."""
 _CHUNK = 1 << 16
 _SUCCESS = range(200, 300)
+_UNDECODED = "not what its Content-Encoding says"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +79,10 @@ class Request:
 class Problem(Exception):  # noqa: N818 - goes no further than the loop that asks the table of rules
     """A request that did not bring what was wanted."""
 
-    def __init__(self, condition: Fault | int, answer: Answer | None = None) -> None:
+    def __init__(self, condition: Fault | int, answer: Answer | None = None, found: str = _UNDECODED) -> None:
         super().__init__(condition)
         self.condition = condition
+        self.found = found
         self.status = answer.status if answer else None
         self.retry_after = answer.headers.get("Retry-After", "") if answer else ""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from singer_http.http.errors import MalformedAnswerError, RepeatedCursorError
+from singer_http.reading.text import mended, number, without_nul
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,10 +22,11 @@ EMPTY_PAGES = 1000
 
 _EMPTY = re.compile(rb"\s*\[\s*\]")
 _decode_one = json.JSONDecoder().raw_decode
-_decode_records = msgspec.json.Decoder(list[dict[str, Any]]).decode
+_decode_records = msgspec.json.Decoder(list[dict[str, Any]], float_hook=number).decode
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Page:
     """One page of a list, its records not yet decoded.
 
@@ -33,11 +35,13 @@ class Page:
             fifth of the size, and the threads that fetch leave the decoding to the one that writes.
         next: The cursor of the page that follows, None where the list ends.
         doubt: Why the list may go on, although no page follows; None as a rule.
+        replaced: Characters that could not be read, and for which U+FFFD stands.
     """
 
     records: msgspec.Raw
     next: str | None
     doubt: str | None = None
+    replaced: int = 0
 
     @property
     def is_empty(self) -> bool:
@@ -53,15 +57,25 @@ class Page:
             return None  # where it is no record at all, decoding the page will say so
         return first
 
-    def decode(self) -> list[dict[str, Any]]:
+    def decode(self, *, keep_nul: bool = False) -> list[dict[str, Any]]:
         """The records, as new objects.
+
+        Args:
+            keep_nul: Keep U+0000 in their text; it is dropped otherwise, as many databases take none.
 
         Raises:
             MalformedAnswerError: They are not a list of JSON objects.
         """
+        body = bytes(memoryview(self.records))
+        if not keep_nul:
+            body = without_nul(body)
         try:
-            return _decode_records(self.records)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+            try:
+                return _decode_records(body)
+            except _UNREADABLE:
+                body, self.replaced = mended(body)
+                return _decode_records(body)
+        except _UNREADABLE:
             # Without its cause: the decoder's message can quote the records.
             raise MalformedAnswerError("A page holds something other than records.") from None
 
@@ -109,6 +123,18 @@ class Slice:
     def page(self, body: bytes, cursor: str | None) -> Page:  # noqa: ARG002 - for those that need it
         """Make a page of the answer that came for a cursor; raises :class:`msgspec.DecodeError` where it is none."""
         return self.parse(body)
+
+    def readable(self, body: bytes, cursor: str | None) -> Page:
+        """Like :meth:`page`, with text mended that cannot be read as it is."""
+        try:
+            return self.page(body, cursor)
+        except _UNREADABLE:
+            text, replaced = mended(body)
+            if not replaced:
+                raise
+            page = self.page(text, cursor)
+            page.replaced = replaced
+            return page
 
     def is_divisible(self, cursor: str | None) -> bool:  # noqa: ARG002 - for those that need it
         """Whether less can be asked for where the API fails at what a cursor stands for."""

@@ -274,7 +274,7 @@ class Reader:
             page = self._session.get(
                 of.path,
                 of.query(request.cursor),
-                lambda body: of.page(body, request.cursor),
+                lambda body: of.readable(body, request.cursor),
                 is_wanted=lambda: self._has_turn(request),
                 is_tentative=request.is_guess,
                 is_divisible=of.is_divisible(request.cursor),
