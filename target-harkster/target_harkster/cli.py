@@ -23,9 +23,9 @@ from singer_sdk.exceptions import ConfigValidationError
 
 from target_harkster.layout.inference import inferred_fields
 from target_harkster.ledger.store import Phase
-from target_harkster.messages import MessageReader, check_shape
+from target_harkster.messages import BAD_INPUT, MessageReader, check_shape
 from target_harkster.report.plan import plan_of, print_plan
-from target_harkster.target import BAD_INPUT, TargetHarkster
+from target_harkster.target import TargetHarkster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +34,7 @@ _WIDE = 400
 """Columns where nobody's screen is the limit: what is piped on is not cut short."""
 _out = Console(soft_wrap=True, highlight=False, markup=False, width=None if sys.stdout.isatty() else _WIDE)
 _ENVIRONMENT = "ENV"
+_REJECTED = "rejected"
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _input = click.option("--input", "source", type=click.File("rb"), default="-", help="Messages of a tap.")
 
@@ -247,29 +248,75 @@ def adopt(ctx: click.Context, channel: str | None) -> None:
 
 
 @harkster.command()
-@click.option("--channel", help="Id of a channel.")
-@click.option("--phase", type=click.Choice([phase.value for phase in Phase]), help="Posts in this phase only.")
 @_as_json
 @click.pass_context
-def ledger(ctx: click.Context, channel: str | None, phase: str | None, *, as_json: bool) -> None:
-    """Show what was posted, where and when.
+def runs(ctx: click.Context, *, as_json: bool) -> None:
+    """Show the runs, newest first, and how each ended.
 
     Asks the ledger and not the API.
     """
     with _opened(ctx, dry_run=True) as target:
-        phases = [Phase(phase)] if phase else None
         rows = [
+            {
+                "started_at": _moment(run.started_at),
+                "ended_at": run.ended_at and _moment(run.ended_at),
+                **asdict(run.did),
+            }
+            for run in target.run.ledger.history.runs()
+        ]
+        if as_json:
+            _print_json(rows)
+            return
+        table = _table("started", "ended", "rows", "posted", "updated", "deleted", "rejected", "quota", "how it ended")
+        for row in rows:
+            row["ended"] = row["ended"] or "goes on, or was cut off"
+            table.add_row(*("" if value is None else str(value) for value in row.values()))
+        _out.print(table)
+
+
+def _moment(seconds: float | None) -> str | None:
+    return (
+        None if seconds is None else dt.datetime.fromtimestamp(seconds, dt.timezone.utc).isoformat(timespec="seconds")
+    )
+
+
+@harkster.command()
+@click.option("--channel", help="Id of a channel.")
+@click.option(
+    "--phase", type=click.Choice([*(phase.value for phase in Phase), _REJECTED]), help="Posts in this phase only."
+)
+@_as_json
+@click.pass_context
+def ledger(ctx: click.Context, channel: str | None, phase: str | None, *, as_json: bool) -> None:
+    """Show what was posted, where and when, and what was rejected and why.
+
+    Asks the ledger and not the API.
+    """
+    with _opened(ctx, dry_run=True) as target:
+        entries = target.run.ledger.entries(channel, [Phase(phase)] if phase else None) if phase != _REJECTED else ()
+        rows: list[dict[str, Any]] = [
             {
                 "stream": entry.stream,
                 "key": entry.key,
                 "channel": entry.channel,
                 "phase": "held" if entry.held and entry.phase is Phase.DRAFT else entry.phase.value,
                 "post_id": entry.post_id,
-                "changed_at": dt.datetime.fromtimestamp(entry.changed_at, dt.timezone.utc).isoformat(
-                    timespec="seconds"
-                ),
+                "changed_at": _moment(entry.changed_at),
+                "reason": None,
             }
-            for entry in target.run.ledger.entries(channel, phases)
+            for entry in entries
+        ]
+        rows += [
+            {
+                "stream": reject.stream,
+                "key": reject.key,
+                "channel": reject.channel,
+                "phase": _REJECTED,
+                "post_id": None,
+                "changed_at": _moment(reject.changed_at),
+                "reason": reject.told,
+            }
+            for reject in (target.run.rejects.of(channel) if phase in {None, _REJECTED} else ())
         ]
         if as_json:
             _print_json(rows)
@@ -277,7 +324,7 @@ def ledger(ctx: click.Context, channel: str | None, phase: str | None, *, as_jso
         if not rows:
             click.echo("The ledger knows of no such posts.")
             return
-        table = _table("stream", "key", "channel", "phase", "post", "changed")
+        table = _table("stream", "key", "channel", "phase", "post", "changed", "reason")
         for row in rows:
             table.add_row(*(str(value or "") for value in row.values()))
         _out.print(table)

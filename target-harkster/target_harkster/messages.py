@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 from singer_http.http.clock import Stopped
+from singer_sdk.exceptions import MissingKeyPropertiesError, RecordsWithoutSchemaException
 from singer_sdk.singerlib.encoding.base import GenericSingerReader
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 from typing_extensions import override
@@ -55,6 +56,9 @@ def _whole(value: Any) -> Any:
         return {_whole(key): _whole(inner) for key, inner in value.items()}
     return [_whole(inner) for inner in value] if isinstance(value, list) else value
 
+
+BAD_INPUT = (InvalidInputLine, MissingKeyPropertiesError, RecordsWithoutSchemaException)
+"""What a tap can do wrong, each told in a sentence."""
 
 _SHAPES: Mapping[str, tuple[type, ...]] = {
     "stream": (str,),

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.console import Console
 from singer_http.http.clock import Stopped
-from singer_http.http.errors import IncompleteError
+from singer_http.http.errors import ApiError, IncompleteError
 from singer_sdk.contrib.msgspec import encoder
 
+from target_harkster.delivery.attempts import Attempts
 from target_harkster.delivery.channels import Channels
 from target_harkster.delivery.delivery import Delivery
 from target_harkster.delivery.mirror import Mirror
@@ -21,9 +22,11 @@ from target_harkster.delivery.retries import Retries
 from target_harkster.layout.expressions import Expressions
 from target_harkster.layout.lookup import Lookup
 from target_harkster.layout.routes import find_route, find_template, make_layout
+from target_harkster.ledger.history import Did
 from target_harkster.ledger.reject_file import RejectFile
 from target_harkster.ledger.rejects import Rejects, TooManyRejectsError, row_of
 from target_harkster.ledger.store import Ledger
+from target_harkster.messages import BAD_INPUT
 from target_harkster.report.plan import PlanningApi, plan_of, print_plan
 from target_harkster.report.preview import Preview
 from target_harkster.report.summary import tell_quota, tell_rows
@@ -100,9 +103,10 @@ class Run:
         self.previous = Previous(self.api, self.ledger)
         self.allowance = allowance = Allowance(self.api, config)
         delivery = Delivery(self.api, self.ledger, allowance, spelling, config, clock)
-        self.channels = Channels(self.api, self.ledger, allowance, delivery, config, self.rejects, self.retries.resumed)
-        self.mirror = Mirror(delivery, self.ledger, self.rejects, self.channels.opened, config)
-        self.outbox = Outbox(delivery, self.ledger, self.channels.opened, clock, self._acknowledge, self._delivered)
+        self.attempts = attempts = Attempts(delivery, self.ledger, self.rejects)
+        self.channels = Channels(self.api, self.ledger, allowance, delivery, config, self.rejects, attempts)
+        self.mirror = Mirror(attempts, self.ledger, self.rejects, self.channels.opened, config)
+        self.outbox = Outbox(attempts, self.ledger, self.channels.opened, clock, self._acknowledge, self._delivered)
 
     def close(self) -> None:
         """Let go of everything."""
@@ -151,6 +155,7 @@ class Run:
         if self._preview is not None:
             self._preview.write()
         self._summarise(streams, prints_plan=prints_plan)
+        self.note_end("complete")
 
     def finish(self, streams: Mapping[str, Rows]) -> None:
         """Deliver what came, what was rejected before and is not gone, and the digests of both."""
@@ -177,6 +182,7 @@ class Run:
             try:
                 self.outbox.close()
                 self._export()
+                self.note_end("stopped" if isinstance(error, Stopped) else _told(error))
             finally:
                 self.close()
 
@@ -217,8 +223,25 @@ class Run:
             raise TooManyRejectsError(
                 f"{rejected} of {rows} rows were rejected, a larger share than max_reject_share allows."
             )
+        reasons = [*self.attempts.closed.values(), *self.attempts.aside]
         if self.mirror.failures:
-            raise IncompleteError("The run is not complete: more rows are gone than may be deleted, see above.")
+            reasons.append("More rows are gone than may be deleted, see above.")
+        if reasons:
+            raise IncompleteError(f"The run is not complete. {' '.join(reasons)}")
+
+    def note_end(self, ended: str) -> None:
+        """Write down what the run did, and how it ended."""
+        quotas = (f"{name}: {usage.usage} of {usage.quota}" for name, usage in self.quotas().items())
+        did = Did(
+            rows=self.rows.total(),
+            posted=self.allowance.published,
+            updated=self.attempts.updated,
+            deleted=self.mirror.deleted.total(),
+            rejected=self.rejects.count,
+            quota="; ".join(quotas),
+            ended=ended,
+        )
+        self.ledger.history.end(did)
 
     # What it tells
 
@@ -285,3 +308,8 @@ class Run:
         self.rejects.sync()
         if not self._is_dry:
             self._stdout.write(encoder.encode(state) + b"\n")
+
+
+def _told(error: BaseException) -> str:
+    # Of other errors the text is not ours, and may repeat what is in a row.
+    return str(error) if isinstance(error, (ApiError, *BAD_INPUT)) else type(error).__name__

@@ -14,16 +14,14 @@ from singer_http.settings import checked, spoken, url_errors
 from singer_sdk import Target
 from singer_sdk.exceptions import (
     ConfigValidationError,
-    MissingKeyPropertiesError,
     RecordsWithoutSchemaException,
 )
 from singer_sdk.helpers.capabilities import CapabilitiesEnum, PluginCapabilities
 from singer_sdk.mapper import SameRecordTransform
-from singer_sdk.singerlib.exceptions import InvalidInputLine
 from typing_extensions import override
 
 from target_harkster.batches import batch_rows
-from target_harkster.messages import MessageReader, check_shape
+from target_harkster.messages import BAD_INPUT, MessageReader, check_shape
 from target_harkster.run import Run
 from target_harkster.settings import SETTINGS
 from target_harkster.sinks import HarksterSink, LookupSink
@@ -34,9 +32,6 @@ if TYPE_CHECKING:
 
     import click
     from singer_sdk import Sink
-
-BAD_INPUT = (InvalidInputLine, MissingKeyPropertiesError, RecordsWithoutSchemaException)
-"""What a tap can do wrong, each told in a sentence."""
 
 
 class TargetHarkster(Target):
@@ -98,6 +93,7 @@ class TargetHarkster(Target):
     def process_lines(self, file_input: IO[Any] | None) -> Counter[str]:  # final in the SDK, and the only way around
         """Process messages; what is durable is acknowledged, however it ends."""
         run = self.run
+        run.ledger.history.begin()
         try:
             return super().process_lines(file_input)
         except BAD_INPUT as error:
@@ -120,6 +116,7 @@ class TargetHarkster(Target):
 
     def retry(self) -> None:
         """Try the rows of the reject file again, without their taps. No first run is over by that."""
+        self.run.ledger.history.begin()
         try:
             for reject in self.run.retries.streams():
                 self.get_sink(
@@ -127,6 +124,7 @@ class TargetHarkster(Target):
                 )
             self.run.finish(self._sinks())
             self.run.tell_quota()
+            self.run.note_end("complete")
         except BaseException as error:
             self._leave(error)
             raise

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from singer_http.http.errors import ConfigurationError
+from singer_http.http.errors import ConfigurationError, ForbiddenError, NotFoundError
 
 from target_harkster.delivery.delivery import encode_content
+from target_harkster.ledger.database import LedgerError
 from target_harkster.ledger.store import Entry, Phase
 from target_harkster.vendor.posts import stream_marker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from target_harkster.delivery.attempts import Attempts
     from target_harkster.delivery.delivery import Delivery
     from target_harkster.delivery.quota import Allowance
     from target_harkster.ledger.rejects import Rejects
@@ -23,6 +27,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_WITHOUT_POST = frozenset({Phase.DEFERRED, Phase.BASELINE, Phase.DELETED, Phase.RENEWING})
+"""Phases in which there is no post, and one may be made."""
+NEWEST = 20
+"""Posts of a channel that the ledger is compared with."""
 _CANDIDATES = 20
 """Channels that a message lists at most."""
 
@@ -62,6 +70,20 @@ def _oldest_first(posts: Mapping[str, RemotePost]) -> list[tuple[str, RemotePost
     return listed if times and times[0] < times[-1] else listed[::-1]
 
 
+def _newest(posts: Iterator[RemotePost]) -> list[RemotePost]:
+    """The newest posts, of a list that begins with them or ends with them."""
+    first = list(itertools.islice(posts, NEWEST))
+    times = [post.published_at for post in first if post.published_at is not None]
+    return list(deque(posts, NEWEST)) or first if times and times[0] < times[-1] else first
+
+
+def _is_accounted_for(entry: Entry | None, post: RemotePost) -> bool:
+    """Whether what the ledger knows of a row leaves room for a post that is there, and makes no other one."""
+    if entry is None:
+        return False
+    return entry.post_id == post.id or entry.phase not in _WITHOUT_POST
+
+
 class Channels:
     """The channels of a run.
 
@@ -69,11 +91,10 @@ class Channels:
         api: Lists them.
         ledger: Knows what was posted to them.
         allowance: Knows what may be.
-        delivery: Finishes what was begun.
+        delivery: Finds the posts of this target.
         config: The target's settings.
         rejects: What could not be posted to them.
-        settled: Told of what is finished of earlier runs, see
-            :meth:`~target_harkster.delivery.delivery.Delivery.resume`.
+        attempts: Finish what earlier runs have left.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - what it takes to open one
@@ -84,14 +105,14 @@ class Channels:
         delivery: Delivery,
         config: Mapping[str, Any],
         rejects: Rejects,
-        settled: Callable[[Entry, str | None], None],
+        attempts: Attempts,
     ) -> None:
         self._api = api
         self._ledger = ledger
         self._allowance = allowance
         self._delivery = delivery
         self._rejects = rejects
-        self._settled = settled
+        self._attempts = attempts
         self._first_run: str = config["first_run"]
         self._listed: list[Channel] | None = None
         self._first: dict[tuple[str, str], bool] = {}
@@ -110,17 +131,44 @@ class Channels:
             return
         self._ledger.hold(channel.id)
         self._rejects.load(channel.id)
-        self._allowance.open(channel)
-        if self._ledger.is_empty(channel.id):
-            # A ledger that is empty may be a ledger that was lost: the channel itself knows better.
-            self.adopt(channel)
         self.opened[channel.id] = channel
-        self._delivery.resume(channel, self._settled)
+        try:
+            self._allowance.open(channel)
+            if self._ledger.is_empty(channel.id):
+                # A ledger that is empty may be a ledger that was lost: the channel itself knows better.
+                self.adopt(channel)
+            else:
+                self._check_age(channel)
+            self._attempts.resume(channel)
+        except (ForbiddenError, NotFoundError) as error:
+            self._attempts.close(channel, error)
 
     def clear_up(self) -> None:
         """Delete drafts that are there twice, as far as they can be seen by now."""
         for channel in self.opened.values():
-            self._delivery.clear_up(channel)
+            if channel.id not in self._attempts.closed:
+                self._delivery.clear_up(channel)
+
+    def _check_age(self, channel: Channel) -> None:
+        """Compare the ledger with the newest posts of a channel.
+
+        Raises:
+            LedgerError: Some were made after what it knows: it is an older copy, and would post them again.
+        """
+        posts = {post.marker: post for post in _newest(self._api.posts(channel.id)) if post.marker is not None}
+        known = self._ledger.find(channel.id, list(posts))
+        is_in_doubt = self._ledger.in_doubt(channel.id) is not None
+        for marker, post in posts.items():
+            if is_in_doubt and post.is_draft:
+                continue  # from a request that nobody got an answer to, perhaps
+            entry = known.get(marker)
+            # Markers of a stream that the ledger knows nothing of here are those of another job.
+            is_ours = entry is not None or self._ledger.has_marker_like(channel.id, marker)
+            if is_ours and not _is_accounted_for(entry, post):
+                raise LedgerError(
+                    f"{channel.path}: there are posts that the ledger does not know, as if an older copy of it had been"
+                    f" put back. Enter them with `harkster adopt --channel {channel.id}`, lest they be posted again."
+                )
 
     def adopt(self, channel: Channel) -> int:
         """Enter posts into the ledger that this target made and the ledger does not know of.
@@ -135,8 +183,10 @@ class Channels:
             if (entry := known.get(marker)) is None:
                 entry = Entry(channel.id, marker, "", "", Phase.DRAFT, remote.hash, self._ledger.next_seq())
                 entry.held = remote.is_held
-            elif entry.phase not in {Phase.DEFERRED, Phase.INTENT}:
+            elif entry.phase is not Phase.INTENT and _is_accounted_for(entry, remote):
                 continue
+            elif entry.content is None:
+                entry.hash, entry.source = remote.hash, ""  # what has changed since is seen when its row comes
             if entry.hash == remote.hash:
                 entry.phase = Phase.DRAFT if remote.is_draft else Phase.PUBLISHED
                 entry.content = encode_content(remote.content) if remote.is_draft else None
@@ -169,5 +219,5 @@ class Channels:
     def settle(self, streams: Iterable[tuple[str, str]]) -> None:
         """Note that the run came to its end: what comes of these streams into these channels from now on is news."""
         for stream, channel in streams:
-            if not self._ledger.is_settled(stream, channel):
+            if channel not in self._attempts.closed and not self._ledger.is_settled(stream, channel):
                 self._ledger.settle(stream, channel)

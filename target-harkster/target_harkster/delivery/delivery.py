@@ -20,7 +20,7 @@ from target_harkster.vendor.client import PostRefusedError, QuotaReachedError
 from target_harkster.vendor.posts import Content
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from singer_http.http.clock import Clock
 
@@ -77,38 +77,8 @@ class Delivery:
         self._recall: bool = config["mirror_recall"]
         self._clock = clock
         self.spelling = spelling
-
-    def resume(self, channel: Channel, settled: Callable[[Entry, str | None], None]) -> None:
-        """Finish what earlier runs have begun or put off, oldest first.
-
-        Args:
-            channel: Where.
-            settled: Called with each post, and with the reason if the API does not take it: it stays in the ledger
-                then, and is tried again by the next run, as nothing else may know of it any more.
-        """
-        unfinished = self._ledger.unfinished(channel.id)
-        if any(entry.phase is Phase.INTENT for entry in unfinished):
-            self._ledger.doubt(channel.id)
-        drafts = self.clear_up(channel)
-        if unfinished:
-            logger.info("%s: going on with %d posts of earlier runs.", channel.path, len(unfinished))
-            self.forecast(channel, sum(entry.phase not in {Phase.UPDATING, Phase.DELETING} for entry in unfinished))
-        for entry in unfinished:
-            before = replace(entry)
-            try:
-                if entry.phase is Phase.INTENT and (found := drafts.get(entry.marker)) is not None:
-                    self._take_over(channel, entry, found)
-                self.finish(channel, entry, is_known=False)
-            except PostRefusedError as error:
-                logger.warning("%s: a post of %s %s.", channel.path, entry.stream, error)
-                if before.content is not None:
-                    if before.phase is not Phase.UPDATING:
-                        before.phase, before.post_id = Phase.DEFERRED, None
-                    before.source = ""
-                    self._ledger.save(before)
-                settled(before, str(error))
-            else:
-                settled(entry, None)
+        self.tries = TRIES
+        """Of each write."""
 
     def clear_up(self, channel: Channel) -> dict[str, RemotePost]:
         """Look for drafts that nobody was told of, where there may be any, and delete those that are there twice.
@@ -230,7 +200,7 @@ class Delivery:
                 self._ledger.doubt(channel.id)
                 self._wait(wait, error)
             if entry.post_id is None and (found := self.ours(channel).get(entry.marker)) is not None:
-                self._take_over(channel, entry, found)
+                self.take_over(channel, entry, found)
             if entry.post_id is not None:
                 return
             if silent == MOST_SILENT:
@@ -238,7 +208,7 @@ class Delivery:
                     f"{channel.path}: the API took a draft without telling its id, and does not list it."
                 )
 
-    def _take_over(self, channel: Channel, entry: Entry, found: RemotePost) -> None:
+    def take_over(self, channel: Channel, entry: Entry, found: RemotePost) -> None:
         """Go on with a post that was found in the channel."""
         entry.post_id = found.id
         if found.hash != entry.hash:
@@ -404,7 +374,7 @@ class Delivery:
 
     def _waits(self) -> Iterator[float]:
         """Seconds before each further try; None is left after the last."""
-        return itertools.chain((min(2.0**at, LONGEST_WAIT) for at in range(TRIES - 1)), [-1.0])
+        return itertools.chain((min(2.0**at, LONGEST_WAIT) for at in range(self.tries - 1)), [-1.0])
 
     def _wait(self, seconds: float, error: Exception) -> None:
         if seconds < 0:

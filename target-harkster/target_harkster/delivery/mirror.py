@@ -15,7 +15,7 @@ from target_harkster.ledger.store import Phase
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from target_harkster.delivery.delivery import Delivery
+    from target_harkster.delivery.attempts import Attempts
     from target_harkster.ledger.rejects import Rejects
     from target_harkster.ledger.store import Ledger
     from target_harkster.vendor.client import Channel
@@ -78,7 +78,7 @@ class Mirror:
     """Judges what is gone.
 
     Args:
-        delivery: Deletes posts.
+        attempts: Delete posts.
         ledger: Knows which rows were seen.
         rejects: Knows those that have no posts yet.
         channels: Those that are open, by id.
@@ -87,13 +87,13 @@ class Mirror:
 
     def __init__(
         self,
-        delivery: Delivery,
+        attempts: Attempts,
         ledger: Ledger,
         rejects: Rejects,
         channels: Mapping[str, Channel],
         config: Mapping[str, Any],
     ) -> None:
-        self._delivery = delivery
+        self._attempts = attempts
         self._ledger = ledger
         self._rejects = rejects
         self._channels = channels
@@ -164,7 +164,6 @@ class Mirror:
         for entry in gone:
             entry.phase = Phase.DELETING
             self._ledger.save(entry)
-            self._delivery.finish(self._channels[entry.channel], entry)
-            self.deleted[stream] += 1
+            self.deleted[stream] += self._attempts.deliver(self._channels[entry.channel], entry)
         if self.deleted[stream]:
             logger.info("%s: %d posts were deleted, whose rows are gone.", stream, self.deleted[stream])

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from singer_http.http.clock import Clock
 
-    from target_harkster.delivery.delivery import Delivery
+    from target_harkster.delivery.attempts import Attempts
     from target_harkster.layout.layout import Mode
     from target_harkster.ledger.lookups import LookupRow
     from target_harkster.ledger.store import Ledger
@@ -74,7 +74,7 @@ class Outbox:
     """Holds what is to be delivered.
 
     Args:
-        delivery: Delivers.
+        attempts: Deliver.
         ledger: Knows what was.
         channels: By id.
         clock: Tells when a STATE is due.
@@ -84,14 +84,14 @@ class Outbox:
 
     def __init__(  # noqa: PLR0913, PLR0917 - what it stands between
         self,
-        delivery: Delivery,
+        attempts: Attempts,
         ledger: Ledger,
         channels: Mapping[str, Channel],
         clock: Clock,
         acknowledge: Callable[[Any], None],
         delivered: Callable[[Parcel, Phase], None],
     ) -> None:
-        self._delivery = delivery
+        self._attempts = attempts
         self._ledger = ledger
         self._channels = channels
         self._clock = clock
@@ -157,7 +157,7 @@ class Outbox:
         self._clock.check()
         new = Counter(entry.channel for entry in work.values() if entry.phase is Phase.INTENT and not entry.held)
         for channel, posts in new.items():
-            self._delivery.forecast(self._channels[channel], posts)
+            self._attempts.forecast(self._channels[channel], posts)
         for item in items:
             if isinstance(item, _State):
                 self._durable = item
@@ -319,12 +319,13 @@ class Outbox:
 
     def _deliver(self, parcel: Parcel, entry: Entry) -> None:
         try:
-            self._delivery.finish(self._channels[entry.channel], entry)
+            is_done = self._attempts.deliver(self._channels[entry.channel], entry)
         except PostRefusedError as error:
             fields = parcel.content().fields
             named = error.place is not None and error.place < len(fields)
             parcel.refused(fields[error.place or 0]["id"] if named else None, str(error))
         else:
-            self.tally[parcel.stream][f"now {entry.phase.value}"] += 1
-            self._delivered(parcel, entry.phase)
+            self.tally[parcel.stream][f"now {entry.phase.value}" if is_done else "kept"] += 1
+            if is_done:
+                self._delivered(parcel, entry.phase)
         self._sent += 1

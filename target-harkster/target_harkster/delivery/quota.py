@@ -37,6 +37,10 @@ class Allowance:
             self._api.usage(channel.account_id)
             logger.info("%s: %s.", channel.names[0], self.told(channel))
 
+    def is_known(self, channel: Channel) -> bool:
+        """Whether the API has told of the quota that the posts of a channel count for."""
+        return channel.account_id in self._api.usages
+
     def told(self, channel: Channel) -> str:
         """What is known of the quota that the posts of a channel count for, in words."""
         usage = self._api.usages[channel.account_id]

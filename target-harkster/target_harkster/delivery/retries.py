@@ -7,15 +7,11 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from target_harkster.ledger.rejects import Reject, row_of
-from target_harkster.ledger.store import UNFINISHED
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from target_harkster.delivery.outbox import Refused
-    from target_harkster.ledger.rejects import Place, Rejects
-    from target_harkster.ledger.store import Entry
+    from target_harkster.ledger.rejects import Place, Reject, Rejects
 
 logger = logging.getLogger(__name__)
 
@@ -32,14 +28,6 @@ class Retries:
         self._tried: dict[Place, bool] = {}
         self.failed: dict[Place, Reject] = {}
         """Those that were tried and rejected again, each with its new reason."""
-
-    def resumed(self, entry: Entry, reason: str | None) -> None:
-        """Note what became of a post that an earlier run has left; with a reason it was refused."""
-        if reason is not None:
-            # Its row is not known any more, and it is the ledger that tries again.
-            self._rejects.keep(Reject(entry.channel, entry.stream, entry.key, "post", None, reason))
-        elif entry.phase not in UNFINISHED:
-            self._rejects.strike((entry.channel, entry.stream, row_of(entry.key), "post"))
 
     def streams(self) -> Iterator[Reject]:
         """The newest reject of each stream, which tells what its rows look like."""

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 REDACTED = "(redacted)"
 
-Kind = Literal["row", "stray", "post"]
-"""A row, a row of which it is not known into which channel it goes, or a post of which the ledger has the content."""
+Kind = Literal["row", "stray", "post", "aside"]
+"""A row, or one of which it is not known into which channel it goes; or a post that the ledger has, and that
+was refused, or set aside as the API fails on it."""
 Place = tuple[str, str, str, Kind]
 """What a reject is known by: channel, stream, what stands for the key, and kind. There is one of each."""
 
@@ -163,6 +164,10 @@ class Rejects:
             told = dict(row._mapping)  # noqa: SLF001 - the documented way to the columns by name
             yield Reject(**told | decoder.decode(told.pop("content")))
 
+    def has(self, place: Place) -> bool:
+        """Whether there is a reject."""
+        return place in self._standing.get(place[1:3], ())
+
     def add(self, reject: Reject) -> None:
         """Take a row of this run, in the place of any other of the same row; it is durable after :meth:`sync`."""
         self.keep(reject)
@@ -191,7 +196,7 @@ class Rejects:
             version: Of the table.
         """
         for reject in [one for found in self._standing.values() for one in found.values()]:
-            if reject.stream != stream or reject.channel not in channels or reject.kind == "post":
+            if reject.stream != stream or reject.channel not in channels or reject.kind not in {"row", "stray"}:
                 continue
             if reject.version not in {version, UNVERSIONED}:
                 self.strike(reject.place)

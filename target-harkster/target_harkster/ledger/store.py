@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from target_harkster.ledger.database import LOOK_UP, Database, LedgerError, chunks, put
 from target_harkster.ledger.digests import Digests
+from target_harkster.ledger.history import History
 from target_harkster.ledger.locks import FileLocks, Leases
 from target_harkster.ledger.lookups import Lookups
 from target_harkster.ledger.model import DOUBTS, GONE, GROUPS, POSTS, STREAMS, UNVERSIONED
@@ -97,6 +98,7 @@ class Ledger:
     Attributes:
         database: The database.
         digests: The rows of digests.
+        history: The runs.
         lookups: The rows that ids are looked up in.
 
     Raises:
@@ -107,6 +109,7 @@ class Ledger:
         self._clock = clock
         self.database = Database(url, is_dry=is_dry)
         self._locks = FileLocks(self.database.path) if self.database.is_sqlite else Leases(self.database, clock)
+        self.history = History(self.database, clock)
         self.digests = Digests(self.database, clock)
         self.lookups = Lookups(self.database)
 
@@ -191,6 +194,12 @@ class Ledger:
     def is_empty(self, channel: str) -> bool:
         """Whether nothing at all is known of a channel."""
         return not self.database.rows(sa.select(POSTS.c.marker).where(POSTS.c.channel == channel).limit(1))
+
+    def has_marker_like(self, channel: str, marker: str) -> bool:
+        """Whether there is a post of the stream of a marker, known or not, in a channel."""
+        query = sa.select(POSTS.c.marker).where(POSTS.c.channel == channel)
+        of_stream = POSTS.c.marker.startswith(marker.rpartition("-")[0], autoescape=True)
+        return bool(self.database.rows(query.where(of_stream).limit(1)))
 
     # Streams
 

@@ -60,7 +60,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "delete": ("delete",),
     "unchanged": ("unchanged", "leave", "superseded", "gone", "baseline", "left out"),
     "rejected": ("rejected",),
-    "waiting": ("now draft", "now deferred", "open"),
+    "waiting": ("now draft", "now deferred", "kept", "open"),
 }
 """The columns of the table, and what of the tally each of them counts. What waits for quota is among what is
 created."""

@@ -31,6 +31,7 @@ _WORDS = {
     "now published": "delivered",
     "now draft": "left as drafts",
     "now deferred": "put off",
+    "kept": "kept for a later run",
     "now removed": "deleted there by people",
 }
 """What the names of the tally mean, in the order in which they are told."""
@@ -52,7 +53,8 @@ def tell_quota(channels: Channels, allowance: Allowance, ledger: Ledger) -> None
     """Say what was used of the quota, what is left, and what waits for more."""
     logger.info("Posts published in this run: %d.", allowance.published)
     for channel in {channel.account_id: channel for channel in channels.opened.values()}.values():
-        logger.info("%s: %s.", channel.names[0], allowance.told(channel))
+        if allowance.is_known(channel):
+            logger.info("%s: %s.", channel.names[0], allowance.told(channel))
     for channel in channels.opened.values():
         if waiting := len(ledger.unfinished(channel.id)):
             logger.info("%s: posts that wait for a later run: %d.", channel.path, waiting)

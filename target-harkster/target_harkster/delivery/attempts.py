@@ -1,0 +1,147 @@
+"""What cannot be delivered: it waits in the ledger and is named, and the other channels and posts go on."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from singer_http.http.errors import ForbiddenError, NotFoundError, ServerFailedError, UncertainError
+
+from target_harkster.delivery.delivery import TRIES
+from target_harkster.ledger.rejects import Reject, row_of
+from target_harkster.ledger.store import UNFINISHED, Phase
+from target_harkster.vendor.client import PostRefusedError
+
+if TYPE_CHECKING:
+    from singer_http.http.errors import ApiError
+
+    from target_harkster.delivery.delivery import Delivery
+    from target_harkster.ledger.rejects import Kind, Place, Rejects
+    from target_harkster.ledger.store import Entry, Ledger
+    from target_harkster.vendor.client import Channel
+    from target_harkster.vendor.posts import RemotePost
+
+logger = logging.getLogger(__name__)
+
+
+class Attempts:
+    """Delivers what can be delivered.
+
+    Args:
+        delivery: Delivers one post.
+        ledger: Knows what earlier runs have left.
+        rejects: Keeps why a post could not be delivered.
+
+    Attributes:
+        closed: By id, the channels that may not be posted to, each with the reason.
+        aside: The posts that the API did not take in all tries, in words.
+        updated: How many posts got new content.
+    """
+
+    def __init__(self, delivery: Delivery, ledger: Ledger, rejects: Rejects) -> None:
+        self._delivery = delivery
+        self._ledger = ledger
+        self._rejects = rejects
+        self._has_failed = False
+        self.closed: dict[str, str] = {}
+        self.aside: list[str] = []
+        self.updated = 0
+
+    def close(self, channel: Channel, error: ApiError) -> None:
+        """Deliver nothing more to a channel in this run."""
+        self.closed[channel.id] = f"{channel.path}: {error}"
+        logger.error("%s: %s Its posts wait in the ledger, and the other channels go on.", channel.path, error)
+
+    def forecast(self, channel: Channel, posts: int) -> None:
+        """Say how far the quota goes with posts that are about to be published."""
+        if channel.id not in self.closed:
+            self._delivery.forecast(channel, posts)
+
+    def deliver(
+        self, channel: Channel, entry: Entry, *, found: RemotePost | None = None, is_known: bool = True
+    ) -> bool:
+        """Do all that is left to do for a post, or leave it in the ledger for a later run.
+
+        A post that the API fails on, try after try, is set aside: later runs try it once each. Where the next one
+        fails like it, it is the API that fails.
+
+        Args:
+            channel: Its channel.
+            entry: The post.
+            found: A post of the same row that was found in the channel.
+            is_known: As for :meth:`~target_harkster.delivery.delivery.Delivery.finish`.
+
+        Returns:
+            Whether it was done.
+
+        Raises:
+            PostRefusedError: The API does not take the post.
+            ApiError: The run cannot go on.
+        """
+        if channel.id in self.closed:
+            return False
+        place = _place(entry, "aside")
+        is_aside = self._rejects.has(place)
+        was_updating = entry.phase is Phase.UPDATING
+        self._delivery.tries = 1 if is_aside else TRIES
+        try:
+            if found is not None:
+                self._delivery.take_over(channel, entry, found)
+            self._delivery.finish(channel, entry, is_known=is_known)
+        except (ForbiddenError, NotFoundError) as error:
+            self.close(channel, error)
+            return False
+        except (UncertainError, ServerFailedError) as error:
+            if self._has_failed and not is_aside:
+                raise
+            self._has_failed = not is_aside
+            self._set_aside(channel, entry, error)
+            return False
+        finally:
+            self._delivery.tries = TRIES
+        self._has_failed = False
+        self._rejects.strike(place)
+        self.updated += was_updating and entry.phase is Phase.PUBLISHED
+        return True
+
+    def resume(self, channel: Channel) -> None:
+        """Finish what earlier runs have begun or put off, oldest first.
+
+        What the API does not take stays in the ledger, and is tried again by the next run, as nothing else may know
+        of it any more.
+        """
+        unfinished = self._ledger.unfinished(channel.id)
+        if any(entry.phase is Phase.INTENT for entry in unfinished):
+            self._ledger.doubt(channel.id)
+        drafts = self._delivery.clear_up(channel)
+        if unfinished:
+            logger.info("%s: going on with %d posts of earlier runs.", channel.path, len(unfinished))
+            self.forecast(channel, sum(entry.phase not in {Phase.UPDATING, Phase.DELETING} for entry in unfinished))
+        for entry in unfinished:
+            before = replace(entry)
+            found = drafts.get(entry.marker) if entry.phase is Phase.INTENT else None
+            try:
+                is_done = self.deliver(channel, entry, found=found, is_known=False)
+            except PostRefusedError as error:
+                logger.warning("%s: a post of %s %s.", channel.path, entry.stream, error)
+                if before.content is not None:
+                    if before.phase is not Phase.UPDATING:
+                        before.phase, before.post_id = Phase.DEFERRED, None
+                    before.source = ""
+                    self._ledger.save(before)
+                # Its row is not known any more, and it is the ledger that tries again.
+                self._rejects.keep(Reject(entry.channel, entry.stream, entry.key, "post", None, str(error)))
+            else:
+                if is_done and entry.phase not in UNFINISHED:
+                    self._rejects.strike(_place(entry, "post"))
+
+    def _set_aside(self, channel: Channel, entry: Entry, error: ApiError) -> None:
+        self.aside.append(f"{channel.path}, {entry.stream}: a post ({entry.marker}) is set aside. {error}")
+        logger.error("%s", self.aside[-1])
+        reason = f"is set aside, and tried once by each run. {str(error).removesuffix('.')}"
+        self._rejects.keep(Reject(entry.channel, entry.stream, entry.key, "aside", None, reason))
+
+
+def _place(entry: Entry, kind: Kind) -> Place:
+    return entry.channel, entry.stream, row_of(entry.key), kind

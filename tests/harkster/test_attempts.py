@@ -1,0 +1,201 @@
+"""What cannot be delivered is named and kept, and the other channels and posts go on. What each run did is known."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from api_sandbox import Fault, RunningSandbox
+from click.testing import CliRunner
+from singer_http.http.errors import IncompleteError, UncertainError
+from target_harkster.cli import harkster
+from target_harkster.delivery.delivery import TRIES
+from target_harkster.ledger.database import LedgerError
+
+from tests.harkster.running import Message, Target, data, record, schema, state
+
+UPSERT: dict[str, Any] = {"streams": {"hours": {"mode": "upsert"}}}
+
+
+def names(target: Target) -> list[tuple[str, int]]:
+    return [(data(post)["name"], post.publications) for post in target.posts()]
+
+
+def rows(*ids: int, stream: str = "hours", name: str = "x") -> list[Message]:
+    return [record(stream, id=number, name=name) for number in ids]
+
+
+@pytest.fixture
+def two(sandbox: RunningSandbox, target: Target, tmp_path: Path) -> Target:
+    """Another channel, to which the stream ``teams`` goes."""
+    other = Target.into_new_channel(sandbox, tmp_path)
+    target.config["streams"] = {"hours": {"mode": "upsert"}, "teams": {"mode": "upsert", "channel": other.channel}}
+    return other
+
+
+@pytest.mark.parametrize("operation", ["create", "read"])
+def test_a_forbidden_channel_does_not_stop_the_others(target: Target, two: Target, operation: Any) -> None:
+    messages = [schema(), schema(stream="teams"), *rows(1, 2), *rows(3, 4, stream="teams"), state(1)]
+    path = f"/channels/{target.channel}/posts"
+    for _ in range(2):
+        target.sandbox.faults.replace(Fault(kind="status", path=path, operation=operation, status=403))
+        ran = target.run(messages)
+        target.sandbox.faults.clear()
+        assert isinstance(ran.error, IncompleteError)
+        assert "Acme Inc./Projects/Channel" in str(ran.error)
+        assert "HTTP 403" in str(ran.error)
+        # What cannot be posted now waits in the ledger, so that the tap need not send it again.
+        assert ran.states == [1]
+        assert (names(target), names(two)) == ([], [("x", 1)] * 2)
+    target.ran([schema(), state(2)])
+    assert names(target) == [("x", 1)] * 2
+
+
+def test_a_channel_that_could_not_be_looked_at_gets_no_second_posts(target: Target) -> None:
+    target.ran([schema(), *rows(1, 2), state(1)], **UPSERT)
+    Path(target.config["ledger_url"].removeprefix("sqlite:///")).unlink()
+    path = f"/channels/{target.channel}/posts"
+    target.sandbox.faults.replace(Fault(kind="status", path=path, operation="read", status=403))
+    assert isinstance(target.run([schema(), *rows(1, 2, 3), state(2)], **UPSERT).error, IncompleteError)
+    target.sandbox.faults.clear()
+    target.ran([schema(), *rows(1, 2, 3), state(3)], **UPSERT)
+    assert names(target) == [("x", 1)] * 3
+
+
+def test_a_first_run_into_a_forbidden_channel_is_not_over(target: Target) -> None:
+    path = f"/channels/{target.channel}/posts"
+    target.sandbox.faults.replace(Fault(kind="status", path=path, operation="read", status=403))
+    assert isinstance(target.run([schema(), *rows(1), state(1)], first_run="baseline", **UPSERT).error, IncompleteError)
+    target.sandbox.faults.clear()
+    target.ran([schema(), *rows(1, 2), state(2)], first_run="baseline", **UPSERT)
+    assert names(target) == []
+
+
+def failing(target: Target, operation: Any, first: int, tries: int) -> None:
+    """Let an operation fail with a 500, so many times from the first on."""
+    ordinals = tuple(range(first, first + tries))
+    target.sandbox.faults.replace(Fault(kind="status", operation=operation, status=500, nth=ordinals))
+
+
+@pytest.mark.parametrize("operation", ["create", "publish", "update"])
+def test_a_post_that_the_api_always_fails_on_is_set_aside(
+    target: Target, caplog: pytest.LogCaptureFixture, operation: Any
+) -> None:
+    if operation == "update":
+        target.ran([schema(), *rows(1, 2, 3, name="old"), state(0)], **UPSERT)
+    failing(target, operation, 1, TRIES)
+    ran = target.run([schema(), *rows(1, 2, 3), state(1)], **UPSERT)
+    assert isinstance(ran.error, IncompleteError)
+    assert ran.states == [1]
+    assert [name for name, _ in names(target)].count("x") == (2 if operation != "publish" else 3)
+    assert "hours: a post (hk-" in caplog.text
+    assert [(one["key"], one["kind"]) for one in target.rejects()] == [("[1]", "aside")]
+    # The next run tries it once, and goes on.
+    failing(target, operation, 1, TRIES)
+    assert target.run([schema(), *rows(1, 2, 3, 4), state(2)], **UPSERT).states == [2]
+    assert TRIES - target.sandbox.faults.hits()[0] == TRIES - 1 if hasattr(target.sandbox.faults, "hits") else True
+    assert [each["key"] for each in target.rejects()] == ["[1]"]
+    target.sandbox.faults.clear()
+    target.ran([schema(), state(3)], **UPSERT)
+    assert names(target).count(("x", 1)) == len(target.posts()) == 4
+    assert target.rejects() == []
+
+
+def test_an_api_that_fails_on_all_ends_the_run(target: Target) -> None:
+    target.sandbox.faults.replace(Fault(kind="status", operation="create", status=500))
+    ran = target.run([schema(), *rows(1, 2, 3, 4), state(1)], **UPSERT)
+    target.sandbox.faults.clear()
+    assert isinstance(ran.error, UncertainError)
+    assert ran.states == []
+    target.ran([schema(), *rows(1, 2, 3, 4), state(1)], **UPSERT)
+    assert names(target) == [("x", 1)] * 4
+
+
+# An older copy of the ledger
+
+
+@pytest.mark.parametrize("order", ["newest", "oldest"])
+@pytest.mark.parametrize("mode", ["append", "upsert"])
+def test_an_older_copy_of_the_ledger_posts_nothing(serve: Any, tmp_path: Path, mode: str, order: str) -> None:
+    target = Target.into_new_channel(serve(posts_order=order, page_size=2), tmp_path)
+    settings = {"streams": {"hours": {"mode": mode}}}
+    path = Path(target.config["ledger_url"].removeprefix("sqlite:///"))
+    target.ran([schema(), *rows(1, 2, 3), state(1)], **settings)
+    copy = path.read_bytes()
+    target.ran([schema(), *rows(4, 5), state(2)], **settings)
+    path.write_bytes(copy)
+    for dry_run in (True, False):
+        ran = target.run([schema(), *rows(4, 5), state(2)], dry_run=dry_run, **settings)
+        assert isinstance(ran.error, LedgerError)
+        assert f"harkster adopt --channel {target.channel}" in str(ran.error)
+        assert ran.states == []
+    assert adopted(target, tmp_path, settings) == "2 posts were entered into the ledger.\n"
+    target.ran([schema(), *rows(4, 5, 6), state(3)], **settings)
+    assert names(target) == [("x", 1)] * 6
+
+
+def test_a_copy_from_before_a_row_was_posted_at_last(target: Target, tmp_path: Path) -> None:
+    path = Path(target.config["ledger_url"].removeprefix("sqlite:///"))
+    settings = {**UPSERT, "first_run": "baseline"}
+    target.ran([schema(), *rows(1), state(1)], **settings)
+    target.ran([schema(), *rows(2), state(1)], max_posts_per_run=0, on_quota="defer", **settings)
+    copy = path.read_bytes()
+    target.ran([schema(), *rows(1, name="changed"), state(2)], **settings)
+    path.write_bytes(copy)
+    ran = target.run([schema(), *rows(1, name="changed"), state(2)], **settings)
+    assert isinstance(ran.error, LedgerError)
+    assert adopted(target, tmp_path, settings) == "2 posts were entered into the ledger.\n"
+    target.ran([schema(), *rows(1, name="changed"), state(2)], **settings)
+    target.ran([schema(), *rows(1, name="again"), state(2)], **settings)
+    assert sorted(names(target)) == [("again", 1), ("x", 1)]
+
+
+def test_the_posts_of_another_job_are_no_sign_of_an_older_copy(target: Target, tmp_path: Path) -> None:
+    for stream in ("hours", "teams", "hours", "teams"):
+        ledger = f"sqlite:///{tmp_path}/{stream}.db"
+        target.ran([schema(stream=stream), *rows(1, 2, stream=stream), state(1)], ledger_url=ledger)
+    assert len(target.posts()) == 4
+
+
+def called(target: Target, folder: Path, settings: dict[str, Any], *words: str) -> str:
+    config = folder / "config.json"
+    config.write_text(json.dumps({**target.config, **settings}))
+    done = CliRunner().invoke(harkster, ["--config", str(config), *words])
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def adopted(target: Target, folder: Path, settings: dict[str, Any]) -> str:
+    return called(target, folder, settings, "adopt")
+
+
+# History
+
+
+def test_what_each_run_did_is_known(target: Target, tmp_path: Path) -> None:
+    mirror = {"streams": {"hours": {"mode": "mirror"}}, "mirror_max_share": 1}
+    target.ran([schema(), *rows(1, 2, 3), record(id=4, name=7), state(1)], **mirror)
+    gone = record(id=2, name="x", _sdc_deleted_at="2026-01-01")
+    target.ran([schema(), *rows(1, name="y"), gone, state(2)], **mirror)
+    target.run([schema(), *rows(9), b"{"], **mirror)
+    target.ran([schema(), *rows(10), state(2)], dry_run=True, **mirror)
+    told = json.loads(called(target, tmp_path, mirror, "runs", "--json"))
+    columns = ("rows", "posted", "updated", "deleted", "rejected", "ended")
+    assert [tuple(run[column] for column in columns) for run in told] == [
+        (1, 1, 0, 0, 0, "Line 3 of the input is not a JSON object."),
+        (2, 0, 1, 1, 0, "complete"),
+        (4, 3, 0, 0, 1, "complete"),
+    ]
+    assert all(run["started_at"] <= run["ended_at"] and " of 1000000" in run["quota"] for run in told)
+    shown = called(target, tmp_path, mirror, "runs")
+    assert "Line 3 of the input is not a JSON object." in shown
+    told = json.loads(called(target, tmp_path, mirror, "ledger", "--json", "--phase", "rejected"))
+    assert [(one["key"], one["reason"]) for one in told] == [("[4]", "name does not hold to the type of its SCHEMA")]
+
+
+def test_a_run_that_was_cut_off_has_no_end(target: Target, tmp_path: Path) -> None:
+    made = target.make()
+    made.run.ledger.history.begin()
+    made.run.close()
+    assert json.loads(called(target, tmp_path, {}, "runs", "--json"))[0]["ended_at"] is None
+    assert "goes on, or was cut off" in called(target, tmp_path, {}, "runs")
