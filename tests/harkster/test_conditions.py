@@ -179,6 +179,16 @@ def test_a_group_is_closed_when_nothing_comes_any_more(target: Target) -> None:
     assert shown(target, "hours") == ["15"]
 
 
+def test_a_group_is_closed_when_its_last_row_says_so(target: Target) -> None:
+    weekly = {**WEEKLY, "closed": "{{ week_is_over }}"}
+    properties = {**PROPERTIES, "week_is_over": {"type": ["null", "boolean"]}}
+    for number, is_over in enumerate([None, False, True], 1):
+        assert target.posts() == []
+        row = record(id=number, week="2026-11-02", hours=8, week_is_over=is_over)
+        target.ran([schema(properties), row, state(number)], streams={"hours": weekly})
+    assert [(data(post)["hours"], post.publications, post.updates) for post in target.posts()] == [("24", 1, 0)]
+
+
 def test_what_is_closed_late_is_no_first_run(target: Target) -> None:
     settings = {"first_run": "baseline", "streams": {"hours": {**WEEKLY, "closed": {"quiet_hours": 48}}}}
     run_at(target, 0, [schema(PROPERTIES), worked(1, 8), state(1)], **settings)

@@ -91,7 +91,7 @@ class Layout:
         if not self.fields:
             raise LayoutError(stream, None, "there are no fields")
         self._needs_context = self._has_expressions(config)
-        self._sample |= _moment(0.0)
+        self._sample = {**_moment(0.0), **one, **self._sample}
         closed = config.get("closed")
         if closed is not None and not self.group_by:
             raise LayoutError(stream, None, "closed is for digests: set group_by")
@@ -171,10 +171,11 @@ class Layout:
             return quiet_for >= self._quiet_hours * 3600
         return self._is_met("closed", self._closed, context, now)
 
-    @staticmethod
-    def _is_met(setting: str, condition: Source | None, context: Mapping[str, Any], now: float) -> bool:
+    def _is_met(self, setting: str, condition: Source | None, context: Mapping[str, Any], now: float) -> bool:
+        # Of a group, the columns are those of the row that came last.
+        last = context["rows"][-1] if self.group_by and context["rows"] else {}
         try:
-            return condition is None or bool(condition({**_moment(now), **context}))
+            return condition is None or bool(condition({**_moment(now), **last, **context}))
         except FieldError as error:
             raise RowError(setting, str(error)) from None
 

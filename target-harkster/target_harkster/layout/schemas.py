@@ -28,7 +28,14 @@ _TYPES: tuple[tuple[type | tuple[type, ...], str], ...] = (
     (list, "array"),
     (dict, "object"),
 )
-_TELLING = {"properties": "object", "items": "array", "format": "string", "maxLength": "string", "minimum": "number"}
+_TELLING = {
+    "properties": "object",
+    "items": "array",
+    "format": "string",
+    "maxLength": "string",
+    "minimum": "number",
+    "maximum": "number",
+}
 """Keywords that tell of a type where none is named."""
 
 
