@@ -106,7 +106,9 @@ class Run:
         self.attempts = attempts = Attempts(delivery, self.ledger, self.rejects)
         self.channels = Channels(self.api, self.ledger, allowance, delivery, config, self.rejects, attempts)
         self.mirror = Mirror(attempts, self.ledger, self.rejects, self.channels.opened, config)
-        self.outbox = Outbox(attempts, self.ledger, self.channels.opened, clock, self._acknowledge, self._delivered)
+        self.outbox = Outbox(
+            attempts, self.ledger, self.channels.opened, clock, config["on_move"], self._acknowledge, self._delivered
+        )
 
     def close(self) -> None:
         """Let go of everything."""

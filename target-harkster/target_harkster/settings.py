@@ -136,6 +136,16 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         description="The most posts that one run publishes; with the rest it does as on_quota says.",
     ),
     th.Property(
+        "on_move",
+        th.StringType(allowed_values=["delete", "keep"]),
+        default="delete",
+        title="On move",
+        description=(
+            "What becomes of the post of a row that names another channel than before, when it is posted there: it is"
+            " deleted, or kept and said to be stale. In mode append the row is left alone where it is."
+        ),
+    ),
+    th.Property(
         "mirror_max_deletes",
         th.IntegerType(minimum=0),
         default=10,

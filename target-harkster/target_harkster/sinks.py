@@ -79,6 +79,7 @@ class HarksterSink(Sink):
         self._channel_column = route.column
         self._channels = route.channels
         self._channel_ids = tuple(channel.id for channel in route.channels.values())
+        self._others = {at: tuple(each for each in self._channel_ids if each != at) for at in self._channel_ids}
         self._layout = run.layout(stream_name, schema, self._key_properties, route)
         # What a digest is known by may read like what a row is known by.
         self._kinds: tuple[Kind, ...] = ("row", "stray") if self._layout.group_by else ("row", "stray", "post")
@@ -197,6 +198,7 @@ class HarksterSink(Sink):
                 refused=refused,
                 first_run=first_run if first_now == "publish" else first_now,
                 version=version if layout.mode == "mirror" else None,
+                others=self._others[channel.id],
                 is_wanted=is_wanted,
             )
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from target_harkster.ledger.store import Entry, Phase
 from target_harkster.vendor.client import PostRefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from singer_http.http.clock import Clock
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from target_harkster.vendor.posts import Content
 
     Refused = Callable[[str | None, str], None]
+
+logger = logging.getLogger(__name__)
 
 BATCH = 500
 """Rows that are looked up together."""
@@ -49,6 +52,7 @@ class Parcel:
         refused: Called with the field, if it is about one, and the reason, should it come to no post.
         first_run: What becomes of new rows: ``publish``, ``draft`` or ``baseline``.
         version: The table version of the row, where posts go with their rows.
+        others: Ids of the other channels that the row may have been in before.
         is_wanted: Whether it is to become a post if it is none; asked only then. None where every row is.
     """
 
@@ -62,6 +66,7 @@ class Parcel:
     refused: Refused
     first_run: str = "publish"
     version: int | None = None
+    others: Sequence[str] = ()
     is_wanted: Callable[[], bool] | None = None
 
 
@@ -78,6 +83,7 @@ class Outbox:
         ledger: Knows what was.
         channels: By id.
         clock: Tells when a STATE is due.
+        on_move: What becomes of the post of a row that went to another channel: ``delete`` or ``keep``.
         acknowledge: Writes a STATE.
         delivered: Told of every post that was delivered, and of the phase that it is in.
     """
@@ -88,6 +94,7 @@ class Outbox:
         ledger: Ledger,
         channels: Mapping[str, Channel],
         clock: Clock,
+        on_move: str,
         acknowledge: Callable[[Any], None],
         delivered: Callable[[Parcel, Phase], None],
     ) -> None:
@@ -95,6 +102,8 @@ class Outbox:
         self._ledger = ledger
         self._channels = channels
         self._clock = clock
+        self._on_move = on_move
+        self._moved: dict[tuple[str, str], list[Entry]] = {}
         self._acknowledge = acknowledge
         self._delivered = delivered
         self._items: list[Parcel | _State] = []
@@ -185,7 +194,15 @@ class Outbox:
     def _decided(self, parcels: list[Parcel]) -> dict[int, Entry]:
         """Decide on every row, and write down what is intended; what there is to do, by parcel."""
         by_channel: defaultdict[str, dict[str, list[Parcel]]] = defaultdict(dict)
+        # A row that may be in one of several channels is in the one where it came first or last, as its versions count.
+        places: dict[str, str] = {}
         for parcel in parcels:
+            if parcel.others and (parcel.mode != "append" or parcel.marker not in places):
+                places[parcel.marker] = parcel.channel
+        for parcel in parcels:
+            if places.get(parcel.marker, parcel.channel) != parcel.channel:
+                self.tally[parcel.stream]["superseded"] += 1
+                continue
             rows = by_channel[parcel.channel]
             # The place of a row is where it came first if that is what counts, and otherwise where it came last.
             versions = rows.get(parcel.marker, []) if parcel.mode == "append" else rows.pop(parcel.marker, [])
@@ -236,6 +253,7 @@ class Outbox:
             if (chosen := self._chosen(versions, sources.get(marker))) is not None:
                 new.append(chosen)
         self._touch(channel, rows)
+        new, moved = self._from_elsewhere(new)
         found = self._ledger.find(channel, [parcel.marker for parcel, _ in new])
         work: dict[int, Entry] = {}
         changed: list[Entry] = []
@@ -252,8 +270,40 @@ class Outbox:
             changed.append(entry)
             if (decision in {Decision.CREATE, Decision.UPDATE} and not is_baseline) or was_refused:
                 work[id(parcel)] = entry
-        self._ledger.save(*changed)
+        self._ledger.save(*changed, *moved)
         return work
+
+    def _from_elsewhere(self, new: list[tuple[Parcel, Content]]) -> tuple[list[tuple[Parcel, Content]], list[Entry]]:
+        """The rows but for those that stay in another channel, and the posts that others have left there."""
+        others = {channel for parcel, _ in new for channel in parcel.others}
+        if not others:
+            return new, []
+        had: defaultdict[str, list[Entry]] = defaultdict(list)
+        for entry in self._ledger.elsewhere(others, [parcel.marker for parcel, _ in new if parcel.others]):
+            had[entry.marker].append(entry)
+        staying: list[tuple[Parcel, Content]] = []
+        moved: list[Entry] = []
+        for parcel, content in new:
+            entries = had.get(parcel.marker, []) if parcel.others else []
+            if entries and parcel.mode == "append":
+                self.tally[parcel.stream][Decision.LEAVE.value] += 1
+                continue
+            staying.append((parcel, content))
+            if self._on_move == "delete":
+                moved += entries
+                self._moved[parcel.channel, parcel.marker] = entries
+            else:
+                for entry in entries:
+                    logger.warning(
+                        "%s, %s: a post (%s) is stale: its row went to %s.",
+                        self._channels[entry.channel].path,
+                        parcel.stream,
+                        entry.marker,
+                        self._channels[parcel.channel].path,
+                    )
+        for entry in moved:
+            entry.phase = Phase.DELETING
+        return staying, moved
 
     def _chosen(self, versions: list[Parcel], source: str | None) -> tuple[Parcel, Content] | None:
         """Of the versions of a row, the one that counts, as if each had come in a batch of its own.
@@ -328,4 +378,6 @@ class Outbox:
             self.tally[parcel.stream][f"now {entry.phase.value}" if is_done else "kept"] += 1
             if is_done:
                 self._delivered(parcel, entry.phase)
+        for moved in self._moved.pop((parcel.channel, parcel.marker), []):
+            self._attempts.deliver(self._channels[moved.channel], moved)
         self._sent += 1

@@ -141,6 +141,15 @@ class Ledger:
             found |= {row[1]: _entry(row) for row in rows}
         return found
 
+    def elsewhere(self, channels: Collection[str], markers: Sequence[str]) -> list[Entry]:
+        """The posts, or what is to become one, that rows have in these channels."""
+        over = [phase.value for phase in (Phase.DELETING, Phase.DELETED, Phase.REMOVED)]
+        found: list[Entry] = []
+        for some in chunks(markers):
+            query = _SELECT.where(POSTS.c.channel.in_(channels), POSTS.c.marker.in_(some), POSTS.c.phase.not_in(over))
+            found += map(_entry, self.database.rows(query))
+        return found
+
     def sources(self, channel: str, markers: Sequence[str]) -> dict[str, str]:
         """What the posts that are known, and not deleted, were made of last, by marker."""
         found: dict[str, str] = {}
