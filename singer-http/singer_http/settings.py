@@ -13,10 +13,11 @@ from urllib.parse import urlsplit
 
 import click
 from singer_sdk import typing as th
+from singer_sdk.configuration._dict_config import parse_environment_config
 from singer_sdk.exceptions import ConfigValidationError
 from singer_sdk.plugin_base import JSONSchemaValidator
 
-from singer_http.http.errors import ApiError
+from singer_http.http.errors import ApiError, ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Mapping
@@ -146,6 +147,26 @@ def checked(
     errors = [setting_sentence(error, secrets) for error in JSONSchemaValidator(schema).iter_errors(meant)]
     # Several missing settings are one sentence, said for each of them.
     return meant, list(dict.fromkeys(errors)) or list(further(meant))
+
+
+def from_environment(schema: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """The settings that environment variables hold.
+
+    Args:
+        schema: The JSON schema of the settings.
+        prefix: What the variables begin with.
+
+    Raises:
+        ConfigurationError: A variable holds no number, list or object, as its setting wants.
+    """
+    settings: dict[str, Any] = {}
+    for name, told in schema["properties"].items():
+        try:
+            settings |= parse_environment_config({"properties": {name: told}}, prefix)
+        except ValueError:
+            wanted = _words([kind for kind in told["type"] if kind != "null"])
+            raise ConfigurationError(f"{name} is not valid: {prefix}{name.upper()} must hold an {wanted}.") from None
+    return settings
 
 
 def setting_sentence(error: Any, secret_settings: Container[str]) -> str:

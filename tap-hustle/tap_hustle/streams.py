@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from singer_http.http.errors import MalformedAnswerError
 from singer_http.stream import ApiStream
 from singer_sdk import SchemaDirectory, StreamSchema
 from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from singer_http.reading.pages import Page, Slice
     from singer_sdk.helpers.types import Context, Record
+    from singer_sdk.singerlib import MetadataMapping
 
     from tap_hustle.tap import TapHustle
 
@@ -138,11 +140,22 @@ class WebhookRegistrations(HustleStream):
     name = "webhook_registrations"
     path = "/webhook_registrations"
 
+    @property
+    @override
+    def metadata(self) -> MetadataMapping:
+        metadata = super().metadata
+        # It concerns a secret: it is there for those who ask for it.
+        if (entry := metadata.get(("properties", "secretForHMAC"))) is not None:
+            entry.selected_by_default = False
+        return metadata
+
     @override
     def belongs(self, row: Mapping[str, Any], organizations: frozenset[str]) -> bool:
-        scope = (row.get("config") or {}).get("scope") or {}
-        scoped_to = scope.get("organizationIds")
-        return scoped_to is None or not organizations.isdisjoint(scoped_to)
+        try:
+            scoped_to = ((row.get("config") or {}).get("scope") or {}).get("organizationIds")
+            return scoped_to is None or not organizations.isdisjoint(scoped_to)
+        except (AttributeError, TypeError):
+            raise MalformedAnswerError("A webhook came whose config does not tell its organizations.") from None
 
 
 STREAMS: tuple[type[HustleStream], ...] = (

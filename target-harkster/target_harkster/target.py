@@ -10,12 +10,13 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar, cast
 from singer_http.http.clock import Clock, Stopped, SystemClock
 from singer_http.http.errors import ApiError, ConfigurationError
 from singer_http.output import Stdout
-from singer_http.settings import checked, spoken, url_errors
+from singer_http.settings import checked, from_environment, spoken, url_errors
 from singer_sdk import Target
 from singer_sdk.exceptions import (
     ConfigValidationError,
     RecordsWithoutSchemaException,
 )
+from singer_sdk.helpers._classproperty import classproperty
 from singer_sdk.helpers.capabilities import CapabilitiesEnum, PluginCapabilities
 from singer_sdk.mapper import SameRecordTransform
 from typing_extensions import override
@@ -54,6 +55,13 @@ class TargetHarkster(Target):
         super().__init__(**kwargs)
 
     # Settings
+
+    @classproperty
+    @override
+    def _env_var_config(cls) -> dict[str, Any]:  # noqa: N805
+        schema = cls.config_jsonschema
+        cls.append_builtin_config(schema)
+        return from_environment(schema, cls._env_var_prefix)
 
     @override
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:

@@ -159,7 +159,7 @@ def test_settings_come_from_the_environment(command: Command, target: Target, mo
     command.configure({"channel": target.channel})
     assert "Computer Club" in command("--config", "ENV", "usage")
     monkeypatch.setenv("TARGET_HARKSTER_STREAMS", "{")
-    assert "TARGET_HARKSTER_… of the environment is not valid JSON" in command.failed("--config", "ENV", "usage")
+    assert "TARGET_HARKSTER_STREAMS must hold an object" in command.failed("--config", "ENV", "usage")
 
 
 def test_a_layout_of_what_is_no_schema_is_refused(command: Command) -> None:

@@ -76,3 +76,39 @@ def test_numbers_stay_what_they_are(organizations: Callable[..., Run], number: s
     run = organizations(f'{{"id":"a","balances":{{"smsBalance":{number}}}}}'.encode())
     assert run.code == 0
     assert re.findall(rb'"smsBalance":([^{}]*)}', run.stdout) == [number.encode()]
+
+
+def test_a_webhook_without_a_known_config_is_one_sentence(
+    tap: Tap, raw_server: Callable[..., RawServer], answer: Callable[..., bytes]
+) -> None:
+    def by(request: Any, _ordinal: int) -> bytes:
+        if request.method == "POST":
+            return answer(200, '{"access_token":"t","expires_in":7200}')
+        items = {"organizations": '{"id":"a"}', "webhook_registrations": '{"id":"w","config":["x"]}'}
+        name = request.target.split("/")[-1].partition("?")[0]
+        return answer(200, '{"items":[' + items.get(name, "") + '],"cursor":null,"hasMore":false}')
+
+    run = tap(config={**LOGIN, "api_url": f"{raw_server(by=by).url}/v3", "organization_ids": ["a"]})
+    assert run.code == 1
+    assert "Traceback" not in run.stderr
+    assert any(error.startswith("Not read: webhook_registrations. A webhook") for error in run.said("ERROR"))
+
+
+def test_what_concerns_a_secret_is_left_out_unless_asked_for(tap: Tap, serve: Serve, settings: Settings) -> None:
+    sandbox = serve(leads=1)
+    run = tap(config=settings(sandbox))
+    assert run.code == 0
+    assert run.records("webhook_registrations")
+    assert not any("secretForHMAC" in record for record in run.records("webhook_registrations"))
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("PAGE_SIZE", "ten"), ("STREAM_MAPS", "{x"), ("REQUESTS_PER_SECOND", "hush-do-not-tell")]
+)
+def test_a_variable_of_the_wrong_kind_is_one_sentence(tap: Tap, variable: str, value: str) -> None:
+    run = tap("--config=ENV", env={f"TAP_HUSTLE_{variable}": value})
+    assert run.code == 1
+    (error,) = run.said("ERROR")
+    assert error.startswith(f"{variable.lower()} is not valid: TAP_HUSTLE_{variable} must hold an ")
+    assert value not in run.stderr
+    assert run.stdout == b""
