@@ -11,11 +11,12 @@ from singer_sdk import metrics
 from singer_sdk.batch import Batcher
 from singer_sdk.exceptions import MapExpressionError
 from singer_sdk.mapper import SameRecordTransform
-from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE, REPLICATION_INCREMENTAL, Metadata
+from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
 from singer_sdk.streams import Stream
 from typing_extensions import override
 
 from singer_http.batches import batches
+from singer_http.catalog import check_keys, chosen_key, with_keys
 from singer_http.conform import Conformer
 from singer_http.http.clock import Stopped
 from singer_http.http.errors import ApiError, ConfigurationError, FatalError, ForbiddenError, MalformedAnswerError
@@ -130,35 +131,15 @@ class ApiStream(Stream, abc.ABC):
         metadata = super().metadata
         if self.incremental_key and metadata.root.valid_replication_keys is None:
             metadata.root.valid_replication_keys = [self.incremental_key]
-        for name in (*self.primary_keys, self.replication_key):
-            if metadata and name is not None:
-                entry = metadata.setdefault(("properties", name), Metadata())
-                entry.inclusion = Metadata.InclusionType.AUTOMATIC
-        return metadata
+        return with_keys(metadata, (*self.primary_keys, self.replication_key))
 
     @override
     def apply_catalog(self, catalog: Catalog) -> None:
         super().apply_catalog(catalog)
-        if self.replication_method == REPLICATION_FULL_TABLE:
-            self.replication_key = None
-        elif self.replication_method != REPLICATION_INCREMENTAL or self.incremental_key is None:
-            raise ConfigurationError(
-                f"The catalog asks for replication method {self.replication_method} in stream {self.name}, which "
-                f"can be read as FULL_TABLE{' or INCREMENTAL' if self.incremental_key else ' only'}."
-            )
-        elif self.replication_key not in {None, self.incremental_key}:
-            raise ConfigurationError(
-                f"The catalog has replication key {self.replication_key} for stream {self.name}; it is "
-                f"{self.incremental_key}."
-            )
-        else:
-            self.replication_key = self.incremental_key
+        chosen = chosen_key(self.name, self.replication_method, self.replication_key, self.incremental_key)
+        self.replication_key = chosen
         known = (self._input_schema or self.schema).get("properties", {})
-        if missing := [name for name in (*self.primary_keys, self.replication_key) if name and name not in known]:
-            raise ConfigurationError(
-                f"The catalog leaves {' and '.join(missing)} out of the schema of stream {self.name}, which cannot be"
-                " read without: discover the catalog anew."
-            )
+        check_keys(self.name, (*self.primary_keys, chosen), known)
 
     # Slices
 

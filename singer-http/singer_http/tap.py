@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import copy
 import io
 import json
 import signal
@@ -20,6 +19,7 @@ from singer_sdk.singerlib.encoding.simple import StateMessage
 from singer_sdk.tap_base import CliTestOptionValue
 from typing_extensions import override
 
+from singer_http.catalog import with_chosen_methods
 from singer_http.http.clock import Clock, Stopped, SystemClock
 from singer_http.http.errors import ApiError, ConfigurationError, IncompleteError, QuotaReachedError
 from singer_http.output import BufferedWriter
@@ -63,7 +63,7 @@ class ApiTap(Tap, abc.ABC):
         self._state_size = 0
         self._state_time = 0.0
         if isinstance(kwargs.get("catalog"), dict):
-            kwargs["catalog"] = _with_chosen_methods(kwargs["catalog"])
+            kwargs["catalog"] = with_chosen_methods(kwargs["catalog"])
         super().__init__(**kwargs)
 
     @cached_property
@@ -304,16 +304,3 @@ def object_file(option: str, file: IO[str] | None) -> IO[str] | None:
     if not is_object:
         raise ConfigurationError(f"{option}: {file.name} does not hold a JSON object.")
     return io.StringIO(text)
-
-
-def _with_chosen_methods(catalog: dict[str, Any]) -> dict[str, Any]:
-    """Put each stream's replication method where the SDK looks for it.
-
-    The Singer specification has it chosen as ``replication-method`` in the stream's metadata, which the SDK drops.
-    """
-    catalog = copy.deepcopy(catalog)
-    for stream in catalog.get("streams", []):
-        for entry in stream.get("metadata", []):
-            if not entry["breadcrumb"] and (method := entry["metadata"].get("replication-method")):
-                stream["replication_method"] = method
-    return catalog

@@ -32,6 +32,7 @@ class Organizations(HubstaffStream):
     name = "organizations"
     shares = "organizations"
     path = "/organizations"
+    is_never_empty = True
     is_by_organization = False
 
     @override

@@ -215,6 +215,18 @@ def test_a_bookmark_of_the_future_is_read_from_again(read: Read, serve: Serve, s
     assert len([line for line in runs[-1].said("WARNING") if "future" in line]) == len(STREAMS)
 
 
+def test_links_are_read_again_with_another_filter(read: Read, serve: Serve, settings: Settings) -> None:
+    sandbox = serve(clock="stopped", **ONE)
+    config = settings(sandbox)
+    some = sandbox.hubstaff.records("integration_tasks")[0]["project_id"]
+    narrow = read(sandbox, {**config, "project_ids": [some]}, None, "integration_tasks")
+    assert {row["project_id"] for row in narrow.records("integration_tasks")} == {some}
+    wide = read(sandbox, config, narrow.states[-1], "integration_tasks")
+    assert set(wide.ids("integration_tasks")) == set(sandbox.hubstaff.ids("integration_tasks"))
+    again = read(sandbox, config, wide.states[-1], "integration_tasks")
+    assert again.ids("integration_tasks") == []
+
+
 @pytest.mark.parametrize("path", RELEASED, ids=lambda path: path.stem)
 def test_the_state_of_every_released_layout_loses_nothing(
     read: Read, serve: Serve, settings: Settings, path: Path

@@ -445,7 +445,11 @@ BROKEN: tuple[Any, ...] = (
 )
 
 
-@pytest.mark.parametrize("broken", BROKEN, ids=str)
+LISTS = ("organizations", "groups", "agents", "leads", "tags", "custom_fields", "integrations", "webhook_registrations")
+
+
+@pytest.mark.parametrize("first", range(0, len(BROKEN), len(LISTS)))
+@pytest.mark.parametrize("turn", [0, 3])
 def test_a_state_that_is_none_of_ours_loses_nothing(
     *,
     tap: Tap,
@@ -453,11 +457,17 @@ def test_a_state_that_is_none_of_ours_loses_nothing(
     settings: Callable[..., dict[str, Any]],
     assert_complete: Callable[..., None],
     assert_clean: Callable[[Any], None],
-    broken: Any,
+    first: int,
+    turn: int,
 ) -> None:
-    state = {"bookmarks": {"leads": broken, "tags": broken, "no_stream_of_ours": broken}}
-    run = tap(config=settings(standing), state=state)
+    broken = BROKEN[first : first + len(LISTS)]
+    # Each in a list that is read by organization and in one that is not.
+    bookmarks = dict(zip((*LISTS[turn:], *LISTS[:turn]), broken, strict=False))
+    run = tap(config=settings(standing), state={"bookmarks": {**bookmarks, "no_stream_of_ours": broken[0]}})
     assert "Traceback" not in run.stderr
     assert run.code == 0
     assert_complete(run, standing)
-    assert_clean(run.states[-1]["bookmarks"]["tags"])
+    for name in LISTS:
+        assert_clean(run.states[-1]["bookmarks"][name])
+    warned = {line.partition(":")[0] for line in run.said("WARNING")}
+    assert warned <= {*bookmarks, "no_stream_of_ours"}

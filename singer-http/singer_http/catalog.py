@@ -1,0 +1,69 @@
+"""What a catalog may ask for: replication methods, and keys that cannot be left out."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE, REPLICATION_INCREMENTAL, Metadata
+
+from singer_http.http.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterable
+
+    from singer_sdk.singerlib import MetadataMapping
+
+
+def with_chosen_methods(catalog: dict[str, Any]) -> dict[str, Any]:
+    """Put each stream's replication method where the SDK looks for it.
+
+    The Singer specification has it chosen as ``replication-method`` in the stream's metadata, which the SDK drops.
+    """
+    catalog = copy.deepcopy(catalog)
+    for stream in catalog.get("streams", []):
+        for entry in stream.get("metadata", []):
+            if not entry["breadcrumb"] and (method := entry["metadata"].get("replication-method")):
+                stream["replication_method"] = method
+    return catalog
+
+
+def chosen_key(stream: str, method: str, key: str | None, possible: str | None) -> str | None:
+    """The replication key that a catalog chooses for a stream, None for a full table.
+
+    Args:
+        stream: Its name.
+        method: The replication method that the catalog asks for.
+        key: The replication key that it names, None for none.
+        possible: The one that the stream can be read by, None for none.
+
+    Raises:
+        ConfigurationError: It cannot be read so.
+    """
+    if method == REPLICATION_FULL_TABLE:
+        return None
+    if method != REPLICATION_INCREMENTAL or possible is None:
+        raise ConfigurationError(
+            f"The catalog asks for replication method {method} in stream {stream}, which can be read as"
+            f" FULL_TABLE{' or INCREMENTAL' if possible else ' only'}."
+        )
+    if key not in {None, possible}:
+        raise ConfigurationError(f"The catalog has replication key {key} for stream {stream}; it is {possible}.")
+    return possible
+
+
+def with_keys(metadata: MetadataMapping, keys: Iterable[str | None]) -> MetadataMapping:
+    """The metadata with keys that are in every record, whatever is selected; nothing where there is none at all."""
+    for key in keys if metadata else ():
+        if key is not None:
+            metadata.setdefault(("properties", key), Metadata()).inclusion = Metadata.InclusionType.AUTOMATIC
+    return metadata
+
+
+def check_keys(stream: str, keys: Iterable[str | None], known: Container[str]) -> None:
+    """Raise :class:`ConfigurationError` where a catalog leaves a key of a stream out of its schema."""
+    if missing := [key for key in keys if key is not None and key not in known]:
+        raise ConfigurationError(
+            f"The catalog leaves {' and '.join(missing)} out of the schema of stream {stream}, which cannot be read"
+            " without: discover the catalog anew."
+        )
