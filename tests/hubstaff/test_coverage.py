@@ -32,7 +32,7 @@ class Row:
     changed: list[dt.datetime]
 
     def version(self, now: dt.datetime) -> int:
-        return sum(moment <= now for moment in self.changed)
+        return sum(moment < now for moment in self.changed)
 
 
 @dataclass
@@ -97,7 +97,7 @@ class Life:
 
     def missing(self, wanted: Wanted) -> list[int]:
         """The rows that a table is without, or has of an old version."""
-        due = wanted.now - (dt.timedelta(seconds=1) if self.follows else DELAY)
+        due = wanted.now - (dt.timedelta(0) if self.follows else DELAY)
         return [
             number
             for number, row in enumerate(self.rows)
