@@ -6,13 +6,15 @@ longest window, there is one, and it is halved only where the API fails at it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import datetime as dt
+from typing import TYPE_CHECKING, cast
 
+from singer_http.reading.reader import Reader
 from typing_extensions import override
 
 from tap_hubstaff.coverage import UPDATES
-from tap_hubstaff.windowed import Feed, WindowedStream
-from tap_hubstaff.windows import Filter
+from tap_hubstaff.windowed import Feed, WindowedStream, WindowSlice
+from tap_hubstaff.windows import DAY, EAST, Filter, midnight, months_before, parse_iso
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Record
     from singer_sdk.metrics import Counter
 
+NEAR = dt.timedelta(days=3)
+"""Days of changed work that are no further apart are read in one request."""
+LONGEST = dt.timedelta(days=31)
+"""The longest stretch of them."""
 _BY_MEMBER = frozenset({"user_ids"})
 _BY_WORK = frozenset({"user_ids", "project_ids", "task_ids"})
 
@@ -39,13 +45,6 @@ class Activities(WindowedStream):
         Filter("updated", "updated_at", longest=7, days=45),
     )
 
-    @override
-    def _sync_slice(
-        self, of: Slice, pages: Iterator[Fetched], counter: Counter, *, write_messages: bool
-    ) -> Iterator[Record]:
-        along = self._hubstaff.time_sessions.along(of, pages)
-        yield from super()._sync_slice(of, along, counter, write_messages=write_messages)
-
 
 class DailyActivities(WindowedStream):
     """Tracked time by day, and every later change of it."""
@@ -59,6 +58,40 @@ class DailyActivities(WindowedStream):
         "/organizations/{organization_id}/activities/daily/updates",
         Filter("updated", "updated_at", longest=31, months=1),
     )
+
+    @override
+    def _sync_slice(
+        self, of: Slice, pages: Iterator[Fetched], counter: Counter, *, write_messages: bool
+    ) -> Iterator[Record]:
+        of = cast("WindowSlice", of)
+        if of.feed.name == UPDATES and of.start is None and of.partition not in self._broken:
+            with Reader(self._api_tap.session, self._older_days(of)) as reader:
+                for again, their_pages in reader:
+                    yield from super()._sync_slice(again, their_pages, counter, write_messages=write_messages)
+        yield from super()._sync_slice(of, pages, counter, write_messages=write_messages)
+
+    def _older_days(self, of: WindowSlice) -> Iterator[WindowSlice]:
+        """The days of changed work that the list of updates leaves out: it tells of the last month only."""
+        began = self._hubstaff.began
+        month = (months_before(midnight(began + EAST), 1) + DAY).date()
+        first = max(self._wanted.start, self.by.earliest(began)).date()
+        changed = self._hubstaff.work_updates.since(of.partition, of.plan.start).days
+        stretches: list[tuple[dt.date, dt.date, set[int]]] = []
+        for day, user in sorted(place for place in changed if first <= place[0] <= month):
+            begin, stop, users = stretches[-1] if stretches else (day, day, set())
+            if not stretches or day - stop > NEAR or day - begin >= LONGEST:
+                stretches.append((day, day, {user}))
+            else:
+                stretches[-1] = (begin, day, users | {user})
+        for begin, stop, users in stretches:
+            yield self.again(of.partition, parse_iso(begin.isoformat()), parse_iso(stop.isoformat()) + DAY, users)
+
+    @override
+    def forecast(self, organization: int) -> int:
+        asks = (
+            self.bookmarks.get({"organization_id": organization}) and not self._hubstaff.streams["activities"].selected
+        )
+        return super().forecast(organization) + bool(asks)
 
 
 class ToolUsages(WindowedStream):

@@ -14,6 +14,7 @@ from singer_http.tap import ApiTap, object_file
 from singer_sdk.plugin_base import _ConfigInput
 from typing_extensions import override
 
+from tap_hubstaff.changed_work import WorkUpdates
 from tap_hubstaff.client import open_session, parse_page
 from tap_hubstaff.feeds import Activities
 from tap_hubstaff.forecast import forecast as make_forecast
@@ -121,7 +122,14 @@ class TapHubstaff(ApiTap):
 
     def let_sessions_follow(self) -> None:
         """Have sessions built of the pages that activities reads, where that can be."""
-        self.time_sessions.follow(cast("WindowedStream", self.streams[Activities.name]))
+        activities = cast("WindowedStream", self.streams[Activities.name])
+        self.time_sessions.follow(activities)
+        activities.observers = [self.work_updates.listen, self.time_sessions.along]
+
+    @cached_property
+    def work_updates(self) -> WorkUpdates:
+        """What the updates of activities tell of changed work."""
+        return WorkUpdates(self)
 
     def _oldest_first(self) -> dict[str, Stream]:
         """The streams as a run reads them that may end before it has read all: none is left out by every run.

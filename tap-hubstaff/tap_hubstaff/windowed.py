@@ -9,7 +9,7 @@ import functools
 import logging
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -22,11 +22,11 @@ from typing_extensions import override
 
 from tap_hubstaff.coverage import FOREVER, UPDATES, Coverage, Read, Wanted
 from tap_hubstaff.stream import LIMIT, HubstaffBookmark, HubstaffStream, ListSlice
-from tap_hubstaff.windows import DAY, EAST, WEST, Filter, Plan, Window, midnight, parse_iso
+from tap_hubstaff.windows import DAY, EAST, MOST_USERS, WEST, Filter, Plan, Window, midnight, parse_iso
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from singer_http.reading.track import Fetched
     from singer_sdk import metrics
@@ -35,11 +35,12 @@ if TYPE_CHECKING:
     from tap_hubstaff.tap import TapHubstaff
 
     Partition = Mapping[str, Any]
+    Observer = Callable[["WindowSlice", Iterator[Fetched]], Iterator[Fetched]]
 
 logger = logging.getLogger(__name__)
 FILTERS = "filters"
 REREAD = "reread"
-"""Reading the last days once more."""
+"""Reading once more what was read before."""
 KEPT_DAYS = "kept_days"
 """For how many days an organization keeps a list, where that was found out."""
 MOST_FILTERS = 8
@@ -156,6 +157,8 @@ class WindowedStream(HubstaffStream):
 
     def __init__(self, tap: TapHubstaff) -> None:
         super().__init__(tap)
+        self.observers: list[Observer] = []
+        """They see the pages as they go by."""
         self.incremental_key = self._followed.field  # type: ignore[misc] # of this class, but for its name
         self.replication_key = self.incremental_key
         self._broken: list[Partition | None] = []
@@ -195,9 +198,9 @@ class WindowedStream(HubstaffStream):
     def _due(self, partition: Partition) -> list[WindowSlice]:
         """What is to be read for an organization, in order; the state is looked at once, before any of it is read."""
         reads = list(self._reads(self.bookmarks.get(partition)))
-        found = [self._windows(partition, self._feed(read), read.begin, read.stop, read) for read in reads]
+        found = [self.windows(partition, self._feed(read), read.begin, read.stop, read) for read in reads]
         if reads[-1].feed == UPDATES and self.config["reread_days"]:
-            found.append(self._again(partition))
+            found.append(self._last_days(partition))
         return [of for of in found if of.plan.start < of.plan.stop and of.plan.stop > of.feed.by.earliest(of.now())]
 
     def _feed(self, read: Read) -> Feed:
@@ -245,10 +248,18 @@ class WindowedStream(HubstaffStream):
             lookback=self.lookback,
         )
 
-    def _again(self, partition: Partition) -> WindowSlice:
+    def _last_days(self, partition: Partition) -> WindowSlice:
         """The last days once more, as what was deleted is in no list of updates."""
         begin = max(self._start(self.by), midnight(self._hubstaff.began - self.config["reread_days"] * DAY))
-        return self._windows(partition, Feed(REREAD, self.path, self.by), begin, self._end(self.by))
+        return self.again(partition, begin, self._end(self.by))
+
+    def again(
+        self, partition: Partition | None, begin: dt.datetime, stop: dt.datetime, users: Collection[int] = ()
+    ) -> WindowSlice:
+        """What happened from one moment to another, read once more, of some users or (none given) of all."""
+        of = self.windows(partition, Feed(REREAD, self.path, self.by), begin, stop)
+        named = {"user_ids": ",".join(map(str, sorted(users)))} if 0 < len(users) <= MOST_USERS else {}
+        return replace(of, params={**of.params, **named})
 
     @override
     def forecast(self, organization: int) -> int:
@@ -265,7 +276,7 @@ class WindowedStream(HubstaffStream):
     def _is_full(self) -> bool:
         return self.replication_method == REPLICATION_FULL_TABLE
 
-    def _windows(
+    def windows(
         self, partition: Partition | None, feed: Feed, begin: dt.datetime, stop: dt.datetime, read: Read | None = None
     ) -> WindowSlice:
         """The windows of a feed from a moment to another, begun at the first or where an earlier run was cut off."""
@@ -338,6 +349,8 @@ class WindowedStream(HubstaffStream):
     ) -> Iterator[Record]:
         if of.partition in self._broken:
             return  # what failed before it has to be read first
+        for observe in self.observers:
+            pages = observe(cast("WindowSlice", of), pages)
         try:
             yield from super()._sync_slice(of, pages, counter, write_messages=write_messages)
         except ApiError:

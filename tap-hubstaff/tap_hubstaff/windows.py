@@ -32,6 +32,8 @@ SHORTEST = HOUR
 """No window of times is halved to less than this."""
 SEARCH = "?"
 """In the place of a page: the first day that an organization keeps is searched for in a window."""
+MOST_USERS = 100
+"""More are not named in a request, which would become too long; everybody is read then."""
 RECOVERY = 16
 """Windows that have to go well before a length that was too much is tried again."""
 

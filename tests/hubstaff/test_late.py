@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from api_sandbox import Fault
+from api_sandbox import Fault, Tracked
 
 from tests.hubstaff.test_run import DAY, sessions_of, warehouse
 
@@ -104,3 +105,39 @@ def test_a_ledger_that_is_none_of_ours_loses_nothing(read: Read, serve: Serve, s
     run = read(sandbox, config, {"bookmarks": {"time_sessions": {"partitions": [bookmark]}}}, "time_sessions")
     assert run.code == 0, run.said("ERROR")
     assert warehouse(run) == sessions_of(sandbox.hubstaff.records("activities"))
+
+
+@pytest.mark.parametrize("streams", [("daily_activities",), ("activities", "daily_activities")], ids=len)
+def test_days_of_more_than_a_month_ago_follow_what_is_changed_in_them(
+    read: Read, serve: Serve, settings: Settings, streams: tuple[str, ...]
+) -> None:
+    # The vendor's list of updates of days tells of those of the last month only.
+    sandbox = serve(clock="stopped", members=4, history_days=80, daily_updates_of="last_month")
+    hubstaff = sandbox.hubstaff
+    config = settings(sandbox, days=90)
+    runs = [read(sandbox, config, None, *streams)]
+    for _ in range(2):
+        hubstaff.edit("activities", 60)
+        hubstaff.add_late(60, days=78)
+        hubstaff.advance(DAY)
+        runs.append(read(sandbox, config, runs[-1].states[-1], *streams))
+    assert [run.code for run in runs] == [0, 0, 0], runs[-1].said("ERROR")
+    newest = {record["id"]: record for run in runs for record in run.records("daily_activities")}
+    for expected in hubstaff.records("daily_activities"):
+        assert {name: newest[expected["id"]][name] for name in expected} == expected
+
+
+def test_an_old_day_costs_a_request_only_where_something_was_changed_in_it(
+    read: Read, serve: Serve, settings: Settings
+) -> None:
+    sandbox = serve(clock="stopped", organizations=1, shared_members=0, members=4, history_days=80)
+    config = settings(sandbox, days=90)
+    streams = ("activities", "daily_activities")
+    run = read(sandbox, config, None, *streams)
+    for late in (0, 1):
+        work = Tracked(starts_at=sandbox.hubstaff.now - timedelta(days=60), tracked=60)
+        sandbox.hubstaff.add([work] * late)
+        sandbox.hubstaff.advance(DAY)
+        before = requests(sandbox)
+        run = read(sandbox, config, run.states[-1], *streams)
+        assert (requests(sandbox) - before)["daily"] == late

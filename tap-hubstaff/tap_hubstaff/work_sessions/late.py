@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from tap_hubstaff.changed_work import QUARTER
+from tap_hubstaff.windows import MOST_USERS
 from tap_hubstaff.work_sessions.model import begun_with, swallowed_by
 
 if TYPE_CHECKING:
@@ -24,16 +26,12 @@ SLOT = 600
 """Seconds of a slot: work that begins in it lasts no longer than to the end of the next one."""
 HOUR = 3600
 DAY = 24 * HOUR
-QUARTER = 6 * HOUR
-"""To a quarter of a day changed work is told apart, and not to a slot."""
 AROUND = 9 * HOUR
 """Read besides, before and after: longer than most people work without a pause."""
 LONGEST = 7 * DAY
 """No region is longer: what is read of it is held in memory."""
 ROWS_A_DAY = 48
 """Activities of a user in a day to be reckoned with: eight hours."""
-MOST_USERS = 100
-"""More are not named in a request, which would become too long; everybody is read then."""
 
 Touched = set[tuple[int, int]]
 """Where work was changed: the quarter of a day, by its beginning, and the user."""
@@ -80,11 +78,6 @@ class Rebuilt:
     near: list[Session]
     swallowed: list[Session]
     open: list[Session]
-
-
-def touch(user: int, slot: int) -> tuple[int, int]:
-    """The place of a changed activity, as regions are made of."""
-    return slot - slot % QUARTER, user
 
 
 def regions(touched: Touched, since: int, earliest: int, at: int, page: int) -> list[Region]:

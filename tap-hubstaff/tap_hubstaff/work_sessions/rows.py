@@ -1,4 +1,4 @@
-"""Between rows and sessions: what the API tells of activities and their changes, and what is told of sessions."""
+"""Between rows and sessions: what the API tells of activities, and what is told of sessions."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ import datetime as dt
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import msgspec
 from singer_http.http.errors import MalformedAnswerError
 
 from tap_hubstaff.windows import BEGINNING, iso, parse_iso
-from tap_hubstaff.work_sessions import late
 from tap_hubstaff.work_sessions.model import Activity
 
 if TYPE_CHECKING:
-    from singer_http.reading.pages import Page
     from singer_sdk.helpers.types import Record
 
+    from tap_hubstaff.work_sessions import late
     from tap_hubstaff.work_sessions.model import Session
 
 NEVER = 1 << 40
@@ -82,24 +80,3 @@ def record_of(session: Session) -> Record:
         "activities": session.activities,
         "superseded_by": session.superseded_by,
     }
-
-
-class _Changed(msgspec.Struct):
-    user_id: int
-    time_slot: str
-
-
-_decode_changed = msgspec.json.Decoder(list[_Changed]).decode
-
-
-def touched_by(page: Page, at: int) -> late.Touched:
-    """Where a page of updates says that work before a moment was changed.
-
-    Raises:
-        MalformedAnswerError: It does not say.
-    """
-    try:
-        slots = [(row.user_id, seconds(parse_iso(row.time_slot))) for row in _decode_changed(page.records)]
-    except (msgspec.DecodeError, ValueError):
-        raise MalformedAnswerError("An update of an activity came without its user or its time slot.") from None
-    return {late.touch(user, slot) for user, slot in slots if slot < at}

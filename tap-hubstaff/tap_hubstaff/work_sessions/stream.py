@@ -23,13 +23,13 @@ from singer_http.resume import RESUME
 from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
 from typing_extensions import override
 
-from tap_hubstaff.coverage import DELAY, UPDATES, WINDOWS, Coverage, Read
-from tap_hubstaff.feeds import Activities
-from tap_hubstaff.windowed import Feed, WindowedStream, WindowSlice
+from tap_hubstaff.coverage import DELAY, WINDOWS, Coverage, Read
+from tap_hubstaff.feeds import Activities, DailyActivities
+from tap_hubstaff.windowed import WindowedStream
 from tap_hubstaff.windows import BEGINNING, Filter, Window, iso, parse_iso
 from tap_hubstaff.work_sessions import late
 from tap_hubstaff.work_sessions.model import Activity, Builder, Ledger
-from tap_hubstaff.work_sessions.rows import activity_of, judged, record_of, seconds, touched_by
+from tap_hubstaff.work_sessions.rows import activity_of, judged, record_of, seconds
 from tap_hubstaff.work_sessions.state import (
     flat_builder,
     flat_ledger,
@@ -47,11 +47,13 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Record
     from singer_sdk.metrics import Counter
 
+    from tap_hubstaff.changed_work import ChangedWork
     from tap_hubstaff.tap import TapHubstaff
+    from tap_hubstaff.windowed import WindowSlice
 
 SESSIONS = "sessions"
 LATE = "late"
-"""What is to be read again because of changes; and, as a way to read, reading it."""
+"""What is still to be read again because of changes."""
 
 
 @dataclass(slots=True)
@@ -65,21 +67,6 @@ class _Reading:
 
     builder: Builder
     activities: dict[int, Activity]
-
-
-@dataclass(frozen=True, slots=True)
-class _Heard:
-    """What the updates of activities told.
-
-    Attributes:
-        since: From when on they were read.
-        stop: Up to when.
-        touched: Whose work was changed, and when that was.
-    """
-
-    since: dt.datetime
-    stop: dt.datetime
-    touched: late.Touched
 
 
 class TimeSessions(WindowedStream):
@@ -98,7 +85,6 @@ class TimeSessions(WindowedStream):
         super().__init__(tap)
         self._reading: dict[int, _Reading] = {}
         self._following: set[int] = set()
-        self._heard: dict[int, _Heard] = {}
         self._is_described = False
 
     def follow(self, activities: WindowedStream) -> None:
@@ -116,12 +102,8 @@ class TimeSessions(WindowedStream):
             if not known & {RESUME, "replication_key_value"}:
                 self._following.add(partition["organization_id"])
 
-    def along(self, of: Slice, pages: Iterator[Fetched]) -> Iterator[Fetched]:
-        """The pages of activities, of which sessions are built as they go by; what they tell of changes is kept."""
-        of = cast("WindowSlice", of)
-        if of.feed.name == UPDATES and of.start is None and self.selected:
-            yield from self._listen(of, pages)
-            return
+    def along(self, of: WindowSlice, pages: Iterator[Fetched]) -> Iterator[Fetched]:
+        """The pages of activities, of which sessions are built as they go by."""
         if cast("dict[str, Any]", of.partition)["organization_id"] not in self._following or of.feed.name != WINDOWS:
             yield from pages
             return
@@ -141,24 +123,12 @@ class TimeSessions(WindowedStream):
             # What is missing is named with the activities; here it keeps its place for the next run.
             self._failed = self._failed or not is_complete
 
-    def _listen(self, of: WindowSlice, pages: Iterator[Fetched]) -> Iterator[Fetched]:
-        *_, following = self._reads(self.bookmarks.get(of.partition))
-        if following == self._wanted.everything:
-            yield from pages
-            return
-        touched: late.Touched = set()
-        for fetched in pages:
-            yield fetched
-            touched |= touched_by(fetched.page, seconds(following.begin))
-        organization = cast("dict[str, Any]", of.partition)["organization_id"]
-        self._heard[organization] = _Heard(of.plan.start, of.plan.stop, touched)
-
     @override
     def forecast(self, organization: int) -> int:
         if organization in self._following:
             return 0
         follows = self._before(self.bookmarks.get({"organization_id": organization})) is not None
-        is_told = self._hubstaff.streams[Activities.name].selected
+        is_told = any(self._hubstaff.streams[each.name].selected for each in (Activities, DailyActivities))
         return super().forecast(organization) + (follows and not is_told)
 
     @override
@@ -244,12 +214,13 @@ class TimeSessions(WindowedStream):
             regions += late.everything(ledger.since, max(start, earliest), min(covered, ledger.at), covered)
             bookmark["start"] = iso(self._start(self.by))
         earliest = max(start, earliest)
-        heard = self._changes(of, ledger)
-        if heard is None:
+        changed = self._changes(of, ledger)
+        if changed is None:
             regions += late.everything(ledger.since, earliest, ledger.at)
         else:
-            regions += late.regions(heard.touched, ledger.since, earliest, ledger.at, self.page_limit)
-        stop = self._end(self.by) if heard is None else heard.stop
+            touched = {place for place, slot in changed.slots.items() if slot < ledger.at}
+            regions += late.regions(touched, ledger.since, earliest, ledger.at, self.page_limit)
+        stop = self._end(self.by) if changed is None else changed.stop
         ledger.since = seconds(min(stop, self._hubstaff.began) - DELAY)
         while True:
             # From here on there is a place to go on at.
@@ -264,31 +235,22 @@ class TimeSessions(WindowedStream):
             yield self._made([{**record_of(session), **partition} for session in sessions], partition)
             regions = regions[1:]
 
-    def _changes(self, of: WindowSlice, ledger: Ledger) -> _Heard | None:
+    def _changes(self, of: WindowSlice, ledger: Ledger) -> ChangedWork | None:
         """What was changed since the last run; None where that is longer ago than the vendor can tell."""
         since = BEGINNING + dt.timedelta(seconds=ledger.since)
-        heard = self._heard.get(cast("dict[str, Any]", of.partition)["organization_id"])
-        if heard is not None and heard.since <= since:
-            return heard
         if since < Activities.updates.by.earliest(self._hubstaff.began):
             self._say_once("the last run was longer ago than the vendor's list of updates reaches")
             return None
-        stop = self._wanted.now
-        touched: late.Touched = set()
-        for page in self._nested(self._windows(of.partition, Activities.updates, since, stop)):
-            touched |= touched_by(page, ledger.at)
-        return _Heard(since, stop, touched)
+        return self._hubstaff.work_updates.since(of.partition, since)
 
     def _reading_again(self, of: WindowSlice, region: late.Region) -> Callable[[int, int], list[Activity]]:
         """How the activities of the users of a region are read."""
-        users = {"user_ids": ",".join(map(str, region.users))} if region.users else {}
         own = self.bookmarks.beside(of.partition or {})
         seen = max((covered.as_of + DELAY for one in own if (covered := Coverage.of(one))), default=BEGINNING)
 
         def read(begin: int, stop: int) -> list[Activity]:
             first, last = (BEGINNING + dt.timedelta(seconds=moment) for moment in (begin, stop))
-            again = self._windows(of.partition, Feed(LATE, self.path, self.by), first, last)
-            again = replace(again, params={**again.params, **users})
+            again = self.again(of.partition, first, last, region.users)
             found = {row.get("id", 0): self._activity(row, of) for page in self._nested(again) for row in page.decode()}
             return [judged(one, region, seconds(seen)) for one in found.values()]
 
