@@ -8,6 +8,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
+from singer_http.http import transport
 from singer_http.http.session import log_in
 from singer_http.http.transport import Transport
 from tap_hubstaff import auth, feeds, tap
@@ -48,7 +49,7 @@ def prepare(point: str) -> None:
     elif point == "before the request":
         _put(Transport, "send", die)
     elif point == "request sent":
-        _put(Transport, "_read", die)
+        _put(transport, "_read", die)
     elif point == "answer received":
         _put(auth, "log_in", lambda *args: die(log_in(*args)))
 
