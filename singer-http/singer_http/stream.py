@@ -276,18 +276,16 @@ class ApiStream(Stream, abc.ABC):
     def _records(self, page: Page, of: Slice) -> list[Record]:
         """The records of a page, complete and conformed."""
         records = []
-        rows = page.decode(keep_nul=self.config["keep_nul"])
-        self._replaced += page.replaced
-        for raw in rows:
+        for raw in page.decode(keep_nul=self.config["keep_nul"]):
             for name, value in (of.partition or {}).items():
                 raw.setdefault(name, value)
             if any(raw.get(key) is None for key in self.primary_keys):
                 raise MalformedAnswerError(
                     f"{of.label}: a record came without its key ({', '.join(self.primary_keys)})."
                 )
-            record = self.post_process(raw, of.partition)
-            if record is not None:
+            if (record := self.post_process(raw, of.partition)) is not None:
                 records.append(self._conform(record))
+        self._replaced += page.replaced
         return records
 
     def _messages(self, records: Sequence[Record], at: dt.datetime) -> list[dict[str, Any]]:
@@ -295,7 +293,8 @@ class ApiStream(Stream, abc.ABC):
         version = {} if self._stream_version is None else {"version": self._stream_version}
         rest = {**version, "time_extracted": at}
         if self._is_unmapped:
-            return [{"type": "RECORD", "stream": self._alias, "record": record, **rest} for record in records]
+            alias = self.stream_maps[0].stream_alias
+            return [{"type": "RECORD", "stream": alias, "record": record, **rest} for record in records]
         try:
             return [
                 {"type": "RECORD", "stream": stream_map.stream_alias, "record": mapped, **rest}
@@ -312,9 +311,8 @@ class ApiStream(Stream, abc.ABC):
 
     def _turn_page(self, of: Slice, fetched: Fetched, records: Sequence[Record]) -> None:
         """Move the bookmark behind a page whose records are all written."""
-        place = self._place_behind(fetched)
+        place, page = self._place_behind(fetched), fetched.page
         if isinstance(self.resume, FullTable):
-            page = fetched.page
             self.resume.turn(of.partition, place, is_last=page.next is None and page.doubt is None)
         else:
             key = self.incremental_key or ""
@@ -399,7 +397,3 @@ class ApiStream(Stream, abc.ABC):
     def _is_unmapped(self) -> bool:
         only, *others = self.stream_maps
         return not others and type(only) is SameRecordTransform and not only.flattening_enabled
-
-    @cached_property
-    def _alias(self) -> str:
-        return self.stream_maps[0].stream_alias
