@@ -25,6 +25,8 @@ ALPHA = 0.2
 """What a new observation counts for: about the last five weeks are judged by."""
 K = 2.0
 """Standard deviations that a window leaves room for."""
+MOST_PAGES = 20
+"""A window that has brought so many ends where it has come to: work sessions hold the rows of a window in memory."""
 LAST_ROWS = 20
 """Rows at the end of a page by which it is told how far the page reaches: some rows come late, few come early."""
 
@@ -84,6 +86,8 @@ class Density:
         """
         if not self._window:
             return stop
+        if len(self._window) >= MOST_PAGES * self.page:
+            return max(self._window) + 1
         # Before this slot all but a few have come; from it on, as many are missing as are expected and not there yet.
         lately = sorted(self._window[-LAST_ROWS:])
         reached = max(start, lately[len(lately) // 4])

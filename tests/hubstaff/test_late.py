@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from api_sandbox import Fault, Tracked
+from tap_hubstaff.density import MOST_PAGES
+from tap_hubstaff.work_sessions import late
+from tap_hubstaff.work_sessions.model import Builder
 
 from tests.hubstaff.test_run import DAY, sessions_of, warehouse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from api_sandbox import RunningSandbox
+    from tap_hubstaff.work_sessions.model import Activity, Session
 
     from tests.hubstaff.reading import Run
 
@@ -58,6 +62,47 @@ def test_little_is_read_for_a_little_change(read: Read, serve: Serve, settings: 
         # What was changed is told by the updates of activities; the last day is read for what was deleted.
         assert taken["updates"] == 1
         assert taken["activities"] <= 1 + changes
+    assert warehouse(*runs) == sessions_of(sandbox.hubstaff.records("activities"))
+
+
+def test_a_busy_week_is_held_by_the_page(
+    read: Read, serve: Serve, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a first run nor one that everybody's work was changed before holds more than pages of a window."""
+    held: list[int] = []
+
+    def window(builder: Builder, activities: Sequence[Activity], stop: int) -> list[Session]:
+        held.append(len(activities))
+        return build_window(builder, activities, stop)
+
+    def rebuilt(activities: Sequence[Activity], stop: int) -> late.Rebuilt:
+        held.append(len(activities))
+        return build_region(activities, stop)
+
+    build_window, build_region = Builder.window, late.rebuilt
+    monkeypatch.setattr(Builder, "window", window)
+    monkeypatch.setattr(late, "rebuilt", rebuilt)
+    monkeypatch.setattr(late, "MOST_USERS", 3)
+    sandbox = serve(
+        clock="stopped",
+        organizations=1,
+        shared_members=0,
+        members=30,
+        history_days=8,
+        activities_per_day=20,
+        late_share=0.0,
+    )
+    config = settings(sandbox, lookback_days=1, page_size=10)
+    slots = Counter(row["time_slot"][:13] for row in sandbox.hubstaff.records("activities"))
+    most = MOST_PAGES * config["page_size"] + max(slots.values())
+    a_week = sum(slots.values())
+    runs = [read(sandbox, config, None, "time_sessions")]
+    assert max(held) <= most < a_week / 2
+    held.clear()
+    sandbox.hubstaff.edit("activities", 150)
+    sandbox.hubstaff.advance(DAY)
+    runs.append(read(sandbox, config, runs[-1].states[-1], "time_sessions"))
+    assert max(held) <= most
     assert warehouse(*runs) == sessions_of(sandbox.hubstaff.records("activities"))
 
 
@@ -134,10 +179,10 @@ def test_an_old_day_costs_a_request_only_where_something_was_changed_in_it(
     config = settings(sandbox, days=90)
     streams = ("activities", "daily_activities")
     run = read(sandbox, config, None, *streams)
-    for late in (0, 1):
+    for uploads in (0, 1):
         work = Tracked(starts_at=sandbox.hubstaff.now - timedelta(days=60), tracked=60)
-        sandbox.hubstaff.add([work] * late)
+        sandbox.hubstaff.add([work] * uploads)
         sandbox.hubstaff.advance(DAY)
         before = requests(sandbox)
         run = read(sandbox, config, run.states[-1], *streams)
-        assert (requests(sandbox) - before)["daily"] == late
+        assert (requests(sandbox) - before)["daily"] == uploads

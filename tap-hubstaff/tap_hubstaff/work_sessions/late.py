@@ -105,7 +105,11 @@ def regions(touched: Touched, since: int, earliest: int, at: int, page: int) -> 
             found[-1] = both
         else:
             found.append(following)
-    return [region if len(region.users) <= MOST_USERS else replace(region, users=()) for region in found]
+    return [
+        replace(region, users=region.users[at : at + MOST_USERS])
+        for region in found
+        for at in range(0, len(region.users), MOST_USERS)
+    ]
 
 
 def everything(since: int, earliest: int, at: int, before: int = 0) -> list[Region]:
