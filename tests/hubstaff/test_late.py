@@ -141,7 +141,13 @@ def test_a_run_that_fails_between_two_regions_leaves_the_rest_to_the_next(
     assert "late" not in partition["sessions"]
 
 
-@pytest.mark.parametrize("broken", [{"at": 1}, {"at": "x", "open": [], "given": []}, [], {"late": 1}], ids=str)
+BEFORE_DATES = {"at": 1769686800, "open": [[11, 5, 3, None, 1769686500, 1769687100, 600, 1, 1769687400]], "given": []}
+"""A ledger whose sessions lack their dates and what came with them."""
+
+
+@pytest.mark.parametrize(
+    "broken", [{"at": 1}, {"at": "x", "open": [], "given": []}, [], {"late": 1}, BEFORE_DATES], ids=str
+)
 def test_a_ledger_that_is_none_of_ours_loses_nothing(read: Read, serve: Serve, settings: Settings, broken: Any) -> None:
     sandbox = serve(clock="stopped", organizations=1, shared_members=0, history_days=4, activity_delay=0.0)
     config = settings(sandbox)

@@ -49,11 +49,25 @@ def sessions_of(records: list[dict[str, Any]]) -> dict[int, tuple[Any, ...]]:
             int(parse_iso(record["starts_at"]).timestamp()),
             record["tracked"],
             int(parse_iso(record["time_slot"]).timestamp()),
+            date=record["date"],
+            billable=record["tracked"] if record["billable"] else 0,
+            overall=record["overall"],
+            time_type=record["time_type"],
         )
         for record in records
     ]
     return {
-        session.id: (*session.owner, session.starts, session.stops, session.tracked, session.activities)
+        session.id: (
+            *session.owner,
+            session.starts,
+            session.stops,
+            session.tracked,
+            session.activities,
+            session.date,
+            session.billable,
+            session.overall,
+            session.time_type,
+        )
         for session in build(activities)
     }
 
@@ -70,6 +84,10 @@ def warehouse(*runs: Run) -> dict[int, tuple[Any, ...]]:
             int(parse_iso(row["stopped_at"]).timestamp()),
             row["tracked"],
             row["activities"],
+            row["date"],
+            row["billable"],
+            row["overall"],
+            row["time_type"],
         )
         for number, row in rows.items()
         if row["superseded_by"] is None

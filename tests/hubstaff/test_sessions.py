@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from itertools import chain, count, repeat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from tap_hubstaff.work_sessions import late
 from tap_hubstaff.work_sessions.model import Activity, Builder, Ledger, Session, build
+from tap_hubstaff.work_sessions.rows import activity_of, record_of
+from tap_hubstaff.work_sessions.state import flat_builder, unflat_builder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,13 +43,35 @@ def reference(activities: Sequence[Activity]) -> list[Session]:
             max(one.stops for one in own),
             sum(one.tracked for one in own),
             len(own),
+            date=own[0].date,
+            billable=sum_of([one.billable for one in own]),
+            overall=sum_of([one.overall for one in own]),
+            time_type=own[0].time_type if len({one.time_type for one in own}) == 1 else None,
+            timesheet=own[0].timesheet if len({one.timesheet for one in own}) == 1 else None,
         )
         for own in sessions
     ]
 
 
+def sum_of(numbers: Sequence[int | None]) -> int | None:
+    known = [number for number in numbers if number is not None]
+    return sum(known) if len(known) == len(numbers) else None
+
+
 def activity(number: int, starts: int, tracked: int, owner: tuple[int, int, int | None] = (1, 5, 23)) -> Activity:
-    return Activity(number, owner, starts, tracked, starts - starts % SLOT)
+    slot = starts // SLOT
+    return Activity(
+        number,
+        owner,
+        starts,
+        tracked,
+        slot * SLOT,
+        date=f"2026-01-{1 + slot // 20:02}",
+        billable=None if number % 13 == 0 else tracked * (number % 2),
+        overall=None if number % 17 == 0 else tracked // (1 + number % 3),
+        time_type="manual" if number % 5 == 0 else "normal",
+        timesheet=None if number % 11 == 0 else 70 + slot // 10,
+    )
 
 
 def stints() -> st.SearchStrategy[list[Activity]]:
@@ -88,10 +113,38 @@ def test_the_vendors_example() -> None:
     first = activity(1, five_past_ten, 300)
     second = activity(2, five_past_ten + 300, 540)
     third = activity(3, five_past_ten + 960, 350)
-    assert build([third, first, second]) == [
-        Session(1, (1, 5, 23), five_past_ten, five_past_ten + 840, 840, 2),
-        Session(3, (1, 5, 23), five_past_ten + 960, five_past_ten + 1310, 350, 1),
+    assert [
+        (session.id, session.starts, session.stops, session.tracked, session.activities)
+        for session in build([third, first, second])
+    ] == [
+        (1, five_past_ten, five_past_ten + 840, 840, 2),
+        (3, five_past_ten + 960, five_past_ten + 1310, 350, 1),
     ]
+
+
+def test_a_session_tells_what_its_activities_agree_in() -> None:
+    row: dict[str, Any] = {"id": 9, "user_id": 1, "project_id": 5, "tracked": 600, "overall": 300, "billable": True}
+    row |= {"date": "2026-01-31", "time_type": "normal", "timesheet_id": 70}
+    times = {"starts_at": "2026-02-01T04:50:00Z", "time_slot": "2026-02-01T04:50:00Z"}
+    later = {"starts_at": "2026-02-01T05:00:00Z", "time_slot": "2026-02-01T05:00:00Z", "date": "2026-02-01"}
+    for other, told in (
+        ({}, (1200, 600, "normal", 70)),
+        ({"billable": False, "overall": 0, "time_type": "manual", "timesheet_id": 71}, (600, 300, None, None)),
+        ({"billable": None, "overall": None, "timesheet_id": None}, (None, None, "normal", None)),
+    ):
+        rows = [{**row, **times}, {**row, **later, **other, "id": 10}]
+        (session,) = build([activity_of(one, "activities") for one in rows])
+        record = record_of(session)
+        assert record["date"] == "2026-01-31"
+        assert tuple(record[name] for name in ("billable", "overall", "time_type", "timesheet_id")) == told
+
+
+@given(history=histories())
+def test_sessions_outlive_the_state(history: list[Activity]) -> None:
+    builder = Builder(Ledger(HISTORY))
+    builder.window(history, HISTORY // 2)
+    kept = json.loads(json.dumps(flat_builder(builder)))
+    assert unflat_builder(kept).open == builder.open
 
 
 @given(history=histories())

@@ -31,6 +31,11 @@ class Activity:
         is_new: Whether it was uploaded since, so that no run can have seen it.
         created: When it was uploaded.
         updated: When it was last changed.
+        date: The organization's day.
+        billable: Those of its seconds that are billable; None where that is not told.
+        overall: Its seconds with keyboard or mouse activity; None where that is not told.
+        time_type: How it was tracked, in the vendor's word.
+        timesheet: The timesheet that it belongs to.
     """
 
     id: int
@@ -42,6 +47,11 @@ class Activity:
     is_new: bool = False
     created: int = 0
     updated: int = 0
+    date: str | None = None
+    billable: int | None = 0
+    overall: int | None = 0
+    time_type: str | None = None
+    timesheet: int | None = None
 
     @property
     def order(self) -> tuple[int, int, int]:
@@ -67,6 +77,11 @@ class Session:
         activities: How many they are.
         superseded_by: What it has become part of, None for a session that counts.
         changed: When the last of its activities was changed.
+        date: The organization's day, of its first activity.
+        billable: The billable seconds of all its activities; None where one does not tell.
+        overall: Their seconds with keyboard or mouse activity; None where one does not tell.
+        time_type: How they were tracked; None where they differ.
+        timesheet: The timesheet that they belong to; None where they differ.
     """
 
     id: int
@@ -77,6 +92,11 @@ class Session:
     activities: int
     superseded_by: int | None = None
     changed: int = field(default=0, compare=False)
+    date: str | None = None
+    billable: int | None = 0
+    overall: int | None = 0
+    time_type: str | None = None
+    timesheet: int | None = None
 
     def goes_on_with(self, activity: Activity) -> bool:
         """Whether an activity, which begins no earlier than the session's last, belongs to it."""
@@ -88,17 +108,38 @@ class Session:
         self.tracked += activity.tracked
         self.activities += 1
         self.changed = max(self.changed, activity.updated)
+        self.billable = _sum(self.billable, activity.billable)
+        self.overall = _sum(self.overall, activity.overall)
+        self.time_type = self.time_type if self.time_type == activity.time_type else None
+        self.timesheet = self.timesheet if self.timesheet == activity.timesheet else None
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else one + other
 
 
 def begun_with(activity: Activity) -> Session:
     """The session that an activity begins."""
-    starts, stops = activity.starts, activity.stops
-    return Session(activity.id, activity.owner, starts, stops, activity.tracked, 1, changed=activity.updated)
+    return Session(
+        activity.id,
+        activity.owner,
+        activity.starts,
+        activity.stops,
+        activity.tracked,
+        activities=1,
+        changed=activity.updated,
+        date=activity.date,
+        billable=activity.billable,
+        overall=activity.overall,
+        time_type=activity.time_type,
+        timesheet=activity.timesheet,
+    )
 
 
 def swallowed_by(session: Session, activity: Activity) -> Session:
     """What is said of the session that an activity began once, now that it is part of an earlier one."""
-    return Session(activity.id, activity.owner, activity.starts, activity.stops, 0, 0, session.id)
+    starts, stops = activity.starts, activity.stops
+    return Session(activity.id, activity.owner, starts, stops, 0, 0, session.id, date=activity.date)
 
 
 @dataclass(slots=True)

@@ -37,14 +37,20 @@ def activity_of(row: Record, label: str) -> Activity:
         MalformedAnswerError: It does not tell when it was.
     """
     try:
+        tracked, is_billable = row["tracked"] or 0, row.get("billable")
         return Activity(
             id=row["id"],
             owner=(row["user_id"], row.get("project_id"), row.get("task_id")),
             starts=seconds(parse_iso(row["starts_at"])),
-            tracked=row["tracked"] or 0,
+            tracked=tracked,
             slot=seconds(parse_iso(row["time_slot"])),
             created=seconds(parse_iso(row["created_at"])) if row.get("created_at") else 0,
             updated=seconds(parse_iso(row["updated_at"])) if row.get("updated_at") else NEVER,
+            date=row.get("date"),
+            billable=None if is_billable is None else tracked * bool(is_billable),
+            overall=row.get("overall"),
+            time_type=row.get("time_type"),
+            timesheet=row.get("timesheet_id"),
         )
     except (LookupError, ValueError, TypeError, AttributeError):
         raise MalformedAnswerError(f"{label}: an activity came without its times.") from None
@@ -76,7 +82,18 @@ def record_of(session: Session) -> Record:
         "task_id": task,
         "started_at": iso(BEGINNING + dt.timedelta(seconds=session.starts)),
         "stopped_at": iso(BEGINNING + dt.timedelta(seconds=session.stops)),
+        "date": session.date,
         "tracked": session.tracked,
+        "billable": session.billable,
+        "overall": session.overall,
+        "time_type": session.time_type,
+        "timesheet_id": session.timesheet,
         "activities": session.activities,
         "superseded_by": session.superseded_by,
     }
+
+
+def gone(number: int) -> Record:
+    """What is told of a session that was given out and is none any more."""
+    nothing = dict.fromkeys(("tracked", "billable", "overall", "activities"), 0)
+    return {"id": number, **nothing, "superseded_by": number}

@@ -1,4 +1,4 @@
-"""What is kept of work sessions in the state, as JSON: each session a row of numbers.
+"""What is kept of work sessions in the state, as JSON: each session a row of values.
 
 See :mod:`tap_hubstaff.work_sessions.stream` for how it looks. What reads it raises LookupError, ValueError or
 TypeError for what it has not written.
@@ -15,14 +15,29 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 
-def _flat_session(session: Session) -> list[int | None]:
+def _flat_session(session: Session) -> list[int | str | None]:
     numbers = [session.starts, session.stops, session.tracked, session.activities, session.changed]
-    return [session.id, *session.owner, *numbers]
+    told = [session.date, session.billable, session.overall, session.time_type, session.timesheet]
+    return [session.id, *session.owner, *numbers, *told]
 
 
 def _sessions(rows: Any) -> Iterator[Session]:
-    for number, user, project, task, starts, stops, tracked, activities, changed in rows:
-        yield Session(number, (user, project, task), starts, stops, tracked, activities, changed=changed)
+    for number, user, project, task, starts, stops, tracked, activities, changed, *told in rows:
+        date, billable, overall, time_type, timesheet = told
+        yield Session(
+            number,
+            (user, project, task),
+            starts,
+            stops,
+            tracked,
+            activities,
+            changed=changed,
+            date=date,
+            billable=billable,
+            overall=overall,
+            time_type=time_type,
+            timesheet=timesheet,
+        )
 
 
 def flat_ledger(ledger: Ledger) -> dict[str, Any]:

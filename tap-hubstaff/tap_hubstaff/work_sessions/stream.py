@@ -4,7 +4,8 @@ The activities of a window come in the order of their ids, so nothing can be sai
 What goes on from window to window and from run to run is kept in the state::
 
     {"replication_key_value": "2026-01-31T11:40:00Z",
-     "sessions": {"at": 1769686800, "open": [[11, 5, 3, null, 1769686500, 1769687100, 600, 1]], "given": [12, 13],
+     "sessions": {"at": 1769686800, "open": [[11, 5, 3, null, 1769686500, 1769687100, 600, 1, 1769687400,
+                                            "2026-01-29", 600, 430, "normal", null]], "given": [12, 13],
                   "since": 1769859600, "late": [[1765843200, 1765929600, 1769773200, [5]]]}}
 
 A first run does not ask for pages twice: sessions are then built of the pages that ``activities`` reads. Each later
@@ -29,7 +30,7 @@ from tap_hubstaff.windowed import WindowedStream
 from tap_hubstaff.windows import BEGINNING, Filter, Window, iso, parse_iso
 from tap_hubstaff.work_sessions import late
 from tap_hubstaff.work_sessions.model import Activity, Builder, Ledger
-from tap_hubstaff.work_sessions.rows import activity_of, judged, record_of, seconds
+from tap_hubstaff.work_sessions.rows import activity_of, gone, judged, record_of, seconds
 from tap_hubstaff.work_sessions.state import (
     flat_builder,
     flat_ledger,
@@ -298,10 +299,7 @@ class TimeSessions(WindowedStream):
         reading.activities = {}
         made = [{**record_of(session), **partition} for session in sessions]
         if window is None:
-            made += [
-                {"id": gone, "tracked": 0, "activities": 0, "superseded_by": gone, **partition}
-                for gone in sorted(reading.builder.given)
-            ]
+            made += [{**gone(number), **partition} for number in sorted(reading.builder.given)]
         return self._made(made, partition)
 
     def _made(self, rows: Sequence[Record], partition: dict[str, Any]) -> list[Record]:
