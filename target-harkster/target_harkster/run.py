@@ -14,6 +14,7 @@ from singer_sdk.contrib.msgspec import encoder
 from target_harkster.delivery.attempts import Attempts
 from target_harkster.delivery.channels import Channels
 from target_harkster.delivery.delivery import Delivery
+from target_harkster.delivery.guard import Guard
 from target_harkster.delivery.mirror import Mirror
 from target_harkster.delivery.outbox import Outbox
 from target_harkster.delivery.previous import Previous
@@ -106,8 +107,16 @@ class Run:
         self.attempts = attempts = Attempts(delivery, self.ledger, self.rejects)
         self.channels = Channels(self.api, self.ledger, allowance, delivery, config, self.rejects, attempts)
         self.mirror = Mirror(attempts, self.ledger, self.rejects, self.channels.opened, config)
+        guard = Guard(config["max_new_posts"], self.channels.opened, is_dry=self._is_dry)
         self.outbox = Outbox(
-            attempts, self.ledger, self.channels.opened, clock, config["on_move"], self._acknowledge, self._delivered
+            attempts,
+            self.ledger,
+            self.channels.opened,
+            guard,
+            clock,
+            config["on_move"],
+            self._acknowledge,
+            self._delivered,
         )
 
     def close(self) -> None:
@@ -166,7 +175,7 @@ class Run:
         self.retries.attempt({stream: rows.retry for stream, rows in streams.items()})
         self.outbox.flush()
         digests = [(stream, rows.digest()) for stream, rows in streams.items()]
-        self.outbox.flush()
+        self.outbox.flush(is_end=True)
         for stream, posted in digests:
             for (channel, marker), (key, is_whole) in posted.items():
                 if is_whole:

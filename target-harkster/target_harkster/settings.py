@@ -113,6 +113,16 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         ),
     ),
     th.Property(
+        "max_new_posts",
+        th.IntegerType(minimum=0),
+        default=25,
+        title="New posts of a first run, at most",
+        description=(
+            "The most posts, drafts included, that the first run of a stream makes in a channel. With more new rows the"
+            " run stops before the first of them."
+        ),
+    ),
+    th.Property(
         "on_quota",
         th.StringType(allowed_values=["draft", "defer", "fail"]),
         default="draft",

@@ -197,6 +197,7 @@ class HarksterSink(Sink):
                 mode=layout.mode,
                 refused=refused,
                 first_run=first_run if first_now == "publish" else first_now,
+                is_first=run.channels.is_first(self.stream_name, channel),
                 version=version if layout.mode == "mirror" else None,
                 others=self._others[channel.id],
                 is_wanted=is_wanted,
@@ -270,6 +271,7 @@ class HarksterSink(Sink):
                 mode=layout.mode,
                 refused=refused,
                 first_run=self._run.channels.first_run(self.stream_name, channel),
+                is_first=self._run.channels.is_first(self.stream_name, channel),
             )
         )
         if layout.uses_previous:

@@ -103,12 +103,12 @@ class TargetHarkster(Target):
         run = self.run
         run.ledger.history.begin()
         try:
-            return super().process_lines(file_input)
-        except BAD_INPUT as error:
-            # The fault is the tap's; what it sent before is as good as ever.
-            run.outbox.flush()
-            self._leave(error)
-            raise
+            try:
+                return super().process_lines(file_input)
+            except BAD_INPUT:
+                # The fault is the tap's; what it sent before is as good as ever.
+                run.outbox.flush(is_end=True)
+                raise
         except BaseException as error:
             self._leave(error)
             raise

@@ -228,6 +228,7 @@ def test_decisions(phase: Phase) -> None:
         Phase.BASELINE: (Decision.UNCHANGED, Decision.CREATE),
         Phase.DELETED: (Decision.CREATE, Decision.CREATE),
         Phase.REMOVED: (Decision.LEAVE, Decision.LEAVE),
+        Phase.COUNTED: (Decision.UNCHANGED, Decision.REPLACE),
         Phase.DEFERRED: (Decision.UNCHANGED, Decision.REPLACE),
         Phase.INTENT: (Decision.UNCHANGED, Decision.REPLACE),
         Phase.RENEWING: (Decision.UNCHANGED, Decision.REPLACE),

@@ -204,12 +204,16 @@ class Channels:
         return len(entries)
 
     def first_run(self, stream: str, channel: Channel) -> str:
-        """What becomes of new rows: ``publish``, but where nothing of the stream is in the channel as set."""
+        """What becomes of new rows: ``publish``, but as it is set in a first run."""
+        return self._first_run if self.is_first(stream, channel) else "publish"
+
+    def is_first(self, stream: str, channel: Channel) -> bool:
+        """Whether the first run of a stream into a channel is not over."""
         at = (stream, channel.id)
         if at not in self._first:
             self._ledger.claim(stream, stream_marker(stream))
             self._first[at] = not self._ledger.is_settled(stream, channel.id)
-        return self._first_run if self._first[at] else "publish"
+        return self._first[at]
 
     @property
     def begun(self) -> list[tuple[str, str]]:

@@ -29,7 +29,7 @@ class Decision(enum.Enum):
 
 _UNSEEN = frozenset({Phase.BASELINE, Phase.DELETED})
 """Phases without a post, in which a row that changed, or came back, is news."""
-_WAITING = frozenset({Phase.DEFERRED, Phase.INTENT, Phase.RENEWING})
+_WAITING = frozenset({Phase.COUNTED, Phase.DEFERRED, Phase.INTENT, Phase.RENEWING})
 """Phases in which there is no post that stays."""
 _OVER = frozenset({Phase.DELETED, Phase.REMOVED})
 """Phases in which there is to be no post."""

@@ -179,7 +179,7 @@ class Delivery:
                 self._put_off(channel, entry, Phase.DEFERRED)
                 return
             except PostRefusedError:
-                self._ledger.forget(entry)
+                self._ledger.forget(channel.id, entry.marker)
                 raise
         if entry.phase is not Phase.INTENT:
             return
@@ -235,7 +235,7 @@ class Delivery:
         except PostRefusedError:
             if self._is_draft(channel, entry):
                 self._delete(channel, post_id, recall=False)
-                self._ledger.forget(entry)
+                self._ledger.forget(channel.id, entry.marker)
                 raise
             return
         if is_certain:

@@ -15,11 +15,12 @@ from target_harkster.ledger.store import Entry, Phase
 from target_harkster.vendor.client import PostRefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from singer_http.http.clock import Clock
 
     from target_harkster.delivery.attempts import Attempts
+    from target_harkster.delivery.guard import Guard
     from target_harkster.layout.layout import Mode
     from target_harkster.ledger.lookups import LookupRow
     from target_harkster.ledger.store import Ledger
@@ -51,6 +52,7 @@ class Parcel:
         mode: Of its stream.
         refused: Called with the field, if it is about one, and the reason, should it come to no post.
         first_run: What becomes of new rows: ``publish``, ``draft`` or ``baseline``.
+        is_first: The first run of the stream into the channel is not over.
         version: The table version of the row, where posts go with their rows.
         others: Ids of the other channels that the row may have been in before.
         is_wanted: Whether it is to become a post if it is none; asked only then. None where every row is.
@@ -65,13 +67,16 @@ class Parcel:
     mode: Mode
     refused: Refused
     first_run: str = "publish"
+    is_first: bool = False
     version: int | None = None
     others: Sequence[str] = ()
     is_wanted: Callable[[], bool] | None = None
 
 
 @dataclass(slots=True)
-class _State:
+class State:
+    """A STATE on its way out, behind the posts that it is about."""
+
     value: Any
 
 
@@ -82,6 +87,7 @@ class Outbox:
         attempts: Deliver.
         ledger: Knows what was.
         channels: By id.
+        guard: Holds back what may be too much.
         clock: Tells when a STATE is due.
         on_move: What becomes of the post of a row that went to another channel: ``delete`` or ``keep``.
         acknowledge: Writes a STATE.
@@ -93,6 +99,7 @@ class Outbox:
         attempts: Attempts,
         ledger: Ledger,
         channels: Mapping[str, Channel],
+        guard: Guard,
         clock: Clock,
         on_move: str,
         acknowledge: Callable[[Any], None],
@@ -101,16 +108,17 @@ class Outbox:
         self._attempts = attempts
         self._ledger = ledger
         self._channels = channels
+        self._guard = guard
         self._clock = clock
         self._on_move = on_move
         self._moved: dict[tuple[str, str], list[Entry]] = {}
         self._acknowledge = acknowledge
         self._delivered = delivered
-        self._items: list[Parcel | _State] = []
+        self._items: list[Parcel | State] = []
         self._rows: list[DigestRow] = []
         self._lookups: list[LookupRow] = []
         self._posts = 0
-        self._durable: _State | None = None
+        self._durable: State | None = None
         self._sent = 0
         self._acknowledged_at = clock.monotonic()
         self.tally: defaultdict[str, Counter[str]] = defaultdict(Counter)
@@ -142,17 +150,24 @@ class Outbox:
         """Forget a post that was to be delivered: its row is gone."""
         self.tally[stream]["gone"] += 1
         left = [item for item in self._items if not isinstance(item, Parcel) or item.marker != marker]
-        self.tally[stream]["superseded"] += len(self._items) - len(left)
+        held = self._guard.drop(marker)
+        for parcel in held:
+            self._ledger.forget(parcel.channel, marker)
+        self.tally[stream][Decision.CREATE.value] -= len(held)
+        self.tally[stream]["superseded"] += len(self._items) - len(left) + len(held)
         self._items = left
 
     def add_state(self, value: Any) -> None:
         """Take a STATE, which is about all that came before it."""
-        self._items.append(_State(value))
+        self._items.append(State(value))
         if self._clock.monotonic() - self._acknowledged_at >= CHECKPOINT_SECONDS:
             self.flush()
 
-    def flush(self) -> None:
-        """Deliver all that is there.
+    def flush(self, *, is_end: bool = False) -> None:
+        """Deliver what is there.
+
+        Args:
+            is_end: Nothing more comes: what the guard has held back is delivered too, and the STATEs behind it.
 
         Raises:
             ApiError: The run cannot go on. What was delivered before is known, and acknowledged by :meth:`close`.
@@ -164,16 +179,44 @@ class Outbox:
         self._rows.clear()
         work = self._decided([item for item in items if isinstance(item, Parcel)])
         self._clock.check()
-        new = Counter(entry.channel for entry in work.values() if entry.phase is Phase.INTENT and not entry.held)
+        self._hand_on(items, work)
+        if is_end:
+            self._hand_on(*self._released())
+        self._checkpoint()
+
+    def _released(self) -> tuple[list[Parcel | State], dict[int, Entry]]:
+        """What was held back, and what there is to do of it, by parcel."""
+        items = self._guard.let_go()
+        work: dict[int, Entry] = {}
+        moved: list[Entry] = []
+        for channel in {item.channel for item in items if isinstance(item, Parcel)}:
+            parcels = {item.marker: item for item in items if isinstance(item, Parcel) and item.channel == channel}
+            for marker, entry in self._ledger.find(channel, list(parcels)).items():
+                if entry.phase is Phase.COUNTED:  # or it was deleted meanwhile, as its row is gone
+                    entry.phase = Phase.INTENT
+                    work[id(parcels[marker])] = entry
+                    moved += self._moved.get((channel, marker), ())
+        self._ledger.save(*work.values(), *moved)
+        return items, work
+
+    def _hand_on(self, items: Iterable[Parcel | State], work: Mapping[int, Entry]) -> None:
+        self._forecast(work.values())
+        for item in items:
+            if isinstance(item, State):
+                if not self._guard.holds(item):
+                    self._durable = item
+                    self._checkpoint()
+            elif (entry := work.get(id(item))) is None:
+                continue
+            elif entry.phase is Phase.COUNTED:
+                self._guard.hold(item)
+            else:
+                self._deliver(item, entry)
+
+    def _forecast(self, entries: Iterable[Entry]) -> None:
+        new = Counter(entry.channel for entry in entries if entry.phase is Phase.INTENT and not entry.held)
         for channel, posts in new.items():
             self._attempts.forecast(self._channels[channel], posts)
-        for item in items:
-            if isinstance(item, _State):
-                self._durable = item
-                self._checkpoint()
-            elif (entry := work.get(id(item))) is not None:
-                self._deliver(item, entry)
-        self._checkpoint()
 
     def close(self) -> None:
         """Acknowledge the last STATE that everything before it is durable for."""
@@ -268,9 +311,12 @@ class Outbox:
             is_baseline = decision is Decision.CREATE and entry.phase is Phase.BASELINE
             self.tally[parcel.stream][Phase.BASELINE.value if is_baseline else decision.value] += 1
             changed.append(entry)
-            if (decision in {Decision.CREATE, Decision.UPDATE} and not is_baseline) or was_refused:
+            is_counted = entry.phase is Phase.COUNTED and decision is not Decision.LEAVE
+            is_new = decision in {Decision.CREATE, Decision.UPDATE} and not is_baseline
+            if is_new or is_counted or was_refused:
                 work[id(parcel)] = entry
-        self._ledger.save(*changed, *moved)
+        held = {entry.marker for entry in changed if entry.phase is Phase.COUNTED}
+        self._ledger.save(*changed, *(entry for entry in moved if entry.marker not in held))
         return work
 
     def _from_elsewhere(self, new: list[tuple[Parcel, Content]]) -> tuple[list[tuple[Parcel, Content]], list[Entry]]:
@@ -351,8 +397,9 @@ class Outbox:
     def _entry(self, parcel: Parcel, content: Content, decision: Decision, known: Entry | None) -> Entry:
         """What is to be written down of a row before anything is sent."""
         if known is None or decision is Decision.CREATE:
-            is_baseline = parcel.first_run == "baseline" and known is None
-            phase = Phase.BASELINE if is_baseline else Phase.INTENT
+            is_baseline = parcel.first_run == "baseline" and (known is None or known.phase is Phase.BASELINE)
+            begun = Phase.COUNTED if parcel.is_first else Phase.INTENT
+            phase = Phase.BASELINE if is_baseline else begun
             entry = Entry(parcel.channel, parcel.marker, parcel.stream, parcel.key, phase, "", self._ledger.next_seq())
             entry.held = parcel.first_run == "draft" and known is None
         else:

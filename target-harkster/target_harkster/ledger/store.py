@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 class Phase(str, enum.Enum):
     """How far a post has come."""
 
+    COUNTED = "counted"
+    """Nothing was sent: a new row of a first run, of which it is not known yet whether it makes too many posts."""
     DEFERRED = "deferred"
     """Nothing was sent: it waits for the quota."""
     INTENT = "intent"
@@ -128,6 +130,9 @@ class Ledger:
             raise LedgerError(f"Another run writes to the channel {channel}: wait until it has ended.")
         # Whoever held it until now may have written since this ledger was opened.
         self.database.catch_up()
+        # The rows that a run had only counted are new to this one.
+        counted = sa.and_(POSTS.c.channel == channel, POSTS.c.phase == Phase.COUNTED.value)
+        self.database.change(POSTS.delete().where(counted))
 
     def next_seq(self) -> int:
         """The place of one more post."""
@@ -195,9 +200,9 @@ class Ledger:
                 self._locks.confirm(connection, {entry.channel for entry in entries})
                 put(connection, POSTS, rows)
 
-    def forget(self, entry: Entry) -> None:
+    def forget(self, channel: str, marker: str) -> None:
         """Strike an entry out, and make that durable."""
-        here = sa.and_(POSTS.c.channel == entry.channel, POSTS.c.marker == entry.marker)
+        here = sa.and_(POSTS.c.channel == channel, POSTS.c.marker == marker)
         self.database.change(POSTS.delete().where(here))
 
     def is_empty(self, channel: str) -> bool:
