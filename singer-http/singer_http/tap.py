@@ -21,7 +21,7 @@ from typing_extensions import override
 
 from singer_http.catalog import with_chosen_methods
 from singer_http.http.clock import Clock, Stopped, SystemClock
-from singer_http.http.errors import ApiError, ConfigurationError, IncompleteError, QuotaReachedError
+from singer_http.http.errors import ApiError, ConfigurationError, IncompleteError
 from singer_http.output import BufferedWriter
 from singer_http.progress import Progress
 from singer_http.reading.reader import Reader
@@ -188,13 +188,15 @@ class ApiTap(Tap, abc.ABC):
                 if cause is not None:  # such as a login that the signal ended
                     self.logger.error("%s", cause)  # noqa: TRY400
                 sys.exit(128 + (self._signal or signal.SIGTERM))
-            if not isinstance(cause, QuotaReachedError):
-                raise cause from None
-            self._tell_quota(cause)
+            self.give_up(cause)
         if self._failures:
             for label, failure in self._failures:
                 self.logger.error("Not read: %s. %s", label, failure)
             raise IncompleteError(f"The run is not complete: {len(self._failures)} parts of it, named above.")
+
+    def give_up(self, cause: BaseException) -> None:
+        """End the run for what concerns all of it; raises the cause, unless it makes no failure of the run."""
+        raise cause from None
 
     def _read_all(self) -> None:
         self._check_stream_names()
@@ -211,19 +213,6 @@ class ApiTap(Tap, abc.ABC):
         super().sync_all()
         for stream in self.streams.values():
             cast("ApiStream", stream).forget_progress()
-
-    def _tell_quota(self, reached: QuotaReachedError) -> None:
-        """Say how far a run came that has done what it may do for now, which is no failure."""
-        selected = [stream.name for stream in self.streams.values() if stream.selected]
-        at = f"in stream {self.progress.stream}" if self.progress.stream else "before the first stream"
-        done = selected.index(self.progress.stream) if self.progress.stream in selected else 0
-        self.logger.warning(
-            "%s The run ends here, %s, with %d of %d streams read; the next run goes on from the last STATE.",
-            reached,
-            at,
-            done,
-            len(selected),
-        )
 
     def _check_stream_names(self) -> None:
         if unknown := sorted(set(self.config.get("skip_forbidden", ())) - self.streams.keys()):

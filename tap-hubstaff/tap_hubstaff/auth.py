@@ -206,7 +206,7 @@ class TokenStore:
 
 
 class Rotation:
-    """Exchanges the refresh token for access tokens; the ``fetch`` of a :class:`~singer_http.http.auth.RenewedToken`.
+    """Exchanges the refresh token for access tokens; the ``fetch`` of a :class:`~singer_http.http.auth.TokenSource`.
 
     Args:
         url: The token endpoint.

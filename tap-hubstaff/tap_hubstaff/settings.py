@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from singer_http.settings import LINE, WORD, shared_settings, url_errors
 from singer_sdk import typing as th
 
-from tap_hubstaff.client import DEFAULT_URL, LONGEST_PAGE, REQUESTS_PER_HOUR
+from tap_hubstaff.client import DEFAULT_URL, LONGEST_PAGE
+from tap_hubstaff.quota import REQUESTS_PER_HOUR
 from tap_hubstaff.windows import DAY, parse_iso
 
 if TYPE_CHECKING:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import logging
 from collections import Counter
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from singer_http.http.errors import ApiError, ServerFailedError
+from singer_http.http.errors import RULES, ApiError, ServerFailedError
 from singer_http.reading.pages import Slice
 from singer_http.resume import RESUME, Bookmark, FullTable
 from singer_http.stream import ApiStream
@@ -23,6 +24,7 @@ from tap_hubstaff.windows import iso, parse_iso
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping, Sequence
 
+    from singer_http.http.errors import Rule
     from singer_http.reading.pages import Page
     from singer_http.reading.track import Fetched
     from singer_sdk import metrics
@@ -41,6 +43,11 @@ EVERY_OTHER = "*"
 """In the setting ``refresh``: every stream that it does not name."""
 REMEMBERED = dt.timedelta(days=7)
 """For so long a list is asked for pages as small as the API could give; then larger ones are tried again."""
+TRIES = 2
+"""Requests in all for what might be too much to ask for, where less can be asked for instead."""
+HASTY_RULES = tuple(
+    replace(rule, tries=min(rule.tries, TRIES)) if issubclass(rule.error, ServerFailedError) else rule for rule in RULES
+)
 
 
 class ListSlice(Slice):
@@ -54,7 +61,11 @@ class ListSlice(Slice):
         return int(self.params.get(LIMIT, 0))
 
     @override
-    def is_divisible(self, cursor: str | None) -> bool:
+    def rules(self, cursor: str | None) -> tuple[Rule, ...]:
+        return HASTY_RULES if self.is_divisible(cursor) else RULES
+
+    def is_divisible(self, cursor: str | None) -> bool:  # noqa: ARG002 - for windows
+        """Whether less can be asked for where the API fails at what a cursor stands for."""
         return self.rows // 2 >= SMALLEST_PAGE
 
     @override

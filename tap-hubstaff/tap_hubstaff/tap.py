@@ -19,6 +19,7 @@ from tap_hubstaff.client import open_session, parse_page
 from tap_hubstaff.feeds import Activities
 from tap_hubstaff.forecast import forecast as make_forecast
 from tap_hubstaff.organizations import Organizations
+from tap_hubstaff.quota import QuotaReachedError
 from tap_hubstaff.settings import SETTINGS, setting_errors
 from tap_hubstaff.stream import EVERY_OTHER, HubstaffStream
 from tap_hubstaff.streams import STREAMS
@@ -28,7 +29,6 @@ from tap_hubstaff.work_sessions.stream import TimeSessions
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from singer_http.http.errors import QuotaReachedError
     from singer_http.http.session import Session
     from singer_http.reading.pages import Slice
     from singer_http.reading.track import Fetched
@@ -146,15 +146,6 @@ class TapHubstaff(ApiTap):
         ranks |= {Activities.name: together, TimeSessions.name: together}
         return dict(sorted(self.streams.items(), key=lambda item: ranks[item[0]]))
 
-    @override
-    def _tell_quota(self, reached: QuotaReachedError) -> None:
-        super()._tell_quota(reached)
-        streams = self.hubstaff_streams
-        at = next((place for place, one in enumerate(streams) if one.name == self.progress.stream), 0)
-        ages = ((stream.name, stream.oldest()) for stream in streams[at:])
-        told = (f"{name} ({'never' if age is None else f'{age / HOUR:.1f} h ago'})" for name, age in ages)
-        self.logger.warning("Not read to their ends by this run, and when they were: %s.", ", ".join(told))
-
     @property
     def time_sessions(self) -> TimeSessions:
         """The stream of sessions, which may be built of what another stream reads."""
@@ -171,6 +162,23 @@ class TapHubstaff(ApiTap):
             self.session.budget.left,
             self.session.budget.requests,
         )
+
+    @override
+    def give_up(self, cause: BaseException) -> None:
+        if not isinstance(cause, QuotaReachedError):
+            super().give_up(cause)
+        streams = self.hubstaff_streams
+        done = next((place for place, one in enumerate(streams) if one.name == self.progress.stream), 0)
+        self.logger.warning(
+            "%s The run ends here, %s, with %d of %d streams read; the next run goes on from the last STATE.",
+            cause,
+            f"in stream {self.progress.stream}" if self.progress.stream else "before the first stream",
+            done,
+            len(streams),
+        )
+        ages = ((stream.name, stream.oldest()) for stream in streams[done:])
+        told = (f"{name} ({'never' if age is None else f'{age / HOUR:.1f} h ago'})" for name, age in ages)
+        self.logger.warning("Not read to their ends by this run, and when they were: %s.", ", ".join(told))
 
     @override
     def check_connection(self) -> str:

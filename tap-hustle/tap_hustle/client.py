@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from singer_http.http.auth import RenewedToken, Token, lifetime, sound_token
+from singer_http.http.auth import Token, TokenSource, lifetime, sound_token
 from singer_http.http.budget import Budget
 from singer_http.http.session import Session, log_in
 from singer_http.http.transport import Transport
@@ -91,7 +91,7 @@ def open_session(config: Mapping[str, Any], clock: Clock) -> Session:
     return Session(
         base_url=config["api_url"],
         transport=transport,
-        tokens=RenewedToken(fetch_token, clock),
+        tokens=TokenSource(fetch_token, clock),
         budget=Budget(config["requests_per_second"], 1.0, clock),
         clock=clock,
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from singer_http.http.auth import LEEWAY, RenewedToken, Token
+from singer_http.http.auth import LEEWAY, Token, TokenSource
 from singer_http.http.clock import SystemClock
 from singer_http.http.errors import AuthenticationError, CredentialsRefusedError
 
@@ -28,7 +28,7 @@ def test_threads_that_come_at_once_share_one_fetch() -> None:
         clock.sleep(0.05)
         return Token.lasting("secret", 7200, clock.monotonic())
 
-    source = RenewedToken(fetch, clock)
+    source = TokenSource(fetch, clock)
     got: list[str] = []
 
     def work() -> None:
@@ -57,7 +57,7 @@ def test_sixteen_threads_refresh_once_an_expiry(
         issued[name] = clock.monotonic()
         return Token.lasting(name, lifetime, clock.monotonic())
 
-    source = RenewedToken(fetch, clock)
+    source = TokenSource(fetch, clock)
 
     def work(number: int) -> list[tuple[str, float]]:
         used = []
@@ -77,7 +77,7 @@ def test_sixteen_threads_refresh_once_an_expiry(
 
 def test_only_the_token_that_failed_is_dropped(clock: FakeClock) -> None:
     names = iter(["first", "second", "third"])
-    source = RenewedToken(lambda: Token.lasting(next(names), 7200, clock.monotonic()), clock)
+    source = TokenSource(lambda: Token.lasting(next(names), 7200, clock.monotonic()), clock)
     assert source.get() == "first"
     source.refused("first")
     assert source.get() == "second"
@@ -92,7 +92,7 @@ def test_the_leeway_leaves_short_lived_tokens_most_of_their_life(
     clock: FakeClock, seconds: float, good_for: float
 ) -> None:
     count = iter(range(100))
-    source = RenewedToken(lambda: Token.lasting(f"token-{next(count)}", seconds, clock.monotonic()), clock)
+    source = TokenSource(lambda: Token.lasting(f"token-{next(count)}", seconds, clock.monotonic()), clock)
     first = source.get()
     clock.advance(good_for - 0.001)
     assert source.get() == first
@@ -107,7 +107,7 @@ def test_a_refusal_is_final_for_all_threads(clock: FakeClock) -> None:
         fetches.append(1)
         raise CredentialsRefusedError("no")
 
-    source = RenewedToken(fetch, clock)
+    source = TokenSource(fetch, clock)
 
     def work() -> str:
         with pytest.raises(AuthenticationError) as raised:
@@ -130,7 +130,7 @@ def test_a_refusal_is_final_when_a_token_is_to_be_renewed(clock: FakeClock) -> N
             raise CredentialsRefusedError("no more")
         return Token.lasting("only", 100, clock.monotonic())
 
-    source = RenewedToken(fetch, clock)
+    source = TokenSource(fetch, clock)
     source.get()
     clock.advance(100)
     for _ in range(3):
@@ -147,7 +147,7 @@ def test_other_exceptions_are_not_taken_for_a_refusal(clock: FakeClock) -> None:
             raise RuntimeError("a defect")
         return Token.lasting("good", 7200, clock.monotonic())
 
-    source = RenewedToken(fetch, clock)
+    source = TokenSource(fetch, clock)
     with pytest.raises(RuntimeError):
         source.get()
     assert source.get() == "good"

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pyrate_limiter import InMemoryBucket, RateItem
+from pyrate_limiter import InMemoryBucket
 from singer_http.http.budget import MARGIN, Budget
 from singer_http.http.clock import Stopped, SystemClock
 from typing_extensions import override
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from pyrate_limiter import RateItem
 
     from tests.conftest import FakeClock
 
@@ -161,25 +163,3 @@ def test_two_budgets_share_a_bucket(clock: FakeClock, new_budget: NewBudget) -> 
     for number in range(40):
         budgets[number % 2].spend()
     assert most_in_any_window([moment / 1000 for moment in bucket.granted], 1.0) == 5
-
-
-def test_no_more_is_sent_than_the_api_says_is_left(clock: FakeClock, new_budget: NewBudget) -> None:
-    budget = new_budget(100, 60.0, clock)
-    older, newer = RateItem("request", 1), RateItem("request", 2)
-    budget.told(newer, left=2, seconds=30)
-    budget.told(older, left=50, seconds=30)  # it was said before
-    began = clock.monotonic()
-    assert budget.left == 2
-    budget.spend()
-    budget.spend()
-    assert clock.monotonic() == began
-    budget.spend()
-    assert clock.monotonic() - began >= 30
-    assert budget.left > 2
-
-
-def test_of_two_answers_to_one_moment_the_lower_one_counts(clock: FakeClock, new_budget: NewBudget) -> None:
-    budget = new_budget(100, 60.0, clock)
-    for left in (2, 3):  # served in one order, and read in the other
-        budget.told(RateItem("request", 1), left=left, seconds=30)
-    assert budget.left == 2

@@ -16,7 +16,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from singer_http.http.clock import Stopped, SystemClock
-from singer_http.http.errors import ApiError, RefusedRequestError, RepeatedCursorError, ServerFailedError, UnwantedError
+from singer_http.http.errors import (
+    GUESS_RULES,
+    ApiError,
+    RefusedRequestError,
+    RepeatedCursorError,
+    ServerFailedError,
+    UnwantedError,
+)
 from singer_http.reading import reader as reader_module
 from singer_http.reading.pages import Page, Slice
 from singer_http.reading.reader import HELD_PER_REQUEST, Reader
@@ -128,10 +135,9 @@ class FakeApi:
         path: str,
         params: dict[str, Any],
         _parse: object,
+        rules: object,
         *,
         is_wanted: Callable[[], bool],
-        is_tentative: bool,
-        **_: object,
     ) -> Page:
         if self.turn:
             with self._lock:
@@ -149,7 +155,7 @@ class FakeApi:
             number = 0 if cursor is None else self._pages.get((path, cursor))
             if number is None:
                 raise RefusedRequestError("no such cursor")
-            self.trouble(Asked(path, number, is_tentative))
+            self.trouble(Asked(path, number, rules is GUESS_RULES))
             pages = self.lists[path]
             following = self.cursors(path, number + 1) if number + 1 < len(pages) else None
             return Page(msgspec.Raw(msgspec.json.encode([{"id": record} for record in pages[number]])), following)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from singer_http.http import patience
-from singer_http.http.auth import RenewedToken, Token
+from singer_http.http.auth import Token, TokenSource
 from singer_http.http.clock import Stopped, SystemClock
 from singer_http.http.errors import (
     SUSPICIOUS_TRIES,
@@ -368,7 +368,7 @@ def test_sixteen_threads_with_one_dead_token_fetch_one_new_one(
         return answer(200, GOOD) if alive else answer(401, ERROR_BODY)
 
     server = raw_server(by=by)
-    connected = session(server.url, clock, source=RenewedToken(fetch, clock))
+    connected = session(server.url, clock, source=TokenSource(fetch, clock))
     assert clock.together([lambda: connected.get("/leads", {}, parse)] * 16) == [[1, 2, 3]] * 16
     assert fetches == ["token-1", "token-2"]
     assert len(server.requests) <= 32

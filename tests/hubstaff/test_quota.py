@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import pytest
 import requests
+from singer_http.http import budget
 from singer_http.http.budget import MARGIN
-from tap_hubstaff.client import allowance, open_session
+from tap_hubstaff.client import open_session
+from tap_hubstaff.quota import allowance
 from tap_hubstaff.tap import TapHubstaff
 
 if TYPE_CHECKING:
@@ -16,7 +22,7 @@ if TYPE_CHECKING:
 
     from api_sandbox import RunningSandbox
 
-    from tests.conftest import FakeClock
+    from tests.conftest import FakeClock, RawServer, Received
     from tests.hubstaff.reading import Run
 
     Settings = Callable[..., dict[str, Any]]
@@ -144,20 +150,57 @@ def test_a_forecast_is_made(tap: Tap, serve: Serve, settings: Settings) -> None:
     assert sentence.startswith("47 streams of 1 organizations will take about ")
 
 
-@pytest.mark.parametrize("put_back", [25 * 3600, 600])
-def test_a_clock_that_was_put_back_makes_no_request_wait_for_what_was_sent_later(
-    clock: FakeClock, new_clock: Callable[[], FakeClock], tmp_path: Path, put_back: float
-) -> None:
-    config = {
+@pytest.fixture
+def config(tmp_path: Path) -> dict[str, Any]:
+    """Settings of a session that is opened without a tap."""
+    return {
         "api_url": "https://api.example.org",
         "access_token": "token",
         "token_path": str(tmp_path),
         "user_agent": "tests/1.0",
         "request_timeout": 5,
         "max_parallel_requests": 1,
-        "requests_per_hour": 5,
+        "requests_per_hour": 1000,
         "on_quota": "wait",
     }
+
+
+@pytest.mark.parametrize("since_1970", [False, True])
+def test_no_more_is_sent_than_the_api_says_is_left(
+    *,
+    clock: FakeClock,
+    raw_server: Callable[..., RawServer],
+    answer: Callable[..., bytes],
+    config: dict[str, Any],
+    since_1970: bool,
+) -> None:
+    began = clock.monotonic()
+    seconds, left = 600, itertools.count(9, -1)  # until the API counts anew, and what something else has left till then
+    too_many: list[float] = []
+
+    def by(_request: Received, _ordinal: int) -> bytes:
+        if (now := clock.monotonic()) >= began + seconds:
+            return answer(200, "[]", X_Rate_Limit_Remaining="900", X_Rate_Limit_Reset="3600")
+        reset = str(math.ceil(clock.time() * since_1970 + began + seconds - now))
+        if (after := next(left) - 1) < 0:
+            too_many.append(now)
+            return answer(429, X_Rate_Limit_Remaining="0", X_Rate_Limit_Reset=reset)
+        return answer(200, "[]", X_Rate_Limit_Remaining=str(after), X_Rate_Limit_Reset=reset)
+
+    with mock.patch.object(budget, "threading", SimpleNamespace(Lock=clock.lock)):
+        session = open_session({**config, "api_url": raw_server(by=by).url, "max_parallel_requests": 4}, clock)
+    ask = [lambda: [session.get("/users", {}, bytes) for _ in range(5)]] * 4
+    assert clock.together(ask) == [[b"[]"] * 5] * 4
+    session.close()
+    assert too_many == []
+    assert began + seconds <= clock.monotonic() <= began + seconds * (1 + MARGIN) + 1
+
+
+@pytest.mark.parametrize("put_back", [25 * 3600, 600])
+def test_a_clock_that_was_put_back_makes_no_request_wait_for_what_was_sent_later(
+    clock: FakeClock, new_clock: Callable[[], FakeClock], config: dict[str, Any], put_back: float
+) -> None:
+    config["requests_per_hour"] = 5
     clock.advance(put_back)
     session = open_session(config, clock)
     for _ in range(5):

@@ -6,9 +6,7 @@ import math
 import re
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
-
-from typing_extensions import override
+from typing import TYPE_CHECKING, Any
 
 from singer_http.http.errors import AuthenticationError, CredentialsRefusedError
 
@@ -65,44 +63,8 @@ class Token:
         return cls(value, now + seconds - min(LEEWAY, seconds * LEEWAY_SHARE))
 
 
-class TokenSource(Protocol):
-    """Where a session gets the bearer token for each request."""
-
-    def get(self) -> str:
-        """A token that is good now."""
-        ...
-
-    def refused(self, token: str) -> None:
-        """The API answered 401 to this token: it is not to be handed out again."""
-        ...
-
-
-class FixedToken(TokenSource):
-    """A token that is given once and for all.
-
-    Args:
-        token: The token.
-        setting: The setting that it comes from, to name when it is refused.
-    """
-
-    def __init__(self, token: str, setting: str) -> None:
-        self._token = token
-        self._setting = setting
-        self._refused = False
-
-    @override
-    def get(self) -> str:
-        if self._refused:
-            raise CredentialsRefusedError(f"HTTP 401: the API does not accept the token; check {self._setting}.")
-        return self._token
-
-    @override
-    def refused(self, token: str) -> None:
-        self._refused = True
-
-
-class RenewedToken(TokenSource):
-    """A token that is fetched when first needed and renewed when it ends, once for all threads.
+class TokenSource:
+    """Where a session gets its bearer token: fetched when first needed and renewed when it ends, once for all threads.
 
     Args:
         fetch: Asks the API for a new token; raises :class:`AuthenticationError` where there is none to be had,
@@ -117,13 +79,13 @@ class RenewedToken(TokenSource):
         self._token: Token | None = None
         self._failure: AuthenticationError | None = None
 
-    @override
     def get(self) -> str:
+        """A token that is good now."""
         with self._lock:
             if self._failure is not None:
                 # Another thread was refused: asking again would count as one more failed attempt.
                 raise self._failure
-            if self._token is None or self._ended(self._token):
+            if self._token is None or self._clock.monotonic() >= self._token.expires_at:
                 try:
                     self._token = self._fetch()
                 except AuthenticationError as failure:
@@ -131,12 +93,21 @@ class RenewedToken(TokenSource):
                     raise
             return self._token.value
 
-    @override
     def refused(self, token: str) -> None:
+        """The API answered 401 to this token: it is not to be handed out again."""
         with self._lock:
             # Only the token that failed: a slower thread must not throw away the one fetched since.
             if self._token is not None and self._token.value == token:
                 self._token = None
 
-    def _ended(self, token: Token) -> bool:
-        return self._clock.monotonic() >= token.expires_at
+
+def fixed_token(value: str, setting: str, clock: Clock) -> TokenSource:
+    """A token that is given once and for all; the setting that it comes from is named when it is refused."""
+    unused = [Token(value, math.inf)]
+
+    def fetch() -> Token:
+        if not unused:
+            raise CredentialsRefusedError(f"HTTP 401: the API does not accept the token; check {setting}.")
+        return unused.pop()
+
+    return TokenSource(fetch, clock)

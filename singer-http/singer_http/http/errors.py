@@ -7,7 +7,7 @@ Sentences name the request's method, path and status, never its body, headers or
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 class ApiError(Exception):
@@ -36,10 +36,6 @@ class UnavailableError(FatalError):
 
 class ServerFailedError(ApiError):
     """The API went on failing on its own side, or gave nothing in time: it may have been asked for too much at once."""
-
-
-class QuotaReachedError(FatalError):
-    """The budget is used up for longer than the run is to wait: it ends where it is, as it was told to."""
 
 
 class MalformedAnswerError(ServerFailedError):
@@ -176,6 +172,13 @@ WRITE_RULES: tuple[Rule, ...] = (
 Sent again is only what the API certainly did not do: it was not reached, or refused for its rate limit.
 """
 
+GUESS_RULES: tuple[Rule, ...] = tuple(
+    replace(rule, action=rule.action if rule.action is _RENEW else _FAIL, tries=1, error=error)
+    for rule in RULES
+    for error in [ApiError if issubclass(rule.error, FatalError) else rule.error]
+)
+"""What is done about a request for what may not exist: whatever goes wrong is not worth another try, nor an end."""
+
 _CHECK = "check auth_url and api_url."
 
 LOGIN_RULES: tuple[Rule, ...] = (
@@ -186,7 +189,7 @@ LOGIN_RULES: tuple[Rule, ...] = (
     Rule(Fault.MALFORMED, _RETRY, AuthenticationError, f"HTTP {{status}} without a token; {_CHECK}", SUSPICIOUS_TRIES),
     Rule(_only(404), _FAIL, AuthenticationError, f"HTTP 404; there is no token endpoint here, {_CHECK}"),
     Rule(_only(408), _RETRY, AuthenticationError, _FAILING, TRIES),
-    Rule(_only(429), _WAIT, AuthenticationError, _THROTTLED),
+    Rule(_only(429), _RETRY, AuthenticationError, _THROTTLED, TRIES),
     Rule(
         range(400, 500),
         _FAIL,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import backoff
 
 from singer_http.http.clock import parse_date
-from singer_http.http.errors import Action, ApiError, FatalError, Fault, UnavailableError
+from singer_http.http.errors import TRIES, Action, ApiError, Fault, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,39 +109,33 @@ class Attempts:
         transport: Sends it.
         clock: Measures.
         outage: Of the API that it is sent to.
-        most: How many there may be in all, whatever goes wrong; waits that the API asks for are none.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917
-        self, request: str, url: str, transport: Transport, clock: Clock, outage: Outage, most: float = math.inf
-    ) -> None:
+    def __init__(self, request: str, url: str, transport: Transport, clock: Clock, outage: Outage) -> None:
         self.renewed = False
         self._request = request
         self._url = url
         self._transport = transport
         self._clock = clock
         self._outage = outage
-        self._most = most
         self._tries: Counter[Rule] = Counter()
         self._began = clock.monotonic()
         self._backoffs = _backoffs()
 
-    def wait(self, rule: Rule, problem: Problem, most_tries: int | None = None) -> float:
+    def wait(self, rule: Rule, problem: Problem) -> float:
         """Seconds to wait before the next try.
 
         Args:
             rule: What the table says of the problem.
             problem: What happened this time.
-            most_tries: Fewer tries than the rule has; 1 for what is never worth another.
 
         Raises:
             ApiError: There is to be no next try.
         """
         asked = retry_after(problem.retry_after, self._transport.api_time.now())
         wait = next(self._backoffs) if asked is None else asked
-        self._tries[rule] += rule.action is not Action.WAIT or asked is None
-        if (refusal := self._refusal(rule, problem, most_tries, wait, is_told=asked is not None)) is not None:
-            error, sentence = refusal
+        if (end := self._end(rule, problem, wait)) is not None:
+            error, sentence = end
             told = sentence.format(status=problem.status, tries=self._tries[rule], found=problem.found)
             raise error(f"{self._request}: {told}") from None
         condition = problem.condition
@@ -149,32 +143,26 @@ class Attempts:
         logger.info("%s: %s; trying again in %.1f s.", self._request, reason, wait)
         return wait
 
-    def _refusal(
-        self, rule: Rule, problem: Problem, most_tries: int | None, wait: float, *, is_told: bool
-    ) -> tuple[type[ApiError], str] | None:
-        """Why there is to be no next try; None where there is one."""
-        error, sentence = rule.error, rule.sentence
+    def _end(self, rule: Rule, problem: Problem, wait: float) -> tuple[type[ApiError], str] | None:
+        """Count the try; the error and the sentence to end with, None where there may be another."""
+        if rule.action is Action.WAIT and self._clock.monotonic() - self._began + wait <= THROTTLE_PATIENCE:
+            return None
+        if rule.action is not Action.RETRY:
+            return rule.error, rule.sentence
+        if wait > THROTTLE_PATIENCE:
+            return UnavailableError, _LEFT_ALONE
+        is_known = self._url in self._transport.answered
         is_down = self._outage.is_on and problem.status is None
-        tries, most = self._tries[rule], min(rule.tries, most_tries or rule.tries)
-        if most_tries == 1:
-            return (ApiError if issubclass(error, FatalError) else error), sentence
-        if rule.action is Action.WAIT:
-            waited = self._clock.monotonic() - self._began + wait
-            is_over = waited > THROTTLE_PATIENCE or not (is_told or self._tries.total() < self._most)
-        elif rule.action is not Action.RETRY:
-            is_over = True
-        elif wait > THROTTLE_PATIENCE:
-            error, sentence, is_over = UnavailableError, _LEFT_ALONE, True
-        elif self._url not in self._transport.answered:
-            error = UnavailableError if is_down else error
-            is_over = tries >= min(most, FIRST_CONTACT_TRIES)
-        elif is_down and self._outage.lasts + wait > OUTAGE_PATIENCE:
-            error, sentence, is_over = UnavailableError, _OUTAGE, True
-        else:
-            # No connection is nothing about what is asked for: while the outage lasts, it is nobody's try.
-            is_about_all = is_down and problem.condition is Fault.UNREACHABLE
-            is_over = not is_about_all and (tries >= most or self._tries.total() >= self._most)
-        return (error, sentence) if is_over else None
+        if is_down and is_known and self._outage.lasts + wait > OUTAGE_PATIENCE:
+            return UnavailableError, _OUTAGE
+        if not (
+            is_down and is_known and problem.condition is Fault.UNREACHABLE
+        ):  # which is about all, and nobody's try
+            self._tries[rule] += 1
+        most = rule.tries if is_known else min(rule.tries, FIRST_CONTACT_TRIES)
+        if self._tries[rule] < most and self._tries.total() < TRIES:
+            return None
+        return UnavailableError if is_down and not is_known else rule.error, rule.sentence
 
 
 def _backoffs() -> Iterator[float]:

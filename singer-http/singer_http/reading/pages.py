@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from singer_http.http.errors import MalformedAnswerError, RepeatedCursorError
+from singer_http.http.errors import RULES, MalformedAnswerError, RepeatedCursorError
 from singer_http.reading.text import mended, number, without_nul
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from singer_http.http.errors import ApiError
+    from singer_http.http.errors import ApiError, Rule
 
 EMPTY_PAGES = 1000
 """So many empty pages one after another are taken for a list without an end."""
@@ -136,9 +136,9 @@ class Slice:
             page.replaced = replaced
             return page
 
-    def is_divisible(self, cursor: str | None) -> bool:  # noqa: ARG002 - for those that need it
-        """Whether less can be asked for where the API fails at what a cursor stands for."""
-        return False
+    def rules(self, cursor: str | None) -> tuple[Rule, ...]:  # noqa: ARG002 - for those that need it
+        """What is done about faults of the request for a cursor."""
+        return RULES
 
     def instead(self, cursor: str | None, failure: ApiError) -> str | None:  # noqa: ARG002 - for those that need it
         """What to ask for where the API failed at what a cursor stands for: another cursor, or the same for less.

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from typing_extensions import Self
 
 from singer_http.http.clock import Stopped
-from singer_http.http.errors import UnwantedError
+from singer_http.http.errors import GUESS_RULES, UnwantedError
 from singer_http.reading.track import Fetched, Predictions, Request, Track
 
 if TYPE_CHECKING:
@@ -275,9 +275,8 @@ class Reader:
                 of.path,
                 of.query(request.cursor),
                 lambda body: of.readable(body, request.cursor),
+                GUESS_RULES if request.is_guess else of.rules(request.cursor),
                 is_wanted=lambda: self._has_turn(request),
-                is_tentative=request.is_guess,
-                is_divisible=of.is_divisible(request.cursor),
             )
         except (Exception, Stopped) as error:  # noqa: BLE001 - it is raised again where the page is waited for
             return error

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import msgspec
-from singer_http.http.auth import FixedToken
+from singer_http.http.auth import fixed_token
 from singer_http.http.budget import Budget
 from singer_http.http.errors import (
     WRITE_RULES,
@@ -114,7 +114,7 @@ class HarksterApi:
         self._session = Session(
             base_url=config["api_url"],
             transport=Transport(config["user_agent"], config["request_timeout"], 1, clock),
-            tokens=FixedToken(config["access_token"], "access_token"),
+            tokens=fixed_token(config["access_token"], "access_token", clock),
             budget=Budget(config["requests_per_second"], 1.0, clock),
             clock=clock,
             inspect=self._inspect,
