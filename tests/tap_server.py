@@ -18,7 +18,7 @@ import traceback
 import warnings
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from singer_http.http.clock import SystemClock
+from singer_http.http.clock import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,27 +26,27 @@ if TYPE_CHECKING:
 
 def leap_when_waiting() -> None:
     """Let all waiting be over at once, with the clock to match: what is waited for takes no time."""
-    sleep = SystemClock.sleep
+    sleep = Clock.sleep
     lock = threading.Lock()
     leapt = 0.0
 
-    def monotonic(_clock: SystemClock) -> float:
+    def monotonic(_clock: Clock) -> float:
         return time.monotonic() + leapt
 
-    def leap(clock: SystemClock, seconds: float) -> None:
+    def leap(clock: Clock, seconds: float) -> None:
         nonlocal leapt
         end = clock.monotonic() + seconds
         with lock:
             leapt = max(leapt, end - time.monotonic())
         sleep(clock, 0)
 
-    SystemClock.monotonic = monotonic  # type: ignore[assignment,method-assign]
-    SystemClock.sleep = leap  # type: ignore[assignment,method-assign]
+    Clock.monotonic = monotonic  # type: ignore[assignment,method-assign]
+    Clock.sleep = leap  # type: ignore[assignment,method-assign]
 
 
 def live_later(seconds: float) -> None:
     """Let the tap live so much later."""
-    SystemClock.time = lambda _clock: time.time() + seconds  # type: ignore[assignment,method-assign]
+    Clock.time = lambda _clock: time.time() + seconds  # type: ignore[assignment,method-assign]
 
 
 def become_the_tap(job: dict[str, Any]) -> None:

@@ -6,12 +6,15 @@ import logging
 import os
 import select
 import sys
+from collections import defaultdict
 from contextlib import suppress
 from dataclasses import fields
 from io import UnsupportedOperation
 from typing import TYPE_CHECKING
 
+from singer_sdk.batch import Batcher, lazy_chunked_generator
 from singer_sdk.contrib.msgspec import encoder
+from singer_sdk.helpers._batch import SDKBatchMessage
 from singer_sdk.singerlib.encoding.base import GenericSingerWriter
 from typing_extensions import override
 
@@ -19,9 +22,10 @@ from singer_http.http.clock import Stopped
 from singer_http.http.errors import OutputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from typing import Any
 
+    from singer_sdk.helpers._batch import BatchConfig
     from singer_sdk.singerlib.encoding.simple import Message
 
 logger = logging.getLogger(__name__)
@@ -153,3 +157,32 @@ class BufferedWriter(GenericSingerWriter["bytes", "Message"]):
     def _add(self, lines: bytes) -> None:
         self._buffer += lines
         self.written += len(lines)
+
+
+def batches(messages: Iterator[dict[str, Any]], batcher: Batcher, config: BatchConfig) -> Iterator[list[Any]]:
+    """Write records to files.
+
+    Args:
+        messages: RECORD messages of one stream, or of all that stream maps make of it.
+        batcher: Writes the files.
+        config: How, and how many records at most.
+
+    Yields:
+        BATCH messages of all that was taken of the records so far: a STATE is good behind them.
+
+    Raises:
+        Stopped: A file cannot be written; its cause says so.
+    """
+    for some in lazy_chunked_generator(messages, config.batch_size):
+        by_stream: defaultdict[str, list[Any]] = defaultdict(list)
+        for message in some:
+            by_stream[message["stream"]].append(message["record"])
+        try:
+            yield [
+                SDKBatchMessage(stream=stream, encoding=config.encoding, manifest=manifest)
+                for stream, records in by_stream.items()
+                for manifest in batcher.get_batches(iter(records))
+            ]
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise Stopped from OutputError(f"A BATCH file cannot be written: {reason}. Mend that, and run again.")

@@ -57,25 +57,8 @@ def client_settings(plugin: str) -> tuple[th.Property[Any], ...]:
     )
 
 
-def shared_settings(parallel: int = DEFAULT_PARALLEL, *, predicts: bool = True) -> tuple[th.Property[Any], ...]:
-    """Settings of every tap, to follow its own.
-
-    Args:
-        parallel: The default of ``max_parallel_requests``.
-        predicts: Whether the API has cursors that may follow a pattern.
-    """
-    predict = (
-        th.Property(
-            "predict_cursors",
-            th.BooleanType,
-            default=True,
-            title="Predict cursors",
-            description=(
-                "Whether to ask for the next pages of a long list before their cursors are known, where the cursors"
-                " follow a pattern. Only answers to cursors that turn out right are used."
-            ),
-        ),
-    )
+def shared_settings(parallel: int = DEFAULT_PARALLEL) -> tuple[th.Property[Any], ...]:
+    """Settings of every tap, to follow its own; ``parallel`` is the default of ``max_parallel_requests``."""
     return (
         *client_settings("tap"),
         th.Property(
@@ -85,7 +68,6 @@ def shared_settings(parallel: int = DEFAULT_PARALLEL, *, predicts: bool = True) 
             title="Parallel requests, at most",
             description="The most requests that are under way at once. 1 sends one after the other.",
         ),
-        *(predict if predicts else ()),
         th.Property(
             "resume_max_age",
             th.IntegerType(minimum=0),

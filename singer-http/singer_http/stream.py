@@ -15,11 +15,11 @@ from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
 from singer_sdk.streams import Stream
 from typing_extensions import override
 
-from singer_http.batches import batches
 from singer_http.catalog import check_keys, chosen_key, with_keys
 from singer_http.conform import Conformer
 from singer_http.http.clock import Stopped
 from singer_http.http.errors import ApiError, ConfigurationError, FatalError, ForbiddenError, MalformedAnswerError
+from singer_http.output import batches
 from singer_http.reading.pages import Slice
 from singer_http.reading.reader import Reader
 from singer_http.resume import START, Bookmark, Bookmarks, FullTable, Incremental, Place, fingerprint

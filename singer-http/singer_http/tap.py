@@ -20,7 +20,7 @@ from singer_sdk.tap_base import CliTestOptionValue
 from typing_extensions import override
 
 from singer_http.catalog import with_chosen_methods
-from singer_http.http.clock import Clock, Stopped, SystemClock
+from singer_http.http.clock import Clock, Stopped
 from singer_http.http.errors import ApiError, ConfigurationError, IncompleteError
 from singer_http.output import BufferedWriter
 from singer_http.progress import Progress
@@ -55,7 +55,7 @@ class ApiTap(Tap, abc.ABC):
     message_writer_class = BufferedWriter
 
     def __init__(self, *, clock: Clock | None = None, **kwargs: Any) -> None:
-        self.clock: Clock = clock or SystemClock()
+        self.clock: Clock = clock or Clock()
         self._failures: list[tuple[str, ApiError]] = []
         self._reader: Reader | None = None
         self._signal: int | None = None

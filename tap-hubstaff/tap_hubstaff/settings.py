@@ -194,7 +194,7 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
             " the next run goes on from there."
         ),
     ),
-    *shared_settings(DEFAULT_PARALLEL, predicts=False),  # the ids that pages begin at follow no pattern
+    *shared_settings(DEFAULT_PARALLEL),
 ).to_dict()
 
 

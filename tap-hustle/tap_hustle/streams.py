@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from singer_http.http.errors import MalformedAnswerError
+from singer_http.reading.pages import Slice
 from singer_http.stream import ApiStream
 from singer_sdk import SchemaDirectory, StreamSchema
 from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
@@ -12,15 +13,26 @@ from typing_extensions import override
 
 from tap_hustle import schemas
 from tap_hustle.client import parse_page
+from tap_hustle.prediction import following
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from singer_http.reading.pages import Page, Slice
+    from singer_http.reading.pages import Page
     from singer_sdk.helpers.types import Context, Record
     from singer_sdk.singerlib import MetadataMapping
 
     from tap_hustle.tap import TapHustle
+
+
+class HustleSlice(Slice):
+    """A chain of pages whose cursors may follow a pattern."""
+
+    __slots__ = ()
+
+    @override
+    def guess(self, before: str, last: str) -> str | None:
+        return following(before, last)
 
 
 class HustleStream(ApiStream):
@@ -28,6 +40,7 @@ class HustleStream(ApiStream):
 
     schema: ClassVar[StreamSchema] = StreamSchema(SchemaDirectory(schemas))
     primary_keys: ClassVar[tuple[str, ...]] = ("id",)
+    slice_type = HustleSlice
     incremental_key = "createdAt"
     abreast = 16
     by_organization: ClassVar[bool] = False

@@ -86,6 +86,16 @@ class TapHustle(ApiTap):
                 " uses the same credentials."
             ),
         ),
+        th.Property(
+            "predict_cursors",
+            th.BooleanType,
+            default=True,
+            title="Predict cursors",
+            description=(
+                "Whether to ask for the next pages of a long list before their cursors are known, where the cursors"
+                " follow a pattern. Only answers to cursors that turn out right are used."
+            ),
+        ),
         *shared_settings(),
     ).to_dict()
 

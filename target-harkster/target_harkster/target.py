@@ -7,7 +7,7 @@ import signal
 import sys
 from typing import IO, TYPE_CHECKING, Any, ClassVar, cast
 
-from singer_http.http.clock import Clock, Stopped, SystemClock
+from singer_http.http.clock import Clock, Stopped
 from singer_http.http.errors import ApiError, ConfigurationError
 from singer_http.output import Stdout
 from singer_http.settings import checked, from_environment, spoken, url_errors
@@ -45,7 +45,7 @@ class TargetHarkster(Target):
     capabilities: ClassVar[list[CapabilitiesEnum]] = [*Target.capabilities, PluginCapabilities.BATCH]
 
     def __init__(self, *, clock: Clock | None = None, **kwargs: Any) -> None:
-        self.clock: Clock = clock or SystemClock()
+        self.clock: Clock = clock or Clock()
         self._signal: int | None = None
         self._stdout = Stdout()
         self._run: Run | None = None

@@ -69,9 +69,9 @@ def test_one_writer_at_a_time(target: Target, url: str) -> None:
 def test_a_killed_writer_holds_nothing(target: Target, url: str) -> None:
     program = (
         "import os, signal, sys\n"
-        "from singer_http.http.clock import SystemClock\n"
+        "from singer_http.http.clock import Clock\n"
         "from target_harkster.ledger.store import Ledger\n"
-        "Ledger(sys.argv[1], SystemClock()).hold(sys.argv[2])\n"
+        "Ledger(sys.argv[1], Clock()).hold(sys.argv[2])\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     subprocess.run([sys.executable, "-c", program, url, target.channel], check=False)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from singer_http.http.auth import LEEWAY, Token, TokenSource
-from singer_http.http.clock import SystemClock
+from singer_http.http.clock import Clock
 from singer_http.http.errors import AuthenticationError, CredentialsRefusedError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ THREADS = 16
 def test_threads_that_come_at_once_share_one_fetch() -> None:
     fetches = []
     all_there = threading.Barrier(THREADS)
-    clock = SystemClock()
+    clock = Clock()
 
     def fetch() -> Token:
         fetches.append(threading.get_ident())

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyrate_limiter import InMemoryBucket
 from singer_http.http.budget import MARGIN, Budget
-from singer_http.http.clock import Stopped, SystemClock
+from singer_http.http.clock import Clock, Stopped
 from typing_extensions import override
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def test_a_pause_reaches_those_who_wait_already(clock: FakeClock, new_budget: Ne
 
 
 def test_waiting_ends_with_the_run(new_budget: NewBudget) -> None:
-    clock = SystemClock()
+    clock = Clock()
     budget = new_budget(1, 3600.0, clock)
     budget.spend()
     clock.stop()

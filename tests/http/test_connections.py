@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trustme
 from singer_http.http import connections, transport
-from singer_http.http.clock import Stopped, SystemClock
+from singer_http.http.clock import Clock, Stopped
 from singer_http.http.errors import (
     SUSPICIOUS_TRIES,
-    WRITE_RULES,
     ApiError,
     AuthenticationError,
     ConfigurationError,
@@ -28,6 +27,7 @@ from singer_http.http.errors import (
 )
 from singer_http.http.session import Session, log_in
 from singer_http.http.transport import Request, Transport
+from target_harkster.vendor.client import WRITE_RULES
 
 from tests.conftest import HANGING, RawServer, Received, hang_up
 
@@ -425,7 +425,7 @@ def test_a_hanging_request_ends_with_the_run(
     raw_server: Serve, transport: NewTransport, parse: Parse, monkeypatch: pytest.MonkeyPatch, *, pieces: list[bytes]
 ) -> None:
     monkeypatch.setattr(connections, "GRACE", 0.1)
-    clock = SystemClock()
+    clock = Clock()
     gone = threading.Event()
 
     def play(connection: socket.socket, _request: Received) -> None:
@@ -446,7 +446,7 @@ def test_a_hanging_request_ends_with_the_run(
 def test_an_answer_that_comes_soon_after_the_end_of_the_run_is_not_lost(
     raw_server: Serve, transport: NewTransport, answer: Answer, parse: Parse
 ) -> None:
-    clock = SystemClock()
+    clock = Clock()
 
     def play(connection: socket.socket, _request: Received) -> None:
         clock.stop()

@@ -37,9 +37,10 @@ def test_a_condition_that_no_rule_has_is_an_error(table: tuple[Rule, ...]) -> No
 
 def test_every_sentence_can_be_said(table: tuple[Rule, ...]) -> None:
     for rule in table:
-        assert rule.sentence.format(status=418, tries=3).endswith(".")
+        assert rule.sentence.format(status=418, tries=3, found="no JSON").endswith(".")
         fields = {field for _, field, _, _ in string.Formatter().parse(rule.sentence) if field}
-        assert fields <= {"status", "tries"}
+        assert fields <= {"status", "tries", "found"}
+        assert "found" not in fields or rule.condition is Fault.MALFORMED
         if isinstance(rule.condition, Fault) and rule.condition is not Fault.MALFORMED:
             assert "status" not in fields  # there was no answer
 

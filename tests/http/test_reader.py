@@ -15,7 +15,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from singer_http.http.clock import Stopped, SystemClock
+from singer_http.http.clock import Clock, Stopped
 from singer_http.http.errors import (
     GUESS_RULES,
     ApiError,
@@ -27,6 +27,8 @@ from singer_http.http.errors import (
 from singer_http.reading import reader as reader_module
 from singer_http.reading.pages import Page, Slice
 from singer_http.reading.reader import HELD_PER_REQUEST, Reader
+from tap_hustle.prediction import following
+from typing_extensions import override
 
 from tests.conftest import HANGING
 
@@ -52,7 +54,7 @@ def short_glances() -> Iterator[None]:
         yield
 
 
-class Simulation(SystemClock):
+class Simulation(Clock):
     """Time that goes on when all wait: those who fetch for their answers, and the one who reads for a page.
 
     Attributes:
@@ -182,8 +184,18 @@ class FakeApi:
         return reader
 
 
+class GuessingSlice(Slice):
+    """A slice whose cursors may be numbers in brackets."""
+
+    __slots__ = ()
+
+    @override
+    def guess(self, before: str, last: str) -> str | None:
+        return following(before, last)
+
+
 def slice_of(path: str, start: str | None = None, failure: ApiError | None = None, abreast: int = 1) -> Slice:
-    return Slice(
+    return GuessingSlice(
         stream=path.strip("/").split("-")[0],
         partition={"list": path},
         path=path,

@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from singer_http.http import patience
 from singer_http.http.auth import Token, TokenSource
-from singer_http.http.clock import Stopped, SystemClock
+from singer_http.http.clock import Clock, Stopped
 from singer_http.http.errors import (
     SUSPICIOUS_TRIES,
     TRIES,
@@ -558,7 +558,7 @@ def test_every_try_is_paid_for(
 
 
 def test_waiting_ends_with_the_run(raw_server: Serve, session: NewSession, answer: Answer, parse: Parse) -> None:
-    clock = SystemClock()
+    clock = Clock()
 
     def by(_request: Received, _ordinal: int) -> bytes:
         clock.stop()

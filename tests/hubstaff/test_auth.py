@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from api_sandbox import Fault
 from singer_http.http import connections
-from singer_http.http.clock import SystemClock
+from singer_http.http.clock import Clock
 from singer_http.http.errors import AuthenticationError
 from singer_http.http.transport import Transport
 from tap_hubstaff.auth import Kept, Rotation, TokenStore, expiry
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from api_sandbox import RunningSandbox
-    from singer_http.http.clock import Clock
 
     from tests.conftest import FakeClock, RawServer
     from tests.hubstaff.reading import Run
@@ -369,7 +368,7 @@ def test_an_exchange_that_the_end_of_the_run_cuts_off_counts_as_begun(
     raw_server: Callable[..., RawServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "GRACE", 0.1)
-    ending = SystemClock()
+    ending = Clock()
 
     def play(connection: Any, _request: Any) -> None:
         ending.stop()

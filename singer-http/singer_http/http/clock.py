@@ -8,9 +8,7 @@ import statistics
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
-
-from typing_extensions import override
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,57 +21,33 @@ class Stopped(BaseException):
     """The run is being ended, by a signal or by the error that is its cause."""
 
 
-class Clock(Protocol):
-    """What waits and measures: all times in seconds."""
+class Clock:
+    """The machine's own time, in seconds; sleepers wake up when the run is ended."""
+
+    def __init__(self) -> None:
+        self._end = threading.Event()
 
     def monotonic(self) -> float:
         """A clock that never goes back, for durations."""
-        ...
+        return time.monotonic()
 
     def time(self) -> float:
         """Seconds since the epoch, for dates and for what is kept across runs."""
-        ...
+        return time.time()
 
     def sleep(self, seconds: float) -> None:
         """Wait; raises :class:`Stopped` as soon as the run is ended."""
-        ...
+        if self._end.wait(max(0.0, seconds)):
+            raise Stopped
 
     def check(self) -> None:
         """Raise :class:`Stopped` if the run has been ended."""
-        ...
+        if self._end.is_set():
+            raise Stopped
 
     def stop(self) -> None:
         """End the run: wakes every thread that sleeps."""
-        ...
-
-
-class SystemClock(Clock):
-    """The machine's own time, whose sleepers wake up when the run is stopped."""
-
-    def __init__(self) -> None:
-        self._stopped = threading.Event()
-
-    @override
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    @override
-    def time(self) -> float:
-        return time.time()
-
-    @override
-    def sleep(self, seconds: float) -> None:
-        if self._stopped.wait(max(0.0, seconds)):
-            raise Stopped
-
-    @override
-    def check(self) -> None:
-        if self._stopped.is_set():
-            raise Stopped
-
-    @override
-    def stop(self) -> None:
-        self._stopped.set()
+        self._end.set()
 
 
 class ApiTime:

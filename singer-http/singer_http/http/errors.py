@@ -157,21 +157,6 @@ RULES: tuple[Rule, ...] = (
 )
 """What is done about a request for data."""
 
-WRITE_RULES: tuple[Rule, ...] = (
-    *(
-        Rule(lost, _FAIL, UncertainError, f"{told}; it is not known whether the API has carried it out.")
-        for lost, told in (
-            *((fault, fault.value) for fault in (Fault.TIMEOUT, Fault.BROKEN, Fault.MALFORMED)),
-            *((statuses, "HTTP {status}") for statuses in (_only(408), range(500, 600))),
-        )
-    ),
-    *RULES,
-)
-"""What is done about a write that must not be carried out twice.
-
-Sent again is only what the API certainly did not do: it was not reached, or refused for its rate limit.
-"""
-
 GUESS_RULES: tuple[Rule, ...] = tuple(
     replace(rule, action=rule.action if rule.action is _RENEW else _FAIL, tries=1, error=error)
     for rule in RULES

@@ -108,7 +108,7 @@ class Session:
             request: What to send.
             parse: Makes of the answer what is wanted; raises :class:`msgspec.DecodeError` (or its subclass
                 :class:`msgspec.ValidationError`) where it is not what the API documents.
-            rules: What is done about faults; :data:`~singer_http.http.errors.WRITE_RULES` where a repetition does harm.
+            rules: What is done about faults.
             is_wanted: Asked when the budget has a request to spend, which may be a good while later.
 
         Raises:

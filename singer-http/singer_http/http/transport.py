@@ -87,19 +87,6 @@ class Problem(Exception):  # noqa: N818 - goes no further than the loop that ask
         self.retry_after = answer.headers.get("Retry-After", "") if answer else ""
 
 
-class _Bearer(requests.auth.AuthBase):
-    """Sets the token as requests' own auth, which keeps a ``.netrc`` entry from replacing it."""
-
-    def __init__(self, token: str | None) -> None:
-        self._token = token
-
-    @override
-    def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._token is not None:
-            r.headers["Authorization"] = f"Bearer {self._token}"
-        return r
-
-
 @dataclass(frozen=True, slots=True)
 class Form:
     """A request for a token as OAuth writes it (RFC 6749): a form, and the client's credentials where there are any.
@@ -165,8 +152,8 @@ class Transport:
                 request.method,
                 base_url + request.path,
                 params=request.params,
-                headers=request.headers,
-                **_content(request.body, token),
+                headers={**(request.headers or {}), **({} if token is None else {"Authorization": f"Bearer {token}"})},
+                **_content(request.body),
                 timeout=(min(CONNECT_TIMEOUT, self._timeout), self._timeout),
                 allow_redirects=False,  # the APIs do not redirect, and a token must not follow one
                 stream=True,
@@ -200,8 +187,12 @@ def _read(response: requests.Response) -> bytes:
     raise DecodeError(f"more than {MOST_BYTES} bytes")
 
 
-def _content(body: Any, token: str | None) -> dict[str, Any]:
-    if not isinstance(body, Form):
-        return {"json": body, "auth": _Bearer(token)}
-    auth = _Bearer(None) if body.client is None else requests.auth.HTTPBasicAuth(*body.client)
-    return {"data": body.fields, "auth": auth}
+def _content(body: Any) -> dict[str, Any]:
+    # Without an auth of ours, requests would let a .netrc entry replace the token.
+    if isinstance(body, Form):
+        return {"data": body.fields, "auth": body.client or _as_it_is}
+    return {"json": body, "auth": _as_it_is}
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request

@@ -136,6 +136,10 @@ class Slice:
             page.replaced = replaced
             return page
 
+    def guess(self, before: str, last: str) -> str | None:  # noqa: ARG002 - for those that need it
+        """The cursor that is to be expected after two others; None where they follow no pattern."""
+        return None
+
     def rules(self, cursor: str | None) -> tuple[Rule, ...]:  # noqa: ARG002 - for those that need it
         """What is done about faults of the request for a cursor."""
         return RULES

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from singer_http.http.errors import ApiError, RefusedRequestError, ServerFailedError
 from singer_http.reading.pages import Chain
-from singer_http.reading.prediction import following
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -128,7 +127,7 @@ class Track:
             return None  # it is the writer that is slow
         last = self.requests[-1].cursor
         previous = self.requests[-2].cursor if len(self.requests) > 1 else self.before
-        cursor = following(previous, last) if previous is not None and last is not None else None
+        cursor = self.slice.guess(previous, last) if previous is not None and last is not None else None
         if cursor is None:
             return None
         self.requests.append(Request(cursor, is_certain=False, is_guess=True))

@@ -17,9 +17,10 @@ import msgspec
 from singer_http.http.auth import fixed_token
 from singer_http.http.budget import Budget
 from singer_http.http.errors import (
-    WRITE_RULES,
+    RULES,
     Action,
     ApiError,
+    Fault,
     MalformedAnswerError,
     NotFoundError,
     RefusedRequestError,
@@ -65,6 +66,20 @@ class PostRefusedError(RefusedRequestError):
 _PLACE = re.compile(rb"dataset\W{1,2}(\d{1,4})\b")
 """Where an answer tells of a field by its place. What else it tells may hold people's data, and is not repeated."""
 _REFUSALS = (400, 409, 413, 422)
+WRITE_RULES: tuple[Rule, ...] = (
+    *(
+        Rule(lost, Action.FAIL, UncertainError, f"{told}; it is not known whether the API has carried it out.")
+        for lost, told in (
+            *((fault, fault.value) for fault in (Fault.TIMEOUT, Fault.BROKEN, Fault.MALFORMED)),
+            *((statuses, "HTTP {status}") for statuses in (range(408, 409), range(500, 600))),
+        )
+    ),
+    *RULES,
+)
+"""What is done about a write that must not be carried out twice.
+
+Sent again is only what the API certainly did not do: it was not reached, or refused for its rate limit.
+"""
 _POST_RULES = (
     *(Rule(range(status, status + 1), Action.FAIL, PostRefusedError, "HTTP {status}") for status in _REFUSALS),
     *WRITE_RULES,

@@ -7,7 +7,7 @@ import base64
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from singer_http.reading.prediction import following
+from tap_hustle.prediction import following
 
 
 def encoded(text: str, *, urlsafe: bool = True, padded: bool = False) -> str:
