@@ -16,6 +16,7 @@ import logging
 import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import filelock
 import msgspec
@@ -31,7 +32,6 @@ from singer_http.http.errors import (
     Rule,
 )
 from singer_http.http.session import log_in
-from singer_http.http.transport import Form
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -274,9 +274,12 @@ class Rotation:
             self._clock.sleep(min(max(going_on, 0.0), LONGEST_REQUEST))
         now = self._clock.time()
         self._store.write(msgspec.structs.replace(kept, begun_at=now))
-        form = Form({"grant_type": "refresh_token", "refresh_token": kept.refresh_token}, self._client)
+        form = urlencode({"grant_type": "refresh_token", "refresh_token": kept.refresh_token}).encode()
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        if self._client is not None:
+            headers["Authorization"] = f"Basic {base64.b64encode(':'.join(self._client).encode()).decode()}"
         try:
-            answer = log_in(self._url, self._transport, form, _decode_answer, self._clock, rules)
+            answer = log_in(self._url, self._transport, form, _decode_answer, self._clock, rules, headers)
         except LostExchangeError:
             raise
         except CredentialsRefusedError:

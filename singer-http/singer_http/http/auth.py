@@ -19,8 +19,6 @@ LEEWAY = 60.0
 """Seconds before its end at which a token counts as used up: a request may be under way that long."""
 LEEWAY_SHARE = 0.1
 """The leeway is no more than this share of the token's life, so that short-lived ones are of use too."""
-
-
 _is_token = re.compile("[!-~]+").fullmatch
 
 
@@ -69,7 +67,6 @@ class TokenSource:
     Args:
         fetch: Asks the API for a new token; raises :class:`AuthenticationError` where there is none to be had,
             which is final for the run.
-        clock: Tells when a token has ended.
     """
 
     def __init__(self, fetch: Callable[[], Token], clock: Clock) -> None:

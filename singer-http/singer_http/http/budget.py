@@ -32,7 +32,6 @@ class Budget:
     Args:
         requests: How many requests the vendor allows in one window.
         window: Length of that window, in seconds.
-        clock: Measures and waits.
         bucket: A pyrate-limiter bucket to keep the log in, where others share it.
     """
 

@@ -55,9 +55,6 @@ class ApiTime:
 
     It is never ahead of the API's clock: it is behind by less than a second, which is as exact as the header is, and
     the time that an answer takes.
-
-    Args:
-        clock: The machine's.
     """
 
     def __init__(self, clock: Clock) -> None:

@@ -34,18 +34,12 @@ FIRST_CONTACT_TRIES = 3
 """Requests in all to a host that never answered: that is more often a wrong URL than an outage."""
 _GLANCE = 1.0
 """Seconds after which those who wait for the API look whether it answers again."""
-
-
 _OUTAGE = "the API has answered no request at all for ten minutes; run again when it is back."
 _LEFT_ALONE = "HTTP {status}; the API wants no more requests for longer than a run should wait, run again later."
 
 
 class Outage:
-    """Whether the API answers at all: where it does not, one request at a time finds out for everybody.
-
-    Args:
-        clock: Measures and waits.
-    """
+    """Whether the API answers at all: where it does not, one request at a time finds out for everybody."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -106,9 +100,6 @@ class Attempts:
     Args:
         request: What it is called in messages.
         url: The host that it is sent to, as the transport knows it.
-        transport: Sends it.
-        clock: Measures.
-        outage: Of the API that it is sent to.
     """
 
     def __init__(self, request: str, url: str, transport: Transport, clock: Clock, outage: Outage) -> None:
@@ -123,15 +114,7 @@ class Attempts:
         self._backoffs = _backoffs()
 
     def wait(self, rule: Rule, problem: Problem) -> float:
-        """Seconds to wait before the next try.
-
-        Args:
-            rule: What the table says of the problem.
-            problem: What happened this time.
-
-        Raises:
-            ApiError: There is to be no next try.
-        """
+        """Seconds to wait before the next try; raises what the rule says, or worse, where there is to be none."""
         asked = retry_after(problem.retry_after, self._transport.api_time.now())
         wait = next(self._backoffs) if asked is None else asked
         if (end := self._end(rule, problem, wait)) is not None:

@@ -15,7 +15,7 @@ from singer_http.http.patience import LONGEST_BACKOFF, Attempts, Outage
 from singer_http.http.transport import Answer, Params, Problem, Request, Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from pyrate_limiter import RateItem
 
@@ -39,10 +39,6 @@ class Session:
 
     Args:
         base_url: What every path is appended to.
-        transport: Sends the requests.
-        tokens: Where the bearer token comes from.
-        budget: What the requests are counted against.
-        clock: Waits between retries.
         inspect: Called with every answer before it is judged, for what only the vendor's own headers tell; may raise
             an :class:`ApiError`.
     """
@@ -165,11 +161,9 @@ class Session:
         # How late it arrived is not known, but what it took longer than the fastest bounds it. The first of a
         # connection had to wait for the connection; others that take long do so at the API more often than on the
         # way, and count as late to some extent only.
-        if getattr(self._thread, "is_connected", False):
-            self.budget.came_late(spent, min(waited - fastest_of_its_kind, MOST_LATE))
-        else:
-            self._thread.is_connected = True
-            self.budget.came_late(spent, waited - fastest)
+        is_first = not hasattr(self._thread, "is_connected")
+        self._thread.is_connected = True
+        self.budget.came_late(spent, waited - fastest if is_first else min(waited - fastest_of_its_kind, MOST_LATE))
         self._inspect(answer)
         return answer
 
@@ -197,26 +191,21 @@ def log_in(  # noqa: PLR0913, PLR0917
     parse: Callable[[bytes], T],
     clock: Clock,
     rules: tuple[Rule, ...] = LOGIN_RULES,
+    headers: Mapping[str, str] | None = None,
 ) -> T:
     """Ask a token endpoint, fewer times than would get the caller blocked, and never again once it refused.
 
-    Args:
-        url: The token endpoint.
-        transport: Sends the request.
-        body: Holds the credential: what is to be sent as JSON, or a :class:`Form`.
-        parse: Makes a token of the answer, as for :meth:`Session.exchange`.
-        clock: Waits between retries.
-        rules: What is done about faults.
+    The credential is in the body, or in the headers: see :class:`~singer_http.http.transport.Request`.
 
     Raises:
         AuthenticationError: There is no token to be had.
     """
+    request = Request("POST", "", headers=headers, body=body)
     attempts = Attempts(f"POST {urlsplit(url).path}", url, transport, clock, Outage(clock))
     while True:
         clock.check()
         try:
-            answer = transport.send(url, Request("POST", "", body=body), token=None)
-            return _parsed(answer, lambda told: parse(told.body), _SUCCESS[False])
+            return _parsed(transport.send(url, request, token=None), lambda answer: parse(answer.body), _SUCCESS[False])
         except Problem as problem:
             clock.sleep(attempts.wait(rule_for(problem.condition, rules), problem))
 

@@ -41,7 +41,6 @@ class Answer:
     """A whole HTTP answer.
 
     Attributes:
-        status: The HTTP status.
         headers: As requests gives them: names in any case.
         body: As bytes, decompressed.
         waited: Seconds from sending the request to the beginning of the answer.
@@ -58,17 +57,15 @@ class Request:
     """What is asked of an API.
 
     Attributes:
-        method: The HTTP method.
         path: Below the base URL, with its leading slash.
-        params: The query.
         headers: Beside those that every request has.
-        body: What is sent as JSON, or a :class:`Form`; None for nothing.
+        body: What is sent as JSON; bytes as they are, for which the headers say what they are; None for nothing.
     """
 
     method: str
     path: str
     params: Params | None = None
-    headers: Mapping[str, str] | None = None
+    headers: Mapping[str, str] | None = field(default=None, repr=False)
     body: Any = field(default=None, repr=False)
 
     @override
@@ -87,31 +84,16 @@ class Problem(Exception):  # noqa: N818 - goes no further than the loop that ask
         self.retry_after = answer.headers.get("Retry-After", "") if answer else ""
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
-    """A request for a token as OAuth writes it (RFC 6749): a form, and the client's credentials where there are any.
-
-    Attributes:
-        fields: The form, which holds a secret.
-        client: Client id and client secret, sent by HTTP Basic.
-    """
-
-    fields: Mapping[str, str] = field(repr=False)
-    client: tuple[str, str] | None = field(default=None, repr=False)
-
-
 _FAILURES = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError)
 """What may be raised on the way; their texts quote headers, which hold tokens."""
 
 
 class Transport:
-    """Sends one request and reads its whole answer within a time; thread-safe, and without any policy.
+    """Sends one request and reads its whole answer within a time; thread-safe.
 
     Args:
-        user_agent: Sent with every request.
         timeout: Seconds for a request, from its start to the last byte of the answer.
         connections: How many may be kept open at once.
-        clock: Measures the time, and tells when the run is being ended.
 
     Attributes:
         api_time: The time by the clock of who answers.
@@ -153,7 +135,8 @@ class Transport:
                 base_url + request.path,
                 params=request.params,
                 headers={**(request.headers or {}), **({} if token is None else {"Authorization": f"Bearer {token}"})},
-                **_content(request.body),
+                **{"data" if isinstance(request.body, bytes) else "json": request.body},
+                auth=_as_it_is,  # requests would let a .netrc entry replace the token otherwise
                 timeout=(min(CONNECT_TIMEOUT, self._timeout), self._timeout),
                 allow_redirects=False,  # the APIs do not redirect, and a token must not follow one
                 stream=True,
@@ -185,13 +168,6 @@ def _read(response: requests.Response) -> bytes:
             return bytes(body)
         body += piece
     raise DecodeError(f"more than {MOST_BYTES} bytes")
-
-
-def _content(body: Any) -> dict[str, Any]:
-    # Without an auth of ours, requests would let a .netrc entry replace the token.
-    if isinstance(body, Form):
-        return {"data": body.fields, "auth": body.client or _as_it_is}
-    return {"json": body, "auth": _as_it_is}
 
 
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
