@@ -29,13 +29,7 @@ def with_chosen_methods(catalog: dict[str, Any]) -> dict[str, Any]:
 
 
 def chosen_key(stream: str, method: str, key: str | None, possible: str | None) -> str | None:
-    """The replication key that a catalog chooses for a stream, None for a full table.
-
-    Args:
-        stream: Its name.
-        method: The replication method that the catalog asks for.
-        key: The replication key that it names, None for none.
-        possible: The one that the stream can be read by, None for none.
+    """The replication key that a catalog chooses for a stream, of which one is possible at most; None for a full table.
 
     Raises:
         ConfigurationError: It cannot be read so.

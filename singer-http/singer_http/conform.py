@@ -29,7 +29,7 @@ class Conformer:
 
     Args:
         schema: The JSON schema that records are conformed to.
-        mask: The selection.
+        mask: Which properties are selected.
 
     Attributes:
         unknown: How often each property came that the schema does not know, by its dotted path.
@@ -78,9 +78,7 @@ class Conformer:
         self, schema: Schema, mask: SelectionMask | None, at: Breadcrumb, path: str
     ) -> Callable[[Any], Any] | None:
         """Compile one property's schema; None where every value stays as it is."""
-        nested = (
-            self._object(schema, mask, at, f"{path}.") if is_object_type(schema) and "properties" in schema else None
-        )
+        nested = self._object(schema, mask, at, f"{path}.") if _has_properties(schema) else None
         items = self._items(schema, path)
         primitive = _to_boolean if _is_boolean_only(schema) else None
         if nested is None and items is None:

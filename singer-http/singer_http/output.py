@@ -160,12 +160,7 @@ class BufferedWriter(GenericSingerWriter["bytes", "Message"]):
 
 
 def batches(messages: Iterator[dict[str, Any]], batcher: Batcher, config: BatchConfig) -> Iterator[list[Any]]:
-    """Write records to files.
-
-    Args:
-        messages: RECORD messages of one stream, or of all that stream maps make of it.
-        batcher: Writes the files.
-        config: How, and how many records at most.
+    """Write the records of RECORD messages to files, each of one stream whatever stream maps make of it.
 
     Yields:
         BATCH messages of all that was taken of the records so far: a STATE is good behind them.

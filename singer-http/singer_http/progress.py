@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import logging
 
-    from singer_http.http.clock import Clock
     from singer_http.http.session import Session
 
 INTERVAL = 5.0
@@ -15,30 +14,21 @@ INTERVAL = 5.0
 
 
 class Progress:
-    """Counts what the running stream has written, and says so now and then.
+    """Counts what the running stream has written, and says so now and then."""
 
-    Args:
-        session: Knows the requests and the budget.
-        clock: Tells when the next line is due.
-        logger: Where the lines go.
-    """
-
-    def __init__(self, session: Session, clock: Clock, logger: logging.Logger) -> None:
-        self._session = session
-        self._clock = clock
-        self._logger = logger
+    def __init__(self, session: Session, logger: logging.Logger) -> None:
         self.stream = ""
         """The running stream, empty before the first."""
-        self._records = 0
-        self._pages = 0
-        self._said_at = clock.monotonic()
+        self._session = session
+        self._logger = logger
+        self._records = self._pages = 0
+        self._said_at = session.clock.monotonic()
         self._said_requests = session.requests.total()
 
     def begin(self, stream: str) -> None:
         """A stream is being read from now on."""
         self.stream = stream
-        self._records = 0
-        self._pages = 0
+        self._records = self._pages = 0
 
     def page(self, records: int) -> None:
         """One more page has been written."""
@@ -48,11 +38,10 @@ class Progress:
 
     def tick(self) -> None:
         """Say a line if it is time for one."""
-        now = self._clock.monotonic()
+        now = self._session.clock.monotonic()
         if not self.stream or now - self._said_at < INTERVAL:
             return
-        requests = self._session.requests.total()
-        budget = self._session.budget
+        requests, budget = self._session.requests.total(), self._session.budget
         pause = budget.paused_for
         self._logger.info(
             "%s: %s records in %d pages; %.1f requests/s of at most %.1f; %s.",
@@ -63,5 +52,4 @@ class Progress:
             budget.per_second,
             f"waiting {pause:.0f} s for the rate limit" if pause else "not held up by the rate limit",
         )
-        self._said_at = now
-        self._said_requests = requests
+        self._said_at, self._said_requests = now, requests

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import logging
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -93,12 +92,10 @@ class Bookmarks:
 
     Args:
         state: The stream's own, writable part of the tap's state, a :func:`sound` one.
-        within: What the bookmarks of this run are kept under besides their partition.
     """
 
-    def __init__(self, state: dict[str, Any], within: Mapping[str, Any] = MappingProxyType({})) -> None:
+    def __init__(self, state: dict[str, Any]) -> None:
         self.stream = state
-        self._within = within
         self._partitions: dict[_Key, dict[str, Any]] = {
             _key(bookmark["context"]): bookmark for bookmark in state.get("partitions", [])
         }
@@ -107,24 +104,15 @@ class Bookmarks:
         """The bookmark of a partition, made where there is none yet; the stream's own for None."""
         if partition is None:
             return self.stream
-        context = {**partition, **self._within}
-        key = _key(context)
+        key = _key(partition)
         if key not in self._partitions:
-            self._partitions[key] = {"context": context}
+            self._partitions[key] = {"context": {**partition}}
             self.stream.setdefault("partitions", []).append(self._partitions[key])
         return self._partitions[key]
 
     def get(self, partition: Mapping[str, Any] | None) -> dict[str, Any]:
         """Like :meth:`of`, without making one."""
-        return self.stream if partition is None else self._partitions.get(_key({**partition, **self._within}), {})
-
-    def beside(self, partition: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """All bookmarks of a partition, whatever else they are kept under."""
-        return [one for one in self._partitions.values() if one["context"].items() >= partition.items()]
-
-    def drop(self, bookmark: dict[str, Any]) -> None:
-        """Forget a bookmark."""
-        self.stream["partitions"].remove(self._partitions.pop(_key(bookmark["context"])))
+        return self.stream if partition is None else self._partitions.get(_key(partition), {})
 
     def forget(self, *, done_only: bool = False, places: bool = False) -> None:
         """Forget the read of a table, or only what of it is done: the next run reads that again.
@@ -146,8 +134,6 @@ class FullTable:
     Its version is when it began, in milliseconds since 1970: what it gives is as of then or later.
 
     Args:
-        name: The stream's name.
-        bookmarks: Its part of the state.
         fingerprint: Of all that decides which rows the read gives, and how they are written.
         now: Seconds since 1970, by the API's clock.
         longest: Seconds that a read may take, the time between its runs included.
@@ -199,13 +185,7 @@ class FullTable:
 
 
 class Incremental:
-    """The read of what is new in a list: it goes on with the last page that held anything, which may have grown.
-
-    Args:
-        name: The stream's name.
-        bookmarks: Its part of the state.
-        fingerprint: Of all that decides which rows the list gives.
-    """
+    """The read of what is new in a list: it goes on with the last page that held anything, which may have grown."""
 
     is_done = False
 

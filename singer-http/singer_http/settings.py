@@ -35,11 +35,7 @@ _FRAMES = 6
 
 
 def client_settings(plugin: str) -> tuple[th.Property[Any], ...]:
-    """Settings of everything that sends requests.
-
-    Args:
-        plugin: What it is called in their descriptions: a tap or a target.
-    """
+    """Settings of everything that sends requests: of a "tap", or a "target"."""
     return (
         th.Property(
             "user_agent",
@@ -116,12 +112,7 @@ def checked(
     """The settings as they are meant, and what is wrong with them.
 
     A setting that is null is one that is not set: it takes its default. Secrets lose the blanks and line breaks around
-    them, which come with the files that they are kept in.
-
-    Args:
-        config: As given.
-        schema: The JSON schema of the settings.
-        further: Sentences on what the schema cannot tell.
+    them, which come with the files that they are kept in. ``further`` says what the schema cannot tell.
     """
     secrets = {name for name, told in schema["properties"].items() if told.get("secret")}
     meant = {name: value for name, value in config.items() if value is not None}
@@ -132,11 +123,7 @@ def checked(
 
 
 def from_environment(schema: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """The settings that environment variables hold.
-
-    Args:
-        schema: The JSON schema of the settings.
-        prefix: What the variables begin with.
+    """The settings that environment variables hold whose names begin with a prefix.
 
     Raises:
         ConfigurationError: A variable holds no number, list or object, as its setting wants.
@@ -152,12 +139,7 @@ def from_environment(schema: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 
 
 def setting_sentence(error: Any, secret_settings: Container[str]) -> str:
-    """Say what a validator of the settings found.
-
-    Args:
-        error: The finding, as jsonschema gives it.
-        secret_settings: Settings whose values no message may repeat.
-    """
+    """Say what jsonschema found, without the values of secret settings."""
     if error.validator == "required":
         missing = [setting for setting in error.validator_value if setting not in error.instance]
         inside = f" in {_place(error.path)}" if error.path else ""

@@ -54,14 +54,10 @@ class ApiStream(Stream, abc.ABC):
     """The list, below the API's base URL; ``{name}`` stands for a property of the partition."""
     cursor_param: ClassVar[str] = "cursor"
     """What a page is asked for with."""
-    limit_param: ClassVar[str] = "limit"
-    """What the number of records in a page is asked for with."""
     incremental_key: ClassVar[str | None] = None
     """The property that an INCREMENTAL read is said to follow; None where the stream cannot be read so."""
     slice_type: ClassVar[type[Slice]] = Slice
     """What its slices are."""
-    pages_move: ClassVar[bool] = True
-    """Whether a cursor leads to other rows where some before it are gone; False where pages begin at ids or times."""
     is_never_empty: ClassVar[bool] = False
     """Whether an empty list is more likely to be a fault of the API than the truth."""
     bookmark: ClassVar[type[Bookmark]] = Bookmark
@@ -73,7 +69,6 @@ class ApiStream(Stream, abc.ABC):
         super().__init__(tap=tap)
         self._api_tap = tap
         self._failed = False
-        self._keys = tuple(self.primary_keys)
         self._doubt: str | None = None
         self._replaced = 0
         self._written = 0
@@ -82,14 +77,9 @@ class ApiStream(Stream, abc.ABC):
     def parse(self, body: bytes) -> Page:
         """Make a page of an answer's body; raises :class:`msgspec.DecodeError` where it is none."""
 
-    @property
     @abc.abstractmethod
-    def page_limit(self) -> int:
-        """Records asked for in one page: a cursor is only good with the limit that it was given for."""
-
     def query(self, partition: Partition | None) -> dict[str, str | int]:
         """The query of every page of a partition, the cursor left out."""
-        return {self.limit_param: self.page_limit, **(partition or {})}
 
     @property
     @override
@@ -120,7 +110,7 @@ class ApiStream(Stream, abc.ABC):
             self.bookmarks,
             fingerprint(rows, self.primary_keys, left_out, written),
             self._api_tap.session.now(),
-            self._api_tap.resume_max_age,
+            self.config["resume_max_age"],
         )
 
     # Catalog
@@ -168,15 +158,9 @@ class ApiStream(Stream, abc.ABC):
             params=self.query(partition),
             cursor_param=self.cursor_param,
             start=place.cursor,
-            is_as_left=(lambda page: self._begins_with(page) == place.begins_with) if self.pages_move else None,
             parse=self.parse,
             abreast=self.abreast,
         )
-
-    def _begins_with(self, page: Page) -> str | None:
-        """The fingerprint of a page's first key, None where it is empty."""
-        first = page.first()
-        return None if first is None else fingerprint([first.get(key) for key in self._keys])
 
     def _begin(self) -> None:
         """Note in the state that the stream is being read."""
@@ -216,11 +200,8 @@ class ApiStream(Stream, abc.ABC):
                     yield from self._sync_slice(of, pages, counter, write_messages=write_messages)
                 except FatalError as failure:
                     raise Stopped from failure
-                except ForbiddenError as failure:
-                    self._leave_out(of, failure)
                 except ApiError as failure:
-                    self._failed = True
-                    self._api_tap.report(of.label, failure)
+                    self._leave_out(of, failure)
         self._api_tap.writer.flush()
         self._report_changes()
         self._log_metric(
@@ -242,9 +223,9 @@ class ApiStream(Stream, abc.ABC):
                     self._api_tap.write_message(message)
                 self._write_state_message()
 
-    def _leave_out(self, of: Slice, failure: ForbiddenError) -> None:
-        """A 403: a warning where the settings say that it is known, a failure otherwise."""
-        if self.name in self.config.get("skip_forbidden", ()):
+    def _leave_out(self, of: Slice, failure: ApiError) -> None:
+        """A failure of the run, but for a 403 that the settings say is known: it is worth a warning."""
+        if isinstance(failure, ForbiddenError) and self.name in self.config.get("skip_forbidden", ()):
             self.logger.warning("%s: left out, as skip_forbidden says. %s", of.label, failure)
             self._doubt = "a part of it was left out"
         else:
@@ -322,9 +303,6 @@ class ApiStream(Stream, abc.ABC):
 
     def _place_behind(self, fetched: Fetched) -> Place | None:
         """Where a run goes on that finds this page to be the last that was written; None where that is as it was."""
-        if self.pages_move:
-            # With the page itself: what has moved since shows in its beginning, and it may have been filled up.
-            return None if fetched.page.is_empty else Place(fetched.cursor, self._begins_with(fetched.page))
         return None if fetched.page.next is None else Place(fetched.page.next)
 
     @override

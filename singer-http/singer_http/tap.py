@@ -73,20 +73,11 @@ class ApiTap(Tap, abc.ABC):
 
     @abc.abstractmethod
     def prepare(self) -> None:
-        """Check, before the first message, what only the API can tell.
-
-        Raises:
-            FatalError: The run would be of no use.
-        """
+        """Check, before the first message, what only the API can tell; raises what makes the run be of no use."""
 
     @abc.abstractmethod
     def check_connection(self) -> str:
         """Make one cheap request with the credentials, and say in a sentence what it showed."""
-
-    @property
-    def resume_max_age(self) -> int:
-        """Seconds for which a cut-off read may be gone on with."""
-        return cast("int", self.config["resume_max_age"])
 
     @property
     def writer(self) -> BufferedWriter:
@@ -156,7 +147,7 @@ class ApiTap(Tap, abc.ABC):
     @cached_property
     def progress(self) -> Progress:
         """What the run says of itself while it goes on."""
-        return Progress(self.session, self.clock, self.logger)
+        return Progress(self.session, self.logger)
 
     def _idle(self) -> None:
         self.writer.flush()
@@ -169,12 +160,7 @@ class ApiTap(Tap, abc.ABC):
 
     @override  # type: ignore[misc]
     def sync_all(self) -> None:  # final in the SDK, and the only place around a whole run
-        """Read every selected stream.
-
-        Raises:
-            ApiError: Something could not be read; everything else was.
-            SystemExit: A signal ended the run.
-        """
+        """Read every selected stream; raises an :class:`ApiError` where something could not be read."""
         try:
             is_complete = False
             try:
@@ -201,8 +187,9 @@ class ApiTap(Tap, abc.ABC):
     def _read_all(self) -> None:
         self._check_stream_names()
         self.prepare()
-        for stream in self.streams.values():
-            _ = cast("ApiStream", stream).bookmarks  # threads look at them, and must not be the first
+        streams = cast("list[ApiStream]", list(self.streams.values()))
+        for stream in streams:
+            _ = stream.bookmarks  # threads look at them, and must not be the first
         self._reader = Reader(
             self.session,
             self._ahead(),
@@ -211,8 +198,8 @@ class ApiTap(Tap, abc.ABC):
             on_idle=self._idle,
         )
         super().sync_all()
-        for stream in self.streams.values():
-            cast("ApiStream", stream).forget_progress()
+        for stream in streams:
+            stream.forget_progress()
 
     def _check_stream_names(self) -> None:
         if unknown := sorted(set(self.config.get("skip_forbidden", ())) - self.streams.keys()):

@@ -97,9 +97,7 @@ class HubstaffStream(ApiStream):
     schema: ClassVar[StreamSchema] = StreamSchema(SchemaDirectory(schemas))
     primary_keys: ClassVar[tuple[str, ...]] = ("id",)
     cursor_param = "page_start_id"
-    limit_param = LIMIT
     slice_type = ListSlice
-    pages_move = False  # they begin at ids
     bookmark: ClassVar[type[Bookmark]] = HubstaffBookmark
     envelope: ClassVar[tuple[str, ...]] = ()
     """What the list may be called in the answer; the stream's own name where this is empty."""
@@ -123,8 +121,8 @@ class HubstaffStream(ApiStream):
         return parse_page(body, self.envelope or (self.name,))
 
     @property
-    @override
     def page_limit(self) -> int:
+        """Records asked for in one page, at most."""
         return int(self.config["page_size"])
 
     @override

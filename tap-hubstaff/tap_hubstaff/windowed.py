@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import msgspec
 from singer_http.http.errors import ApiError, RefusedRequestError, ServerFailedError
 from singer_http.reading.pages import Page, Slice
-from singer_http.resume import RESUME, Bookmarks, FullTable, fingerprint
+from singer_http.resume import RESUME, FullTable, fingerprint
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 from typing_extensions import override
 
 from tap_hubstaff.coverage import FOREVER, UPDATES, Coverage, Read, Wanted
+from tap_hubstaff.filtered import FilteredBookmarks
 from tap_hubstaff.stream import LIMIT, HubstaffBookmark, HubstaffStream, ListSlice
 from tap_hubstaff.windows import DAY, EAST, MOST_USERS, WEST, Filter, Plan, Window, midnight, parse_iso
 
@@ -171,11 +172,10 @@ class WindowedStream(HubstaffStream):
 
     @cached_property
     @override
-    def bookmarks(self) -> Bookmarks:
+    def bookmarks(self) -> FilteredBookmarks:
         chosen = {name: sorted(set(self.config[name])) for name in self.filters if self.config.get(name)}
-        # What one filter has come to says nothing of another, so each has bookmarks of its own.
-        within = {FILTERS: fingerprint(chosen)} if chosen and not self._is_full else {}
-        return Bookmarks(self.stream_state, within)
+        by = {FILTERS: fingerprint(chosen)} if chosen and not self._is_full else {}
+        return FilteredBookmarks(self.stream_state, by)
 
     @property
     def _followed(self) -> Filter:

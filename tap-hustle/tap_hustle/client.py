@@ -6,6 +6,7 @@ a list answers ``{items, cursor, hasMore}`` and ends where ``hasMore`` is false 
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -43,6 +44,7 @@ class _ListAnswer(msgspec.Struct):
     cursor: str | None = None
 
 
+_decode_one = json.JSONDecoder().raw_decode
 _decode_token = msgspec.json.Decoder(_TokenAnswer).decode
 _decode_list = msgspec.json.Decoder(_ListAnswer).decode
 
@@ -62,6 +64,16 @@ def parse_page(body: bytes) -> Page:
         doubt = "the API says that the list goes on but gives no cursor; it is taken to end here."
         return Page(answer.items, next=None, doubt=doubt)
     return Page(answer.items, next=answer.cursor)
+
+
+def first_record(page: Page) -> dict[str, Any] | None:
+    """The first record of a page, None where there is none; the others are not looked at."""
+    text = str(memoryview(page.records), "utf-8", "replace")
+    try:
+        first: dict[str, Any] = _decode_one(text, text.index("{"))[0]
+    except (ValueError, RecursionError):
+        return None  # where it is no record at all, decoding the page will say so
+    return first
 
 
 def open_session(config: Mapping[str, Any], clock: Clock) -> Session:

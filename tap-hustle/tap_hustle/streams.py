@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from singer_http.http.errors import MalformedAnswerError
 from singer_http.reading.pages import Slice
+from singer_http.resume import START, Place, fingerprint
 from singer_http.stream import ApiStream
 from singer_sdk import SchemaDirectory, StreamSchema
 from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
 from typing_extensions import override
 
 from tap_hustle import schemas
-from tap_hustle.client import parse_page
+from tap_hustle.client import first_record, parse_page
 from tap_hustle.prediction import following
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from singer_http.reading.pages import Page
+    from singer_http.reading.track import Fetched
     from singer_sdk.helpers.types import Context, Record
     from singer_sdk.singerlib import MetadataMapping
 
@@ -58,10 +61,27 @@ class HustleStream(ApiStream):
     def parse(self, body: bytes) -> Page:
         return parse_page(body)
 
-    @property
     @override
-    def page_limit(self) -> int:
-        return int(self.config["page_size"])
+    def query(self, partition: Mapping[str, Any] | None) -> dict[str, str | int]:
+        return {"limit": self.config["page_size"], **(partition or {})}
+
+    # A cursor leads to other rows where some before it are gone: it is kept with what its page began with.
+
+    @override
+    def _slice(self, partition: Mapping[str, Any] | None, place: Place = START) -> Slice:
+        return replace(
+            super()._slice(partition, place), is_as_left=lambda page: self._begins_with(page) == place.begins_with
+        )
+
+    @override
+    def _place_behind(self, fetched: Fetched) -> Place | None:
+        # With the page itself, which may have been filled up.
+        return None if fetched.page.is_empty else Place(fetched.cursor, self._begins_with(fetched.page))
+
+    def _begins_with(self, page: Page) -> str | None:
+        """The fingerprint of a page's first key, None where it is empty."""
+        first = first_record(page)
+        return None if first is None else fingerprint([first.get(key) for key in self.primary_keys])
 
     @property
     @override

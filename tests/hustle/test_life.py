@@ -265,7 +265,7 @@ def test_the_replication_key_is_always_there() -> None:
 
 PUT_BACK: dict[str, tuple[str, Any, str]] = {
     "rows that moved": (
-        "singer_http.stream.ApiStream._begins_with",
+        "tap_hustle.streams.HustleStream._begins_with",
         lambda *_: None,
         "rows before the cursor are gone",
     ),

@@ -135,6 +135,11 @@ _THROTTLED = "HTTP 429 for longer than a run should wait; something else is usin
 _FAILING = "HTTP {status}, {tries} times; the API is slow or failing on its side, try again later."
 _UNKNOWN = "HTTP {status}, which the API does not document; check the URL in the settings."
 
+_FORBIDDEN = "HTTP 403; these credentials have no permission for it. Ask for it, or leave it out."
+_CHECK = "check auth_url and api_url."
+_REFUSED = "HTTP {status}; the API refused the credentials. Check them: repeated failures get the caller blocked."
+_LOGIN = AuthenticationError
+
 RULES: tuple[Rule, ...] = (
     Rule(Fault.UNREACHABLE, _RETRY, ApiError, _DOWN, TRIES),
     Rule(Fault.UNTRUSTED, _FAIL, UnavailableError, _UNTRUSTED),
@@ -142,12 +147,7 @@ RULES: tuple[Rule, ...] = (
     Rule(Fault.BROKEN, _RETRY, ApiError, _BROKEN, TRIES),
     Rule(Fault.MALFORMED, _RETRY, MalformedAnswerError, _MALFORMED, SUSPICIOUS_TRIES),
     Rule(_only(401), _RENEW, ApiError, "HTTP 401 even with a new token; check what these credentials may read."),
-    Rule(
-        _only(403),
-        _FAIL,
-        ForbiddenError,
-        "HTTP 403; these credentials have no permission for it. Ask for it, or leave it out.",
-    ),
+    Rule(_only(403), _FAIL, ForbiddenError, _FORBIDDEN),
     Rule(_only(404), _FAIL, NotFoundError, "HTTP 404; there is no such thing, check the API's URL in the settings."),
     Rule(_only(408), _RETRY, ServerFailedError, _FAILING, TRIES),
     Rule(_only(429), _WAIT, UnavailableError, _THROTTLED),
@@ -164,26 +164,18 @@ GUESS_RULES: tuple[Rule, ...] = tuple(
 )
 """What is done about a request for what may not exist: whatever goes wrong is not worth another try, nor an end."""
 
-_CHECK = "check auth_url and api_url."
-
 LOGIN_RULES: tuple[Rule, ...] = (
-    Rule(Fault.UNREACHABLE, _RETRY, AuthenticationError, f"no connection; {_CHECK}", TRIES),
-    Rule(Fault.UNTRUSTED, _FAIL, AuthenticationError, _UNTRUSTED),
-    Rule(Fault.TIMEOUT, _RETRY, AuthenticationError, _LATE, SUSPICIOUS_TRIES),
-    Rule(Fault.BROKEN, _RETRY, AuthenticationError, f"the connection broke off {{tries}} times; {_CHECK}", TRIES),
-    Rule(Fault.MALFORMED, _RETRY, AuthenticationError, f"HTTP {{status}} without a token; {_CHECK}", SUSPICIOUS_TRIES),
-    Rule(_only(404), _FAIL, AuthenticationError, f"HTTP 404; there is no token endpoint here, {_CHECK}"),
-    Rule(_only(408), _RETRY, AuthenticationError, _FAILING, TRIES),
-    Rule(_only(429), _RETRY, AuthenticationError, _THROTTLED, TRIES),
-    Rule(
-        range(400, 500),
-        _FAIL,
-        CredentialsRefusedError,
-        "HTTP {status}; the API refused the credentials. Check them before trying again: repeated failures get the"
-        " caller blocked.",
-    ),
-    Rule(range(500, 600), _RETRY, AuthenticationError, _FAILING, TRIES),
-    Rule(range(100, 1000), _FAIL, AuthenticationError, f"HTTP {{status}}, which no token endpoint answers; {_CHECK}"),
+    Rule(Fault.UNREACHABLE, _RETRY, _LOGIN, f"no connection; {_CHECK}", TRIES),
+    Rule(Fault.UNTRUSTED, _FAIL, _LOGIN, _UNTRUSTED),
+    Rule(Fault.TIMEOUT, _RETRY, _LOGIN, _LATE, SUSPICIOUS_TRIES),
+    Rule(Fault.BROKEN, _RETRY, _LOGIN, f"the connection broke off {{tries}} times; {_CHECK}", TRIES),
+    Rule(Fault.MALFORMED, _RETRY, _LOGIN, f"HTTP {{status}} without a token; {_CHECK}", SUSPICIOUS_TRIES),
+    Rule(_only(404), _FAIL, _LOGIN, f"HTTP 404; there is no token endpoint here, {_CHECK}"),
+    Rule(_only(408), _RETRY, _LOGIN, _FAILING, TRIES),
+    Rule(_only(429), _RETRY, _LOGIN, _THROTTLED, TRIES),
+    Rule(range(400, 500), _FAIL, CredentialsRefusedError, _REFUSED),
+    Rule(range(500, 600), _RETRY, _LOGIN, _FAILING, TRIES),
+    Rule(range(100, 1000), _FAIL, _LOGIN, f"HTTP {{status}}, which no token endpoint answers; {_CHECK}"),
 )
 """What is done about a request for a token that does no harm when it is repeated. A refused one never is."""
 

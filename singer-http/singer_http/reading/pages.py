@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,6 @@ EMPTY_PAGES = 1000
 """So many empty pages one after another are taken for a list without an end."""
 
 _EMPTY = re.compile(rb"\s*\[\s*\]")
-_decode_one = json.JSONDecoder().raw_decode
 _decode_records = msgspec.json.Decoder(list[dict[str, Any]], float_hook=number).decode
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
 
@@ -47,15 +45,6 @@ class Page:
     def is_empty(self) -> bool:
         """Whether the page holds no record."""
         return _EMPTY.match(memoryview(self.records)) is not None
-
-    def first(self) -> dict[str, Any] | None:
-        """The first record, None where there is none; the others are not looked at."""
-        text = str(memoryview(self.records), "utf-8", "replace")
-        try:
-            first: dict[str, Any] = _decode_one(text, text.index("{"))[0]
-        except (ValueError, RecursionError):
-            return None  # where it is no record at all, decoding the page will say so
-        return first
 
     def decode(self, *, keep_nul: bool = False) -> list[dict[str, Any]]:
         """The records, as new objects.
@@ -85,7 +74,6 @@ class Slice:
     """One independent chain of pages: a stream, one of its partitions, and where to begin.
 
     Attributes:
-        stream: The stream's name.
         partition: The partition's context, None where the stream has no partitions.
         path: The list's path below the API's base URL.
         params: The query of every page, the cursor left out.
@@ -165,11 +153,7 @@ class Chain:
         self._empty = 0
 
     def follow(self, page: Page, label: str) -> str | None:
-        """The cursor of the page after this one, None at the end.
-
-        Args:
-            page: The page that was read.
-            label: The list, for the operator.
+        """The cursor of the page after one that was read, None at the end; errors name the list by its label.
 
         Raises:
             RepeatedCursorError: The page leads back to one that was read already, or the list only goes on empty.

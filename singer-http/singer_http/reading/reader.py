@@ -48,7 +48,6 @@ class Reader:
     It is a context manager: leaving it ends the threads.
 
     Args:
-        session: Sends the requests.
         slices: What to read, in order. Taken from as needed, by any thread, one at a time.
         parallel: The most requests at once; 1 sends one after the other.
         predict: Whether to ask for pages ahead of their cursors.
@@ -103,13 +102,11 @@ class Reader:
         A slice that is read abreast of others comes again for each of its pages, until they are all taken or one is
         left.
         """
-        while (track := self._head()) is not None:
-            yield track.slice, self._pages(track)
-            self._leave(track)
+        return self.of_stream(None)
 
-    def of_stream(self, stream: str) -> Iterator[tuple[Slice, Iterator[Fetched]]]:
-        """The slices that come next, as long as they belong to a stream."""
-        while (track := self._head()) is not None and track.slice.stream == stream:
+    def of_stream(self, stream: str | None) -> Iterator[tuple[Slice, Iterator[Fetched]]]:
+        """The slices that come next, as long as they belong to a stream; None for any."""
+        while (track := self._head()) is not None and stream in {None, track.slice.stream}:
             yield track.slice, self._pages(track)
             self._leave(track)
 

@@ -29,7 +29,6 @@ class Fetched:
 
     Attributes:
         cursor: What it was asked for with, None for the beginning of the list.
-        page: The page.
         at: When it arrived, in UTC.
     """
 
@@ -156,9 +155,7 @@ class Track:
                     request.is_guess, request.is_sent, request.has_turn, request.outcome = False, False, False, None
                     return
                 self._drop_after(request)
-                if self._may_restart(request, outcome):
-                    continue
-                if self._may_ask_otherwise(request, outcome):
+                if self._may_restart(request, outcome) or self._may_ask_otherwise(request, outcome):
                     continue
                 self.frontier = None
                 return
