@@ -53,11 +53,9 @@ class Stdout:
         self._is_closed = False
 
     def write(self, lines: bytes | bytearray) -> None:
-        """Write all of it, or fail; once it has failed, what else is given is dropped.
+        """Write all of it, or raise :class:`OutputError`; once that has failed, what else is given is dropped.
 
-        Raises:
-            OutputError: It cannot be written.
-            Stopped: A signal asked for the end, and the reader takes nothing.
+        Raises :class:`Stopped` when a signal has asked for the end, and the reader takes nothing.
         """
         if self._is_closed:
             return

@@ -88,11 +88,7 @@ def _sound(bookmark: Any, kind: type[Bookmark]) -> dict[str, Any] | None:
 
 
 class Bookmarks:
-    """A stream's part of the state, with its partitions found at once instead of searched for.
-
-    Args:
-        state: The stream's own, writable part of the tap's state, a :func:`sound` one.
-    """
+    """A stream's own, writable and :func:`sound` part of the state, whose partitions are found at once."""
 
     def __init__(self, state: dict[str, Any]) -> None:
         self.stream = state
@@ -115,12 +111,7 @@ class Bookmarks:
         return self.stream if partition is None else self._partitions.get(_key(partition), {})
 
     def forget(self, *, done_only: bool = False, places: bool = False) -> None:
-        """Forget the read of a table, or only what of it is done: the next run reads that again.
-
-        Args:
-            done_only: Keep what is not done.
-            places: Forget where INCREMENTAL reads go on, too.
-        """
+        """Forget the read of a table, or only what of it is done; and where INCREMENTAL reads go on, for ``places``."""
         for bookmark in (*self._partitions.values(), self.stream):
             if places:
                 _put(bookmark, START)

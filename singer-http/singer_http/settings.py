@@ -151,10 +151,8 @@ def setting_sentence(error: Any, secret_settings: Container[str]) -> str:
             form = "printable ASCII without blanks or line breaks, and not empty"
             return f"{error.path[0]} is not valid: it must be {form}."
         return f"{error.path[0]} is not valid: {error.validator} must be {_words(error.validator_value)}."
-    path = list(error.path)
-    while isinstance(path[-1], int):
-        path.pop()  # the message shows which of them it is
-    return f"{_place(path)} is not valid: {error.message}."
+    named = [step for step in error.path if not isinstance(step, int)]  # the message shows which of a list it is
+    return f"{_place(named)} is not valid: {error.message}."
 
 
 def _words(value: Any) -> str:
@@ -205,9 +203,6 @@ def url_errors(setting: str, url: str) -> Iterator[str]:
 
 
 def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
+    with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return host == "localhost"

@@ -23,11 +23,7 @@ _is_token = re.compile("[!-~]+").fullmatch
 
 
 def sound_token(told: str) -> str:
-    """A token without the blanks around it.
-
-    Raises:
-        ValueError: It is none: no header could carry it.
-    """
+    """A token without the blanks around it; raises :class:`ValueError` where no header could carry it."""
     token = told.strip()
     if not _is_token(token):
         raise ValueError("no token")

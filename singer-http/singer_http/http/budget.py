@@ -64,14 +64,7 @@ class Budget:
             return max(0, self.requests - cast("int", self._bucket.count()))
 
     def spend(self) -> RateItem:
-        """Wait until one more request may be sent, and count it.
-
-        Returns:
-            What was counted, for :meth:`came_late`.
-
-        Raises:
-            Stopped: The run is being ended.
-        """
+        """Wait until one more request may be sent; what is counted then may be given back, or have come late."""
         # One after the other, so that they are sent in the order in which they were wanted.
         with self._turn:
             self._clock.check()

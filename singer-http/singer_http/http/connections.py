@@ -51,11 +51,7 @@ class UnderWay(threading.local):
         self.fault, self.deadline, self.clock = Fault.UNREACHABLE, time.monotonic() + timeout, clock
 
     def patience(self) -> float:
-        """Seconds to wait for the next bytes.
-
-        Raises:
-            TimeoutError: The time is over.
-        """
+        """Seconds to wait for the next bytes; raises :class:`TimeoutError` when the time is over."""
         now = time.monotonic()
         try:
             self.clock.check()

@@ -120,12 +120,9 @@ class Transport:
         self._session.mount("http://", adapter)
 
     def send(self, base_url: str, request: Request, token: str | None) -> Answer:
-        """Send one request.
+        """Send one request; raises :class:`Problem` where there was no whole answer.
 
         The body of an error tells nothing that its status and headers do not: it may be broken, or missing.
-
-        Raises:
-            Problem: There was no whole answer.
         """
         start = self._clock.monotonic()
         under_way.begin(self._timeout, self._clock)

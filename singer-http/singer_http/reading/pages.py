@@ -47,13 +47,9 @@ class Page:
         return _EMPTY.match(memoryview(self.records)) is not None
 
     def decode(self, *, keep_nul: bool = False) -> list[dict[str, Any]]:
-        """The records, as new objects.
+        """The records, as new objects; raises :class:`MalformedAnswerError` where they are none.
 
-        Args:
-            keep_nul: Keep U+0000 in their text; it is dropped otherwise, as many databases take none.
-
-        Raises:
-            MalformedAnswerError: They are not a list of JSON objects.
+        U+0000 is dropped from their text unless it is to be kept: many databases take none.
         """
         body = bytes(memoryview(self.records))
         if not keep_nul:
@@ -133,11 +129,7 @@ class Slice:
         return RULES
 
     def instead(self, cursor: str | None, failure: ApiError) -> str | None:  # noqa: ARG002 - for those that need it
-        """What to ask for where the API failed at what a cursor stands for: another cursor, or the same for less.
-
-        Raises:
-            ApiError: The failure, as there is nothing else to ask for.
-        """
+        """What to ask for after a failure: another cursor, or the same for less; raises it where there is nothing."""
         raise failure
 
 
@@ -153,10 +145,9 @@ class Chain:
         self._empty = 0
 
     def follow(self, page: Page, label: str) -> str | None:
-        """The cursor of the page after one that was read, None at the end; errors name the list by its label.
+        """The cursor of the page after one that was read, None at the end.
 
-        Raises:
-            RepeatedCursorError: The page leads back to one that was read already, or the list only goes on empty.
+        Raises :class:`RepeatedCursorError` where it leads back, or the list only goes on empty.
         """
         if page.next is None:
             return None
