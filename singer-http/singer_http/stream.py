@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from singer_sdk.singerlib import Catalog, MetadataMapping
 
     from singer_http.reading.pages import Page
-    from singer_http.reading.track import Fetched
     from singer_http.tap import ApiTap
 
     Partition = Mapping[str, Any]
@@ -175,8 +174,8 @@ class ApiStream(Stream, abc.ABC):
         """The records of one partition as the API gives them, outside of a run."""
         with Reader(self._api_tap.session, [self._slice(context)]) as reader:
             for _, pages in reader:
-                for fetched in pages:
-                    yield from fetched.page.decode()
+                for page in pages:
+                    yield from page.decode()
 
     @override
     def _sync_records(
@@ -233,16 +232,16 @@ class ApiStream(Stream, abc.ABC):
             self._api_tap.report(of.label, failure)
 
     def _sync_slice(
-        self, of: Slice, pages: Iterator[Fetched], counter: Counter, *, write_messages: bool
+        self, of: Slice, pages: Iterator[Page], counter: Counter, *, write_messages: bool
     ) -> Iterator[Record]:
-        for fetched in pages:
+        for page in pages:
             self._api_tap.clock.check()  # between two pages is where a run can be stopped
-            if fetched.page.doubt:
-                self.logger.warning("%s: %s", of.label, fetched.page.doubt)
+            if page.doubt:
+                self.logger.warning("%s: %s", of.label, page.doubt)
                 self._doubt = "it may not have been read to its end"
-            records = self._records(fetched.page, of)
+            records = self._records(page, of)
             room = None if self.ABORT_AT_RECORD_COUNT is None else self.ABORT_AT_RECORD_COUNT - self._written
-            messages = self._messages(records[:room], fetched.at)
+            messages = self._messages(records[:room], page.at)
             if write_messages:
                 self._api_tap.writer.write_records(messages)
             yield from messages
@@ -250,7 +249,7 @@ class ApiStream(Stream, abc.ABC):
             self._check_max_record_limit(self._written - 1)
             counter.increment(len(records))
             self._api_tap.progress.page(len(records))
-            self._turn_page(of, fetched, records)
+            self._turn_page(of, page, records)
             if write_messages and self._api_tap.state_is_due():
                 self._write_state_message()
 
@@ -290,9 +289,9 @@ class ApiStream(Stream, abc.ABC):
             name = type(error).__name__
             raise ConfigurationError(f"stream_maps: {self.name}: an expression fails on a record ({name}).") from None
 
-    def _turn_page(self, of: Slice, fetched: Fetched, records: Sequence[Record]) -> None:
+    def _turn_page(self, of: Slice, page: Page, records: Sequence[Record]) -> None:
         """Move the bookmark behind a page whose records are all written."""
-        place, page = self._place_behind(fetched), fetched.page
+        place = self._place_behind(page)
         if isinstance(self.resume, FullTable):
             self.resume.turn(of.partition, place, is_last=page.next is None and page.doubt is None)
         else:
@@ -301,9 +300,9 @@ class ApiStream(Stream, abc.ABC):
             self.resume.turn(of.partition, place, key, newest)
         self.state_manager.is_flushed = False
 
-    def _place_behind(self, fetched: Fetched) -> Place | None:
+    def _place_behind(self, page: Page) -> Place | None:
         """Where a run goes on that finds this page to be the last that was written; None where that is as it was."""
-        return None if fetched.page.next is None else Place(fetched.page.next)
+        return None if page.next is None else Place(page.next)
 
     @override
     def _abort_sync(self, abort_reason: Exception) -> None:

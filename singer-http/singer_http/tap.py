@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from singer_http.http.session import Session
-    from singer_http.reading.pages import Slice
-    from singer_http.reading.track import Fetched
+    from singer_http.reading.pages import Page, Slice
     from singer_http.stream import ApiStream
 
 STATE_SHARE = 1 / 20
@@ -118,7 +117,7 @@ class ApiTap(Tap, abc.ABC):
 
     # Reading
 
-    def read(self, stream: ApiStream) -> Iterator[tuple[Slice, Iterator[Fetched]]]:
+    def read(self, stream: ApiStream) -> Iterator[tuple[Slice, Iterator[Page]]]:
         """The slices of a stream, each with its pages."""
         if self._reader is not None:
             yield from self._reader.of_stream(stream.name)

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from singer_http.reading.pages import Page
-    from singer_http.reading.track import Fetched
 
     from tap_hubstaff.tap import TapHubstaff
     from tap_hubstaff.windowed import WindowedStream, WindowSlice
@@ -75,15 +74,15 @@ class WorkUpdates:
         self._tap = tap
         self._found: dict[int, ChangedWork] = {}
 
-    def listen(self, of: WindowSlice, pages: Iterator[Fetched]) -> Iterator[Fetched]:
+    def listen(self, of: WindowSlice, pages: Iterator[Page]) -> Iterator[Page]:
         """The pages of activities as they go by, those of updates taken note of."""
         if of.feed.name != UPDATES or of.start is not None:
             yield from pages
             return
         found = ChangedWork(of.plan.start, of.plan.stop)
-        for fetched in pages:
-            yield fetched
-            found.add(fetched.page)
+        for page in pages:
+            yield page
+            found.add(page)
         self._found[_organization(of.partition)] = found
 
     def since(self, partition: Mapping[str, Any] | None, moment: dt.datetime) -> ChangedWork:
@@ -104,8 +103,8 @@ class WorkUpdates:
                 updates = activities.windows(partition, activities.updates, found.since, found.stop)
                 with Reader(self._tap.session, [updates]) as reader:
                     for _, pages in reader:
-                        for fetched in pages:
-                            found.add(fetched.page)
+                        for page in pages:
+                            found.add(page)
             self._found[_organization(partition)] = found
         return found
 

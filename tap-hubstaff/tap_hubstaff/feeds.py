@@ -19,8 +19,7 @@ from tap_hubstaff.windows import DAY, EAST, Filter, midnight, months_before, par
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from singer_http.reading.pages import Slice
-    from singer_http.reading.track import Fetched
+    from singer_http.reading.pages import Page, Slice
     from singer_sdk.helpers.types import Record
     from singer_sdk.metrics import Counter
 
@@ -61,7 +60,7 @@ class DailyActivities(WindowedStream):
 
     @override
     def _sync_slice(
-        self, of: Slice, pages: Iterator[Fetched], counter: Counter, *, write_messages: bool
+        self, of: Slice, pages: Iterator[Page], counter: Counter, *, write_messages: bool
     ) -> Iterator[Record]:
         of = cast("WindowSlice", of)
         if of.feed.name == UPDATES and of.start is None and of.partition not in self._broken:

@@ -15,7 +15,6 @@ import msgspec
 from singer_http.http.errors import ApiError, ConfigurationError, FatalError, ForbiddenError, MalformedAnswerError
 from singer_http.reading.pages import Page
 from singer_http.reading.reader import Reader
-from singer_http.reading.track import Fetched
 
 from tap_hubstaff.owned import OwnedStream, Owner
 from tap_hubstaff.windows import BEGINNING, parse_iso
@@ -90,7 +89,7 @@ class Organizations:
             ApiError: They cannot be read, or one that is wanted is not among them.
         """
         self._read([self._tap.hubstaff_stream(ORGANIZATIONS).whole(None)])
-        pages = [fetched.page for fetched in self.pages(ORGANIZATIONS, None)]
+        pages = list(self.pages(ORGANIZATIONS, None))
         rows = [row for page in pages for row in page.decode()]
         self._created = {_id(row, ORGANIZATIONS): _created(row) for row in rows}
         wanted = self._tap.wanted_organizations
@@ -115,7 +114,7 @@ class Organizations:
         """When an organization was created: nothing happened before."""
         return self._created.get(organization, BEGINNING)
 
-    def pages(self, name: str, organization: int | None) -> Iterator[Fetched]:
+    def pages(self, name: str, organization: int | None) -> Iterator[Page]:
         """The pages of a list that was read already, as the stream of that name parses them.
 
         Raises:
@@ -123,7 +122,7 @@ class Organizations:
         """
         yield from self._parsed(self._tap.hubstaff_stream(name), name, organization)
 
-    def pages_for(self, stream: HubstaffStream, of: Slice) -> Iterator[Fetched]:
+    def pages_for(self, stream: HubstaffStream, of: Slice) -> Iterator[Page]:
         """The pages of the list that a stream shares with others, as it parses them itself.
 
         Raises:
@@ -140,7 +139,7 @@ class Organizations:
         """
         key = name, organization
         if key not in self._owners:
-            rows = (row for fetched in self.pages(name, organization) for row in fetched.page.decode())
+            rows = (row for page in self.pages(name, organization) for row in page.decode())
             self._owners[key] = tuple(Owner.of(_id(row, name), row) for row in rows)
         return self._owners[key]
 
@@ -173,7 +172,7 @@ class Organizations:
     def _role(self, organization: int, me: int | None) -> str | None:
         """The role of the credentials in an organization, None where it is not told."""
         if self.is_read(MEMBERS, organization):
-            members = [row for fetched in self.pages(MEMBERS, organization) for row in fetched.page.decode()]
+            members = [row for page in self.pages(MEMBERS, organization) for row in page.decode()]
             mine = [row.get("membership_role") for row in members if row.get("user_id") == me]
             if mine or not self._tap.config.get("user_ids"):
                 return mine[0] if mine else None
@@ -212,8 +211,7 @@ class Organizations:
                 key = of.stream, of.partition["organization_id"] if of.partition else None
                 try:
                     self._lists[key] = [
-                        _Kept(one.cursor, zlib.compress(memoryview(one.page.records), 1), one.page.next, one.at)
-                        for one in pages
+                        _Kept(one.cursor, zlib.compress(memoryview(one.records), 1), one.next, one.at) for one in pages
                     ]
                 except FatalError:
                     raise
@@ -221,13 +219,13 @@ class Organizations:
                     self._lists[key] = failure
                 self._tap.hubstaff_stream(of.stream).remember(of)
 
-    def _parsed(self, stream: HubstaffStream, name: str, organization: int | None) -> Iterator[Fetched]:
+    def _parsed(self, stream: HubstaffStream, name: str, organization: int | None) -> Iterator[Page]:
         kept = self._lists[name, organization]
         if isinstance(kept, ApiError):
             raise kept
         for one in kept:
             page = stream.parse(zlib.decompress(one.body))
-            yield Fetched(one.cursor, replace(page, next=one.following), one.at)
+            yield replace(page, next=one.following, cursor=one.cursor, at=one.at)
 
 
 def shared(stream: HubstaffStream) -> str | None:

@@ -20,8 +20,7 @@ from tap_hubstaff.windows import iso
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from singer_http.reading.pages import Slice
-    from singer_http.reading.track import Fetched
+    from singer_http.reading.pages import Page, Slice
     from singer_sdk.helpers.types import Record
 
     from tap_hubstaff.tap import TapHubstaff
@@ -123,12 +122,12 @@ class OwnedStream(HubstaffStream):
         return sum(read is None or read >= longest for read in ages)
 
     @override
-    def _turn_page(self, of: Slice, fetched: Fetched, records: Sequence[Record]) -> None:
+    def _turn_page(self, of: Slice, page: Page, records: Sequence[Record]) -> None:
         if not isinstance(self.resume, Incremental):
-            super()._turn_page(of, fetched, records)
+            super()._turn_page(of, page, records)
             return
         if of.start is None:  # and otherwise it is as it was when the first of the pages was read
             owner = next(owner for partition, owner in self._owned() if partition == of.partition)
             self.bookmarks.of(of.partition).update(owner=owner.fingerprint, read_at=iso(self._hubstaff.began))
-        self.resume.turn(of.partition, Place(fetched.page.next))
+        self.resume.turn(of.partition, Place(page.next))
         self.state_manager.is_flushed = False

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from singer_http.http.errors import Rule
     from singer_http.reading.pages import Page
-    from singer_http.reading.track import Fetched
     from singer_sdk import metrics
     from singer_sdk.helpers.types import Context, Record
 
@@ -146,7 +145,7 @@ class HubstaffStream(ApiStream):
 
     @override
     def _sync_slice(
-        self, of: Slice, pages: Iterator[Fetched], counter: metrics.Counter, *, write_messages: bool
+        self, of: Slice, pages: Iterator[Page], counter: metrics.Counter, *, write_messages: bool
     ) -> Iterator[Record]:
         organization = _organization(of.partition)
         try:
@@ -159,10 +158,10 @@ class HubstaffStream(ApiStream):
         finally:
             self.remember(of)
 
-    def _counted(self, organization: int | None, pages: Iterator[Fetched]) -> Iterator[Fetched]:
-        for fetched in pages:
+    def _counted(self, organization: int | None, pages: Iterator[Page]) -> Iterator[Page]:
+        for page in pages:
             self._pages[organization] += 1
-            yield fetched
+            yield page
 
     def remember(self, of: Slice) -> None:
         """Keep for the next runs what was found out of how a list can be asked for."""

@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from singer_http.http.session import Session
-    from singer_http.reading.pages import Slice
-    from singer_http.reading.track import Fetched
+    from singer_http.reading.pages import Page, Slice
     from singer_http.stream import ApiStream
     from singer_sdk import Stream
 
@@ -196,7 +195,7 @@ class TapHubstaff(ApiTap):
     # What streams share is read before the first of them
 
     @override
-    def read(self, stream: ApiStream) -> Iterator[tuple[Slice, Iterator[Fetched]]]:
+    def read(self, stream: ApiStream) -> Iterator[tuple[Slice, Iterator[Page]]]:
         if not isinstance(stream, HubstaffStream) or stream.shares is None:
             yield from super().read(stream)
             return

@@ -29,14 +29,13 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-    from singer_http.reading.track import Fetched
     from singer_sdk import metrics
     from singer_sdk.helpers.types import Context, Record
 
     from tap_hubstaff.tap import TapHubstaff
 
     Partition = Mapping[str, Any]
-    Observer = Callable[["WindowSlice", Iterator[Fetched]], Iterator[Fetched]]
+    Observer = Callable[["WindowSlice", Iterator[Page]], Iterator[Page]]
 
 logger = logging.getLogger(__name__)
 FILTERS = "filters"
@@ -321,8 +320,8 @@ class WindowedStream(HubstaffStream):
     def get_records(self, context: Context | None) -> Iterator[Record]:
         partition = dict(context or {})
         for of, pages in self._hubstaff.read(self):
-            for fetched in pages if of.partition == partition else ():
-                yield from fetched.page.decode()
+            for page in pages if of.partition == partition else ():
+                yield from page.decode()
 
     @override
     def remember(self, of: Slice) -> None:
@@ -345,7 +344,7 @@ class WindowedStream(HubstaffStream):
 
     @override
     def _sync_slice(
-        self, of: Slice, pages: Iterator[Fetched], counter: metrics.Counter, *, write_messages: bool
+        self, of: Slice, pages: Iterator[Page], counter: metrics.Counter, *, write_messages: bool
     ) -> Iterator[Record]:
         if of.partition in self._broken:
             return  # what failed before it has to be read first
@@ -358,13 +357,13 @@ class WindowedStream(HubstaffStream):
             raise
 
     @override
-    def _turn_page(self, of: Slice, fetched: Fetched, records: Sequence[Record]) -> None:
+    def _turn_page(self, of: Slice, page: Page, records: Sequence[Record]) -> None:
         read = cast("WindowSlice", of).read
         if read is None:
             return  # it is begun anew by every run
         bookmark = self.bookmarks.of(of.partition)
-        if fetched.page.next is not None:
-            bookmark[RESUME] = read.told(fetched.page.next)
+        if page.next is not None:
+            bookmark[RESUME] = read.told(page.next)
         elif self._is_full:
             bookmark[RESUME] = {"done": True}
         else:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from singer_http.reading.pages import Page
-    from singer_http.reading.track import Fetched
     from singer_sdk.helpers.types import Context, Record
     from singer_sdk.singerlib import MetadataMapping
 
@@ -74,9 +73,9 @@ class HustleStream(ApiStream):
         )
 
     @override
-    def _place_behind(self, fetched: Fetched) -> Place | None:
+    def _place_behind(self, page: Page) -> Place | None:
         # With the page itself, which may have been filled up.
-        return None if fetched.page.is_empty else Place(fetched.cursor, self._begins_with(fetched.page))
+        return None if page.is_empty else Place(page.cursor, self._begins_with(page))
 
     def _begins_with(self, page: Page) -> str | None:
         """The fingerprint of a page's first key, None where it is empty."""

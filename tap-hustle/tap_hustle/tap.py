@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from singer_http.http.session import Session
-    from singer_http.reading.pages import Slice
-    from singer_http.reading.track import Fetched
+    from singer_http.reading.pages import Page, Slice
     from singer_http.stream import ApiStream
 
 
@@ -101,7 +100,7 @@ class TapHustle(ApiTap):
 
     def __init__(self, **kwargs: Any) -> None:
         self._organizations: tuple[str, ...] | ApiError | None = None
-        self._organization_pages: list[Fetched] = []
+        self._organization_pages: list[Page] = []
         super().__init__(**kwargs)
 
     @override
@@ -177,9 +176,9 @@ class TapHustle(ApiTap):
     def _list_organizations(self) -> Iterator[str]:
         with Reader(self.session, [cast("Organizations", self.streams[Organizations.name]).whole()]) as reader:
             for _, pages in reader:
-                for fetched in pages:
-                    self._organization_pages.append(fetched)
-                    for organization in fetched.page.decode():
+                for page in pages:
+                    self._organization_pages.append(page)
+                    for organization in page.decode():
                         if not isinstance(organization.get("id"), str):
                             raise MalformedAnswerError("GET /organizations: an organization came without its id.")
                         yield organization["id"]
@@ -187,7 +186,7 @@ class TapHustle(ApiTap):
     # The list of organizations serves its stream too
 
     @override
-    def read(self, stream: ApiStream) -> Iterator[tuple[Slice, Iterator[Fetched]]]:
+    def read(self, stream: ApiStream) -> Iterator[tuple[Slice, Iterator[Page]]]:
         if not self._is_listed(stream):
             yield from super().read(stream)
             return
@@ -207,7 +206,7 @@ class TapHustle(ApiTap):
     def _is_listed(self, stream: ApiStream) -> bool:
         return isinstance(stream, Organizations) and self._organizations is not None
 
-    def _listed(self) -> Iterator[Fetched]:
+    def _listed(self) -> Iterator[Page]:
         yield from self._organization_pages
         if isinstance(self._organizations, ApiError):
             raise self._organizations

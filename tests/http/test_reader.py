@@ -215,8 +215,8 @@ def read(reader: Reader) -> dict[str, list[list[int]]]:
         for of, pages in reader:
             assert of.path not in found
             found[of.path] = []
-            for fetched in pages:
-                found[of.path].append([record["id"] for record in fetched.page.decode()])
+            for page in pages:
+                found[of.path].append([record["id"] for record in page.decode()])
     return found
 
 
@@ -287,8 +287,8 @@ def test_a_failing_slice_gives_its_pages_then_its_error_and_the_rest_goes_on() -
         for of, pages in reader:
             found[of.path] = []
             try:
-                for fetched in pages:
-                    found[of.path] += [record["id"] for record in fetched.page.decode()]
+                for page in pages:
+                    found[of.path] += [record["id"] for record in page.decode()]
             except ServerFailedError:
                 failed.append(of.path)
     assert found == {"/list-0": [1, 2], "/list-1": [5], "/list-2": [6, 7]}
@@ -323,7 +323,7 @@ def test_a_stored_cursor_that_is_refused_begins_afresh(caplog: pytest.LogCapture
     api = FakeApi({"/list-0": [[1], [2], [3]]})
     with api.reader([slice_of("/list-0", start="gone")], parallel=4, predict=True) as reader:
         _, pages = next(iter(reader))
-        assert [fetched.page.decode()[0]["id"] for fetched in pages] == [1, 2, 3]
+        assert [page.decode()[0]["id"] for page in pages] == [1, 2, 3]
     assert "list" in caplog.text
     assert "from the beginning" in caplog.text
 
@@ -332,7 +332,7 @@ def test_a_stored_cursor_is_gone_on_with() -> None:
     api = FakeApi({"/list-0": [[page] for page in range(20)]})
     with Reader(cast("Session", api), [slice_of("/list-0", start="[12,1000]")], parallel=4, predict=True) as reader:
         _, pages = next(iter(reader))
-        assert [fetched.page.decode()[0]["id"] for fetched in pages] == list(range(12, 20))
+        assert [page.decode()[0]["id"] for page in pages] == list(range(12, 20))
 
 
 @pytest.mark.parametrize(("cursors", "wasted"), [(opaque, 0), (drifting, 4)])
@@ -477,7 +477,7 @@ def test_slices_abreast_take_turns_however_they_are_fetched(
     api = FakeApi(lists, delay=lambda: delays.choice([0, 0, 0.001, 0.003]))
     slices = [slice_of(path, abreast=abreast) for path in lists]
     with api.reader(slices, parallel=parallel, predict=predict) as reader:
-        found = [(of.path, fetched.page.decode()) for of, pages in reader for fetched in pages]
+        found = [(of.path, page.decode()) for of, pages in reader for page in pages]
     assert [(path, [record["id"] for record in records]) for path, records in found] == in_turns(lists, abreast)
 
 
@@ -505,8 +505,8 @@ def test_a_slice_abreast_that_fails_or_is_left_has_no_more_turns() -> None:
     with api.reader(slices, parallel=4, predict=True) as reader:
         for of, pages in reader:
             try:
-                for fetched in pages:
-                    order.append(fetched.page.decode()[0]["id"])
+                for page in pages:
+                    order.append(page.decode()[0]["id"])
                     if order[-1] == 5:
                         break
             except ServerFailedError:

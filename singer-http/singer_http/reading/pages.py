@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -33,12 +34,16 @@ class Page:
             fifth of the size, and the threads that fetch leave the decoding to the one that writes.
         next: The cursor of the page that follows, None where the list ends.
         doubt: Why the list may go on, although no page follows; None as a rule.
+        cursor: What it was asked for with, None for the beginning of the list.
+        at: When it arrived, in UTC.
         replaced: Characters that could not be read, and for which U+FFFD stands.
     """
 
     records: msgspec.Raw
     next: str | None
     doubt: str | None = None
+    cursor: str | None = None
+    at: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.timezone.utc))
     replaced: int = 0
 
     @property

@@ -12,7 +12,6 @@ follows from the lists alone, never from how they are fetched.
 
 from __future__ import annotations
 
-import datetime as dt
 import logging
 import math
 import queue
@@ -25,7 +24,8 @@ from typing_extensions import Self
 
 from singer_http.http.clock import Stopped
 from singer_http.http.errors import GUESS_RULES, UnwantedError
-from singer_http.reading.track import Fetched, Predictions, Request, Track
+from singer_http.reading.pages import Page
+from singer_http.reading.track import Predictions, Request, Track
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -96,7 +96,7 @@ class Reader:
         for _ in self._threads:
             self._jobs.put(None)
 
-    def __iter__(self) -> Iterator[tuple[Slice, Iterator[Fetched]]]:
+    def __iter__(self) -> Iterator[tuple[Slice, Iterator[Page]]]:
         """Every slice with its pages, to be taken in this order.
 
         A slice that is read abreast of others comes again for each of its pages, until they are all taken or one is
@@ -104,7 +104,7 @@ class Reader:
         """
         return self.of_stream(None)
 
-    def of_stream(self, stream: str | None) -> Iterator[tuple[Slice, Iterator[Fetched]]]:
+    def of_stream(self, stream: str | None) -> Iterator[tuple[Slice, Iterator[Page]]]:
         """The slices that come next, as long as they belong to a stream; None for any."""
         while (track := self._head()) is not None and stream in {None, track.slice.stream}:
             yield track.slice, self._pages(track)
@@ -125,10 +125,10 @@ class Reader:
             if self._tracks and self._tracks[0] is track:
                 self._tracks.popleft().drop()
 
-    def _pages(self, track: Track) -> Iterator[Fetched]:
+    def _pages(self, track: Track) -> Iterator[Page]:
         while track.requests:
             outcome = self._take(track)
-            if not isinstance(outcome, Fetched):
+            if not isinstance(outcome, Page):
                 raise outcome
             yield outcome
             if self._gives_way(track):
@@ -150,7 +150,7 @@ class Reader:
             pass
         return sum(track.slice.stream == first.stream for track in islice(self._tracks, first.abreast))
 
-    def _take(self, track: Track) -> Fetched | BaseException:
+    def _take(self, track: Track) -> Page | BaseException:
         """Wait for the next page of the slice at the head."""
         is_idle = False
         while True:
@@ -165,7 +165,7 @@ class Reader:
             self._on_idle()
             self._session.clock.check()
 
-    def _taken(self, track: Track) -> Fetched | BaseException | None:
+    def _taken(self, track: Track) -> Page | BaseException | None:
         request = track.take()
         self._is_awaited = request is None
         self._fill()
@@ -248,7 +248,7 @@ class Reader:
                     self._bug = error
                 self._changed.notify_all()
 
-    def _settle(self, track: Track, request: Request, outcome: Fetched | BaseException) -> None:
+    def _settle(self, track: Track, request: Request, outcome: Page | BaseException) -> None:
         self._in_flight -= 1
         self._waiting -= not request.has_turn
         request.outcome = outcome
@@ -266,7 +266,7 @@ class Reader:
             self._fill()
             return not request.is_dropped
 
-    def _fetch(self, of: Slice, request: Request) -> Fetched | BaseException:
+    def _fetch(self, of: Slice, request: Request) -> Page | BaseException:
         try:
             page = self._session.get(
                 of.path,
@@ -277,4 +277,5 @@ class Reader:
             )
         except (Exception, Stopped) as error:  # noqa: BLE001 - it is raised again where the page is waited for
             return error
-        return Fetched(request.cursor, page, dt.datetime.now(dt.timezone.utc))
+        page.cursor = request.cursor
+        return page

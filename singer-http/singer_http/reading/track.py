@@ -8,12 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from singer_http.http.errors import ApiError, RefusedRequestError, ServerFailedError
-from singer_http.reading.pages import Chain
+from singer_http.reading.pages import Chain, Page
 
 if TYPE_CHECKING:
-    import datetime as dt
-
-    from singer_http.reading.pages import Page, Slice
+    from singer_http.reading.pages import Slice
 
 logger = logging.getLogger(__name__)
 
@@ -21,20 +19,6 @@ _ENOUGH_WAITING = 8
 """Pages of one slice that wait for the writer and make it pointless to guess at more."""
 _DEEP = 1024
 """Pages ahead that are more than any budget allows."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """A page as it was fetched.
-
-    Attributes:
-        cursor: What it was asked for with, None for the beginning of the list.
-        at: When it arrived, in UTC.
-    """
-
-    cursor: str | None
-    page: Page
-    at: dt.datetime
 
 
 @dataclass(slots=True, eq=False)
@@ -57,7 +41,7 @@ class Request:
     is_sent: bool = False
     has_turn: bool = False
     is_dropped: bool = False
-    outcome: Fetched | BaseException | None = None
+    outcome: Page | BaseException | None = None
 
 
 @dataclass(slots=True)
@@ -109,7 +93,7 @@ class Track:
         """Draw the conclusions from a request that has its outcome."""
         if request is self.frontier:
             self._advance()
-        elif not isinstance(request.outcome, Fetched):
+        elif not isinstance(request.outcome, Page):
             # No error of the run: the page may not exist. It is asked for again if it turns out to be needed.
             self.depth = min(self.depth, 1)
 
@@ -149,7 +133,7 @@ class Track:
         """Follow the real cursors as far as pages are there."""
         while self.frontier is not None and self.frontier.outcome is not None:
             request, outcome = self.frontier, self.frontier.outcome
-            if not isinstance(outcome, Fetched):
+            if not isinstance(outcome, Page):
                 if request.is_guess:
                     self.score.are_refused |= isinstance(outcome, RefusedRequestError)
                     request.is_guess, request.is_sent, request.has_turn, request.outcome = False, False, False, None
@@ -162,7 +146,7 @@ class Track:
             if self._may_restart(request, outcome):
                 continue
             try:
-                cursor = self.guard.follow(outcome.page, self.slice.label)
+                cursor = self.guard.follow(outcome, self.slice.label)
             except ApiError as error:
                 self._drop_after(request)
                 self._append(None)
@@ -189,7 +173,7 @@ class Track:
             self._drop_after(request)
         self._append(cursor)
 
-    def _may_restart(self, request: Request, outcome: Fetched | BaseException) -> bool:
+    def _may_restart(self, request: Request, outcome: Page | BaseException) -> bool:
         """Begin afresh where the page that an earlier run left is another one by now, or cannot be had."""
         if self.left is None or request.cursor != self.left or (reason := self._reason_to_restart(outcome)) is None:
             return False
@@ -200,10 +184,10 @@ class Track:
         self._append(None)
         return True
 
-    def _reason_to_restart(self, outcome: Fetched | BaseException) -> str | None:
+    def _reason_to_restart(self, outcome: Page | BaseException) -> str | None:
         is_as_left = self.slice.is_as_left
-        if isinstance(outcome, Fetched):
-            is_good = is_as_left is None or is_as_left(outcome.page)
+        if isinstance(outcome, Page):
+            is_good = is_as_left is None or is_as_left(outcome)
             return None if is_good else "what was read before has changed since"
         is_refused = isinstance(outcome, RefusedRequestError) or (is_as_left and isinstance(outcome, ServerFailedError))
         return "the API refuses to go on at the stored cursor" if is_refused else None
@@ -237,4 +221,4 @@ class Track:
 
     def _seems_to_end(self) -> bool:
         outcome = self.requests[-1].outcome
-        return outcome is not None and (not isinstance(outcome, Fetched) or outcome.page.next is None)
+        return outcome is not None and (not isinstance(outcome, Page) or outcome.next is None)

@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from singer_http.reading.pages import Page, Slice
-    from singer_http.reading.track import Fetched
     from singer_sdk.helpers.types import Record
     from singer_sdk.metrics import Counter
 
@@ -103,7 +102,7 @@ class TimeSessions(WindowedStream):
             if not known & {RESUME, "replication_key_value"}:
                 self._following.add(partition["organization_id"])
 
-    def along(self, of: WindowSlice, pages: Iterator[Fetched]) -> Iterator[Fetched]:
+    def along(self, of: WindowSlice, pages: Iterator[Page]) -> Iterator[Page]:
         """The pages of activities, of which sessions are built as they go by."""
         if cast("dict[str, Any]", of.partition)["organization_id"] not in self._following or of.feed.name != WINDOWS:
             yield from pages
@@ -111,14 +110,14 @@ class TimeSessions(WindowedStream):
         ours = replace(of, stream=self.name)
         is_complete = False
         try:
-            for fetched in pages:
-                yield fetched
-                records = self._records(fetched.page, ours)
+            for page in pages:
+                yield page
+                records = self._records(page, ours)
                 if not self._is_described:
                     self._write_schema_message()
                     self._is_described = True
-                self._api_tap.writer.write_records(self._messages(records, fetched.at))
-                self._turn_page(ours, fetched, records)
+                self._api_tap.writer.write_records(self._messages(records, page.at))
+                self._turn_page(ours, page, records)
             is_complete = True
         finally:
             # What is missing is named with the activities; here it keeps its place for the next run.
@@ -180,7 +179,7 @@ class TimeSessions(WindowedStream):
 
     @override
     def _sync_slice(
-        self, of: Slice, pages: Iterator[Fetched], counter: Counter, *, write_messages: bool
+        self, of: Slice, pages: Iterator[Page], counter: Counter, *, write_messages: bool
     ) -> Iterator[Record]:
         bookmark = self.bookmarks.get(of.partition)
         is_to_follow = of.start is None and of.partition not in self._broken
@@ -261,8 +260,7 @@ class TimeSessions(WindowedStream):
         """The pages of a slice that what is being written asks for."""
         with Reader(self._api_tap.session, [of]) as reader:
             for _, pages in reader:
-                for fetched in pages:
-                    yield fetched.page
+                yield from pages
 
     # What is read anyway
 
@@ -306,11 +304,11 @@ class TimeSessions(WindowedStream):
         return [self._conform(record) for row in rows if (record := self.post_process(row, partition)) is not None]
 
     @override
-    def _turn_page(self, of: Slice, fetched: Fetched, records: Sequence[Record]) -> None:
-        following = fetched.page.next
+    def _turn_page(self, of: Slice, page: Page, records: Sequence[Record]) -> None:
+        following = page.next
         if following is not None and Window.parse(following).page is not None:
             return  # nothing of the window has been written yet: a run that is cut off begins it again
-        super()._turn_page(of, fetched, records)
+        super()._turn_page(of, page, records)
         bookmark = self.bookmarks.of(of.partition)
         organization = cast("dict[str, Any]", of.partition)["organization_id"]
         builder = self._reading[organization].builder
