@@ -20,7 +20,7 @@ from singer_http.conform import Conformer
 from singer_http.http.clock import Stopped
 from singer_http.http.errors import ApiError, ConfigurationError, FatalError, ForbiddenError, MalformedAnswerError
 from singer_http.output import batches
-from singer_http.reading.pages import Slice
+from singer_http.reading.pages import Page, Slice
 from singer_http.reading.reader import Reader
 from singer_http.resume import START, Bookmark, Bookmarks, FullTable, Incremental, Place, fingerprint
 
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from singer_sdk.metrics import Counter
     from singer_sdk.singerlib import Catalog, MetadataMapping
 
-    from singer_http.reading.pages import Page
     from singer_http.tap import ApiTap
 
     Partition = Mapping[str, Any]

@@ -23,11 +23,10 @@ from singer_http.http.errors import (
     ForbiddenError,
     MalformedAnswerError,
     UnavailableError,
-    UncertainError,
 )
 from singer_http.http.session import Session, log_in
 from singer_http.http.transport import Request, Transport
-from target_harkster.vendor.client import WRITE_RULES
+from target_harkster.vendor.client import WRITE_RULES, UncertainError
 
 from tests.conftest import HANGING, RawServer, Received, hang_up
 

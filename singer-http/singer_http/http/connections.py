@@ -16,7 +16,7 @@ from requests.adapters import HTTPAdapter
 from typing_extensions import override
 from urllib3.connection import HTTPConnection
 
-from singer_http.http.clock import Stopped
+from singer_http.http.clock import Clock, Stopped
 from singer_http.http.errors import ConfigurationError, Fault
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
     from urllib3 import HTTPConnectionPool
 
-    from singer_http.http.clock import Clock
 
 GRACE = 5.0
 """Seconds that a request under way has left when the run is ended: an answer that comes in time is not lost."""

@@ -54,10 +54,6 @@ class NotFoundError(RefusedRequestError):
     """There is no such thing, or no longer."""
 
 
-class UncertainError(ApiError):
-    """A write that may have been carried out or not: look before it is sent again."""
-
-
 class UnwantedError(ApiError):
     """The request was given up before it was sent."""
 

@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING
 
 import backoff
 
-from singer_http.http.clock import parse_date
-from singer_http.http.errors import TRIES, Action, ApiError, Fault, UnavailableError
+from singer_http.http.clock import Clock, parse_date
+from singer_http.http.errors import TRIES, Action, ApiError, Fault, Rule, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from singer_http.http.clock import Clock
-    from singer_http.http.errors import Rule
     from singer_http.http.transport import Problem, Transport
 
 logger = logging.getLogger(__name__)

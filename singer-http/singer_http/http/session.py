@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from singer_http.http.errors import LOGIN_RULES, RULES, Action, FatalError, Fault, UnwantedError, rule_for
+from singer_http.http.errors import LOGIN_RULES, RULES, Action, FatalError, Fault, Rule, UnwantedError, rule_for
 from singer_http.http.patience import LONGEST_BACKOFF, Attempts, Outage
 from singer_http.http.transport import Answer, Params, Problem, Request, Transport
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from singer_http.http.auth import TokenSource
     from singer_http.http.budget import Budget
     from singer_http.http.clock import Clock
-    from singer_http.http.errors import Rule
 
 T = TypeVar("T")
 

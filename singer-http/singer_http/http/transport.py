@@ -13,14 +13,13 @@ import urllib3
 from typing_extensions import override
 from urllib3.exceptions import DecodeError
 
-from singer_http.http.clock import ApiTime
+from singer_http.http.clock import ApiTime, Clock
 from singer_http.http.connections import Adapter, trusted_certificates, under_way
 from singer_http.http.errors import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from singer_http.http.clock import Clock
 
 # What it warns of is handled here, and it quotes headers, which may hold a token.
 logging.getLogger("urllib3").setLevel(logging.ERROR)

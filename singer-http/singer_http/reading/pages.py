@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from singer_http.http.errors import RULES, MalformedAnswerError, RepeatedCursorError
+from singer_http.http.errors import RULES, ApiError, MalformedAnswerError, RepeatedCursorError, Rule
 from singer_http.reading.text import mended, number, without_nul
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from singer_http.http.errors import ApiError, Rule
 
 EMPTY_PAGES = 1000
 """So many empty pages one after another are taken for a list without an end."""

@@ -24,14 +24,13 @@ from typing_extensions import Self
 
 from singer_http.http.clock import Stopped
 from singer_http.http.errors import GUESS_RULES, UnwantedError
-from singer_http.reading.pages import Page
+from singer_http.reading.pages import Page, Slice
 from singer_http.reading.track import Predictions, Request, Track
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from singer_http.http.session import Session
-    from singer_http.reading.pages import Slice
 
 logger = logging.getLogger(__name__)
 

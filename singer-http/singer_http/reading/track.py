@@ -5,13 +5,9 @@ from __future__ import annotations
 import logging
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from singer_http.http.errors import ApiError, RefusedRequestError, ServerFailedError
-from singer_http.reading.pages import Chain, Page
-
-if TYPE_CHECKING:
-    from singer_http.reading.pages import Slice
+from singer_http.reading.pages import Chain, Page, Slice
 
 logger = logging.getLogger(__name__)
 

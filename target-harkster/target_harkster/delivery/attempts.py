@@ -6,12 +6,12 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from singer_http.http.errors import ForbiddenError, NotFoundError, ServerFailedError, UncertainError
+from singer_http.http.errors import ForbiddenError, NotFoundError, ServerFailedError
 
 from target_harkster.delivery.delivery import TRIES
 from target_harkster.ledger.rejects import Reject, row_of
 from target_harkster.ledger.store import UNFINISHED, Phase
-from target_harkster.vendor.client import PostRefusedError
+from target_harkster.vendor.client import PostRefusedError, UncertainError
 
 if TYPE_CHECKING:
     from singer_http.http.errors import ApiError

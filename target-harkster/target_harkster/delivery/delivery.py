@@ -12,11 +12,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from singer_http.http.errors import MalformedAnswerError, NotFoundError, UncertainError
+from singer_http.http.errors import MalformedAnswerError, NotFoundError
 
 from target_harkster.delivery.decision import own_post
 from target_harkster.ledger.store import Phase
-from target_harkster.vendor.client import PostRefusedError, QuotaReachedError
+from target_harkster.vendor.client import PostRefusedError, QuotaReachedError, UncertainError
 from target_harkster.vendor.posts import Content
 
 if TYPE_CHECKING:

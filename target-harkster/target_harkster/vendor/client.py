@@ -26,7 +26,6 @@ from singer_http.http.errors import (
     RefusedRequestError,
     RepeatedCursorError,
     Rule,
-    UncertainError,
 )
 from singer_http.http.session import Session
 from singer_http.http.transport import Request, Transport
@@ -51,6 +50,10 @@ _DONE = 204
 
 class QuotaReachedError(ApiError):
     """The account may publish nothing more this month."""
+
+
+class UncertainError(ApiError):
+    """A write that may have been carried out or not: look before it is sent again."""
 
 
 class PostRefusedError(RefusedRequestError):
