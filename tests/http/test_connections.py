@@ -27,6 +27,7 @@ from singer_http.http.errors import (
 from singer_http.http.session import Session, log_in
 from singer_http.http.transport import Request, Transport
 from target_harkster.vendor.client import WRITE_RULES, UncertainError
+from urllib3.util.ssl_ import ssl_wrap_socket
 
 from tests.conftest import HANGING, RawServer, Received, hang_up
 
@@ -296,6 +297,31 @@ def test_what_fails_before_the_end_of_a_tunnel_is_there_sends_nothing(
     assert write(session("https://api.example.org", clock, timeout=TIMEOUT)) == [1]
     assert [request.method for request in server.requests] == ["CONNECT"] * 3
     assert [request.target for request in proxy.carried] == ["/posts"]
+
+
+def test_a_handshake_in_a_tunnel_has_as_long_as_any_other(
+    *,
+    raw_server: Serve,
+    session: NewSession,
+    clock: FakeClock,
+    monkeypatch: pytest.MonkeyPatch,
+    shake: Any,
+    trusted: str,
+) -> None:
+    timeouts: list[float | None] = []
+    wrap = ssl_wrap_socket
+
+    def noting(sock: socket.socket, *args: Any, **kwargs: Any) -> Any:
+        timeouts.append(sock.gettimeout())
+        return wrap(sock, *args, **kwargs)
+
+    monkeypatch.setattr("urllib3.connection.ssl_wrap_socket", noting)
+    proxy = Proxy(shake, "answer")
+    server = raw_server(by=lambda _request, _ordinal: proxy)
+    monkeypatch.setenv("https_proxy", server.url)
+    monkeypatch.setenv("SSL_CERT_FILE", trusted)
+    assert write(session("https://api.example.org", clock, timeout=TIMEOUT)) == [1]
+    assert timeouts == [transport.CONNECT_TIMEOUT]
 
 
 def test_what_was_sent_through_a_tunnel_is_not_sent_again(

@@ -44,7 +44,8 @@ def test_records_hold_what_the_api_said(tap: Tap, standing: RunningSandbox, sett
     run = tap(config=settings(standing))
     for stream in (*PARTITIONED, *WHOLE):
         by_id = {record["id"]: record for record in run.records(stream)}
-        assert by_id == {record["id"]: record for record in standing.records(stream)}
+        records = ({name: row[name] for name in row.keys() - {"secretForHMAC"}} for row in standing.records(stream))
+        assert by_id == {record["id"]: record for record in records}
 
 
 def test_each_stream_has_one_schema_before_its_records(tap: Tap, standing: RunningSandbox, settings: Settings) -> None:

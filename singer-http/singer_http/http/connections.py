@@ -78,10 +78,14 @@ class _TimedFile(io.RawIOBase):
 
     @override
     def readinto(self, buffer: Buffer) -> int:
-        while True:
-            self._sock.settimeout(under_way.patience())
-            with contextlib.suppress(TimeoutError):
-                return self._sock.recv_into(buffer)
+        usual = self._sock.gettimeout()
+        try:
+            while True:
+                self._sock.settimeout(under_way.patience())
+                with contextlib.suppress(TimeoutError):
+                    return self._sock.recv_into(buffer)
+        finally:
+            self._sock.settimeout(usual)  # for what comes next: a handshake in a tunnel, or a request to be sent
 
     @override
     def close(self) -> None:
