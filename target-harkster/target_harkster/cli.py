@@ -17,13 +17,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
-from singer_http.http.errors import ApiError, ConfigurationError
+from singer_http.http.errors import ApiError, ConfigurationError, IncompleteError
 from singer_http.settings import spoken
 from singer_sdk.exceptions import ConfigValidationError
 
 from target_harkster.layout.inference import inferred_fields
+from target_harkster.ledger.rejects import TooManyRejectsError
 from target_harkster.ledger.store import Phase
 from target_harkster.messages import BAD_INPUT, MessageReader, check_shape
+from target_harkster.report.diff import print_diff
 from target_harkster.report.plan import plan_of, print_plan
 from target_harkster.target import TargetHarkster
 
@@ -34,7 +36,8 @@ _WIDE = 400
 """Columns where nobody's screen is the limit: what is piped on is not cut short."""
 _out = Console(soft_wrap=True, highlight=False, markup=False, width=None if sys.stdout.isatty() else _WIDE)
 _ENVIRONMENT = "ENV"
-_REJECTED = "rejected"
+_HELD, _REJECTED = "held", "rejected"
+"""What is shown of a draft that is left for people, and of what there is no post of."""
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _input = click.option("--input", "source", type=click.File("rb"), default="-", help="Messages of a tap.")
 
@@ -191,19 +194,30 @@ def layout(source: IO[bytes]) -> None:
 @harkster.command()
 @_input
 @_as_json
+@click.option("--diff", "with_diff", is_flag=True, help="Show by key and field what would change.")
 @click.pass_context
-def plan(ctx: click.Context, source: IO[bytes], *, as_json: bool) -> None:
+def plan(ctx: click.Context, source: IO[bytes], *, as_json: bool, with_diff: bool) -> None:
     """Show what a tap's messages would do."""
     with _opened(ctx, dry_run=True) as target:
-        target.prints_plan = False
-        with contextlib.redirect_stdout(io.StringIO()):
-            target.listen(source)  # type: ignore[arg-type]
+        target.run.prints_plan = False
+        diff = target.run.compare() if with_diff else None
+        failure: ApiError | None = None
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):
+                target.listen(source)  # type: ignore[arg-type]
+        except (TooManyRejectsError, IncompleteError) as error:
+            failure = error  # which does not keep what was seen from being told
         planned, quotas = plan_of(target.run.tally), target.run.quotas()
         if as_json:
             after = {name: asdict(used) for name, used in quotas.items()}
-            _print_json({"streams": planned, "quota_after": after})
+            changes = {} if diff is None else {"changes": [asdict(change) for change in diff.changes]}
+            _print_json({"streams": planned, "quota_after": after, **changes})
         else:
             print_plan(planned, quotas, _out)
+            if diff is not None:
+                print_diff(diff.changes, {at: one.path for at, one in target.run.channels.opened.items()}, _out)
+        if failure is not None:
+            raise failure
 
 
 @harkster.command()
@@ -281,30 +295,33 @@ def _moment(seconds: float | None) -> str | None:
 
 
 @harkster.command()
-@click.option("--channel", help="Id of a channel.")
+@click.option("--channel", help="Id or Account/Workspace/Channel; all channels without.")
 @click.option(
-    "--phase", type=click.Choice([*(phase.value for phase in Phase), _REJECTED]), help="Posts in this phase only."
+    "--phase",
+    type=click.Choice([*(phase.value for phase in Phase), _HELD, _REJECTED]),
+    help="Posts in this phase only.",
 )
 @_as_json
 @click.pass_context
 def ledger(ctx: click.Context, channel: str | None, phase: str | None, *, as_json: bool) -> None:
     """Show what was posted, where and when, and what was rejected and why.
 
-    Asks the ledger and not the API.
+    Asks the ledger and not the API, but for the name of a channel.
     """
     with _opened(ctx, dry_run=True) as target:
-        entries = target.run.ledger.entries(channel, [Phase(phase)] if phase else None) if phase != _REJECTED else ()
+        if channel is not None and target.run.ledger.is_empty(channel):
+            channel = target.run.channels.find(channel, "--channel").id
         rows: list[dict[str, Any]] = [
             {
                 "stream": entry.stream,
                 "key": entry.key,
                 "channel": entry.channel,
-                "phase": "held" if entry.held and entry.phase is Phase.DRAFT else entry.phase.value,
+                "phase": _HELD if entry.held and entry.phase is Phase.DRAFT else entry.phase.value,
                 "post_id": entry.post_id,
                 "changed_at": _moment(entry.changed_at),
                 "reason": None,
             }
-            for entry in entries
+            for entry in target.run.ledger.entries(channel)
         ]
         rows += [
             {
@@ -316,8 +333,9 @@ def ledger(ctx: click.Context, channel: str | None, phase: str | None, *, as_jso
                 "changed_at": _moment(reject.changed_at),
                 "reason": reject.told,
             }
-            for reject in (target.run.rejects.of(channel) if phase in {None, _REJECTED} else ())
+            for reject in target.run.rejects.of(channel)
         ]
+        rows = [row for row in rows if phase in {None, row["phase"]}]
         if as_json:
             _print_json(rows)
             return

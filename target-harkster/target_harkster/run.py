@@ -28,6 +28,7 @@ from target_harkster.ledger.reject_file import RejectFile
 from target_harkster.ledger.rejects import Rejects, TooManyRejectsError, row_of
 from target_harkster.ledger.store import Ledger
 from target_harkster.messages import BAD_INPUT
+from target_harkster.report.diff import Diff
 from target_harkster.report.plan import PlanningApi, plan_of, print_plan
 from target_harkster.report.preview import Preview
 from target_harkster.report.summary import tell_quota, tell_rows
@@ -77,6 +78,7 @@ class Run:
 
     Attributes:
         rows: By stream, how many came.
+        prints_plan: Whether a dry run ends with its table.
     """
 
     def __init__(self, config: Mapping[str, Any], clock: Clock, stdout: Stdout) -> None:
@@ -88,6 +90,7 @@ class Run:
         self._states_seen = 0
         self._is_covered = False
         self.rows: Counter[str] = Counter()
+        self.prints_plan = True
         self._reject_file = None if self._is_dry else RejectFile(config["reject_path"])
         path = config.get("preview_path")
         self._preview = Preview(path, is_dry=self._is_dry) if path else None
@@ -150,12 +153,11 @@ class Run:
 
     # The end
 
-    def end(self, streams: Mapping[str, Rows], *, prints_plan: bool) -> None:
+    def end(self, streams: Mapping[str, Rows]) -> None:
         """End a run whose input has come to its end.
 
         Args:
             streams: By name, those of which a SCHEMA came.
-            prints_plan: Whether a dry run ends with its table.
 
         Raises:
             ApiError: The run is not complete.
@@ -165,7 +167,7 @@ class Run:
         self.outbox.close()
         if self._preview is not None:
             self._preview.write()
-        self._summarise(streams, prints_plan=prints_plan)
+        self._summarise(streams)
         self.note_end("complete")
 
     def finish(self, streams: Mapping[str, Rows]) -> None:
@@ -193,6 +195,8 @@ class Run:
             try:
                 self.outbox.close()
                 self._export()
+                if isinstance(error, TooManyRejectsError):
+                    self._print_plan()
                 self.note_end("stopped" if isinstance(error, Stopped) else _told(error))
             finally:
                 self.close()
@@ -213,14 +217,12 @@ class Run:
         elif self._is_covered:
             self.channels.settle(place for rows in streams.values() for place in rows.places)
 
-    def _summarise(self, streams: Mapping[str, Rows], *, prints_plan: bool) -> None:
+    def _summarise(self, streams: Mapping[str, Rows]) -> None:
         rows = self.rows.total()
         if not self._is_dry:
             tell_rows(self.tally, self.rows)
             self.tell_quota()
-        elif prints_plan:
-            # Not on stdout, where whoever runs the target looks for STATEs.
-            print_plan(plan_of(self.tally), self.quotas(), Console(stderr=True))
+        self._print_plan()
         for stream in self._config["streams"]:
             if stream not in streams:
                 logger.warning("streams.%s: the tap sent no such stream.", stream)
@@ -239,6 +241,19 @@ class Run:
             reasons.append("More rows are gone than may be deleted, see above.")
         if reasons:
             raise IncompleteError(f"The run is not complete. {' '.join(reasons)}")
+
+    def _print_plan(self) -> None:
+        if self._is_dry and self.prints_plan:
+            self.prints_plan = False
+            # Not on stdout, where whoever runs the target looks for STATEs.
+            print_plan(plan_of(self.tally), self.quotas(), Console(stderr=True))
+
+    def compare(self) -> Diff:
+        """Collect from now on what would be changed."""
+        diff = Diff(self.previous.shown)
+        self.outbox.watch = diff.decided
+        self.mirror.watch = diff.deleted
+        return diff
 
     def note_end(self, ended: str) -> None:
         """Write down what the run did, and how it ended."""

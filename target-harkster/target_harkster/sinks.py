@@ -241,7 +241,7 @@ class HarksterSink(Sink):
 
         def refused(field: str | None, reason: str) -> None:
             done.pop(at, None)
-            reject = Reject(channel.id, self.stream_name, key, "post", field, reason)
+            reject = Reject(channel.id, self.stream_name, key, "post", field, reason, key_columns=layout.key)
             self._run.reject(replace(reject, schema=self.original_schema, key_properties=self._key_properties))
 
         group = dict(zip(layout.group_by, decoder.decode(key), strict=True))
@@ -297,6 +297,7 @@ class HarksterSink(Sink):
                 key_properties=self._key_properties,
                 first_run=self._run.channels.first_run(self.stream_name, channel),
                 version=version,
+                key_columns=self._layout.row_key,
             )
         )
 

@@ -50,8 +50,6 @@ class TargetHarkster(Target):
         self._stdout = Stdout()
         self._run: Run | None = None
         self._unmapped: dict[str, HarksterSink | LookupSink] = {}
-        self.prints_plan = True
-        """Whether a dry run ends with its table."""
         super().__init__(**kwargs)
 
     # Settings
@@ -116,7 +114,7 @@ class TargetHarkster(Target):
     @override
     def process_endofpipe(self) -> None:
         try:
-            self.run.end(self._sinks(), prints_plan=self.prints_plan)
+            self.run.end(self._sinks())
         except BaseException as error:
             self._leave(error)
             raise

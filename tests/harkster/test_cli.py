@@ -77,6 +77,38 @@ def test_a_plan_is_told_and_nothing_done(command: Command, target: Target) -> No
     assert target.posts() == []
 
 
+def test_a_plan_tells_field_by_field_what_changes(command: Command, target: Target) -> None:
+    upsert = {"streams": {"hours": {"mode": "mirror"}}, "mirror_max_share": 1}
+    command.configure({**target.config, **upsert})
+    first = [record(id=at, name=name, version=1) for at, name in ((1, "one"), (2, "two"), (3, "three"))]
+    activate = {"type": "ACTIVATE_VERSION", "stream": "hours", "version": 2}
+    target.ran([schema(), *first, activate | {"version": 1}, state(1)], **upsert)
+    then = [record(id=at, name=name, version=2) for at, name in ((1, "one"), (2, "due"), (4, None))]
+    given = [schema(), *then, activate, state(2)]
+    path = "Acme Inc./Projects/Channel"
+    told = re.sub(r"Channel \d+", "Channel", command("plan", "--diff", given=as_input(given)))
+    assert told.splitlines()[-5:] == [
+        f"hours [2] in {path}: update",
+        "  name: two → due",
+        f"hours [4] in {path}: create",
+        "  id: nothing → 4",
+        f"hours [3] in {path}: delete",
+    ]
+    changes = json.loads(command("plan", "--diff", "--json", given=as_input(given)))["changes"]
+    assert changes[0]["fields"] == [{"field": "name", "part": "data", "old": "two", "new": "due"}]
+    assert [change["action"] for change in changes] == ["update", "create", "delete"]
+    assert [data(post)["name"] for post in target.posts()] == ["one", "two", "three"]
+
+
+@pytest.mark.parametrize("bound", [{"max_rejects": 1}, {"max_reject_share": 0.1}])
+def test_a_plan_with_too_many_rejects_is_told_too(command: Command, target: Target, bound: dict[str, Any]) -> None:
+    command.configure({**target.config, **bound})
+    given = [schema(), record(id=1, name="one"), record(id=2, name=7), record(id=3, name=7)]
+    told = command.failed("plan", given=given)
+    assert "Nothing was sent. This would be done:" in told
+    assert "rows were rejected" in told
+
+
 def test_rejects_are_tried_again_without_their_tap(command: Command, target: Target) -> None:
     number = {"hours": {"fields": [{"id": "n", "type": "number", "data": "name"}]}}
     maps: dict[str, Any] = {"stream_maps": {"hours": {"id": "id", "name": "name + '!'", "__else__": None}}}
@@ -136,11 +168,17 @@ def test_a_ledger_is_rebuilt_and_shown(command: Command, target: Target) -> None
     target.ran([schema(), record(id=1, name="one"), record(id=2, name="two")])
     assert [row["key"] for row in json.loads(command("ledger", "--json"))] == ["[1]", "[2]"]
     assert "published" in command("ledger", "--phase", "published")
+    target.ran([schema(stream="teams"), record("teams", id=3)], first_run="draft")
+    names = {one["id"]: "/".join(one["names"]) for one in json.loads(command("channels", "--json"))}
+    rows = json.loads(command("ledger", "--json", "--channel", names[target.channel]))
+    assert [row["phase"] for row in rows] == ["published", "published", "held"]
+    for phase in ("held", "published"):
+        assert {row["phase"] for row in json.loads(command("ledger", "--json", "--phase", phase))} == {phase}
     Path(target.config["ledger_url"].removeprefix("sqlite:///")).unlink()
-    assert command("adopt") == "2 posts were entered into the ledger.\n"
+    assert command("adopt") == "3 posts were entered into the ledger.\n"
     assert command("adopt") == "0 posts were entered into the ledger.\n"
     target.ran([schema(), record(id=1, name="one"), record(id=2, name="two")])
-    assert len(target.posts()) == 2
+    assert len(target.posts()) == 3
 
 
 def test_nothing_is_cut_short_or_taken_for_markup(command: Command, target: Target) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from api_sandbox import AccountPlan, ChannelPlan, Fault, RunningSandbox, WorkspacePlan
+from target_harkster.run import Run
 
 from tests.harkster.ledgers import leave_ledger, leave_rejects
 from tests.harkster.running import Target, data, plain, record, schema, state
@@ -276,3 +277,39 @@ def test_the_file_of_an_earlier_version_is_left_where_its_channel_is_not_known(
         assert "1 rejected rows were written there by an earlier version" in caplog.text
     assert {data(post)["name"] for post in (*target.posts(), *other.posts())} <= {"4"}
     assert Path(target.config["reject_path"]).read_text() == text
+
+
+@pytest.mark.parametrize("key", [("id",), ("name", "id"), ()])
+def test_what_is_blacked_out_is_in_no_key(target: Target, key: tuple[str, ...]) -> None:
+    properties = {"id": {"type": "integer"}, "name": {"type": "string"}, "hours": {"type": "number"}}
+    rows = [schema(properties, key=key), record(id=1, name="Ann Secret", hours="x")]
+    target.ran(rows, reject_redact=["name"])
+    (reject,) = target.rejects()
+    assert "(redacted)" in str(reject["record"])
+    told = [*Path(target.config["reject_path"]).parent.glob("*")]
+    assert not [path for path in told if b"Secret" in path.read_bytes()]
+    # Its row is recognised all the same.
+    target.ran(rows, reject_redact=["name"])
+    assert len(target.rejects()) == 1
+    target.ran([rows[0], record(id=1, name="Ann Secret", hours=1)], reject_redact=["name"])
+    assert len(target.rejects()) == (0 if key else 1)
+
+
+def test_a_ledger_is_for_its_owner_alone(target: Target) -> None:
+    path = Path(target.config["ledger_url"].removeprefix("sqlite:///"))
+    path.touch(0o644)
+    path.chmod(0o644)
+    modes: set[int] = set()
+    with pytest.MonkeyPatch.context() as patched:
+        end = Run.end
+
+        def looked(*args: Any, **kwargs: Any) -> None:
+            modes.update(
+                one.stat().st_mode & 0o777 for one in path.parent.glob(f"{path.name}*") if one.suffix != ".lock"
+            )
+            end(*args, **kwargs)
+
+        patched.setattr(Run, "end", looked)
+        target.ran([schema(), record(id=1, name="one")])
+    assert modes == {0o600}
+    assert len(target.posts()) == 1

@@ -272,6 +272,8 @@ def test_a_dry_run_changes_nothing(target: Target, tmp_path: Path) -> None:
     assert len(target.sandbox.harkster.truth().events) == events
     page = (tmp_path / "page.html").read_text()
     assert "&lt;b&gt;new&lt;/b&gt;" in page
+    assert "2 in all, 2 to post" in page
+    assert "published" not in page
     (tmp_path / "page.html").unlink()
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if "lock" not in path.name} == before
 

@@ -13,11 +13,11 @@ from target_harkster.ledger.model import GONE
 from target_harkster.ledger.store import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from target_harkster.delivery.attempts import Attempts
     from target_harkster.ledger.rejects import Rejects
-    from target_harkster.ledger.store import Ledger
+    from target_harkster.ledger.store import Entry, Ledger
     from target_harkster.vendor.client import Channel
 
 logger = logging.getLogger(__name__)
@@ -100,6 +100,8 @@ class Mirror:
         self._most: int = config["mirror_max_deletes"]
         self._most_share: float = float(config["mirror_max_share"])
         self._streams: dict[str, Presence] = {}
+        self.watch: Callable[[Entry], None] | None = None
+        """Told of each post that is to be deleted."""
         self.deleted: Counter[str] = Counter()
         """Posts deleted, by stream."""
         self.failures: list[TooManyDeletesError] = []
@@ -162,6 +164,8 @@ class Mirror:
             )
             return
         for entry in gone:
+            if self.watch is not None:
+                self.watch(entry)
             entry.phase = Phase.DELETING
             self._ledger.save(entry)
             self.deleted[stream] += self._attempts.deliver(self._channels[entry.channel], entry)

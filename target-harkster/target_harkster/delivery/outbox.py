@@ -121,6 +121,8 @@ class Outbox:
         self._durable: State | None = None
         self._sent = 0
         self._acknowledged_at = clock.monotonic()
+        self.watch: Callable[[Parcel, Content, Decision, Entry | None], None] | None = None
+        """Told of each decision, before it is noted."""
         self.tally: defaultdict[str, Counter[str]] = defaultdict(Counter)
         """By stream, what was decided on its rows, and ``now`` with the phase that posts have come to."""
 
@@ -307,6 +309,8 @@ class Outbox:
             was_refused = (
                 known is not None and not known.source and known.phase in {Phase.DEFERRED, Phase.UPDATING}
             ) and decision is not Decision.LEAVE
+            if self.watch is not None:
+                self.watch(parcel, content, decision, known)
             entry = self._entry(parcel, content, decision, known)
             is_baseline = decision is Decision.CREATE and entry.phase is Phase.BASELINE
             self.tally[parcel.stream][Phase.BASELINE.value if is_baseline else decision.value] += 1

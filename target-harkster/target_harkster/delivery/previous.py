@@ -41,15 +41,16 @@ class Previous:
         """
         own = self._ledger.find(channel, [marker]).get(marker)
         if layout.previous_by is None:
-            found = self._shown(own) if own is not None and own.phase in _SHOWN else None
+            found = self.shown(own) if own is not None and own.phase in _SHOWN else None
         else:
             before = self._ledger.before(layout.stream, channel, None if own is None else own.seq)
             earlier = (entry for entry in before if entry.phase not in _UNSEEN and layout.goes_before(entry.key, key))
             entry = next(earlier, None)
-            found = None if entry is None else self._shown(entry)
+            found = None if entry is None else self.shown(entry)
         return None if found is None else {field["id"]: data_value(field) for field in found if field.get("id")}
 
-    def _shown(self, entry: Entry) -> Fields | None:
+    def shown(self, entry: Entry) -> Fields | None:
+        """The fields of a post as they are, or wait to be."""
         if entry.content is not None and entry.phase not in _SHOWN:
             return decode_content(entry.content)[1]  # waits, and will be there before the other one
         remote = None if entry.post_id is None else self._api.post(entry.channel, entry.post_id)

@@ -57,7 +57,8 @@ class Allowance:
         if posts:
             excess = max(0, posts - self.left(channel))
             told = f"{posts}, of which {excess} cannot be now" if excess else str(posts)
-            logger.info("%s: posts to publish: %s. %s.", channel.path, told, self.told(channel))
+            level = logging.WARNING if excess else logging.INFO
+            logger.log(level, "%s: posts to publish: %s. %s.", channel.path, told, self.told(channel))
 
     def left(self, channel: Channel) -> int:
         """How many posts may still be published in a channel."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -157,11 +158,22 @@ def _engine(url: sa.URL, *, is_dry: bool) -> tuple[sa.Engine, str | None]:
             with contextlib.closing(sqlite3.connect(uri, uri=True)) as source:
                 source.backup(memory)
         return sa.create_engine("sqlite://", creator=lambda: memory, poolclass=sa.StaticPool), None
+    if path is not None and "uri" not in url.query:
+        _keep_private(path)
     engine = sa.create_engine(url, poolclass=sa.StaticPool, hide_parameters=True)
     with engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA journal_mode=WAL")
         connection.exec_driver_sql("PRAGMA synchronous=FULL")
     return engine, path
+
+
+def _keep_private(path: str) -> None:
+    """Let nobody but its owner read a file in which there are people's data, nor those that SQLite puts beside it."""
+    with contextlib.suppress(OSError):  # the database tells what is wrong with it
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    for name in (path, f"{path}-wal", f"{path}-shm", f"{path}-journal"):
+        with contextlib.suppress(OSError):
+            Path(name).chmod(0o600)
 
 
 def _copied(engine: sa.Engine) -> sa.Engine:

@@ -52,6 +52,8 @@ class Reject:
         first_run: What becomes of the row when it can be posted: ``publish``, ``draft`` or ``baseline``.
         version: The table version that the row was last seen in.
         changed_at: When it was rejected, in seconds since the epoch.
+        key_columns: What the key is made of: nothing where it is the whole row, None where that is not known.
+        row: What stands for the key: short, and for a row without one made of the whole of it.
     """
 
     channel: str
@@ -67,6 +69,13 @@ class Reject:
     first_run: str = "publish"
     version: int = UNVERSIONED
     changed_at: float = 0.0
+    key_columns: Sequence[str] | None = None
+    row: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.row:
+            made_of = encoder.encode(self.record).decode() if self.key is None else self.key
+            object.__setattr__(self, "row", row_of(made_of))
 
     @property
     def place(self) -> Place:
@@ -74,21 +83,32 @@ class Reject:
         return self.channel, self.stream, self.row, self.kind
 
     @property
-    def row(self) -> str:
-        """What stands for the key: short, and for a row without one made of the whole of it."""
-        return row_of(encoder.encode(self.record).decode() if self.key is None else self.key)
-
-    @property
     def told(self) -> str:
         """The reason as a sentence without its end."""
         return f"{self.field or 'it'} {self.reason}"
 
     def without(self, redact: Collection[str]) -> Reject:
-        """The reject without the values of some properties."""
-        hidden = sorted(set(redact).intersection(self.record or ()))
-        if not hidden:
+        """The reject without the values of some properties, in its key too."""
+        if not redact:
             return self
-        return replace(self, record={**(self.record or {}), **dict.fromkeys(hidden, REDACTED)}, redacted=hidden)
+        hidden = sorted({*redact, *self.redacted}.intersection(self.record or ()))
+        blacked_out = dict.fromkeys(hidden, REDACTED)
+        record = None if self.record is None else {**self.record, **blacked_out}
+        return replace(self, key=self._key_without(redact), record=record, redacted=hidden)
+
+    def _key_without(self, redact: Collection[str]) -> str | None:
+        if self.key is None:
+            return None
+        if self.key_columns is None:
+            return REDACTED
+        values = decoder.decode(self.key)
+        if isinstance(values, dict):
+            values |= dict.fromkeys(values.keys() & redact, REDACTED)
+        else:
+            values = [
+                REDACTED if column in redact else value for column, value in zip(self.key_columns, values, strict=True)
+            ]
+        return encoder.encode(values).decode()
 
     def line(self) -> bytes:
         """The reject as JSON, as it is exported."""
@@ -98,7 +118,7 @@ class Reject:
 
 _EXPORTED = ("channel", "stream", "key", "kind", "field", "reason", "record", "redacted", "schema", "key_properties")
 _CONTENT = ("record", "redacted", "schema", "key_properties", "first_run")
-_COLUMNS = ("channel", "stream", "key", "kind", "field", "reason", "version", "changed_at")
+_COLUMNS = ("channel", "stream", "row", "key", "kind", "field", "reason", "version", "changed_at")
 
 
 def row_of(key: str) -> str:
@@ -232,9 +252,10 @@ class Rejects:
     def take_in(self, reject: Reject) -> None:
         """Enter a reject that was kept elsewhere until now, unless there is one of its row."""
         with self._database.transaction() as connection:
-            put(connection, REJECTS, [_row(replace(reject, changed_at=self._clock.time()))], kept=REJECTS.c.keys())
+            reject = replace(reject.without(self._redact), changed_at=self._clock.time())
+            put(connection, REJECTS, [_row(reject)], kept=REJECTS.c.keys())
 
 
 def _row(reject: Reject) -> dict[str, Any]:
     content = encoder.encode({name: getattr(reject, name) for name in _CONTENT})
-    return {name: getattr(reject, name) for name in _COLUMNS} | {"row": reject.row, "content": content}
+    return {name: getattr(reject, name) for name in _COLUMNS} | {"content": content}

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 
 MOST_POSTS = 200
 """Posts on a page; what comes after is counted only."""
+_PLANNED = {
+    "published": "to post",
+    "draft": "to leave as a draft",
+    "deferred": "to put off",
+    "removed": "deleted there",
+}
+"""What the phases are called in which posts would be."""
 _FIGURES = frozenset({"number", "currency", "percentage", "counter"})
 
 
@@ -78,6 +85,7 @@ class Preview:
             phase: What has become of it.
             content: What is in it.
         """
+        phase = _PLANNED.get(phase, phase) if self._is_dry else phase
         self._phases[phase] += 1
         if len(self._posts) < MOST_POSTS:
             grouped = groupby(content.fields, lambda field: field["type"] in _FIGURES)

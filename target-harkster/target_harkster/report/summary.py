@@ -57,4 +57,4 @@ def tell_quota(channels: Channels, allowance: Allowance, ledger: Ledger) -> None
             logger.info("%s: %s.", channel.names[0], allowance.told(channel))
     for channel in channels.opened.values():
         if waiting := len(ledger.unfinished(channel.id)):
-            logger.info("%s: posts that wait for a later run: %d.", channel.path, waiting)
+            logger.warning("%s: posts that wait for a later run: %d.", channel.path, waiting)
