@@ -13,6 +13,7 @@ from singer_http.reading.reader import Reader
 from typing_extensions import override
 
 from tap_hubstaff.coverage import UPDATES
+from tap_hubstaff.names import NamedStream
 from tap_hubstaff.windowed import Feed, WindowedStream, WindowSlice
 from tap_hubstaff.windows import DAY, EAST, Filter, midnight, months_before, parse_iso
 
@@ -31,7 +32,7 @@ _BY_MEMBER = frozenset({"user_ids"})
 _BY_WORK = frozenset({"user_ids", "project_ids", "task_ids"})
 
 
-class Activities(WindowedStream):
+class Activities(NamedStream):
     """Tracked time in slots of ten minutes, and every later change of it."""
 
     name = "activities"
@@ -45,7 +46,7 @@ class Activities(WindowedStream):
     )
 
 
-class DailyActivities(WindowedStream):
+class DailyActivities(NamedStream):
     """Tracked time by day, and every later change of it."""
 
     name = "daily_activities"

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tap_hubstaff.organizations import MEMBERS, ORGANIZATIONS, shared
+from tap_hubstaff.organizations import CLIENTS, MEMBERS, ORGANIZATIONS, shared
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,6 +83,8 @@ def forecast(tap: TapHubstaff) -> Forecast:
     found: dict[int, dict[str, int]] = {}
     for own in tap.organizations.ids:
         lists = found[own] = {MEMBERS: 1}  # which tell the role of the credentials, whoever else reads them
+        if tap.organizations.names_clients:
+            lists[CLIENTS] = tap.hubstaff_stream(CLIENTS).forecast(own)
         for stream in streams:
             name = shared(stream)
             if own not in stream.due or name == ORGANIZATIONS:

@@ -157,6 +157,7 @@ class Clients(HubstaffStream):
     """Clients, archived ones included."""
 
     name = "clients"
+    shares = "clients"
     path = "/organizations/{organization_id}/clients"
     asked_for: ClassVar[Mapping[str, str | int]] = {"status": "all"}
 

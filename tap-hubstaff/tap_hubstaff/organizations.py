@@ -16,6 +16,7 @@ from singer_http.http.errors import ApiError, ConfigurationError, FatalError, Fo
 from singer_http.reading.pages import Page
 from singer_http.reading.reader import Reader
 
+from tap_hubstaff.names import client_names
 from tap_hubstaff.owned import OwnedStream, Owner
 from tap_hubstaff.windows import BEGINNING, parse_iso
 
@@ -33,6 +34,7 @@ UNLIMITED_ROLES = frozenset({"owner", "manager"})
 ORGANIZATIONS = "organizations"
 MEMBERS = "members"
 OWNERS = ("teams", "integrations")
+CLIENTS = "clients"
 
 
 class PlainMemberError(ApiError):
@@ -65,6 +67,8 @@ class Organizations:
         """Those that are read, in the API's order."""
         self.is_any_left_out = False
         """Whether there is one that is wanted and cannot be read: no table is whole then."""
+        self.client_names: dict[int | None, msgspec.Raw] = {}
+        """The names of clients, as JSON, by id, where a stream tells them."""
 
     def look(self) -> None:
         """Read what the streams share, and find out which organizations can be read.
@@ -74,13 +78,19 @@ class Organizations:
         """
         self.list()
         self._look_at_members()
-        due = {name: self._due(name) for name in OWNERS}
+        due = {name: self._due(name) for name in (*OWNERS, CLIENTS)}
         self._read(
             self._tap.hubstaff_stream(name).whole({"organization_id": own})
             for own in self.ids
-            for name in OWNERS
+            for name in due
             if own in due[name]
         )
+        for own in self.ids if self.names_clients else ():
+            try:
+                for page in self.pages(CLIENTS, own):
+                    self.client_names |= client_names(page)
+            except ApiError as failure:
+                self._tap.logger.warning("The clients of organization %d are not named: %s", own, failure)
 
     def list(self) -> int:
         """Read which organizations there are, and tell how many requests that took.
@@ -105,8 +115,15 @@ class Organizations:
         """Whether a list was read here."""
         return (name, organization) in self._lists
 
+    @property
+    def names_clients(self) -> bool:
+        """Whether a stream tells the names of clients."""
+        return any("client_name" in stream.schema["properties"] for stream in self._tap.hubstaff_streams)
+
     def _due(self, name: str) -> frozenset[int]:
         """The organizations of which any stream wants a list in this run."""
+        if name == CLIENTS and self.names_clients:
+            return frozenset(self.ids)
         wanting = (stream for stream in self._tap.hubstaff_streams if shared(stream) == name)
         return frozenset(own for stream in wanting for own in stream.due_of(self.ids))
 

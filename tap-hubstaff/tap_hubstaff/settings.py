@@ -147,6 +147,17 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         description="Read only what belongs to these tasks, in streams that the API can ask for by task.",
     ),
     th.Property(
+        "include_names",
+        th.BooleanType,
+        default=False,
+        title="Include names",
+        description=(
+            "Whether activities, daily_activities and time_sessions also tell the names of user, project, client and"
+            " task, deleted ones included, in user_name, project_name, client_name and task_name: as they were when the"
+            " row was read. It takes no request more, but for the list of clients where the stream clients is not read."
+        ),
+    ),
+    th.Property(
         "links_max_age",
         th.IntegerType(minimum=0),
         default=DEFAULT_LINKS_AGE,

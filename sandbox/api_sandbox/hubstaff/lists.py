@@ -41,6 +41,7 @@ class Lists:
             self._integrations(organization)
             for stream, make in PAPERWORK.items():
                 self._small(stream, organization, make)
+            self._clients_of_projects(organization)
             self._balances(organization)
         self.rows["organizations"] = {0: [self._organization(one) for one in self.account.organizations]}
 
@@ -228,6 +229,13 @@ class Lists:
         if dice.chance(40):
             content |= {"pay_rate": 12.5, "bill_rate": 80}
         return Record(project.id, str(project.id), content)
+
+    def _clients_of_projects(self, organization: Organization) -> None:
+        """Have projects name the client that names them."""
+        projects = {record.key: record for record in self.rows["projects"].get(organization.id, ())}
+        for client in self.rows["clients"].get(organization.id, ()):
+            for project in client.content["project_ids"] if client.since <= self.clock.start else ():
+                projects[project].content.setdefault("client_id", client.content["id"])
 
     def _task(self, own_id: int, project: Project, todo: int | None, organization: Organization) -> Record:
         dice = self.dice("tasks", own_id)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -26,7 +27,7 @@ from typing_extensions import override
 
 from tap_hubstaff.coverage import DELAY, WINDOWS, Coverage, Read
 from tap_hubstaff.feeds import Activities, DailyActivities
-from tap_hubstaff.windowed import WindowedStream
+from tap_hubstaff.names import NamedStream, Names
 from tap_hubstaff.windows import BEGINNING, Filter, Window, iso, parse_iso
 from tap_hubstaff.work_sessions import late
 from tap_hubstaff.work_sessions.model import Activity, Builder, Ledger
@@ -49,7 +50,8 @@ if TYPE_CHECKING:
 
     from tap_hubstaff.changed_work import ChangedWork
     from tap_hubstaff.tap import TapHubstaff
-    from tap_hubstaff.windowed import WindowSlice
+    from tap_hubstaff.windowed import WindowedStream, WindowSlice
+    from tap_hubstaff.work_sessions.model import Session
 
 SESSIONS = "sessions"
 LATE = "late"
@@ -69,7 +71,7 @@ class _Reading:
     activities: dict[int, Activity]
 
 
-class TimeSessions(WindowedStream):
+class TimeSessions(NamedStream):
     """Exact start and stop of each stretch of work, built from activities.
 
     Follows every later change of them. What was deleted is noticed in the ``lookback_days`` before the last run.
@@ -84,6 +86,7 @@ class TimeSessions(WindowedStream):
     def __init__(self, tap: TapHubstaff) -> None:
         super().__init__(tap)
         self._reading: dict[int, _Reading] = {}
+        self._names: defaultdict[int, Names] = defaultdict(Names)
         self._following: set[int] = set()
         self._is_described = False
 
@@ -232,7 +235,7 @@ class TimeSessions(WindowedStream):
                 return
             region, found = late.closed(regions[0], earliest, ledger.at, self._reading_again(of, regions[0]))
             sessions = [*late.repair(ledger, region, start, found), *found.swallowed]
-            yield self._made([{**record_of(session), **partition} for session in sessions], partition)
+            yield self._made(sessions, ledger.open, partition)
             regions = regions[1:]
 
     def _changes(self, of: WindowSlice, ledger: Ledger) -> ChangedWork | None:
@@ -251,7 +254,8 @@ class TimeSessions(WindowedStream):
         def read(begin: int, stop: int) -> list[Activity]:
             first, last = (BEGINNING + dt.timedelta(seconds=moment) for moment in (begin, stop))
             again = self.again(of.partition, first, last, region.users)
-            found = {row.get("id", 0): self._activity(row, of) for page in self._nested(again) for row in page.decode()}
+            rows = (row for page in self._nested(again) for row in page.decode())
+            found = {row.get("id", 0): self._activity(row, of) for row in rows}
             return [judged(one, region, seconds(seen)) for one in found.values()]
 
         return read
@@ -295,13 +299,19 @@ class TimeSessions(WindowedStream):
         within = [activity for activity in reading.activities.values() if activity.slot < stop]
         sessions = reading.builder.window(within, stop)
         reading.activities = {}
-        made = [{**record_of(session), **partition} for session in sessions]
+        made = self._made(sessions, reading.builder.open, partition)
         if window is None:
-            made += [{**gone(number), **partition} for number in sorted(reading.builder.given)]
-        return self._made(made, partition)
+            made += [self._conform({**gone(number), **partition}) for number in sorted(reading.builder.given)]
+        return made
 
-    def _made(self, rows: Sequence[Record], partition: dict[str, Any]) -> list[Record]:
-        return [self._conform(record) for row in rows if (record := self.post_process(row, partition)) is not None]
+    def _made(
+        self, sessions: Sequence[Session], going_on: Sequence[Session], partition: dict[str, Any]
+    ) -> list[Record]:
+        """The rows of sessions; of those that go on the names are kept."""
+        names = self._names[partition["organization_id"]]
+        rows = [{**record_of(session), **names.of(session.owner), **partition} for session in sessions]
+        names.keep([session.owner for session in going_on])
+        return [self._conform(row) for row in rows]
 
     @override
     def _turn_page(self, of: Slice, page: Page, records: Sequence[Record]) -> None:
@@ -339,6 +349,7 @@ class TimeSessions(WindowedStream):
         return builder
 
     def _activity(self, row: Record, of: Slice) -> Activity:
+        self._names[cast("dict[str, Any]", of.partition)["organization_id"]].see(row)
         if row.get("tracked", 0) is None:
             self._say_untimed()
         return activity_of(row, of.label)

@@ -1,0 +1,162 @@
+"""Names beside ids: of the user, project, client and task that work is of.
+
+An answer can bring what its rows name (``include``), deleted projects too, at no request more. Clients are told by a
+list of their own, which a run reads once. What is not told is null: nothing waits or fails for a name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from singer_sdk import SchemaDirectory, StreamSchema
+from typing_extensions import override
+
+from tap_hubstaff import schemas
+from tap_hubstaff.windowed import WindowedStream
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Collection, Mapping
+
+    from singer_http.reading.pages import Page
+    from singer_sdk.helpers.types import Record
+    from singer_sdk.streams import Stream
+
+    from tap_hubstaff.coverage import Read
+    from tap_hubstaff.windowed import Feed, Partition, WindowSlice
+    from tap_hubstaff.work_sessions.model import Owner
+
+SETTING = "include_names"
+INCLUDE = {"include": "users,projects,tasks"}
+_PLACES = {"user_name": 0, "project_name": 1, "client_name": 1, "task_name": 2}
+"""Each name, and by which of the ids of user, project and task it is known."""
+_NULL = msgspec.Raw(b"null")
+
+
+class _NamedSchema(StreamSchema[str]):
+    """The schema of a stream, with the names where they are asked for."""
+
+    @override
+    def get_stream_schema(self, stream: Stream, stream_class: type[Stream]) -> dict[str, Any]:
+        schema = super().get_stream_schema(stream, stream_class)
+        if not stream.config.get(SETTING):
+            return schema
+        told = {
+            name: {
+                "type": ["string", "null"],
+                "description": f"Name of the {name.removesuffix('_name')} when the row was read.",
+            }
+            for name in _PLACES
+        }
+        return {**schema, "properties": {**schema["properties"], **told}}
+
+
+class NamedStream(WindowedStream):
+    """Work by user, project and task, with their names where ``include_names`` asks for them."""
+
+    schema = _NamedSchema(SchemaDirectory(schemas))
+
+    @override
+    def windows(
+        self, partition: Partition | None, feed: Feed, begin: dt.datetime, stop: dt.datetime, read: Read | None = None
+    ) -> WindowSlice:
+        of = super().windows(partition, feed, begin, stop, read)
+        return replace(of, params={**of.params, **INCLUDE}) if self.config[SETTING] else of
+
+    @override
+    def parse(self, body: bytes) -> Page:
+        page = super().parse(body)
+        return with_names(page, body, self._hubstaff.organizations.client_names) if self.config[SETTING] else page
+
+
+class _Named(msgspec.Struct):
+    id: int | None = None
+    name: msgspec.Raw = _NULL
+    summary: msgspec.Raw = _NULL
+    client_id: int | None = None
+
+
+class _Answer(msgspec.Struct):
+    users: list[_Named] | None = None
+    projects: list[_Named] | None = None
+    tasks: list[_Named] | None = None
+
+
+class _Ids(msgspec.Struct):
+    user_id: int | None = None
+    project_id: int | None = None
+    task_id: int | None = None
+
+
+_decode_answer = msgspec.json.Decoder(_Answer).decode
+_decode_ids = msgspec.json.Decoder(list[_Ids]).decode
+_decode_rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_named = msgspec.json.Decoder(list[_Named]).decode
+
+
+def with_names(page: Page, body: bytes, client_names: Mapping[int | None, msgspec.Raw]) -> Page:
+    """A page whose rows also tell the names that came in the same answer, as they came.
+
+    Args:
+        page: The page.
+        body: The answer that it was made of.
+        client_names: The names of clients, as JSON, by id.
+    """
+    try:
+        answer, ids, rows = _decode_answer(body), _decode_ids(page.records), _decode_rows(page.records)
+    except msgspec.DecodeError:
+        return page  # rows without names; where they are no rows, decoding them will say so
+    users = {one.id: one.name for one in answer.users or ()}
+    projects = {one.id: one for one in answer.projects or ()}
+    tasks = {one.id: one.summary for one in answer.tasks or ()}
+    unknown = _Named()
+    told = []
+    for row, own in zip(rows, ids, strict=True):
+        project = projects.get(own.project_id, unknown)
+        names = (
+            users.get(own.user_id, _NULL),
+            project.name,
+            client_names.get(project.client_id, _NULL),
+            tasks.get(own.task_id, _NULL),
+        )
+        told.append(
+            b'%b,"user_name":%b,"project_name":%b,"client_name":%b,"task_name":%b}'
+            % (bytes(memoryview(row))[:-1], *names)
+        )
+    return replace(page, records=msgspec.Raw(b"[%b]" % b",".join(told)))
+
+
+def client_names(page: Page) -> dict[int | None, msgspec.Raw]:
+    """The names of the clients of a page, as JSON, by id; none where it does not tell them."""
+    try:
+        return {one.id: one.name.copy() for one in _decode_named(page.records)}
+    except msgspec.DecodeError:
+        return {}
+
+
+@dataclass(slots=True)
+class Names:
+    """The names that rows of activities told, for the sessions that are built of them."""
+
+    _known: dict[tuple[str, int | None], str | None] = field(default_factory=dict)
+
+    def see(self, row: Record) -> None:
+        """Take note of the names in a row of activities, where it tells any."""
+        if "user_name" in row:
+            owner = row.get("user_id"), row.get("project_id"), row.get("task_id")
+            self._known.update(((name, owner[place]), row[name]) for name, place in _PLACES.items())
+
+    def of(self, owner: Owner) -> dict[str, str | None]:
+        """Those of a user, project and task."""
+        return {
+            name: self._known[name, owner[place]]
+            for name, place in _PLACES.items()
+            if (name, owner[place]) in self._known
+        }
+
+    def keep(self, owners: Collection[Owner]) -> None:
+        """Forget all names but those of some."""
+        kept = {(name, owner[place]) for owner in owners for name, place in _PLACES.items()}
+        self._known = {own: name for own, name in self._known.items() if own in kept}
