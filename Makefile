@@ -34,8 +34,9 @@ demo: $(SYNCED) ## run the whole pipeline on this machine: sandbox API, Meltano,
 test: $(SYNCED) ## run all tests
 	$(BIN)/pytest -n $(TEST_WORKERS) --maxschedchunk 1 $(PYTEST_ARGS)
 
-lives: $(SYNCED) ## live through LIVES=1000 histories of tap-hustle, other ones each time
-	LIVES=$(or $(LIVES),1000) $(BIN)/pytest -q -p no:cacheprovider tests/hustle/test_life.py -k TestLives $(PYTEST_ARGS)
+lives: $(SYNCED) ## live through LIVES=1000 random histories of each plugin, and find faults that are put back
+	LIVES=$(or $(LIVES),1000) $(BIN)/pytest -q -p no:cacheprovider -n $(TEST_WORKERS) --timeout 0 -k "life or lives" \
+	  tests/hustle tests/hubstaff tests/harkster $(PYTEST_ARGS)
 
 bench: $(SYNCED) ## measure the plugins against their peers, which it installs: bench/RESULTS.md
 	@$(UV) sync --project bench --python $(BIN)/python --locked --quiet

@@ -103,14 +103,14 @@ def read(
         own = clock or SandboxClock(sandbox.hubstaff)
         watched = mock.patch.object(tap_module, "open_session", lambda *args: own.watch(open_session(*args)))
         stack.enter_context(watched)
-        tap = TapHubstaff(config=config, state=state, clock=own)
-        for name, stream in tap.streams.items():
-            stream.selected = not streams or name in streams
         try:
+            tap = TapHubstaff(config=config, state=state, clock=own)
+            for name, stream in tap.streams.items():
+                stream.selected = not streams or name in streams
             tap.sync_all()
         except Exception as error:  # noqa: BLE001 - as the command line would say it
             code = 1
-            tap.logger.error("%s", error)  # noqa: TRY400
+            TapHubstaff.logger.error("%s", error)
         written = out.getvalue()
     return Run(code, written, "".join(f"- - | {line.levelname} | {line.name} | {line.getMessage()}\n" for line in log))
 

@@ -1,0 +1,106 @@
+"""Lives of an account: after every run that comes to its end, the tables are the truth."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+from singer_http.resume import Bookmarks
+from tap_hubstaff.coverage import DELAY, GAP, Read, Wanted
+from tap_hubstaff.feeds import DailyActivities
+from tap_hubstaff.tap import TapHubstaff
+from tap_hubstaff.windowed import WindowedStream
+
+from tests.hubstaff.life import HubstaffLife
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+STEPS = 25
+LIVES = int(os.environ.get("LIVES", "0"))
+"""How many random lives to live, in place of the same few."""
+
+lived = partial(
+    settings, stateful_step_count=STEPS, deadline=None, suppress_health_check=list(HealthCheck), print_blob=False
+)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    HubstaffLife.folder = tmp_path_factory.mktemp("life")
+
+
+class TestLives:
+    def test_after_every_run_the_tables_are_the_truth(self) -> None:
+        run_state_machine_as_test(HubstaffLife, settings=lived(max_examples=LIVES or 40, derandomize=not LIVES))
+
+
+# Faults that there were: the life finds each, or it is worth nothing.
+
+
+def _as_of_the_run_that_went_on() -> Any:
+    """A bookmark takes the clock of the run that came to the end, and not of the one that began."""
+    told = Wanted.reads
+
+    def reads(self: Wanted, *args: Any) -> Iterator[Read]:
+        for read in told(self, *args):
+            yield replace(read, claim=replace(read.claim, as_of=self.now - DELAY))
+            if read.left is not None:
+                return
+
+    return mock.patch.object(Wanted, "reads", reads)
+
+
+def _one_bookmark_for_all_filters() -> Any:
+    return mock.patch.object(WindowedStream, "bookmarks", property(lambda self: Bookmarks(self.stream_state)))
+
+
+def _no_gaps() -> Any:
+    """What an earlier ``start_date`` or no ``end_date`` asks for besides is not read."""
+    told = Wanted.reads
+    return mock.patch.object(
+        Wanted, "reads", lambda self, *args: (read for read in told(self, *args) if read.feed != GAP)
+    )
+
+
+def _days_of_the_last_month_only() -> Any:
+    return mock.patch.object(DailyActivities, "_older_days", return_value=())
+
+
+def _time_by_the_machine() -> Any:
+    return mock.patch.object(
+        TapHubstaff, "now", lambda self: dt.datetime.fromtimestamp(self.clock.time(), dt.timezone.utc)
+    )
+
+
+FAULTS: tuple[Callable[[], Any], ...] = (
+    _as_of_the_run_that_went_on,
+    _one_bookmark_for_all_filters,
+    _no_gaps,
+    _days_of_the_last_month_only,
+    _time_by_the_machine,
+)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hypothesis tells of what it finds; here that is what is wanted."""
+    with mock.patch("hypothesis.core.report"), mock.patch("hypothesis.stateful.report"):
+        yield
+
+
+@pytest.mark.skipif(not LIVES, reason="make lives puts the faults back")
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__.strip("_"))
+def test_a_life_finds_a_fault_that_is_put_back(fault: Callable[[], Any]) -> None:
+    with fault(), pytest.raises(AssertionError), quiet():
+        run_state_machine_as_test(
+            HubstaffLife, settings=lived(max_examples=400, phases=[Phase.generate], derandomize=True)
+        )
