@@ -74,7 +74,11 @@ def sessions_of(records: list[dict[str, Any]]) -> dict[int, tuple[Any, ...]]:
 
 def warehouse(*runs: Run) -> dict[int, tuple[Any, ...]]:
     """The sessions as a target keeps them that replaces by key, less those that are superseded."""
-    rows = {record["id"]: record for run in runs for record in run.records("time_sessions")}
+    return counting({record["id"]: record for run in runs for record in run.records("time_sessions")})
+
+
+def counting(rows: dict[int, dict[str, Any]]) -> dict[int, tuple[Any, ...]]:
+    """Those sessions of a table that are not superseded, as :func:`sessions_of` gives them."""
     return {
         number: (
             row["user_id"],
