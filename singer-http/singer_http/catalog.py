@@ -10,22 +10,39 @@ from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE, REPLICATION_INC
 from singer_http.http.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable
+    from collections.abc import Container, Iterable, Mapping
 
-    from singer_sdk.singerlib import MetadataMapping
+    from singer_sdk.singerlib import CatalogEntry, MetadataMapping
 
 
 def with_chosen_methods(catalog: dict[str, Any]) -> dict[str, Any]:
     """Put each stream's replication method where the SDK looks for it.
 
     The Singer specification has it chosen as ``replication-method`` in the stream's metadata, which the SDK drops.
+
+    Raises:
+        ConfigurationError: It is no catalog.
     """
     catalog = copy.deepcopy(catalog)
-    for stream in catalog.get("streams", []):
-        for entry in stream.get("metadata", []):
-            if not entry["breadcrumb"] and (method := entry["metadata"].get("replication-method")):
-                stream["replication_method"] = method
+    try:
+        for stream in catalog.get("streams", []):
+            _ = stream["schema"]["properties"]
+            for entry in stream.get("metadata", []):
+                if not entry["breadcrumb"] and (method := entry["metadata"].get("replication-method")):
+                    stream["replication_method"] = method
+    except (AttributeError, LookupError, TypeError):
+        raise ConfigurationError(
+            "The catalog does not list streams, each with its schema and metadata: discover it anew."
+        ) from None
     return catalog
+
+
+def check_streams(catalog: Mapping[str, CatalogEntry], known: Container[str]) -> None:
+    """Raise :class:`ConfigurationError` where a catalog selects streams that there are not."""
+    if unknown := [name for name, entry in catalog.items() if name not in known and entry.metadata.root.selected]:
+        raise ConfigurationError(
+            f"The catalog selects {' and '.join(unknown)}, which are no streams of this tap: discover it anew."
+        )
 
 
 def chosen_key(stream: str, method: str, key: str | None, possible: str | None) -> str | None:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import click
 from singer_sdk import typing as th
 from singer_sdk.configuration._dict_config import parse_environment_config
-from singer_sdk.exceptions import ConfigValidationError
+from singer_sdk.exceptions import ConfigValidationError, MapExpressionError, StreamMapConfigError
 from singer_sdk.plugin_base import JSONSchemaValidator
 
 from singer_http.http.errors import ApiError, ConfigurationError
@@ -173,6 +173,8 @@ def spoken(logger: logging.Logger) -> Iterator[None]:
         sentences = error.errors
     except ApiError as error:
         sentences = [str(error)]
+    except (MapExpressionError, StreamMapConfigError) as error:
+        sentences = [f"stream_maps is not valid: {error}"]
     except click.ClickException:
         raise
     except Exception as error:  # noqa: BLE001 - its own text, and its traceback's, may hold people's data or a token

@@ -19,7 +19,7 @@ from singer_sdk.singerlib.encoding.simple import StateMessage
 from singer_sdk.tap_base import CliTestOptionValue
 from typing_extensions import override
 
-from singer_http.catalog import with_chosen_methods
+from singer_http.catalog import check_streams, with_chosen_methods
 from singer_http.http.clock import Clock, Stopped
 from singer_http.http.errors import ApiError, ConfigurationError, IncompleteError
 from singer_http.output import BufferedWriter
@@ -109,6 +109,10 @@ class ApiTap(Tap, abc.ABC):
     @override
     def load_state(self, state: dict[str, Any]) -> None:
         bookmarks = state.get("bookmarks")
+        if state and not isinstance(bookmarks, dict):
+            self.logger.warning(
+                "The state holds no bookmarks as a tap writes them: everything is read from the beginning."
+            )
         kinds = {name: cast("ApiStream", stream).bookmark for name, stream in self.streams.items()}
         named = bookmarks if isinstance(bookmarks, dict) else {}
         super().load_state(
@@ -185,6 +189,7 @@ class ApiTap(Tap, abc.ABC):
 
     def _read_all(self) -> None:
         self._check_stream_names()
+        check_streams(self.input_catalog or {}, self.streams)
         self.prepare()
         streams = cast("list[ApiStream]", list(self.streams.values()))
         for stream in streams:
@@ -247,7 +252,7 @@ class ApiTap(Tap, abc.ABC):
         with spoken(cls.logger):
             try:
                 return super().cb_config(ctx, param, value)
-            except (OSError, ValueError, TypeError):
+            except (OSError, ValueError, TypeError, RecursionError):
                 raise ConfigurationError(f"--config: {', '.join(value)} is not a readable JSON file.") from None
 
     @classmethod
@@ -273,8 +278,10 @@ def object_file(option: str, file: IO[str] | None) -> IO[str] | None:
         return None
     try:
         text = file.read()
-        is_object = isinstance(json.loads(text), dict)
-    except ValueError:
+        content = json.loads(text)
+        json.dumps(content, allow_nan=False, ensure_ascii=False).encode()  # NaN and half characters are no JSON
+        is_object = isinstance(content, dict)
+    except (ValueError, RecursionError):
         is_object = False
     if not is_object:
         raise ConfigurationError(f"{option}: {file.name} does not hold a JSON object.")

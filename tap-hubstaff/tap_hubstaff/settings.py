@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 DEFAULT_LOOKBACK = 2
+MOST_DAYS = 36_500
+"""A century: more would begin before the calendar does."""
 DEFAULT_LINKS_AGE = 12 * 60 * 60
 """Half a day: runs by the hour seldom pay for it, and runs by the day always do."""
 DEFAULT_PARALLEL = 4
@@ -102,7 +104,7 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
     ),
     th.Property(
         "lookback_days",
-        th.IntegerType(minimum=0),
+        th.IntegerType(minimum=0, maximum=MOST_DAYS),
         default=DEFAULT_LOOKBACK,
         title="Lookback",
         description=(
@@ -113,7 +115,7 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
     ),
     th.Property(
         "reread_days",
-        th.IntegerType(minimum=0),
+        th.IntegerType(minimum=0, maximum=MOST_DAYS),
         default=0,
         title="Days to read again",
         description=(
@@ -219,8 +221,10 @@ def setting_errors(config: Mapping[str, Any], now: dt.datetime) -> Iterator[str]
     for setting in ("start_date", "end_date"):
         if config.get(setting) is not None:
             try:
-                dates[setting] = parse_iso(config[setting])
-            except ValueError:
+                moment = parse_iso(config[setting])
+                _ = moment + DAY  # the end of that day has to be a time too
+                dates[setting] = moment
+            except (ValueError, OverflowError):
                 yield f"{setting} is not valid: it must be a date or time such as 2026-01-31 or 2026-01-31T12:00:00Z."
     if "start_date" in dates and dates["start_date"] > now:
         yield "start_date is not valid: it is in the future, so there is nothing to read."

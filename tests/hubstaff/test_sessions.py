@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from singer_http.http.errors import MalformedAnswerError
 from tap_hubstaff.work_sessions import late
 from tap_hubstaff.work_sessions.model import Activity, Builder, Ledger, Session, build
 from tap_hubstaff.work_sessions.rows import activity_of, record_of
@@ -137,6 +138,15 @@ def test_a_session_tells_what_its_activities_agree_in() -> None:
         record = record_of(session)
         assert record["date"] == "2026-01-31"
         assert tuple(record[name] for name in ("billable", "overall", "time_type", "timesheet_id")) == told
+
+
+@pytest.mark.parametrize("change", [{"starts_at": "9999-12-31T23:59:59Z"}, {"tracked": 10**30}, {"tracked": "600"}])
+def test_an_activity_that_ends_at_no_time_is_malformed(change: dict[str, Any]) -> None:
+    moment = "2026-02-01T04:50:00Z"
+    row = {"id": 9, "user_id": 1, "tracked": 600, "starts_at": moment, "time_slot": moment}
+    assert activity_of(row, "activities").tracked == 600
+    with pytest.raises(MalformedAnswerError, match="without its times"):
+        activity_of({**row, **change}, "activities")
 
 
 @given(history=histories())

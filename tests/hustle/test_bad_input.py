@@ -277,7 +277,9 @@ def test_the_connection_test_checks_the_settings_first(tap: Tap, config: dict[st
 
 
 @pytest.mark.parametrize("option", ["--config", "--state", "--catalog"])
-@pytest.mark.parametrize("content", [None, "", "{", '{"a": hush-do-not-tell}', "[1, 2]", "\udcff"])
+@pytest.mark.parametrize(
+    "content", [None, "", "{", '{"a": hush-do-not-tell}', "[1, 2]", "\udcff", '{"a": NaN}', '{"a": ' + "[" * 99_999]
+)
 def test_a_file_that_is_none_of_ours_is_named(
     *, tap: Tap, standing: RunningSandbox, settings: Settings, tmp_path: Path, option: str, content: str | None
 ) -> None:
@@ -291,6 +293,38 @@ def test_a_file_that_is_none_of_ours_is_named(
     assert "Traceback" not in run.stderr
     assert SECRET not in run.stderr
     assert option.strip("-") in run.stderr.lower()
+    assert "a defect" not in run.stderr
+
+
+@pytest.mark.parametrize("option", ["--state", "--catalog"])
+def test_half_a_character_is_no_json(
+    *, tap: Tap, standing: RunningSandbox, settings: Settings, tmp_path: Path, option: str
+) -> None:
+    path = tmp_path / "given.json"
+    path.write_text('{"bookmarks": {"leads": {"\\ud800": 1}}}')
+    assert_one_sentence(tap(option, str(path), config=settings(standing)), option, "JSON")
+
+
+@pytest.mark.parametrize(
+    "maps",
+    [
+        {"leads": {"name": "record["}},
+        {"leads": {"id": None}},
+        {"leads": {"__key_properties__": ["nobody"]}},
+        {"leads": {"__filter__": "record["}},
+    ],
+)
+def test_stream_maps_that_cannot_work(tap: Tap, maps: dict[str, Any]) -> None:
+    assert_one_sentence(tap(config={**LOGIN, "api_url": NOWHERE, "stream_maps": maps}), "stream_maps is not valid")
+
+
+@pytest.mark.parametrize("state", [{"bookmarks": "x"}, {"type": "STATE", "value": {"bookmarks": {}}}])
+def test_a_state_without_bookmarks_is_told_of(
+    *, tap: Tap, standing: RunningSandbox, settings: Settings, state: dict[str, Any]
+) -> None:
+    run = tap(config=settings(standing), state=state)
+    assert run.code == 0
+    assert any("no bookmarks" in said for said in run.said("WARNING"))
 
 
 def test_settings_come_from_the_environment_too(

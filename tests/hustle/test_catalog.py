@@ -72,6 +72,37 @@ def test_nothing_selected_reads_nothing(tap: Tap, standing: RunningSandbox, sett
     assert run.code == 0
 
 
+def unknown(entry: dict[str, Any]) -> None:
+    entry["stream"] = entry["tap_stream_id"] = "labels"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (unknown, "selects labels, which are no streams"),
+        (lambda entry: entry.update(metadata=None), "does not list streams"),
+        (lambda entry: entry.update(metadata=["x"]), "does not list streams"),
+        (lambda entry: entry.update(metadata=[{"breadcrumb": [], "metadata": None}]), "does not list streams"),
+        (lambda entry: entry.pop("schema"), "does not list streams"),
+    ],
+)
+def test_a_catalog_that_is_none_of_ours_is_refused(
+    *,
+    tap: Tap,
+    serve: Serve,
+    settings: Settings,
+    discover: Discover,
+    change: Callable[[dict[str, Any]], Any],
+    words: str,
+) -> None:
+    sandbox = serve()
+    run = tap(config=settings(sandbox), catalog=discover("tags", change=change))
+    assert (run.code, run.stdout) == (1, b"")
+    (said,) = run.said("ERROR")
+    assert words in said
+    assert sandbox.report().requests == 0
+
+
 def test_deselected_properties_are_left_out_at_any_depth(
     tap: Tap, standing: RunningSandbox, settings: Settings, discover: Discover
 ) -> None:
@@ -408,4 +439,5 @@ def test_a_table_that_is_not_complete_is_not_activated(tap: Tap, serve: Serve, s
     assert mended.code == 0
     assert {message["version"] for message in mended.of_type("RECORD", "leads")} == begun_with
     assert {message["version"] for message in mended.of_type("ACTIVATE_VERSION", "leads")} == begun_with
-    assert {message["version"] for message in mended.of_type("RECORD", "groups")} != begun_with
+    of_groups = [{message["version"] for message in run.of_type("RECORD", "groups")} for run in (failed, mended)]
+    assert of_groups[0] != of_groups[1]

@@ -38,6 +38,7 @@ def activity_of(row: Record, label: str) -> Activity:
     """
     try:
         tracked, is_billable = row["tracked"] or 0, row.get("billable")
+        _ = parse_iso(row["starts_at"]) + dt.timedelta(seconds=tracked)  # its end has to be a time too
         return Activity(
             id=row["id"],
             owner=(row["user_id"], row.get("project_id"), row.get("task_id")),
@@ -52,7 +53,7 @@ def activity_of(row: Record, label: str) -> Activity:
             time_type=row.get("time_type"),
             timesheet=row.get("timesheet_id"),
         )
-    except (LookupError, ValueError, TypeError, AttributeError):
+    except (LookupError, ValueError, TypeError, AttributeError, OverflowError):
         raise MalformedAnswerError(f"{label}: an activity came without its times.") from None
 
 
