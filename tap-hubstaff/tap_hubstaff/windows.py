@@ -33,7 +33,7 @@ SHORTEST = HOUR
 SEARCH = "?"
 """In the place of a page: the first day that an organization keeps is searched for in a window."""
 MOST_USERS = 100
-"""More are not named in a request, which would become too long; everybody is read then."""
+"""More are not named in one request, which would become too long."""
 RECOVERY = 16
 """Windows that have to go well before a length that was too much is tried again."""
 
