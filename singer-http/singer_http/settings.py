@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import ipaddress
 import logging
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -13,7 +15,7 @@ from urllib.parse import urlsplit
 
 import click
 from singer_sdk import typing as th
-from singer_sdk.configuration._dict_config import parse_environment_config
+from singer_sdk.configuration._dict_config import TRUTHY, parse_environment_config
 from singer_sdk.exceptions import ConfigValidationError, MapExpressionError, StreamMapConfigError
 from singer_sdk.plugin_base import JSONSchemaValidator
 
@@ -30,6 +32,7 @@ WORD = r"^[!-~]+$(?!\n)"
 """What a token is made of: printable ASCII without blanks (RFC 6750, and what a header can carry)."""
 LINE = r"^[!-~]([ -~]*[!-~])?$(?!\n)"
 """What a client id or a header is made of: printable ASCII, with no blanks around it (RFC 6749)."""
+_TRUTHS = {*TRUTHY, "false", "0", "no", "off"}
 _FRAMES = 6
 """Calls that are named of a defect."""
 
@@ -126,16 +129,32 @@ def from_environment(schema: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     """The settings that environment variables hold whose names begin with a prefix.
 
     Raises:
-        ConfigurationError: A variable holds no number, list or object, as its setting wants.
+        ConfigurationError: A variable holds no number, truth, list or object, as its setting wants.
     """
     settings: dict[str, Any] = {}
     for name, told in schema["properties"].items():
         try:
             settings |= parse_environment_config({"properties": {name: told}}, prefix)
+            is_truth = "boolean" in told["type"]
+            # The SDK takes any other word for false.
+            if is_truth and os.environ.get(f"{prefix}{name.upper()}", "true").lower() not in _TRUTHS:
+                raise ValueError  # noqa: TRY301 - told below, like every other kind
         except ValueError:
-            wanted = _words([kind for kind in told["type"] if kind != "null"])
-            raise ConfigurationError(f"{name} is not valid: {prefix}{name.upper()} must hold an {wanted}.") from None
+            kinds = _words([kind for kind in told["type"] if kind != "null"])
+            wanted = "true or false" if kinds == "boolean" else f"an {kinds}"
+            raise ConfigurationError(f"{name} is not valid: {prefix}{name.upper()} must hold {wanted}.") from None
     return settings
+
+
+def batch_errors(config: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with the settings of BATCH files, which the SDK would only tell by failing on the first one."""
+    if (batch := config.get("batch_config")) is None:
+        return
+    encoding, storage = batch.get("encoding") or {}, batch.get("storage") or {}
+    if not encoding.get("format") or not storage.get("root"):
+        yield "batch_config is not valid: it needs encoding.format and storage.root."
+    elif encoding["format"] == "parquet" and importlib.util.find_spec("pyarrow") is None:
+        yield "batch_config is not valid: parquet needs pyarrow, which is not installed; use jsonl."
 
 
 def setting_sentence(error: Any, secret_settings: Container[str]) -> str:

@@ -8,6 +8,7 @@ import json
 import signal
 import sys
 from functools import cached_property
+from itertools import chain
 from typing import IO, TYPE_CHECKING, Any, cast
 
 import click
@@ -26,7 +27,7 @@ from singer_http.output import BufferedWriter
 from singer_http.progress import Progress
 from singer_http.reading.reader import Reader
 from singer_http.resume import Bookmark, sound
-from singer_http.settings import checked, from_environment, spoken
+from singer_http.settings import batch_errors, checked, from_environment, spoken
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -97,7 +98,9 @@ class ApiTap(Tap, abc.ABC):
         """Check the settings, naming each that is wrong and repeating no secret."""
         schema = self.config_jsonschema
         self.append_builtin_config(schema)
-        self._config, errors = checked(self._config, schema, self.setting_errors)
+        self._config, errors = checked(
+            self._config, schema, lambda config: chain(batch_errors(config), self.setting_errors(config))
+        )
         if errors and raise_errors:
             raise ConfigValidationError("Config validation failed", errors=errors, schema=schema)
         return errors

@@ -57,6 +57,8 @@ def assert_one_sentence(run: Run, *words: str) -> None:
         ({**LOGIN, "client_secret": 123456}, ["client_secret", "type", "string"]),
         ({**LOGIN, "client_id": {"a": SECRET}}, ["client_id", "type", "string"]),
         ({**LOGIN, "page_size": 0}, ["page_size"]),
+        ({**LOGIN, "batch_config": {"encoding": {"format": "jsonl"}}}, ["batch_config", "storage.root"]),
+        ({**LOGIN, "batch_config": {"storage": {"root": "file:///tmp"}}}, ["batch_config", "encoding.format"]),
         ({**LOGIN, "page_size": 1001}, ["page_size"]),
         ({**LOGIN, "page_size": "many"}, ["page_size"]),
         ({**LOGIN, "page_size": 1.5}, ["page_size"]),
