@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import fnmatch
 import io
 import json
 import signal
@@ -211,6 +212,11 @@ class ApiTap(Tap, abc.ABC):
     def _check_stream_names(self) -> None:
         if unknown := sorted(set(self.config.get("skip_forbidden", ())) - self.streams.keys()):
             raise ConfigurationError(f"skip_forbidden names {', '.join(unknown)}, which are no streams of {self.name}.")
+        # A map that meets no stream would leave what it is to mask as it is.
+        maps = self.config.get("stream_maps", {}).items()
+        added = {name for name, rule in maps if name == "__else__" or (isinstance(rule, dict) and "__source__" in rule)}
+        if unknown := sorted(name for name, _ in maps if name not in added and not fnmatch.filter(self.streams, name)):
+            raise ConfigurationError(f"stream_maps names {', '.join(unknown)}, which are no streams of {self.name}.")
 
     def _leave(self, *, complete: bool) -> None:
         """End the run: nothing more is fetched, and the last STATE says how far it got."""

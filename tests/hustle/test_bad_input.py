@@ -320,6 +320,17 @@ def test_stream_maps_that_cannot_work(tap: Tap, maps: dict[str, Any]) -> None:
     assert_one_sentence(tap(config={**LOGIN, "api_url": NOWHERE, "stream_maps": maps}), "stream_maps is not valid")
 
 
+def test_a_stream_map_of_no_stream_is_named(
+    tap: Tap, serve: Serve, standing: RunningSandbox, settings: Settings
+) -> None:
+    sandbox = serve()
+    run = tap(config=settings(sandbox, stream_maps={"lead": {"email": None}, "__else__": None}))
+    assert_one_sentence(run, "stream_maps names lead, which are no streams")
+    assert sandbox.report().requests == 0
+    maps = {"people": {"__source__": "leads", "email": None}, "lea*": {"email": None}, "__else__": "__NULL__"}
+    assert tap(config=settings(standing, stream_maps=maps)).code == 0
+
+
 @pytest.mark.parametrize("state", [{"bookmarks": "x"}, {"type": "STATE", "value": {"bookmarks": {}}}])
 def test_a_state_without_bookmarks_is_told_of(
     *, tap: Tap, standing: RunningSandbox, settings: Settings, state: dict[str, Any]
