@@ -16,7 +16,7 @@ from target_harkster.layout.schemas import checks, faults, sample
 
 from tests.harkster.running import Message, Target, data, record, schema, state
 
-CASES = Path("/work/shared/cases")
+CASES = Path(__file__).parents[3] / "shared" / "cases"
 HUGE = 10**62
 DEFINITIONS = {
     "moment": {"type": ["null", "string"], "format": "date-time"},

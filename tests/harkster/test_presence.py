@@ -10,7 +10,7 @@ import pytest
 
 from tests.harkster.running import Message, Target, data, record, schema, state
 
-CASES = Path("/work/shared/cases")
+CASES = Path(__file__).parents[3] / "shared" / "cases"
 MIRROR: dict[str, Any] = {"streams": {"hours": {"mode": "mirror"}}, "mirror_max_share": 1.0}
 
 
