@@ -79,6 +79,55 @@ def test_sums_and_products_are_those_of_decimals(many: list[Any], factor: Any) -
     assert value("{{ first < factor }}") is (many[0] is not None and Decimal(many[0]) < Decimal(factor))
 
 
+TEXTS: list[Message] = [{"name": "9"}, {"name": "10"}, {"name": "2.5"}]
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("{{ name * 2 }}", ["18", "20", "5"]),
+        ("{{ 2 * name }} {{ name - 1 }} {{ name + 1 }}", ["18 8 10", "20 9 11", "5 1.5 3.5"]),
+        ("{{ (name | float) + (name | float) }}", ["18", "20", "5.0"]),
+        ("{{ name ~ name }}", ["99", "1010", "2.52.5"]),
+        ("{{ 'over' if name > '5' else 'under' }} {{ name < 3 }}", ["over false", "over false", "under true"]),
+        ("{{ name | int }}", ["9", "10", "2"]),
+    ],
+)
+def test_a_text_that_is_a_number_is_calculated_with_as_one(
+    target: Target, expression: str, expected: list[str]
+) -> None:
+    assert shown(target, expression, *TEXTS) == expected
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("{{ rows | map(attribute='name') | max }}", "10"),
+        ("{{ rows | map(attribute='name') | min }}", "2.5"),
+        ("{{ (rows | max(attribute='name')).name }}", "10"),
+        ("{{ rows | map(attribute='name') | sort | join(' ') }}", "2.5 9 10"),
+        ("{{ rows | selectattr('name', 'gt', '5') | list | length }}", "2"),
+    ],
+)
+def test_texts_that_are_numbers_are_put_in_the_order_of_numbers(target: Target, expression: str, expected: str) -> None:
+    weekly = {"group_by": ["week"], "fields": [{"id": "f", "type": "text", "data": expression}]}
+    messages = [record(id=at, week="W1", **row) for at, row in enumerate(TEXTS)]
+    target.ran([schema(PROPERTIES), *messages, state(1)], streams={"hours": weekly})
+    assert [data(post)["f"] for post in target.posts()] == [expected]
+
+
+def test_a_nought_has_no_sign(target: Target) -> None:
+    assert shown(target, "{{ hours }} {{ -0.4 | round }}", {"hours": -0.0}) == ["0.0 0"]
+
+
+def test_a_number_field_shows_no_sign_with_a_nought(target: Target) -> None:
+    assert shown(target, "{{ hours }}", {"hours": -0.0}, kind="number") == ["0.0"]
+
+
+def test_a_text_that_is_no_number_has_the_default_that_is_given(target: Target) -> None:
+    assert shown(target, "{{ name | float(5) }} {{ name | int(-1) }}", {"name": "n/a"}) == ["5 -1"]
+
+
 def test_a_heading_without_a_label_is_left_out(target: Target) -> None:
     fields = [{"id": "head", "type": "heading", "label": "{{ name }}"}, {"id": "id", "type": "counter", "data": "id"}]
     target.ran(
@@ -169,6 +218,10 @@ def test_people_read_what_is_usual_where_they_live(target: Target, expression: s
         ("{{ name | currency('GBP') }}", "has an expression with a value that is text, not a number"),
         ("{{ hours | currency('POUND') }}", "has an expression with a value that has no currency: the code must be"),
         ("{{ name | date }}", "has an expression with a value that is text, not a date"),
+        ("{{ name | float }}", "has an expression with a value that is text, not a number"),
+        ("{{ '1,234.50' | int }}", "has an expression with a value that is text, not a number"),
+        ("{{ '8' + '2' }}", "has an expression with a value that is made of two texts that are numbers"),
+        ("{{ name > 1 }}", "has an expression that fails: TypeError"),
     ],
 )
 def test_what_cannot_be_calculated_is_said(target: Target, expression: str, reason: str) -> None:

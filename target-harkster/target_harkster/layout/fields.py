@@ -148,7 +148,7 @@ def as_decimal(value: Any) -> Decimal:
     exponent = number.as_tuple().exponent
     if abs(number) > LARGEST or (isinstance(exponent, int) and exponent < -LARGEST_EXPONENT):
         raise FieldError("is beyond what a number can be")
-    return number
+    return number or abs(number)  # no nought has a sign
 
 
 def _number(value: Any, _declared: Declared) -> str:

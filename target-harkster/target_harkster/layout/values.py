@@ -1,7 +1,7 @@
 """What expressions do with values: arithmetic is decimal, and null is no value rather than a wrong one.
 
 A null in arithmetic gives null, a comparison with it is false, a text shows nothing for it, and it is left out of sums,
-means, least and greatest. What rounds, rounds half up.
+means, least and greatest. What rounds, rounds half up. A text that reads as a number is one, as taps send decimals so.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import babel.dates
 import babel.numbers
 import jinja2
-from jinja2.filters import ignore_case, make_attrgetter, make_multi_attrgetter
+from jinja2.filters import do_int, ignore_case, make_attrgetter, make_multi_attrgetter
+from jinja2.utils import missing
 from singer_sdk.contrib.msgspec import encoder
 
 from target_harkster.layout.errors import FieldError
@@ -65,6 +66,20 @@ def number(value: Any) -> int | Decimal:
     return _plain(as_decimal(value))
 
 
+def _read(value: Any) -> Any:
+    """A text that reads as a number, as that number; anything else as it is."""
+    try:
+        return number(value) if isinstance(value, str) else value
+    except FieldError:
+        return value
+
+
+def _place(value: Any, *, case_sensitive: bool) -> tuple[bool, Any]:
+    """What a value is sorted by: numbers come first, also those that are text."""
+    value = _read(value)
+    return isinstance(value, str), value if case_sensitive else ignore_case(value)
+
+
 def _plain(value: Decimal) -> Decimal:
     exponent = value.as_tuple().exponent
     return Decimal(int(value)) if isinstance(exponent, int) and exponent > 0 and value.adjusted() < _LONGEST else value
@@ -86,6 +101,10 @@ def calculate(sign: str, left: Any, right: Any) -> Any:
     if isinstance(left, str) and sign == "%":
         return formatted(left, *(right if isinstance(right, tuple) else (right,)))
     left, right = exact(left), exact(right)
+    if not (isinstance(left, str) and isinstance(right, str)):
+        left, right = _read(left), _read(right)
+    elif sign == "+" and not (isinstance(_read(left), str) or isinstance(_read(right), str)):
+        raise FieldError("is made of two texts that are numbers: add `left | float`, or join them with ~")
     are_whole = isinstance(left, int) and isinstance(right, int)
     if not isinstance(left, int | Decimal) or not isinstance(right, int | Decimal) or (are_whole and sign in _WHOLE):
         return _OPERATORS[sign](left, right)
@@ -119,6 +138,8 @@ def compare(name: str, left: Any, right: Any) -> bool:
         return (right is not None and left in right) is (name == "in")
     if name not in {"eq", "ne"} and (left is None or right is None):
         return False
+    if name not in {"eq", "ne"} and isinstance(_read(left), str) is isinstance(_read(right), str):
+        left, right = _read(left), _read(right)
     return bool(getattr(operator, _COMPARISONS.get(name, name))(left, right))
 
 
@@ -165,8 +186,9 @@ def _extreme(choose: Callable[..., Any]) -> Callable[..., Any]:
         case_sensitive: bool = False,  # noqa: FBT001, FBT002 - as in Jinja
         attribute: Any = None,
     ) -> Any:
-        by = make_attrgetter(environment, attribute, postprocess=None if case_sensitive else ignore_case)
-        return choose((one for one in many if by(one) is not None), key=by, default=None)
+        value_of = make_attrgetter(environment, attribute)
+        found = [one for one in many if value_of(one) is not None]
+        return choose(found, key=lambda one: _place(value_of(one), case_sensitive=case_sensitive), default=None)
 
     return chosen
 
@@ -180,7 +202,7 @@ def _sort(
     attribute: Any = None,
 ) -> list[Any]:
     def nulls_last(value: Any) -> Any:
-        return (value is None) is not reverse, value if case_sensitive else ignore_case(value)
+        return (value is None) is not reverse, _place(value, case_sensitive=case_sensitive)
 
     return sorted(many, key=make_multi_attrgetter(environment, attribute, postprocess=nulls_last), reverse=reverse)
 
@@ -229,11 +251,18 @@ def _rounded(value: Any, precision: int, method: str = "common") -> Decimal:
     return Decimal(number(value)).quantize(Decimal(1).scaleb(-precision), _ROUNDINGS[method])
 
 
-def _float(value: Any, default: Any = 0) -> Any:
+def _float(value: Any, default: Any = missing) -> Any:
     try:
         return number(value)
     except FieldError:
+        # Jinja's own default is 0, which nobody could tell from a number that was there.
+        if default is missing:
+            raise
         return default
+
+
+def _int(value: Any, default: Any = missing, base: int = 10) -> Any:
+    return int(_float(value, default)) if base == 10 else do_int(value, default, base)  # noqa: PLR2004 - as in Jinja
 
 
 def formatted(text: str, *values: Any, **named: Any) -> str:
@@ -311,6 +340,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "float": _float,
     "format": formatted,
     "groupby": _groupby,
+    "int": _int,
     "join": _join,
     "max": _extreme(max),
     "mean": _mean,
