@@ -154,8 +154,8 @@ class HarksterSink(Sink):
 
     def _leave(self, key: str, marker: str) -> None:
         """Note that a row is gone: it is posted no more, and its post goes where posts go with their rows."""
-        self._run.outbox.drop(self.stream_name, marker)
-        self._presence.left(marker)
+        self._run.outbox.drop(self.stream_name, marker, "gone")
+        self._presence.left(None if self._layout.group_by else marker)
         if self._layout.group_by:
             nowhere = self._channel_ids[0]
             self._run.outbox.add_row(DigestRow(self.stream_name, self._channel_ids, nowhere, "", "", key, None))
@@ -185,7 +185,9 @@ class HarksterSink(Sink):
             functools.partial(self._is_wanted, record, channel.id, marker, key) if layout.is_conditional else None
         )
         if layout.mode == "mirror" and is_wanted is not None and not is_wanted():
-            return  # as if its row were gone
+            run.outbox.drop(self.stream_name, marker, "left out")
+            self._presence.left(marker)  # its post goes, as if its row were gone
+            return
         run.outbox.add(
             Parcel(
                 stream=self.stream_name,

@@ -70,6 +70,16 @@ def test_a_post_goes_when_its_row_meets_the_condition_no_more(target: Target) ->
     assert shown(target, "id", "hours") == [("2", "50")]
 
 
+def test_a_post_goes_with_a_row_that_changed_alone(target: Target) -> None:
+    settings = {"streams": {"hours": {**OVERTIME, "mode": "mirror"}}, "mirror_max_share": 1}
+    target.ran([schema(PROPERTIES), worked(1, 45), worked(2, 50), worked(3, 46), worked(3, 30), state(1)], **settings)
+    assert shown(target, "id", "hours") == [("1", "45"), ("2", "50")]
+    target.ran([schema(PROPERTIES), worked(1, 39), state(2)], **settings)
+    assert shown(target, "id", "hours") == [("2", "50")]
+    target.ran([schema(PROPERTIES), worked(1, 41), state(3)], **settings)
+    assert sorted(shown(target, "id", "hours")) == [("1", "41"), ("2", "50")]
+
+
 @pytest.mark.parametrize(
     ("condition", "reason"),
     [

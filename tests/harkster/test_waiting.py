@@ -59,6 +59,19 @@ def test_posts_can_wait_in_the_ledger(serve: Any, tmp_path: Path) -> None:
     assert [data(post)["name"] for post in target.posts()] == ["1", "2", "3"]
 
 
+@pytest.mark.parametrize("on_quota", ["draft", "defer"])
+@pytest.mark.parametrize("mode", ["append", "upsert", "mirror"])
+def test_a_post_that_waits_goes_with_its_row(serve: Any, tmp_path: Path, mode: str, on_quota: str) -> None:
+    target = small(serve, tmp_path, quota=1)
+    settings = {"on_quota": on_quota, "mirror_max_share": 1, "streams": {"hours": {"mode": mode}}}
+    target.ran(rows(1, 2, 3), **settings)
+    target.ran([schema(), record(id=2, name="2", _sdc_deleted_at="2026-01-01T00:00:00Z"), state(2)], **settings)
+    target.sandbox.harkster.set_quota("Acme Inc.", quota=10)
+    target.ran(rows(), **settings)
+    assert [data(post)["name"] for post in target.posts() if post.publications] == ["1", "3"]
+    assert "draft" not in statuses(target)
+
+
 def test_a_waiting_post_gets_the_newest_content(serve: Any, tmp_path: Path) -> None:
     for on_quota in ("draft", "defer"):
         folder = tmp_path / on_quota

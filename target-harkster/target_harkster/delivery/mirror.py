@@ -61,11 +61,12 @@ class Presence:
         self.is_covered = False
         self.marked.discard(marker)
 
-    def left(self, marker: str) -> None:
-        """Note that a row came as deleted."""
+    def left(self, marker: str | None) -> None:
+        """Note that a row came as deleted; without a marker where rows have no posts of their own."""
         self.has_rows = True
         self.is_covered = False
-        self.marked.add(marker)
+        if marker is not None:
+            self.marked.add(marker)
 
     def announce(self, version: int) -> None:
         """Note the version of a table that is being sent, or was."""
@@ -116,7 +117,7 @@ class Mirror:
     @property
     def is_due(self) -> bool:
         """Whether there is something to judge before a STATE goes out."""
-        return any(one.is_complete or (one.is_mirrored and one.marked) for one in self._streams.values())
+        return any(one.is_complete or one.marked for one in self._streams.values())
 
     def judge(self, *, is_end: bool = False) -> None:
         """Judge what is complete; all that came must be in the ledger.
@@ -148,10 +149,21 @@ class Mirror:
             self._ledger.claim(presence.stream, presence.prefix)
             self._ledger.touch(presence.channels, presence.marked, GONE)
             self._remove(presence.stream, [one for one in presence.channels if one in self._channels], version)
+        elif presence.marked:
+            self._withdraw(presence)
         presence.marked.clear()
         if version is not None:
             self._ledger.complete(presence.stream, presence.channels, version)
             presence.version, presence.is_complete, presence.has_rows = None, False, False
+
+    def _withdraw(self, presence: Presence) -> None:
+        """Delete what waits to be published of rows that came as deleted. What people have seen stays."""
+        for channel in (self._channels[one] for one in presence.channels if one in self._channels):
+            for entry in self._ledger.find(channel.id, list(presence.marked)).values():
+                if entry.phase in {Phase.DEFERRED, Phase.DRAFT} and not entry.held:
+                    entry.phase = Phase.DELETING
+                    self._ledger.save(entry)
+                    self._attempts.deliver(channel, entry)
 
     def _remove(self, stream: str, channels: Sequence[str], version: int | None) -> None:
         gone, total = self._ledger.gone(stream, channels, version)

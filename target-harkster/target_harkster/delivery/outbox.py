@@ -148,9 +148,9 @@ class Outbox:
         if any(isinstance(item, Parcel) and item.marker == marker for item in self._items):
             self.flush()
 
-    def drop(self, stream: str, marker: str) -> None:
-        """Forget a post that was to be delivered: its row is gone."""
-        self.tally[stream]["gone"] += 1
+    def drop(self, stream: str, marker: str, reason: str) -> None:
+        """Forget a post that was to be delivered: there is to be none of its row."""
+        self.tally[stream][reason] += 1
         left = [item for item in self._items if not isinstance(item, Parcel) or item.marker != marker]
         held = self._guard.drop(marker)
         for parcel in held:
