@@ -1,0 +1,275 @@
+"""Any history of some jobs, in any order: each channel shows what the rows say that were sent to it, each post once."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, get_args
+from unittest import mock
+
+import hypothesis.strategies as st
+import pytest
+from api_sandbox import Fault
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from singer_http.http.transport import Transport
+from sqlalchemy.engine.default import DefaultDialect
+from target_harkster.layout.layout import Layout
+from target_harkster.ledger.rejects import Rejects
+from target_harkster.sinks import HarksterSink
+from typing_extensions import override
+
+from tests.harkster.life import Job, Life, Mode, Row, Sending
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+modes = st.lists(st.sampled_from(get_args(Mode)), min_size=2, max_size=2)
+places = st.integers(0, 1)
+rows = st.lists(st.tuples(st.integers(1, 4), st.sampled_from(["1", "2", "3", "x", "y"])), max_size=4)
+sendings = st.sampled_from(get_args(Sending))
+steps = st.sampled_from([(Transport, "send"), (DefaultDialect, "do_commit"), (Rejects, "sync")])
+operations = st.sampled_from(["create", "update", "publish", "delete", "write"])
+faults = st.lists(
+    st.one_of(
+        st.builds(
+            Fault,
+            kind=st.just("reset"),
+            operation=operations,
+            when=st.sampled_from(["before", "after", "mid_body"]),
+            rate=st.sampled_from([0.3, 0.6]),
+        ),
+        st.builds(
+            Fault,
+            kind=st.just("status"),
+            status=st.sampled_from([500, 503, 429]),
+            operation=operations,
+            when=st.sampled_from(["before", "after"]),
+            times=st.integers(1, 3),
+        ),
+    ),
+    min_size=1,
+    max_size=2,
+)
+
+
+class Lives(RuleBasedStateMachine):
+    """Whatever happens, in any order."""
+
+    ledger_url: str | None = None
+
+    @initialize(modes=modes, on_quota=st.sampled_from(["draft", "defer"]))
+    def begin(self, modes: Sequence[Mode], on_quota: str) -> None:
+        self.life = Life(*modes, on_quota=on_quota, ledger_url=self.ledger_url)
+
+    def _job(self, place: int) -> Job:
+        return self.life.jobs[place]
+
+    @rule(at=places, rows=rows, sending=sendings, is_named_first=st.booleans())
+    def run(self, at: int, rows: Sequence[Row], sending: Sending, *, is_named_first: bool) -> None:
+        self.life.run(self._job(at), rows, sending, is_named_first=is_named_first)
+
+    @rule(at=places, rows=rows, sending=sendings, is_named_first=st.booleans(), most=st.integers(0, 3))
+    def run_a_few(self, at: int, rows: Sequence[Row], sending: Sending, most: int, *, is_named_first: bool) -> None:
+        self.life.run(self._job(at), rows, sending, is_named_first=is_named_first, max_posts_per_run=most)
+
+    @rule(at=places, rows=rows, left=st.integers(0, 2))
+    def run_into_the_quota(self, at: int, rows: Sequence[Row], left: int) -> None:
+        self.life.run_into_the_quota(self._job(at), rows, left)
+
+    @rule(at=places, rows=rows, faults=faults, sending=sendings)
+    def run_in_trouble(self, at: int, rows: Sequence[Row], faults: Sequence[Fault], sending: Sending) -> None:
+        self.life.run_in_trouble(self._job(at), rows, faults, sending)
+
+    @rule(at=places, rows=rows)
+    def run_forbidden(self, at: int, rows: Sequence[Row]) -> None:
+        self.life.run_forbidden(self._job(at), rows)
+
+    @rule(at=places, rows=rows, step=steps, after=st.integers(0, 30), sending=sendings, other=places)
+    def run_that_dies(  # noqa: PLR0917 - all that is chosen
+        self, at: int, rows: Sequence[Row], step: tuple[Any, str], after: int, sending: Sending, other: int
+    ) -> None:
+        self.life.run_that_dies(self._job(at), rows, step, after, sending, self._job(other))
+
+    @rule(at=places)
+    def change_the_layout(self, at: int) -> None:
+        job = self._job(at)
+        job.layout = "number" if job.layout == "text" else "text"
+
+    @precondition(lambda self: all(job.mode != "digest" for job in self.life.jobs))
+    @rule(are_drafts_waiting=st.booleans())
+    def lose_the_ledger(self, *, are_drafts_waiting: bool) -> None:
+        self.life.lose_the_ledger(are_drafts_waiting=are_drafts_waiting)
+
+    @precondition(lambda self: self.ledger_url is None)
+    @rule()
+    def copy_the_ledger(self) -> None:
+        self.life.copy_the_ledger()
+
+    @precondition(lambda self: all(job.mode in {"append", "upsert"} for job in self.life.jobs))
+    @rule()
+    def put_the_copy_back(self) -> None:
+        self.life.put_the_copy_back()
+
+    @invariant()
+    def nothing_is_posted_twice(self) -> None:
+        if hasattr(self, "life"):
+            self.life.check()
+
+    @override
+    def teardown(self) -> None:
+        if hasattr(self, "life"):
+            self.life.end()
+
+
+chosen = settings(
+    max_examples=int(os.environ.get("LIVES", "8")),
+    derandomize="LIVES" not in os.environ,
+    stateful_step_count=8,
+    deadline=None,
+    phases=set(Phase) - {Phase.explain},
+    suppress_health_check=list(HealthCheck),
+)
+TestLives = pytest.mark.filterwarnings("ignore::ResourceWarning")(Lives.TestCase)
+TestLives.settings = chosen
+
+
+# The shortest that end in a channel that does not show what was sent to it, where a fault is put back
+
+
+def rejected_elsewhere(life: Life) -> None:
+    """A row of one job is rejected; the other job has its layout mended, and knows nothing of that row."""
+    one, other = life.jobs
+    one.layout = "number"
+    life.run(one, [(1, "x")])
+    life.run(other, [(2, "2")])
+    life.run(other, [(3, "3")])
+
+
+def corrected(life: Life) -> None:
+    """A row of a digest is corrected."""
+    job = life.jobs[0]
+    life.run(job, [(1, "1"), (3, "3")])
+    life.run(job, [(1, "2")])
+
+
+def named_first(life: Life) -> None:
+    """A tap of the stock SDK names the version of a table before its rows."""
+    for _ in range(3):
+        life.run(life.jobs[0], [(1, "1"), (2, "2")], is_named_first=True)
+
+
+def without_versions(life: Life, sending: Sending = "no versions") -> None:
+    """Rows come without the version of their table."""
+    for _ in range(3):
+        life.run(life.jobs[0], [(1, "1"), (2, "2")], sending)
+
+
+def in_batches(life: Life) -> None:
+    """Rows come in BATCH files."""
+    without_versions(life, "batch")
+
+
+@contextmanager
+def _of_any_channel() -> Iterator[None]:
+    """Rejects are known by stream and key alone."""
+
+    def load(rejects: Rejects, channel: str) -> None:
+        for reject in rejects.of(None):
+            own = replace(reject, channel=channel)
+            rejects._standing.setdefault((own.stream, own.row), {})[own.place] = own
+            rejects._earlier[own.place] = None
+
+    with mock.patch.object(Rejects, "load", load):
+        yield
+
+
+@contextmanager
+def _without_keys() -> Iterator[None]:
+    """A row of a digest that has changed is one more row."""
+    with mock.patch.object(Layout, "own_key_of", lambda layout, row: layout._key((), row)):
+        yield
+
+
+@contextmanager
+def _frozen() -> Iterator[None]:
+    """A digest stays as it was first made."""
+    original = Layout.__init__
+
+    def frozen(layout: Layout, stream: str, config: Mapping[str, Any], *others: Any, **more: Any) -> None:
+        original(layout, stream, {"mode": "append", **config}, *others, **more)
+
+    with mock.patch.object(Layout, "__init__", frozen):
+        yield
+
+
+@contextmanager
+def _judged_at_the_message() -> Iterator[None]:
+    """What is gone is judged when the version is named."""
+
+    def activate_version(sink: HarksterSink, version: int) -> None:
+        sink._presence.announce(version)
+        sink._presence.is_complete = True
+        sink._run.outbox.flush()
+        sink._run.mirror.judge()
+
+    with mock.patch.object(HarksterSink, "activate_version", activate_version):
+        yield
+
+
+@contextmanager
+def _absent_without_a_version() -> Iterator[None]:
+    """A row that comes without a version counts as absent."""
+    with mock.patch("target_harkster.sinks.UNVERSIONED", -7):
+        yield
+
+
+STORIES: dict[str, tuple[Callable[[Life], None], Mode]] = {
+    "a reject of another job": (rejected_elsewhere, "upsert"),
+    "a correction": (corrected, "digest"),
+    "a version that is named first": (named_first, "mirror"),
+    "rows without a version": (without_versions, "mirror"),
+    "rows in batches": (in_batches, "mirror"),
+}
+PUT_BACK: list[tuple[str, Callable[[], AbstractContextManager[None]]]] = [
+    ("a reject of another job", _of_any_channel),
+    ("a correction", _without_keys),
+    ("a correction", _frozen),
+    ("a version that is named first", _judged_at_the_message),
+    ("rows without a version", _absent_without_a_version),
+    ("rows in batches", _absent_without_a_version),
+]
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_a_story(story: str) -> None:
+    happens, mode = STORIES[story]
+    life = Life(mode, mode)
+    try:
+        happens(life)
+    finally:
+        life.end()
+
+
+@pytest.mark.parametrize(("story", "fault"), PUT_BACK)
+def test_a_life_finds_what_is_put_back(story: str, fault: Callable[[], AbstractContextManager[None]]) -> None:
+    with fault(), pytest.raises(AssertionError):
+        test_a_story(story)
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_lives_with_a_postgresql(postgres_url: str) -> None:
+    class OnPostgres(Lives):
+        ledger_url = postgres_url
+
+    few = settings(chosen, max_examples=max(1, chosen.max_examples // 4))
+    run_state_machine_as_test(OnPostgres, settings=few)
