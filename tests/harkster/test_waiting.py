@@ -238,6 +238,12 @@ def test_redacted_rows_are_not_written_and_not_tried(target: Target) -> None:
     assert len(target.rejects()) == 1
 
 
+def test_a_new_ledger_is_for_its_owner_alone(target: Target, tmp_path: Path) -> None:
+    target.ran([schema(), record(id=1, name="x"), record(id=2, name=7), state(1)])
+    assert [data(post)["name"] for post in target.posts()] == ["x"]
+    assert {oct(path.stat().st_mode)[-3:] for path in tmp_path.glob("ledger.db*") if path.suffix != ".lock"} == {"600"}
+
+
 def test_too_many_rejects_end_the_run(target: Target) -> None:
     bad = [record(id=number, name=7) for number in range(4)]
     ran = target.run([schema(), record(id=9), state(0), *bad, state(1)], max_rejects=2)
