@@ -160,9 +160,6 @@ def _engine(url: sa.URL, *, is_dry: bool) -> tuple[sa.Engine, str | None]:
         return sa.create_engine("sqlite://", creator=lambda: memory, poolclass=sa.StaticPool), None
     if path is not None and "uri" not in url.query:
         _keep_private(path)
-    if path is not None and not path.startswith("file:"):
-        with contextlib.suppress(OSError):  # which SQLite tells of
-            Path(path).touch(mode=0o600)  # rows of people are in it; the files beside it get the same mode
     engine = sa.create_engine(url, poolclass=sa.StaticPool, hide_parameters=True)
     with engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA journal_mode=WAL")
