@@ -170,7 +170,9 @@ def setting_sentence(error: Any, secret_settings: Container[str]) -> str:
             form = "printable ASCII without blanks or line breaks, and not empty"
             return f"{error.path[0]} is not valid: it must be {form}."
         return f"{error.path[0]} is not valid: {error.validator} must be {_words(error.validator_value)}."
-    named = [step for step in error.path if not isinstance(step, int)]  # the message shows which of a list it is
+    named = list(error.path)
+    while isinstance(named[-1], int):
+        named.pop()  # the message shows which of a list it is
     return f"{_place(named)} is not valid: {error.message}."
 
 

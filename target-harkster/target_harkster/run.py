@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from singer_http.http.clock import Clock
     from singer_http.output import Stdout
 
-    from target_harkster.delivery.outbox import Parcel, Refused
+    from target_harkster.delivery.outbox import Refused
+    from target_harkster.delivery.parcel import Parcel
     from target_harkster.layout.layout import Layout
     from target_harkster.layout.routes import Route
     from target_harkster.ledger.rejects import Reject

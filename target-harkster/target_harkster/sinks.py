@@ -11,7 +11,7 @@ from singer_sdk.contrib.msgspec import decoder, encoder
 from singer_sdk.exceptions import MissingKeyPropertiesError
 from typing_extensions import override
 
-from target_harkster.delivery.outbox import Parcel
+from target_harkster.delivery.parcel import Parcel
 from target_harkster.layout.errors import RowError
 from target_harkster.layout.lookup import key_column, lookup_key
 from target_harkster.layout.schemas import checks, faults

@@ -139,6 +139,10 @@ def test_links_are_a_whole_table_where_versions_are(read: Read, serve: Serve, se
         assert {message["stream"] for message in run.messages if message["type"] == "ACTIVATE_VERSION"} == OWNED
 
 
+AHEAD = ("members", "teams", "integrations", "clients")
+"""The lists of an organization that streams share, which are read before the first stream."""
+
+
 def test_the_forecast_is_windows_by_organizations_and_streams(
     read: Read, serve: Serve, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -156,6 +160,6 @@ def test_the_forecast_is_windows_by_organizations_and_streams(
         assert sentence.startswith(f"{len(STREAMS)} streams of 2 organizations will take about ")
         ahead = Counter({"organizations": 1, "users/me": 1})
         for organization in sandbox.hubstaff.ids("organizations"):
-            ahead += Counter(f"organizations/{organization}/{name}" for name in ("members", "teams", "integrations"))
+            ahead += Counter(f"organizations/{organization}/{name}" for name in AHEAD)
         assert forecast == (served(sandbox) - before - ahead).total(), days
         sandbox.hubstaff.advance(2 * 86_400)

@@ -1,4 +1,5 @@
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from types import SimpleNamespace
@@ -27,7 +28,7 @@ def serve(cleanup: ExitStack) -> Callable[[Scenario], RunningSandbox]:
 def stopped_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """No time goes by in the sandboxes: all requests of a test come in one second."""
     for vendor in ("hustle", "harkster"):
-        monkeypatch.setattr(f"api_sandbox.{vendor}.api.time", SimpleNamespace(monotonic=lambda: 0.0))
+        monkeypatch.setattr(f"api_sandbox.{vendor}.api.time", SimpleNamespace(monotonic=lambda: 0.0, time=time.time))
 
 
 @pytest.fixture

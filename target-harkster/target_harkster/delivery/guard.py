@@ -11,7 +11,7 @@ from singer_http.http.errors import FatalError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from target_harkster.delivery.outbox import Parcel, State
+    from target_harkster.delivery.parcel import Parcel, State
     from target_harkster.vendor.client import Channel
 
 logger = logging.getLogger(__name__)

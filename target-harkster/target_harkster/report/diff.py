@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from target_harkster.delivery.outbox import Parcel
+    from target_harkster.delivery.parcel import Parcel
     from target_harkster.ledger.store import Entry
     from target_harkster.vendor.posts import Content, Fields
 
