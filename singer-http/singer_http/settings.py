@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import importlib.util
-import ipaddress
 import logging
 import os
 import sys
@@ -19,10 +19,13 @@ from singer_sdk.configuration._dict_config import TRUTHY, parse_environment_conf
 from singer_sdk.exceptions import ConfigValidationError, MapExpressionError, StreamMapConfigError
 from singer_sdk.plugin_base import JSONSchemaValidator
 
+from singer_http.http.connections import is_loopback
 from singer_http.http.errors import ApiError, ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_TIMEOUT = 60
 DEFAULT_PARALLEL = 16
@@ -117,12 +120,20 @@ def checked(
     A setting that is null is one that is not set: it takes its default. Secrets lose the blanks and line breaks around
     them, which come with the files that they are kept in. ``further`` says what the schema cannot tell.
     """
+    warn_of_unknown(config, schema["properties"])
     secrets = {name for name, told in schema["properties"].items() if told.get("secret")}
     meant = {name: value for name, value in config.items() if value is not None}
     meant |= {name: meant[name].strip() for name in secrets & meant.keys() if isinstance(meant[name], str)}
     errors = [setting_sentence(error, secrets) for error in JSONSchemaValidator(schema).iter_errors(meant)]
     # Several missing settings are one sentence, said for each of them.
     return meant, list(dict.fromkeys(errors)) or list(further(meant))
+
+
+def warn_of_unknown(settings: Iterable[str], known: Iterable[str]) -> None:
+    """Warn of settings that there are not, and so do nothing; a name that begins with an underscore is no setting."""
+    for name in sorted(name for name in set(settings).difference(known) if not name.startswith("_")):
+        near = difflib.get_close_matches(name, known, 1)
+        logger.warning("%s is no setting and does nothing%s", name, f": is {near[0]} meant?" if near else ".")
 
 
 def from_environment(schema: Mapping[str, Any], prefix: str) -> dict[str, Any]:
@@ -132,6 +143,8 @@ def from_environment(schema: Mapping[str, Any], prefix: str) -> dict[str, Any]:
         ConfigurationError: A variable holds no number, truth, list or object, as its setting wants.
     """
     settings: dict[str, Any] = {}
+    named = {name.removeprefix(prefix).lower() for name in os.environ if name.startswith(prefix)}
+    warn_of_unknown(named - {"loglevel"}, schema["properties"])
     for name, told in schema["properties"].items():
         try:
             settings |= parse_environment_config({"properties": {name: told}}, prefix)
@@ -221,11 +234,17 @@ def url_errors(setting: str, url: str) -> Iterator[str]:
         yield f"{setting} is not valid: it must be a URL such as https://api.example.com."
     elif parts.username is not None or parts.password is not None or parts.query or parts.fragment:
         yield f"{setting} is not valid: it must hold no user, password, query or fragment."
-    elif parts.scheme == "http" and not _is_loopback(host):
+    elif parts.scheme == "http" and not is_loopback(host):
         yield f"{setting} is not valid: plain http would send the token in clear; use https."
 
 
-def _is_loopback(host: str) -> bool:
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host == "localhost"
+def api_errors(config: Mapping[str, Any], limit: str, most: int) -> Iterator[str]:
+    """What is wrong with the URLs, and with the setting for requests where the vendor allows no more than so many.
+
+    What listens on this machine is not the vendor, but a sandbox say.
+    """
+    urls = [setting for setting in ("api_url", "auth_url") if config.get(setting) is not None]
+    errors = [error for setting in urls for error in url_errors(setting, config[setting])]
+    yield from errors
+    if config[limit] > most and not errors and not is_loopback(urlsplit(config["api_url"]).hostname):
+        yield f"{limit} is not valid: the vendor allows {most:,}, and blocks who sends more."

@@ -45,6 +45,9 @@ STATE_INTERVAL = 5.0
 STATE_RATE = 20_000.0
 """... unless they then came to more than so many bytes a second."""
 
+_MAP_OPTIONS = frozenset({"__alias__", "__else__", "__filter__", "__key_properties__", "__source__"})
+"""What a stream map may say besides properties."""
+
 
 class ApiTap(Tap, abc.ABC):
     """A tap that reads an API through one session.
@@ -212,11 +215,21 @@ class ApiTap(Tap, abc.ABC):
     def _check_stream_names(self) -> None:
         if unknown := sorted(set(self.config.get("skip_forbidden", ())) - self.streams.keys()):
             raise ConfigurationError(f"skip_forbidden names {', '.join(unknown)}, which are no streams of {self.name}.")
-        # A map that meets no stream would leave what it is to mask as it is.
-        maps = self.config.get("stream_maps", {}).items()
-        added = {name for name, rule in maps if name == "__else__" or (isinstance(rule, dict) and "__source__" in rule)}
-        if unknown := sorted(name for name, _ in maps if name not in added and not fnmatch.filter(self.streams, name)):
-            raise ConfigurationError(f"stream_maps names {', '.join(unknown)}, which are no streams of {self.name}.")
+        for name, rule in self.config.get("stream_maps", {}).items():
+            self._check_map(name, rule if isinstance(rule, dict) else {})
+
+    def _check_map(self, name: str, rule: Mapping[str, Any]) -> None:
+        """Refuse what would leave as it is what it is to leave out."""
+        source = rule.get("__source__", name)
+        schemas = [self.streams[met].schema for met in fnmatch.filter(self.streams, source)]
+        if not schemas and name != "__else__":
+            raise ConfigurationError(f"stream_maps names {source}, which is no stream of {self.name}.")
+        known = _MAP_OPTIONS.union(*(schema["properties"] for schema in schemas))
+        is_open = any(schema.get("additionalProperties") for schema in schemas)
+        for key, value in rule.items():
+            is_left_out = value in (None, "__NULL__") and not is_open
+            if key not in known and (is_left_out or key.startswith("__")):
+                raise ConfigurationError(f"stream_maps: {name}: there is no {key}: check its spelling.")
 
     def _leave(self, *, complete: bool) -> None:
         """End the run: nothing more is fetched, and the last STATE says how far it got."""

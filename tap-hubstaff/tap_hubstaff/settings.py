@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from singer_http.settings import LINE, WORD, shared_settings, url_errors
+from singer_http.settings import LINE, WORD, api_errors, shared_settings
 from singer_sdk import typing as th
 
 from tap_hubstaff.client import DEFAULT_URL, LONGEST_PAGE
@@ -193,8 +193,9 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         default=REQUESTS_PER_HOUR,
         title="Requests per hour",
         description=(
-            "The most requests that are sent in any hour, runs before this one included. Hubstaff allows 1,000; set"
-            " less where something else uses the same application."
+            "The most requests that are sent in any hour, runs before this one included. Hubstaff allows 1,000, and no"
+            " more is taken but for an api_url on this machine; set less where something else uses the same"
+            " application."
         ),
     ),
     th.Property(
@@ -214,9 +215,7 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
 def setting_errors(config: Mapping[str, Any], now: dt.datetime) -> Iterator[str]:
     """Sentences on what is wrong with the settings; each names its setting."""
     yield from _credential_errors(config)
-    for setting in ("api_url", "auth_url"):
-        if config.get(setting) is not None:
-            yield from url_errors(setting, config[setting])
+    yield from api_errors(config, "requests_per_hour", REQUESTS_PER_HOUR)
     dates = {}
     for setting in ("start_date", "end_date"):
         if config.get(setting) is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from singer_http.http.errors import ApiError, ConfigurationError, MalformedAnswerError
 from singer_http.reading.reader import Reader
-from singer_http.settings import LINE, shared_settings, url_errors
+from singer_http.settings import LINE, api_errors, shared_settings
 from singer_http.tap import ApiTap
 from singer_sdk import typing as th
 from typing_extensions import override
@@ -81,8 +81,8 @@ class TapHustle(ApiTap):
             default=REQUESTS_PER_SECOND,
             title="Requests per second",
             description=(
-                "The most requests that are sent in any second. Hustle allows 25; set less where something else"
-                " uses the same credentials."
+                "The most requests that are sent in any second. Hustle allows 25, and no more is taken but for an"
+                " api_url on this machine; set less where something else uses the same credentials."
             ),
         ),
         th.Property(
@@ -114,9 +114,7 @@ class TapHustle(ApiTap):
 
     @override
     def setting_errors(self, config: Mapping[str, Any]) -> Iterator[str]:
-        for setting in ("api_url", "auth_url"):
-            if config.get(setting) is not None:
-                yield from url_errors(setting, config[setting])
+        return api_errors(config, "requests_per_second", REQUESTS_PER_SECOND)
 
     @cached_property
     @override

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         ({"access_token": "a", "lookback_days": 10**9}, "lookback_days is not valid"),
         ({"access_token": "a", "reread_days": 10**9}, "reread_days is not valid"),
         ({"access_token": "a", "page_size": 501}, "page_size is not valid"),
+        ({"access_token": "a", "requests_per_hour": 1001}, "requests_per_hour is not valid: the vendor allows 1,000"),
         ({"access_token": "a", "on_quota": "panic"}, "on_quota is not valid"),
         ({"access_token": "a", "organization_ids": ["seven"]}, "organization_ids is not valid"),
         ({"access_token": "a", "api_url": "http://api.example.com"}, "api_url is not valid: plain http"),

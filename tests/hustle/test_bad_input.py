@@ -146,6 +146,14 @@ def test_urls_that_keep_the_token_are_accepted(hustle_errors: Callable[..., list
     assert hustle_errors({**LOGIN, setting: url}) == []
 
 
+@pytest.mark.parametrize("url", ["https://api.hustle.com/v3", "https://proxy.example.org/hustle"])
+def test_no_more_requests_are_taken_than_the_vendor_allows(hustle_errors: Callable[..., list[str]], url: str) -> None:
+    assert hustle_errors({**LOGIN, "api_url": url, "requests_per_second": 25}) == []
+    (sentence,) = hustle_errors({**LOGIN, "api_url": url, "requests_per_second": 26})
+    assert sentence == "requests_per_second is not valid: the vendor allows 25, and blocks who sends more."
+    assert hustle_errors({**LOGIN, "api_url": "http://localhost:8080", "requests_per_second": 5000}) == []
+
+
 def test_plain_http_is_refused_before_anything_is_sent(tap: Tap) -> None:
     assert_one_sentence(tap(config={**LOGIN, "api_url": "http://127.0.0.1.evil.com/v3"}), "api_url", "https")
 
@@ -325,10 +333,55 @@ def test_a_stream_map_of_no_stream_is_named(
 ) -> None:
     sandbox = serve()
     run = tap(config=settings(sandbox, stream_maps={"lead": {"email": None}, "__else__": None}))
-    assert_one_sentence(run, "stream_maps names lead, which are no streams")
+    assert_one_sentence(run, "stream_maps names lead, which is no stream")
     assert sandbox.report().requests == 0
-    maps = {"people": {"__source__": "leads", "email": None}, "lea*": {"email": None}, "__else__": "__NULL__"}
+    maps = {
+        "people": {
+            "__source__": "leads",
+            "email": None,
+            "more": "'x'",
+            "__filter__": "1",
+            "__key_properties__": ["id"],
+        },
+        "*s": {"email": "__NULL__", "timezone": None},
+        "__else__": "__NULL__",
+    }
     assert tap(config=settings(standing, stream_maps=maps)).code == 0
+
+
+@pytest.mark.parametrize(
+    ("maps", "words"),
+    [
+        ({"people": {"__source__": "lead"}}, ["names lead"]),
+        ({"leads": {"emial": None}}, ["leads", "emial"]),
+        ({"leads": {"emial": "__NULL__"}}, ["leads", "emial"]),
+        ({"*": {"emial": None}}, ["emial"]),
+        ({"people": {"__source__": "leads", "emial": None}}, ["people", "emial"]),
+        ({"groups": {"location__lat": None}, "leads": None}, ["groups", "location__lat"]),
+        ({"leads": {"__filer__": "email"}}, ["leads", "__filer__"]),
+    ],
+)
+def test_a_stream_map_that_leaves_out_what_there_is_not_is_refused(
+    tap: Tap, serve: Serve, settings: Settings, maps: dict[str, Any], words: list[str]
+) -> None:
+    sandbox = serve()
+    assert_one_sentence(tap(config=settings(sandbox, stream_maps=maps)), "stream_maps", *words)
+    assert sandbox.report().requests == 0
+
+
+def test_a_setting_that_there_is_not_is_told_of(tap: Tap, standing: RunningSandbox, settings: Settings) -> None:
+    unknown = {"page_sise": 5, "fill": "hush-do-not-tell", "_comment": "mine"}
+    run = tap(config=settings(standing, **unknown, flattening_enabled=False, stream_map_config={}))
+    assert run.code == 0
+    assert run.said("WARNING") == [
+        "fill is no setting and does nothing.",
+        "page_sise is no setting and does nothing: is page_size meant?",
+    ]
+    env = {f"TAP_HUSTLE_{name.upper()}": str(value) for name, value in settings(standing).items()}
+    env |= {"TAP_HUSTLE_PAGE_SISE": "5", "TAP_HUSTLE_LOGLEVEL": "info", "TAP_HUSTLE__SELECT": "[]"}
+    run = tap("--config=ENV", env=env)
+    assert run.code == 0
+    assert run.said("WARNING") == ["page_sise is no setting and does nothing: is page_size meant?"]
 
 
 @pytest.mark.parametrize("state", [{"bookmarks": "x"}, {"type": "STATE", "value": {"bookmarks": {}}}])

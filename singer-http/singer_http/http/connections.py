@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import io
+import ipaddress
 import os
 import ssl
 import threading
@@ -128,6 +129,13 @@ class Adapter(HTTPAdapter):
         if not issubclass(pool.ConnectionCls, _Connection):
             pool.ConnectionCls = type("Connection", (_Connection, pool.ConnectionCls), {})
         return pool
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether what goes to a host never leaves this machine."""
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host or "").is_loopback
+    return host == "localhost"
 
 
 def trusted_certificates() -> str | bool:
