@@ -57,19 +57,19 @@ class Place:
 START = Place()
 
 
-def fingerprint(*of: Any) -> str:
+def fingerprint(*slice_: Any) -> str:
     """A short text that is another one where anything in its arguments is."""
-    told = msgspec.json.encode(of, order="sorted", enc_hook=str)
+    told = msgspec.json.encode(slice_, order="sorted", enc_hook=str)
     return hashlib.sha256(told).hexdigest()[:12]
 
 
-def sound(name: str, state: Any, kind: type[Bookmark]) -> dict[str, Any]:
+def validated(name: str, state: Any, kind: type[Bookmark]) -> dict[str, Any]:
     """A stream's part of the state as it was handed to the tap, without whatever is not as the tap writes it."""
     rows = state.get("partitions") if isinstance(state, dict) else None
-    of_stream = _sound(state, kind)
+    of_stream = _validated(state, kind)
     found: dict[_Key, dict[str, Any] | None] = {}
     for row in rows if isinstance(rows, list) else [rows] if rows else []:
-        bookmark = _sound(row, kind)
+        bookmark = _validated(row, kind)
         key = _key((bookmark or {}).get("context", {}))
         # Of two that contradict each other neither is believed.
         found[key] = bookmark if found.get(key, bookmark) == bookmark else None
@@ -79,7 +79,7 @@ def sound(name: str, state: Any, kind: type[Bookmark]) -> dict[str, Any]:
     return {**(of_stream or {}), **({"partitions": partitions} if partitions else {})}
 
 
-def _sound(bookmark: Any, kind: type[Bookmark]) -> dict[str, Any] | None:
+def _validated(bookmark: Any, kind: type[Bookmark]) -> dict[str, Any] | None:
     try:
         kept: dict[str, Any] = msgspec.to_builtins(msgspec.convert(bookmark, kind))
     except msgspec.ValidationError:
@@ -88,7 +88,7 @@ def _sound(bookmark: Any, kind: type[Bookmark]) -> dict[str, Any] | None:
 
 
 class Bookmarks:
-    """A stream's own, writable and :func:`sound` part of the state, whose partitions are found at once."""
+    """A stream's own, writable and :func:`validated` part of the state, whose partitions are found at once."""
 
     def __init__(self, state: dict[str, Any]) -> None:
         self.stream = state

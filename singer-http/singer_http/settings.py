@@ -198,7 +198,7 @@ def _place(path: Any) -> str:
 
 
 @contextlib.contextmanager
-def spoken(logger: logging.Logger) -> Iterator[None]:
+def exit_on_operator_error(logger: logging.Logger) -> Iterator[None]:
     """End the process with a sentence on stderr, which holds no value but what the sentence is meant to tell."""
     try:
         yield

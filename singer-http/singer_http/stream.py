@@ -60,7 +60,7 @@ class ApiStream(Stream, abc.ABC):
     """Whether an empty list is more likely to be a fault of the API than the truth."""
     bookmark: ClassVar[type[Bookmark]] = Bookmark
     """What STATE holds of a partition."""
-    abreast: ClassVar[int] = 1
+    interleave: ClassVar[int] = 1
     """How many partitions are read in turns, a page of each."""
 
     def __init__(self, tap: ApiTap) -> None:
@@ -157,7 +157,7 @@ class ApiStream(Stream, abc.ABC):
             cursor_param=self.cursor_param,
             start=place.cursor,
             parse=self.parse,
-            abreast=self.abreast,
+            interleave=self.interleave,
         )
 
     def _begin(self) -> None:
@@ -191,15 +191,15 @@ class ApiStream(Stream, abc.ABC):
         counter = self.get_record_counter()
         paths = set()
         with counter, self.get_sync_timer():
-            for of, pages in self._api_tap.read(self):
-                counter.with_context(of.partition)
-                paths.add(of.path)
+            for slice_, pages in self._api_tap.read(self):
+                counter.with_context(slice_.partition)
+                paths.add(slice_.path)
                 try:
-                    yield from self._sync_slice(of, pages, counter, write_messages=write_messages)
+                    yield from self._sync_slice(slice_, pages, counter, write_messages=write_messages)
                 except FatalError as failure:
                     raise Stopped from failure
                 except ApiError as failure:
-                    self._leave_out(of, failure)
+                    self._leave_out(slice_, failure)
         self._api_tap.writer.flush()
         self._report_changes()
         self._log_metric(
@@ -221,24 +221,24 @@ class ApiStream(Stream, abc.ABC):
                     self._api_tap.write_message(message)
                 self._write_state_message()
 
-    def _leave_out(self, of: Slice, failure: ApiError) -> None:
+    def _leave_out(self, slice_: Slice, failure: ApiError) -> None:
         """A failure of the run, but for a 403 that the settings say is known: it is worth a warning."""
         if isinstance(failure, ForbiddenError) and self.name in self.config.get("skip_forbidden", ()):
-            self.logger.warning("%s: left out, as skip_forbidden says. %s", of.label, failure)
+            self.logger.warning("%s: left out, as skip_forbidden says. %s", slice_.label, failure)
             self._doubt = "a part of it was left out"
         else:
             self._failed = True
-            self._api_tap.report(of.label, failure)
+            self._api_tap.report(slice_.label, failure)
 
     def _sync_slice(
-        self, of: Slice, pages: Iterator[Page], counter: Counter, *, write_messages: bool
+        self, slice_: Slice, pages: Iterator[Page], counter: Counter, *, write_messages: bool
     ) -> Iterator[Record]:
         for page in pages:
             self._api_tap.clock.check()  # between two pages is where a run can be stopped
             if page.doubt:
-                self.logger.warning("%s: %s", of.label, page.doubt)
+                self.logger.warning("%s: %s", slice_.label, page.doubt)
                 self._doubt = "it may not have been read to its end"
-            records = self._records(page, of)
+            records = self._records(page, slice_)
             room = None if self.ABORT_AT_RECORD_COUNT is None else self.ABORT_AT_RECORD_COUNT - self._written
             messages = self._messages(records[:room], page.at)
             if write_messages:
@@ -248,21 +248,21 @@ class ApiStream(Stream, abc.ABC):
             self._check_max_record_limit(self._written - 1)
             counter.increment(len(records))
             self._api_tap.progress.page(len(records))
-            self._turn_page(of, page, records)
+            self._turn_page(slice_, page, records)
             if write_messages and self._api_tap.state_is_due():
                 self._write_state_message()
 
-    def _records(self, page: Page, of: Slice) -> list[Record]:
+    def _records(self, page: Page, slice_: Slice) -> list[Record]:
         """The records of a page, complete and conformed."""
         records = []
         for raw in page.decode(keep_nul=self.config["keep_nul"]):
-            for name, value in (of.partition or {}).items():
+            for name, value in (slice_.partition or {}).items():
                 raw.setdefault(name, value)
             if any(raw.get(key) is None for key in self.primary_keys):
                 raise MalformedAnswerError(
-                    f"{of.label}: a record came without its key ({', '.join(self.primary_keys)})."
+                    f"{slice_.label}: a record came without its key ({', '.join(self.primary_keys)})."
                 )
-            if (record := self.post_process(raw, of.partition)) is not None:
+            if (record := self.post_process(raw, slice_.partition)) is not None:
                 records.append(self._conform(record))
         self._replaced += page.replaced
         return records
@@ -288,15 +288,15 @@ class ApiStream(Stream, abc.ABC):
             name = type(error).__name__
             raise ConfigurationError(f"stream_maps: {self.name}: an expression fails on a record ({name}).") from None
 
-    def _turn_page(self, of: Slice, page: Page, records: Sequence[Record]) -> None:
+    def _turn_page(self, slice_: Slice, page: Page, records: Sequence[Record]) -> None:
         """Move the bookmark behind a page whose records are all written."""
         place = self._place_behind(page)
         if isinstance(self.resume, FullTable):
-            self.resume.turn(of.partition, place, is_last=page.next is None and page.doubt is None)
+            self.resume.turn(slice_.partition, place, is_last=page.next is None and page.doubt is None)
         else:
             key = self.incremental_key or ""
             newest = max((value for record in records if isinstance(value := record.get(key), str)), default="")
-            self.resume.turn(of.partition, place, key, newest)
+            self.resume.turn(slice_.partition, place, key, newest)
         self.state_manager.is_flushed = False
 
     def _place_behind(self, page: Page) -> Place | None:

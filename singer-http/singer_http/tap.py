@@ -27,8 +27,8 @@ from singer_http.http.errors import ApiError, ConfigurationError, IncompleteErro
 from singer_http.output import BufferedWriter
 from singer_http.progress import Progress
 from singer_http.reading.reader import Reader
-from singer_http.resume import Bookmark, sound
-from singer_http.settings import batch_errors, checked, from_environment, spoken
+from singer_http.resume import Bookmark, validated
+from singer_http.settings import batch_errors, checked, exit_on_operator_error, from_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -123,7 +123,7 @@ class ApiTap(Tap, abc.ABC):
         kinds = {name: cast("ApiStream", stream).bookmark for name, stream in self.streams.items()}
         named = bookmarks if isinstance(bookmarks, dict) else {}
         super().load_state(
-            {"bookmarks": {name: sound(name, one, kinds.get(name, Bookmark)) for name, one in named.items()}}
+            {"bookmarks": {name: validated(name, one, kinds.get(name, Bookmark)) for name, one in named.items()}}
         )
 
     # Reading
@@ -177,7 +177,7 @@ class ApiTap(Tap, abc.ABC):
                 self._read_all()
                 is_complete = True
             finally:
-                self._leave(complete=is_complete)
+                self._end_run(complete=is_complete)
         except (Stopped, ApiError) as end:
             cause = end.__cause__ if isinstance(end, Stopped) else end
             if cause is None or self._signal is not None:
@@ -231,7 +231,7 @@ class ApiTap(Tap, abc.ABC):
             if key not in known and (is_left_out or key.startswith("__")):
                 raise ConfigurationError(f"stream_maps: {name}: there is no {key}: check its spelling.")
 
-    def _leave(self, *, complete: bool) -> None:
+    def _end_run(self, *, complete: bool) -> None:
         """End the run: nothing more is fetched, and the last STATE says how far it got."""
         self.clock.stop()
         if self._reader is not None:
@@ -265,13 +265,13 @@ class ApiTap(Tap, abc.ABC):
     @classmethod
     @override
     def invoke(cls, *, state: IO[str] | None = None, catalog: IO[str] | None = None, **kwargs: Any) -> None:
-        with spoken(cls.logger):
+        with exit_on_operator_error(cls.logger):
             super().invoke(state=object_file("--state", state), catalog=object_file("--catalog", catalog), **kwargs)
 
     @classmethod
     @override
     def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> Any:
-        with spoken(cls.logger):
+        with exit_on_operator_error(cls.logger):
             try:
                 return super().cb_config(ctx, param, value)
             except (OSError, ValueError, TypeError, RecursionError):
@@ -285,7 +285,7 @@ class ApiTap(Tap, abc.ABC):
             super().cb_test(ctx, param, value)
             return
         given = ctx.params.get("config") or _ConfigInput()
-        with spoken(cls.logger):
+        with exit_on_operator_error(cls.logger):
             tap = cls(config=given.config, parse_env_config=given.parse_env)
             try:
                 click.echo(f"{cls.name}: {tap.check_connection()}")

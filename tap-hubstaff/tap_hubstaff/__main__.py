@@ -5,14 +5,14 @@ from __future__ import annotations
 from singer_http.startup import lasting_imports
 
 with lasting_imports():
-    from singer_http.settings import spoken
+    from singer_http.settings import exit_on_operator_error
 
     from tap_hubstaff.tap import TapHubstaff
 
 
 def main() -> None:
     """Run the tap."""
-    with spoken(TapHubstaff.logger):
+    with exit_on_operator_error(TapHubstaff.logger):
         TapHubstaff.cli()
 
 

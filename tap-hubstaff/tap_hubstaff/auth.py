@@ -20,7 +20,7 @@ from urllib.parse import urlencode
 
 import filelock
 import msgspec
-from singer_http.http.auth import Token, lifetime, sound_token
+from singer_http.http.auth import Token, lifetime, validated_token
 from singer_http.http.clock import Stopped
 from singer_http.http.errors import (
     LOGIN_RULES,
@@ -31,7 +31,7 @@ from singer_http.http.errors import (
     Fault,
     Rule,
 )
-from singer_http.http.session import log_in
+from singer_http.http.session import request_token
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,9 +93,9 @@ class _TokenAnswer(msgspec.Struct):
     expires_in: Any = None
 
     def __post_init__(self) -> None:
-        self.access_token = sound_token(self.access_token)
+        self.access_token = validated_token(self.access_token)
         if self.refresh_token is not None:
-            self.refresh_token = sound_token(self.refresh_token)
+            self.refresh_token = validated_token(self.refresh_token)
 
 
 class Kept(msgspec.Struct):
@@ -119,8 +119,8 @@ class Kept(msgspec.Struct):
 
     def __post_init__(self) -> None:
         """Take what is no token, for whatever reason, for damage of the file."""
-        self.refresh_token = sound_token(self.refresh_token)
-        self.access_token = self.access_token and sound_token(self.access_token)
+        self.refresh_token = validated_token(self.refresh_token)
+        self.access_token = self.access_token and validated_token(self.access_token)
 
 
 _decode_answer = msgspec.json.Decoder(_TokenAnswer).decode
@@ -279,7 +279,7 @@ class Rotation:
         if self._client is not None:
             headers["Authorization"] = f"Basic {base64.b64encode(':'.join(self._client).encode()).decode()}"
         try:
-            answer = log_in(self._url, self._transport, form, _decode_answer, self._clock, rules, headers)
+            answer = request_token(self._url, self._transport, form, _decode_answer, self._clock, rules, headers)
         except LostExchangeError:
             raise
         except CredentialsRefusedError:

@@ -74,16 +74,16 @@ class WorkUpdates:
         self._tap = tap
         self._found: dict[int, ChangedWork] = {}
 
-    def listen(self, of: WindowSlice, pages: Iterator[Page]) -> Iterator[Page]:
+    def listen(self, slice_: WindowSlice, pages: Iterator[Page]) -> Iterator[Page]:
         """The pages of activities as they go by, those of updates taken note of."""
-        if of.feed.name != UPDATES or of.start is not None:
+        if slice_.feed.name != UPDATES or slice_.start is not None:
             yield from pages
             return
-        found = ChangedWork(of.plan.start, of.plan.stop)
+        found = ChangedWork(slice_.plan.start, slice_.plan.stop)
         for page in pages:
             yield page
             found.add(page)
-        self._found[_organization(of.partition)] = found
+        self._found[_organization(slice_.partition)] = found
 
     def since(self, partition: Mapping[str, Any] | None, moment: dt.datetime) -> ChangedWork:
         """What was changed since a moment, and may be some of before.

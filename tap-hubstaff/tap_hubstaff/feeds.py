@@ -61,21 +61,21 @@ class DailyActivities(NamedStream):
 
     @override
     def _sync_slice(
-        self, of: Slice, pages: Iterator[Page], counter: Counter, *, write_messages: bool
+        self, slice_: Slice, pages: Iterator[Page], counter: Counter, *, write_messages: bool
     ) -> Iterator[Record]:
-        of = cast("WindowSlice", of)
-        if of.feed.name == UPDATES and of.start is None and of.partition not in self._broken:
-            with Reader(self._api_tap.session, self._older_days(of)) as reader:
+        slice_ = cast("WindowSlice", slice_)
+        if slice_.feed.name == UPDATES and slice_.start is None and slice_.partition not in self._broken:
+            with Reader(self._api_tap.session, self._older_days(slice_)) as reader:
                 for again, their_pages in reader:
                     yield from super()._sync_slice(again, their_pages, counter, write_messages=write_messages)
-        yield from super()._sync_slice(of, pages, counter, write_messages=write_messages)
+        yield from super()._sync_slice(slice_, pages, counter, write_messages=write_messages)
 
-    def _older_days(self, of: WindowSlice) -> Iterator[WindowSlice]:
+    def _older_days(self, slice_: WindowSlice) -> Iterator[WindowSlice]:
         """The days of changed work that the list of updates leaves out: it tells of the last month only."""
         began = self._hubstaff.began
         month = (months_before(midnight(began + EAST), 1) + DAY).date()
         first = max(self._wanted.start, self.by.earliest(began)).date()
-        changed = self._hubstaff.work_updates.since(of.partition, of.plan.start).days
+        changed = self._hubstaff.work_updates.since(slice_.partition, slice_.plan.start).days
         stretches: list[tuple[dt.date, dt.date, set[int]]] = []
         for day, user in sorted(place for place in changed if first <= place[0] <= month):
             begin, stop, users = stretches[-1] if stretches else (day, day, set())
@@ -84,7 +84,7 @@ class DailyActivities(NamedStream):
             else:
                 stretches[-1] = (begin, day, users | {user})
         for begin, stop, users in stretches:
-            yield self.again(of.partition, parse_iso(begin.isoformat()), parse_iso(stop.isoformat()) + DAY, users)
+            yield self.again(slice_.partition, parse_iso(begin.isoformat()), parse_iso(stop.isoformat()) + DAY, users)
 
     @override
     def forecast(self, organization: int) -> int:

@@ -62,8 +62,8 @@ class NamedStream(WindowedStream):
     def windows(
         self, partition: Partition | None, feed: Feed, begin: dt.datetime, stop: dt.datetime, read: Read | None = None
     ) -> WindowSlice:
-        of = super().windows(partition, feed, begin, stop, read)
-        return replace(of, params={**of.params, **INCLUDE}) if self.config[SETTING] else of
+        slice_ = super().windows(partition, feed, begin, stop, read)
+        return replace(slice_, params={**slice_.params, **INCLUDE}) if self.config[SETTING] else slice_
 
     @override
     def parse(self, body: bytes) -> Page:

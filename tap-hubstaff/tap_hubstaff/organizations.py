@@ -139,14 +139,14 @@ class Organizations:
         """
         yield from self._parsed(self._tap.hubstaff_stream(name), name, organization)
 
-    def pages_for(self, stream: HubstaffStream, of: Slice) -> Iterator[Page]:
+    def pages_for(self, stream: HubstaffStream, slice_: Slice) -> Iterator[Page]:
         """The pages of the list that a stream shares with others, as it parses them itself.
 
         Raises:
             ApiError: They could not be read.
         """
         name = stream.shares or stream.name
-        yield from self._parsed(stream, name, of.partition["organization_id"] if of.partition else None)
+        yield from self._parsed(stream, name, slice_.partition["organization_id"] if slice_.partition else None)
 
     def owners(self, name: str, organization: int) -> tuple[Owner, ...]:
         """The teams, say, of an organization, which have lists of their own.
@@ -222,10 +222,10 @@ class Organizations:
 
     def _read(self, slices: Iterable[Slice]) -> None:
         """Read lists to their ends and keep their pages; what fails is kept in their place."""
-        whole = (replace(of, parse=_whole(self._tap.hubstaff_stream(of.stream))) for of in slices)
+        whole = (replace(slice_, parse=_whole(self._tap.hubstaff_stream(slice_.stream))) for slice_ in slices)
         with Reader(self._tap.session, whole, parallel=self._tap.config["max_parallel_requests"]) as reader:
-            for of, pages in reader:
-                key = of.stream, of.partition["organization_id"] if of.partition else None
+            for slice_, pages in reader:
+                key = slice_.stream, slice_.partition["organization_id"] if slice_.partition else None
                 try:
                     self._lists[key] = [
                         _Kept(one.cursor, zlib.compress(memoryview(one.records), 1), one.next, one.at) for one in pages
@@ -234,7 +234,7 @@ class Organizations:
                     raise
                 except ApiError as failure:
                     self._lists[key] = failure
-                self._tap.hubstaff_stream(of.stream).remember(of)
+                self._tap.hubstaff_stream(slice_.stream).remember(slice_)
 
     def _parsed(self, stream: HubstaffStream, name: str, organization: int | None) -> Iterator[Page]:
         kept = self._lists[name, organization]

@@ -112,7 +112,7 @@ class OwnedStream(HubstaffStream):
     @override
     def forecast(self, organization: int) -> int:
         if self._hubstaff.organizations.is_read(self.owners, organization):
-            return sum((of.partition or {}).get("organization_id") == organization for of in self.slices())
+            return sum((slice_.partition or {}).get("organization_id") == organization for slice_ in self.slices())
         longest = dt.timedelta(seconds=self.config["links_max_age"])
         ages = [
             age(bookmark, self._hubstaff.began)
@@ -122,12 +122,12 @@ class OwnedStream(HubstaffStream):
         return sum(read is None or read >= longest for read in ages)
 
     @override
-    def _turn_page(self, of: Slice, page: Page, records: Sequence[Record]) -> None:
+    def _turn_page(self, slice_: Slice, page: Page, records: Sequence[Record]) -> None:
         if not isinstance(self.resume, Incremental):
-            super()._turn_page(of, page, records)
+            super()._turn_page(slice_, page, records)
             return
-        if of.start is None:  # and otherwise it is as it was when the first of the pages was read
-            owner = next(owner for partition, owner in self._owned() if partition == of.partition)
-            self.bookmarks.of(of.partition).update(owner=owner.fingerprint, read_at=iso(self._hubstaff.began))
-        self.resume.turn(of.partition, Place(page.next))
+        if slice_.start is None:  # and otherwise it is as it was when the first of the pages was read
+            owner = next(owner for partition, owner in self._owned() if partition == slice_.partition)
+            self.bookmarks.of(slice_.partition).update(owner=owner.fingerprint, read_at=iso(self._hubstaff.began))
+        self.resume.turn(slice_.partition, Place(page.next))
         self.state_manager.is_flushed = False

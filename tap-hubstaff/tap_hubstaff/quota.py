@@ -106,7 +106,7 @@ class HourlyBudget(Budget):
             now: Seconds since 1970, by the API's clock.
             parallel: How many requests may be under way.
         """
-        if (told := allowance(headers, now)) is not None and told[0] < parallel:
+        if (told := limit_from_headers(headers, now)) is not None and told[0] < parallel:
             # As for the window: no longer than that, and a little longer than said.
             self.pause(min(told[1], HOUR) * (1 + MARGIN))
 
@@ -131,7 +131,7 @@ class HourlyBudget(Budget):
         return int(self._clock.time() * 1000)
 
 
-def allowance(headers: Mapping[str, str], now: float) -> tuple[int, float] | None:
+def limit_from_headers(headers: Mapping[str, str], now: float) -> tuple[int, float] | None:
     """How many requests are left by ``X-Rate-Limit-*``, and for how many seconds; None where that is not said.
 
     Hubstaff documents no such headers: that ``Reset`` is in seconds from now, or a time in seconds since 1970, is what

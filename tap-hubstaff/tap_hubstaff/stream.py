@@ -145,29 +145,29 @@ class HubstaffStream(ApiStream):
 
     @override
     def _sync_slice(
-        self, of: Slice, pages: Iterator[Page], counter: metrics.Counter, *, write_messages: bool
+        self, slice_: Slice, pages: Iterator[Page], counter: metrics.Counter, *, write_messages: bool
     ) -> Iterator[Record]:
-        organization = _organization(of.partition)
+        organization = _organization(slice_.partition)
         try:
             yield from super()._sync_slice(
-                of, self._counted(organization, pages), counter, write_messages=write_messages
+                slice_, self._counted(organization, pages), counter, write_messages=write_messages
             )
         except ApiError:
             self._not_read.add(organization)
             raise
         finally:
-            self.remember(of)
+            self.remember(slice_)
 
     def _counted(self, organization: int | None, pages: Iterator[Page]) -> Iterator[Page]:
         for page in pages:
             self._pages[organization] += 1
             yield page
 
-    def remember(self, of: Slice) -> None:
+    def remember(self, slice_: Slice) -> None:
         """Keep for the next runs what was found out of how a list can be asked for."""
-        if isinstance(of, ListSlice) and 0 < of.rows < self._rows_a_page(of.partition):
+        if isinstance(slice_, ListSlice) and 0 < slice_.rows < self._rows_a_page(slice_.partition):
             until = iso(self._hubstaff.began + REMEMBERED)
-            self.bookmarks.of(of.partition)[LIMIT] = {"rows": of.rows, "until": until}
+            self.bookmarks.of(slice_.partition)[LIMIT] = {"rows": slice_.rows, "until": until}
             self.state_manager.is_flushed = False
 
     @property

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import click
-from singer_http.settings import spoken
+from singer_http.settings import exit_on_operator_error
 from singer_http.tap import ApiTap, object_file
 from singer_sdk.plugin_base import _ConfigInput
 from typing_extensions import override
@@ -199,8 +199,8 @@ class TapHubstaff(ApiTap):
         if not isinstance(stream, HubstaffStream) or stream.shares is None:
             yield from super().read(stream)
             return
-        for of in stream.slices():
-            yield of, self.organizations.pages_for(stream, of)
+        for slice_ in stream.slices():
+            yield slice_, self.organizations.pages_for(stream, slice_)
 
     @override
     def _ahead(self) -> Iterator[Slice]:
@@ -231,7 +231,7 @@ class TapHubstaff(ApiTap):
         if forecast is None:
             super().invoke(**kwargs)
             return
-        with spoken(cls.logger):
+        with exit_on_operator_error(cls.logger):
             config = kwargs["config"] or _ConfigInput()
             state, catalog = (object_file(f"--{name}", kwargs[name]) for name in ("state", "catalog"))
             tap = cls(

@@ -200,7 +200,11 @@ class WindowedStream(HubstaffStream):
         found = [self.windows(partition, self._feed(read), read.begin, read.stop, read) for read in reads]
         if reads[-1].feed == UPDATES and self.config["reread_days"]:
             found.append(self._last_days(partition))
-        return [of for of in found if of.plan.start < of.plan.stop and of.plan.stop > of.feed.by.earliest(of.now())]
+        return [
+            slice_
+            for slice_ in found
+            if slice_.plan.start < slice_.plan.stop and slice_.plan.stop > slice_.feed.by.earliest(slice_.now())
+        ]
 
     def _feed(self, read: Read) -> Feed:
         is_of_updates = read.feed == UPDATES and self.updates is not None
@@ -256,18 +260,18 @@ class WindowedStream(HubstaffStream):
         self, partition: Partition | None, begin: dt.datetime, stop: dt.datetime, users: Collection[int] = ()
     ) -> WindowSlice:
         """What happened from one moment to another, read once more, of some users or (none given) of all."""
-        of = self.windows(partition, Feed(REREAD, self.path, self.by), begin, stop)
+        slice_ = self.windows(partition, Feed(REREAD, self.path, self.by), begin, stop)
         named = {"user_ids": ",".join(map(str, sorted(users)))} if 0 < len(users) <= MOST_USERS else {}
-        return replace(of, params={**of.params, **named})
+        return replace(slice_, params={**slice_.params, **named})
 
     @override
     def forecast(self, organization: int) -> int:
         partition = {"organization_id": organization}
         bookmark, due = self.bookmarks.get(partition), self._due(partition)
-        least = sum(of.plan.windows(self._hubstaff.now()) for of in due)
+        least = sum(slice_.plan.windows(self._hubstaff.now()) for slice_ in due)
         if not bookmark.get("requests") or not bookmark.get("span"):
             return least
-        length = sum((of.plan.stop - of.plan.start).total_seconds() for of in due)
+        length = sum((slice_.plan.stop - slice_.plan.start).total_seconds() for slice_ in due)
         estimate: float = bookmark["requests"] * length / bookmark["span"]
         return max(least, math.ceil(estimate))
 
@@ -319,22 +323,22 @@ class WindowedStream(HubstaffStream):
     @override
     def get_records(self, context: Context | None) -> Iterator[Record]:
         partition = dict(context or {})
-        for of, pages in self._hubstaff.read(self):
-            for page in pages if of.partition == partition else ():
+        for slice_, pages in self._hubstaff.read(self):
+            for page in pages if slice_.partition == partition else ():
                 yield from page.decode()
 
     @override
-    def remember(self, of: Slice) -> None:
-        super().remember(of)
-        if not isinstance(of, WindowSlice):
+    def remember(self, slice_: Slice) -> None:
+        super().remember(slice_)
+        if not isinstance(slice_, WindowSlice):
             return
-        length = of.plan.stop - max(of.plan.start, of.feed.by.earliest(self._hubstaff.began))
-        organization = cast("dict[str, Any]", of.partition)["organization_id"]
+        length = slice_.plan.stop - max(slice_.plan.start, slice_.feed.by.earliest(self._hubstaff.began))
+        organization = cast("dict[str, Any]", slice_.partition)["organization_id"]
         self._spans[organization] += int(length.total_seconds())
-        self.bookmarks.of(of.partition)["span"] = self._spans[organization]
-        if of.plan.kept_from is not None:
-            days = (midnight(self._hubstaff.began) - of.plan.kept_from) // DAY
-            self.bookmarks.of(of.partition)[KEPT_DAYS] = days
+        self.bookmarks.of(slice_.partition)["span"] = self._spans[organization]
+        if slice_.plan.kept_from is not None:
+            days = (midnight(self._hubstaff.began) - slice_.plan.kept_from) // DAY
+            self.bookmarks.of(slice_.partition)[KEPT_DAYS] = days
 
     @override
     def post_process(self, row: Record, context: Context | None = None) -> Record | None:
@@ -344,24 +348,24 @@ class WindowedStream(HubstaffStream):
 
     @override
     def _sync_slice(
-        self, of: Slice, pages: Iterator[Page], counter: metrics.Counter, *, write_messages: bool
+        self, slice_: Slice, pages: Iterator[Page], counter: metrics.Counter, *, write_messages: bool
     ) -> Iterator[Record]:
-        if of.partition in self._broken:
+        if slice_.partition in self._broken:
             return  # what failed before it has to be read first
         for observe in self.observers:
-            pages = observe(cast("WindowSlice", of), pages)
+            pages = observe(cast("WindowSlice", slice_), pages)
         try:
-            yield from super()._sync_slice(of, pages, counter, write_messages=write_messages)
+            yield from super()._sync_slice(slice_, pages, counter, write_messages=write_messages)
         except ApiError:
-            self._broken.append(of.partition)
+            self._broken.append(slice_.partition)
             raise
 
     @override
-    def _turn_page(self, of: Slice, page: Page, records: Sequence[Record]) -> None:
-        read = cast("WindowSlice", of).read
+    def _turn_page(self, slice_: Slice, page: Page, records: Sequence[Record]) -> None:
+        read = cast("WindowSlice", slice_).read
         if read is None:
             return  # it is begun anew by every run
-        bookmark = self.bookmarks.of(of.partition)
+        bookmark = self.bookmarks.of(slice_.partition)
         if page.next is not None:
             bookmark[RESUME] = read.told(page.next)
         elif self._is_full:
@@ -370,7 +374,7 @@ class WindowedStream(HubstaffStream):
             for name in (RESUME, "stop"):
                 bookmark.pop(name, None)
             bookmark |= {"replication_key": self.replication_key, **read.claim.told()}
-            self._forget_old_filters(of.partition)
+            self._forget_old_filters(slice_.partition)
         self.state_manager.is_flushed = False
 
     def _forget_old_filters(self, partition: Partition | None) -> None:

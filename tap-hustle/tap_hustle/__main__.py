@@ -5,14 +5,14 @@ from __future__ import annotations
 from singer_http.startup import lasting_imports
 
 with lasting_imports():
-    from singer_http.settings import spoken
+    from singer_http.settings import exit_on_operator_error
 
     from tap_hustle.tap import TapHustle
 
 
 def main() -> None:
     """Run the tap."""
-    with spoken(TapHustle.logger):
+    with exit_on_operator_error(TapHustle.logger):
         TapHustle.cli()
 
 

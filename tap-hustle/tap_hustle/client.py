@@ -10,9 +10,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from singer_http.http.auth import Token, TokenSource, lifetime, sound_token
+from singer_http.http.auth import Token, TokenSource, lifetime, validated_token
 from singer_http.http.budget import Budget
-from singer_http.http.session import Session, log_in
+from singer_http.http.session import Session, request_token
 from singer_http.http.transport import Transport
 from singer_http.reading.pages import Page
 
@@ -35,7 +35,7 @@ class _TokenAnswer(msgspec.Struct):
     expires_in: Any = None
 
     def __post_init__(self) -> None:
-        self.access_token = sound_token(self.access_token)
+        self.access_token = validated_token(self.access_token)
 
 
 class _ListAnswer(msgspec.Struct):
@@ -97,7 +97,7 @@ def open_session(config: Mapping[str, Any], clock: Clock) -> Session:
     }
 
     def fetch_token() -> Token:
-        answer = log_in(url, transport, credential, _decode_token, clock)
+        answer = request_token(url, transport, credential, _decode_token, clock)
         return Token.lasting(answer.access_token, lifetime(answer.expires_in, USUAL_LIFETIME), clock.monotonic())
 
     return Session(

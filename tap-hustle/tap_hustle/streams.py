@@ -44,7 +44,7 @@ class HustleStream(ApiStream):
     primary_keys: ClassVar[tuple[str, ...]] = ("id",)
     slice_type = HustleSlice
     incremental_key = "createdAt"
-    abreast = 16
+    interleave = 16
     by_organization: ClassVar[bool] = False
     """Whether the list is read organization by organization.
 

@@ -188,11 +188,11 @@ class TapHustle(ApiTap):
         if not self._is_listed(stream):
             yield from super().read(stream)
             return
-        for of in stream.slices():
-            if of.start is None:
-                yield of, self._listed()
+        for slice_ in stream.slices():
+            if slice_.start is None:
+                yield slice_, self._listed()
             else:  # it goes on where an earlier run was, which the reader knows how to
-                with Reader(self.session, [of]) as reader:
+                with Reader(self.session, [slice_]) as reader:
                     yield from reader
 
     @override

@@ -7,7 +7,7 @@ import gc
 from singer_http.startup import lasting_imports
 
 with lasting_imports():
-    from singer_http.settings import spoken
+    from singer_http.settings import exit_on_operator_error
 
     from target_harkster.target import TargetHarkster
 
@@ -18,7 +18,7 @@ COLLECT_EVERY = 10_000
 def main() -> None:
     """Run the target."""
     gc.set_threshold(COLLECT_EVERY)
-    with spoken(TargetHarkster.logger):
+    with exit_on_operator_error(TargetHarkster.logger):
         TargetHarkster.cli()
 
 

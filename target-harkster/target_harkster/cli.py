@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 from singer_http.http.errors import ApiError, ConfigurationError, IncompleteError
-from singer_http.settings import spoken
+from singer_http.settings import exit_on_operator_error
 from singer_sdk.exceptions import ConfigValidationError
 
 from target_harkster.layout.inference import inferred_fields
@@ -59,7 +59,7 @@ def harkster(ctx: click.Context, config_files: tuple[str, ...]) -> None:
 @contextlib.contextmanager
 def _opened(ctx: click.Context, **settings: Any) -> Iterator[TargetHarkster]:
     """A target that is ready, with what goes wrong told in a sentence."""
-    with spoken(logging.getLogger("harkster")):
+    with exit_on_operator_error(logging.getLogger("harkster")):
         try:
             config: dict[str, Any] = {}
             for name in ctx.obj:

@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar, cast
 from singer_http.http.clock import Clock, Stopped
 from singer_http.http.errors import ApiError, ConfigurationError
 from singer_http.output import Stdout
-from singer_http.settings import checked, from_environment, spoken, url_errors
+from singer_http.settings import checked, exit_on_operator_error, from_environment, url_errors
 from singer_sdk import Target
 from singer_sdk.exceptions import (
     ConfigValidationError,
@@ -108,7 +108,7 @@ class TargetHarkster(Target):
                 run.outbox.flush(is_end=True)
                 raise
         except BaseException as error:
-            self._leave(error)
+            self._end_run(error)
             raise
 
     @override
@@ -116,7 +116,7 @@ class TargetHarkster(Target):
         try:
             self.run.end(self._sinks())
         except BaseException as error:
-            self._leave(error)
+            self._end_run(error)
             raise
         self.run.close()
 
@@ -132,7 +132,7 @@ class TargetHarkster(Target):
             self.run.tell_quota()
             self.run.note_end("complete")
         except BaseException as error:
-            self._leave(error)
+            self._end_run(error)
             raise
         self.run.close()
 
@@ -145,7 +145,7 @@ class TargetHarkster(Target):
             raise TypeError(stream)
         return sink
 
-    def _leave(self, error: BaseException) -> None:
+    def _end_run(self, error: BaseException) -> None:
         try:
             self.run.leave(error)
         except Stopped as stopped:  # as nobody takes the last STATE
@@ -231,7 +231,7 @@ class TargetHarkster(Target):
     @classmethod
     @override
     def invoke(cls, **kwargs: Any) -> None:
-        with spoken(cls.logger):
+        with exit_on_operator_error(cls.logger):
             try:
                 super().invoke(**kwargs)
             except BAD_INPUT as error:
@@ -240,7 +240,7 @@ class TargetHarkster(Target):
     @classmethod
     @override
     def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> Any:
-        with spoken(cls.logger):
+        with exit_on_operator_error(cls.logger):
             try:
                 return super().cb_config(ctx, param, value)
             except (OSError, ValueError):

@@ -48,11 +48,11 @@ primitives: st.SearchStrategy[Schema] = st.one_of(
 )
 
 
-def _objects(of: st.SearchStrategy[Schema]) -> st.SearchStrategy[Schema]:
+def _objects(inner: st.SearchStrategy[Schema]) -> st.SearchStrategy[Schema]:
     return st.builds(
         lambda kind, properties, extra: {"type": kind, "properties": properties, **extra},
         st.sampled_from(["object", ["object", "null"], ["object", "string"], ["object", "array"]]),
-        st.dictionaries(st.sampled_from(NAMES), of, max_size=4),
+        st.dictionaries(st.sampled_from(NAMES), inner, max_size=4),
         st.sampled_from(
             [
                 {},
@@ -65,15 +65,15 @@ def _objects(of: st.SearchStrategy[Schema]) -> st.SearchStrategy[Schema]:
     )
 
 
-def _arrays(of: st.SearchStrategy[Schema]) -> st.SearchStrategy[Schema]:
+def _arrays(inner: st.SearchStrategy[Schema]) -> st.SearchStrategy[Schema]:
     return st.builds(
         lambda kind, items: {"type": kind, "items": items},
         st.sampled_from(["array", ["array", "null"], ["null", "array", "boolean"], ["array", "object"]]),
-        of,
+        inner,
     )
 
 
-schemas = st.recursive(primitives, lambda of: st.one_of(_objects(of), _arrays(of)), max_leaves=12)
+schemas = st.recursive(primitives, lambda inner: st.one_of(_objects(inner), _arrays(inner)), max_leaves=12)
 tops = st.builds(
     lambda properties, extra: {"type": "object", "properties": properties, **extra},
     st.dictionaries(st.sampled_from(NAMES), schemas, min_size=1, max_size=6),
@@ -85,7 +85,9 @@ values = st.recursive(
     | st.integers(-2, 2)
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(max_size=3),
-    lambda of: st.lists(of, max_size=3) | st.dictionaries(st.sampled_from([*NAMES, "unknown"]), of, max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*NAMES, "unknown"]), inner, max_size=5)
+    ),
     max_leaves=10,
 )
 
@@ -108,8 +110,8 @@ def fitting(draw: st.DrawFn, schema: Schema) -> Any:
 def breadcrumbs(schema: Schema, at: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     """Every place in a schema that a catalog can select."""
     found = [at]
-    for name, of in schema.get("properties", {}).items():
-        found += breadcrumbs(of, (*at, "properties", name))
+    for name, inner in schema.get("properties", {}).items():
+        found += breadcrumbs(inner, (*at, "properties", name))
     return found
 
 

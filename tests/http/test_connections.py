@@ -24,7 +24,7 @@ from singer_http.http.errors import (
     MalformedAnswerError,
     UnavailableError,
 )
-from singer_http.http.session import Session, log_in
+from singer_http.http.session import Session, request_token
 from singer_http.http.transport import Request, Transport
 from target_harkster.vendor.client import WRITE_RULES, UncertainError
 from urllib3.util.ssl_ import ssl_wrap_socket
@@ -193,7 +193,7 @@ def test_a_handshake_that_is_cut_is_a_connection_that_did_not_come_about(
     for ask in (
         lambda url: session(url, clock).get("/leads", {}, parse),
         lambda url: write(session(url, clock)),
-        lambda url: log_in(url, transport(clock), {}, parse, clock),
+        lambda url: request_token(url, transport(clock), {}, parse, clock),
     ):
         server = raw_server(answer(200, GOOD), tls=cut_handshakes(shake, 1, 2, after=after))
         assert ask(server.url)  # type: ignore[no-untyped-call]
@@ -428,7 +428,7 @@ def test_a_dribbling_answer_is_given_up_when_its_time_is_over(
     play = dribble(*pieces)
     server = raw_server(play, tls=(lambda connection, _number: shake(connection)) if is_tls else None)
     with pytest.raises(AuthenticationError, match="in time"):
-        log_in(server.url, transport(clock, timeout=TIMEOUT), {}, parse, clock)
+        request_token(server.url, transport(clock, timeout=TIMEOUT), {}, parse, clock)
     assert len(server.requests) in {3, SUSPICIOUS_TRIES}  # 3 where not even the headers came
 
 
@@ -442,7 +442,7 @@ def test_a_slow_answer_within_its_time_is_taken(
 ) -> None:
     pieces = letters(HEAD.replace(b"900", b"%d" % len(GOOD)) + GOOD.encode())
     server = raw_server(dribble(*pieces))
-    assert log_in(server.url, transport(clock, timeout=len(pieces) + 1), {}, parse, clock) == [1, 2, 3]
+    assert request_token(server.url, transport(clock, timeout=len(pieces) + 1), {}, parse, clock) == [1, 2, 3]
 
 
 @pytest.mark.parametrize("pieces", [[], [HEAD]], ids=["silent", "no body"])
@@ -463,7 +463,7 @@ def test_a_hanging_request_ends_with_the_run(
 
     server = raw_server(play)
     with pytest.raises(Stopped):
-        log_in(server.url, transport(clock, timeout=3600), {}, parse, clock)
+        request_token(server.url, transport(clock, timeout=3600), {}, parse, clock)
     assert gone.wait(HANGING)
     assert len(server.requests) == 1
 
@@ -477,7 +477,7 @@ def test_an_answer_that_comes_soon_after_the_end_of_the_run_is_not_lost(
         clock.stop()
         connection.sendall(answer(200, GOOD))
 
-    assert log_in(raw_server(play).url, transport(clock), {}, parse, clock) == [1, 2, 3]
+    assert request_token(raw_server(play).url, transport(clock), {}, parse, clock) == [1, 2, 3]
 
 
 # Content

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from singer_http.http.errors import MalformedAnswerError, RepeatedCursorError
-from singer_http.reading.pages import EMPTY_PAGES, Chain, Page, Slice
+from singer_http.reading.pages import EMPTY_PAGES, LoopGuard, Page, Slice
 
 LABEL = "leads of someone"
 FULL = b'[{"id":"a"}]'
@@ -43,7 +43,7 @@ def test_each_decoding_makes_new_records() -> None:
 
 
 def test_a_chain_ends_where_the_list_ends() -> None:
-    chain = Chain(None)
+    chain = LoopGuard(None)
     assert chain.follow(page(FULL, "1"), LABEL) == "1"
     assert chain.follow(page(FULL, "2"), LABEL) == "2"
     assert chain.follow(page(FULL), LABEL) is None
@@ -51,7 +51,7 @@ def test_a_chain_ends_where_the_list_ends() -> None:
 
 @given(back=st.integers(0, 8), length=st.integers(1, 9), resumed=st.booleans())
 def test_no_way_back_is_followed(back: int, length: int, *, resumed: bool) -> None:
-    chain = Chain("0" if resumed else None)
+    chain = LoopGuard("0" if resumed else None)
     seen = ["0"] if resumed else []
     for number in range(1, length + 1):
         seen.append(str(number))
@@ -61,14 +61,14 @@ def test_no_way_back_is_followed(back: int, length: int, *, resumed: bool) -> No
 
 
 def test_an_empty_cursor_is_a_cursor_like_any_other() -> None:
-    chain = Chain(None)
+    chain = LoopGuard(None)
     assert chain.follow(page(FULL, ""), LABEL) == ""
     with pytest.raises(RepeatedCursorError):
         chain.follow(page(FULL, ""), LABEL)
 
 
 def test_empty_pages_go_on_but_not_for_ever() -> None:
-    chain = Chain(None)
+    chain = LoopGuard(None)
     for number in range(EMPTY_PAGES - 1):
         assert chain.follow(page(b"[]", f"a{number}"), LABEL) == f"a{number}"
     assert chain.follow(page(FULL, "full"), LABEL) == "full"  # begins the count anew
@@ -83,8 +83,8 @@ def test_a_slice_asks_for_its_cursor_beside_its_own_query() -> None:
         raise NotImplementedError
 
     params: dict[str, str | int] = {"limit": 2, "organizationId": "o1"}
-    of = Slice("leads", {"organizationId": "o1"}, "/leads", params, "cursor", None, parse)
-    assert of.query(None) == {"limit": 2, "organizationId": "o1"}
-    assert of.query("x") == {"limit": 2, "organizationId": "o1", "cursor": "x"}
+    slice_ = Slice("leads", {"organizationId": "o1"}, "/leads", params, "cursor", None, parse)
+    assert slice_.query(None) == {"limit": 2, "organizationId": "o1"}
+    assert slice_.query("x") == {"limit": 2, "organizationId": "o1", "cursor": "x"}
     assert params == {"limit": 2, "organizationId": "o1"}
-    assert of.label == "leads (organizationId o1)"
+    assert slice_.label == "leads (organizationId o1)"

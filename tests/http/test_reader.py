@@ -194,7 +194,7 @@ class GuessingSlice(Slice):
         return following(before, last)
 
 
-def slice_of(path: str, start: str | None = None, failure: ApiError | None = None, abreast: int = 1) -> Slice:
+def slice_of(path: str, start: str | None = None, failure: ApiError | None = None, interleave: int = 1) -> Slice:
     return GuessingSlice(
         stream=path.strip("/").split("-")[0],
         partition={"list": path},
@@ -203,7 +203,7 @@ def slice_of(path: str, start: str | None = None, failure: ApiError | None = Non
         cursor_param="cursor",
         start=start,
         parse=lambda _: pytest.fail("parsed by the fake"),
-        abreast=abreast,
+        interleave=interleave,
         failure=failure,
     )
 
@@ -212,11 +212,11 @@ def read(reader: Reader) -> dict[str, list[list[int]]]:
     """Everything, page by page, with what a slice failed with in the place of its next page."""
     found: dict[str, list[list[int]]] = {}
     with reader:
-        for of, pages in reader:
-            assert of.path not in found
-            found[of.path] = []
+        for slice_, pages in reader:
+            assert slice_.path not in found
+            found[slice_.path] = []
             for page in pages:
-                found[of.path].append([record["id"] for record in page.decode()])
+                found[slice_.path].append([record["id"] for record in page.decode()])
     return found
 
 
@@ -284,13 +284,13 @@ def test_a_failing_slice_gives_its_pages_then_its_error_and_the_rest_goes_on() -
     found: dict[str, list[int]] = {}
     failed = []
     with FakeApi(everything, trouble=trouble).reader(parallel=8, predict=True) as reader:
-        for of, pages in reader:
-            found[of.path] = []
+        for slice_, pages in reader:
+            found[slice_.path] = []
             try:
                 for page in pages:
-                    found[of.path] += [record["id"] for record in page.decode()]
+                    found[slice_.path] += [record["id"] for record in page.decode()]
             except ServerFailedError:
-                failed.append(of.path)
+                failed.append(slice_.path)
     assert found == {"/list-0": [1, 2], "/list-1": [5], "/list-2": [6, 7]}
     assert failed == ["/list-0"]
 
@@ -300,11 +300,11 @@ def test_a_slice_that_is_known_to_fail_fails_in_its_place() -> None:
     slices = [slice_of("/list-0"), slice_of("/list-1", failure=ServerFailedError("no partitions")), slice_of("/list-2")]
     order = []
     with api.reader(slices, parallel=4) as reader:
-        for of, pages in reader:
+        for slice_, pages in reader:
             try:
-                order.append((of.path, len(list(pages))))
+                order.append((slice_.path, len(list(pages))))
             except ServerFailedError:
-                order.append((of.path, -1))
+                order.append((slice_.path, -1))
     assert order == [("/list-0", 1), ("/list-1", -1), ("/list-2", 1)]
 
 
@@ -392,14 +392,14 @@ def come_to_rest(reader: Reader) -> None:
 
 
 @pytest.mark.parametrize("cursors", [opaque, lambda _, page: f"[{page},1000]"], ids=["opaque", "predictable"])
-@pytest.mark.parametrize("abreast", [1, 12])
+@pytest.mark.parametrize("interleave", [1, 12])
 @pytest.mark.parametrize("pages", [1, 2, 25])
 def test_a_writer_that_stands_still_holds_the_reader_up(
-    cursors: Callable[[str, int], str], abreast: int, pages: int
+    cursors: Callable[[str, int], str], interleave: int, pages: int
 ) -> None:
     everything = {f"/list-{n}": [[100 * n + page] for page in range(pages)] for n in range(400 // pages)}
     api = FakeApi(everything, cursors)
-    slices = [slice_of(path, abreast=abreast) for path in everything]
+    slices = [slice_of(path, interleave=interleave) for path in everything]
 
     def on_idle() -> None:
         with reader._changed:
@@ -450,7 +450,7 @@ def test_a_bug_in_the_declaration_of_slices_is_not_swallowed() -> None:
             assert len(list(pages)) == 1
 
 
-def in_turns(lists: dict[str, list[list[int]]], abreast: int) -> list[tuple[str, list[int]]]:
+def in_turns(lists: dict[str, list[list[int]]], interleave: int) -> list[tuple[str, list[int]]]:
     """Pages as they are to come where so many lists are read in turns."""
     waiting = [(path, list(pages)) for path, pages in lists.items()]
     order = []
@@ -458,41 +458,41 @@ def in_turns(lists: dict[str, list[list[int]]], abreast: int) -> list[tuple[str,
         path, pages = waiting.pop(0)
         order.append((path, pages.pop(0)))
         if pages:
-            waiting.insert(min(abreast - 1, len(waiting)), (path, pages))
+            waiting.insert(min(interleave - 1, len(waiting)), (path, pages))
     return order
 
 
 @settings(max_examples=60, deadline=None)
 @given(
     lists=lists,
-    abreast=st.integers(2, 5),
+    interleave=st.integers(2, 5),
     parallel=st.integers(1, 16),
     predict=st.booleans(),
     seed=st.integers(0, 10**6),
 )
-def test_slices_abreast_take_turns_however_they_are_fetched(
-    *, lists: dict[str, list[list[int]]], abreast: int, parallel: int, predict: bool, seed: int
+def test_interleaved_slices_take_turns_however_they_are_fetched(
+    *, lists: dict[str, list[list[int]]], interleave: int, parallel: int, predict: bool, seed: int
 ) -> None:
     delays = dice(seed)
     api = FakeApi(lists, delay=lambda: delays.choice([0, 0, 0.001, 0.003]))
-    slices = [slice_of(path, abreast=abreast) for path in lists]
+    slices = [slice_of(path, interleave=interleave) for path in lists]
     with api.reader(slices, parallel=parallel, predict=predict) as reader:
-        found = [(of.path, page.decode()) for of, pages in reader for page in pages]
-    assert [(path, [record["id"] for record in records]) for path, records in found] == in_turns(lists, abreast)
+        found = [(slice_.path, page.decode()) for slice_, pages in reader for page in pages]
+    assert [(path, [record["id"] for record in records]) for path, records in found] == in_turns(lists, interleave)
 
 
-def test_slices_abreast_leave_nothing_to_predict_until_few_are_left() -> None:
+def test_interleaved_slices_leave_nothing_to_predict_until_few_are_left() -> None:
     # 100 a second at 40 ms is four on their way, and there are four lists to take the next page from.
     everything = {f"/list-{n}": [[page] for page in range(8)] for n in range(4)}
     api = FakeApi(everything, delay=lambda: 0.04, per_second=100, latency=0.04, turn=0.01)
-    slices = [slice_of(path, abreast=16) for path in everything]
+    slices = [slice_of(path, interleave=16) for path in everything]
     with api.reader(slices, parallel=16, predict=True) as reader:
         assert sum(1 for _, pages in reader for _ in pages) == api.needed
     # One guess at the end of each at most, where alone each would have three or four.
     assert api.requests - api.needed <= len(everything)
 
 
-def test_a_slice_abreast_that_fails_or_is_left_has_no_more_turns() -> None:
+def test_an_interleaved_slice_that_fails_or_is_left_has_no_more_turns() -> None:
     everything = {"/list-0": [[1], [2], [3]], "/list-1": [[4], [5], [6]], "/list-2": [[7], [8], [9]]}
 
     def trouble(asked: Asked) -> None:
@@ -501,22 +501,22 @@ def test_a_slice_abreast_that_fails_or_is_left_has_no_more_turns() -> None:
 
     order: list[int] = []
     api = FakeApi(everything, trouble=trouble)
-    slices = [slice_of(path, abreast=3) for path in everything]
+    slices = [slice_of(path, interleave=3) for path in everything]
     with api.reader(slices, parallel=4, predict=True) as reader:
-        for of, pages in reader:
+        for slice_, pages in reader:
             try:
                 for page in pages:
                     order.append(page.decode()[0]["id"])
                     if order[-1] == 5:
                         break
             except ServerFailedError:
-                order.append(-int(of.path[-1]))
+                order.append(-int(slice_.path[-1]))
     assert order == [1, 4, 7, 0, 5, 8, 9]
 
 
 def test_streams_are_taken_one_after_the_other() -> None:
     api = FakeApi({"/a-0": [[1]], "/a-1": [[2]], "/b-0": [[3]], "/b-1": [[4]]})
     with api.reader(parallel=4) as reader:
-        assert [of.path for of, pages in reader.of_stream("a") if list(pages)] == ["/a-0", "/a-1"]
-        assert [of.path for of, pages in reader.of_stream("nothing of it")] == []
-        assert [of.path for of, pages in reader.of_stream("b") if list(pages)] == ["/b-0", "/b-1"]
+        assert [slice_.path for slice_, pages in reader.of_stream("a") if list(pages)] == ["/a-0", "/a-1"]
+        assert [slice_.path for slice_, pages in reader.of_stream("nothing of it")] == []
+        assert [slice_.path for slice_, pages in reader.of_stream("b") if list(pages)] == ["/b-0", "/b-1"]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from singer_http.resume import RESUME, Bookmark, Bookmarks, FullTable, Incremental, Place, fingerprint, sound
+from singer_http.resume import RESUME, Bookmark, Bookmarks, FullTable, Incremental, Place, fingerprint, validated
 
 contexts = st.dictionaries(
     st.sampled_from(["organizationId", "date"]), st.sampled_from(["a", "b", "c", "1"]), min_size=1, max_size=2
@@ -148,8 +148,8 @@ GARBAGE = st.recursive(
 
 @given(state=GARBAGE)
 def test_garbage_breaks_nothing(state: Any) -> None:
-    kept = sound("leads", state, Bookmark)
-    assert sound("leads", json.loads(json.dumps(kept)), Bookmark) == kept
+    kept = validated("leads", state, Bookmark)
+    assert validated("leads", json.loads(json.dumps(kept)), Bookmark) == kept
     bookmarks = Bookmarks(kept)
     for read in (FullTable("leads", bookmarks, "f", time.time(), 3600), Incremental("leads", bookmarks, "f")):
         assert not read.is_done

@@ -11,8 +11,8 @@ import pytest
 import tap_hubstaff.__main__ as hubstaff_main
 import tap_hustle.__main__ as hustle_main
 import target_harkster.__main__ as harkster_main
-from singer_http.http.auth import lifetime, sound_token
-from singer_http.settings import spoken
+from singer_http.http.auth import lifetime, validated_token
+from singer_http.settings import exit_on_operator_error
 from singer_sdk.exceptions import ConfigValidationError
 from tap_hubstaff.tap import TapHubstaff
 from tap_hustle.tap import TapHustle
@@ -90,10 +90,10 @@ def test_a_user_agent_that_no_header_can_carry_is_refused(
 
 
 def test_tokens_of_the_api_are_read_likewise() -> None:
-    assert sound_token(f" {HUSH}\n") == HUSH
+    assert validated_token(f" {HUSH}\n") == HUSH
     for told in ("", " ", "a b", "a\nb", "\u201ca\u201d", "a\x00"):
         with pytest.raises(ValueError, match="no token"):
-            sound_token(told)
+            validated_token(told)
 
 
 def test_a_lifetime_may_be_left_out_or_written_as_text() -> None:
@@ -140,6 +140,6 @@ def test_what_nobody_thought_of_ends_in_a_sentence_without_values(
 
 
 def test_what_is_meant_to_end_a_program_does() -> None:
-    with pytest.raises(SystemExit) as ended, spoken(logging.getLogger(__name__)):
+    with pytest.raises(SystemExit) as ended, exit_on_operator_error(logging.getLogger(__name__)):
         raise SystemExit(143)
     assert ended.value.code == 143

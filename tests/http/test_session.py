@@ -30,7 +30,7 @@ from singer_http.http.errors import (
     UnavailableError,
 )
 from singer_http.http.patience import FIRST_CONTACT_TRIES, THROTTLE_PATIENCE
-from singer_http.http.session import Session, log_in
+from singer_http.http.session import Session, request_token
 
 from tests.conftest import HANGING
 
@@ -127,7 +127,7 @@ def test_every_status_of_a_login_gets_what_the_table_promises(
 ) -> None:
     server = raw_server(answer(status, b"" if status == 204 else ERROR_BODY))
     with pytest.raises(AuthenticationError) as raised:
-        log_in(f"{server.url}/oauth/token", transport(clock), {"client_secret": HUSH}, parse, clock)
+        request_token(f"{server.url}/oauth/token", transport(clock), {"client_secret": HUSH}, parse, clock)
     assert type(raised.value) is error
     assert server.paths() == ["/oauth/token"] * requests
     assert all(json.loads(request.body) == {"client_secret": HUSH} for request in server.requests)
@@ -187,7 +187,7 @@ def test_a_token_endpoint_that_answers_nonsense_is_asked_a_few_times(
 ) -> None:
     server = raw_server(answer(200, body))
     with pytest.raises(AuthenticationError) as raised:
-        log_in(f"{server.url}/oauth/token", transport(clock), {}, parse, clock)
+        request_token(f"{server.url}/oauth/token", transport(clock), {}, parse, clock)
     assert len(server.requests) == SUSPICIOUS_TRIES
     assert_discreet(raised.value, caplog)
 
@@ -280,7 +280,7 @@ def test_nobody_listens(session: NewSession, parse: Parse, clock: FakeClock, clo
 
 def test_nobody_listens_for_logins(transport: NewTransport, parse: Parse, clock: FakeClock, closed_port: str) -> None:
     with pytest.raises(AuthenticationError, match="check auth_url"):
-        log_in(f"{closed_port}/oauth/token", transport(clock), {}, parse, clock)
+        request_token(f"{closed_port}/oauth/token", transport(clock), {}, parse, clock)
     assert len(clock.slept) == FIRST_CONTACT_TRIES - 1
 
 
@@ -587,7 +587,7 @@ def test_no_redirect_is_followed(
     with pytest.raises(MalformedAnswerError):
         session(server.url, clock).get("/leads", {}, parse)
     with pytest.raises(AuthenticationError):
-        log_in(f"{server.url}/oauth/token", transport(clock), {"client_secret": HUSH}, parse, clock)
+        request_token(f"{server.url}/oauth/token", transport(clock), {"client_secret": HUSH}, parse, clock)
     assert len(server.requests) == 2
     assert elsewhere.connections == 0
 
@@ -609,7 +609,7 @@ def test_a_netrc_does_not_replace_the_token(
     monkeypatch.setenv("NETRC", str(netrc))
     server = raw_server(answer(200, GOOD))
     session(server.url, clock).get("/leads", {}, parse)
-    log_in(f"{server.url}/oauth/token", transport(clock), {}, parse, clock)
+    request_token(f"{server.url}/oauth/token", transport(clock), {}, parse, clock)
     assert server.requests[0].headers["authorization"] == "Bearer token-1"
     assert "authorization" not in server.requests[1].headers
 
@@ -629,7 +629,7 @@ def test_requests_say_who_asks_and_what_for(
 ) -> None:
     server = raw_server(answer(200, GOOD))
     session(server.url, clock).get("/leads", {"limit": 5, "cursor": "a b/ü=&?"}, parse)
-    log_in(f"{server.url}/oauth/token", transport(clock), {"client_id": "é"}, parse, clock)
+    request_token(f"{server.url}/oauth/token", transport(clock), {"client_id": "é"}, parse, clock)
     listed, login = server.requests
     assert listed.target == "/leads?limit=5&cursor=a+b%2F%C3%BC%3D%26%3F"
     assert (listed.method, login.method) == ("GET", "POST")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from singer_http.http import transport
-from singer_http.http.session import log_in
+from singer_http.http.session import request_token
 from singer_http.http.transport import Transport
 from tap_hubstaff import auth, feeds, tap
 from tap_hubstaff.work_sessions import stream as session_stream
@@ -51,7 +51,7 @@ def prepare(point: str) -> None:
     elif point == "request sent":
         _put(transport, "_read", die)
     elif point == "answer received":
-        _put(auth, "log_in", lambda *args: die(log_in(*args)))
+        _put(auth, "request_token", lambda *args: die(request_token(*args)))
 
 
 def _put(owner: Any, name: str, replacement: Any) -> None:

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from singer_http.resume import sound
+from singer_http.resume import validated
 from tap_hubstaff.coverage import DELAY, FOREVER, UPDATES, Coverage, Read, Wanted
 from tap_hubstaff.windowed import WindowBookmark
 from tap_hubstaff.windows import DAY, EAST, HOUR, Filter, Window, iso, midnight
@@ -169,7 +169,7 @@ GARBAGE = st.recursive(
 
 @given(bookmark=GARBAGE)
 def test_no_bookmark_breaks_a_run(bookmark: Any) -> None:
-    kept = sound("activities", bookmark, WindowBookmark)
+    kept = validated("activities", bookmark, WindowBookmark)
     covered = Coverage.of(kept)
     cut_off = Read.cut_off(kept.get("resume", {}), covered)
     wanted = Life([], BY_TIME, 0 * HOUR, follows=True).wanted(BEGAN, None, BEGAN + DAY)

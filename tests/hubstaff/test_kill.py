@@ -130,15 +130,15 @@ def assert_together(sandbox: RunningSandbox, *runs: Run) -> None:
     assert warehouse(*runs) == expected
 
 
-def assert_all_there(of: Recorded, *runs: Run) -> None:
+def assert_all_there(known: Recorded, *runs: Run) -> None:
     """What a target has that replaces by key is what there is."""
-    for stream in set(of.streams) - {"time_sessions"}:
+    for stream in set(known.streams) - {"time_sessions"}:
         newest = {record["id"]: record for run in runs for record in run.records(stream)}
         # Where an edit leaves nothing of a day's work, Hubstaff does not tell of it.
-        assert newest.keys() >= of.truth[stream].keys(), stream
-        for number, record in of.truth[stream].items():
+        assert newest.keys() >= known.truth[stream].keys(), stream
+        for number, record in known.truth[stream].items():
             assert record.items() <= newest[number].items(), stream
-    assert warehouse(*runs) == of.sessions
+    assert warehouse(*runs) == known.sessions
 
 
 def assert_little_again(cut: Run, second: Run) -> int:
@@ -171,27 +171,27 @@ def assert_little_again(cut: Run, second: Run) -> int:
 @pytest.mark.usefixtures("few_streams")
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_run_goes_on_after_any_state(read: Read, recorded: Callable[[str], Recorded], shape: str) -> None:
-    of = recorded(shape)
-    states = [place + 1 for place, message in enumerate(of.run.messages) if message["type"] == "STATE"]
+    known = recorded(shape)
+    states = [place + 1 for place, message in enumerate(known.run.messages) if message["type"] == "STATE"]
     assert len(states) > 5
     chance = random.Random(shape)  # noqa: S311 - the same places in every run
     again: dict[int, Run] = {}
     unfinished = late = 0
     for _ in range(POSITIONS):
         number = chance.randrange(len(states) - 1)
-        until_state = of.until(states[number])
+        until_state = known.until(states[number])
         if number not in again:
             state = until_state.states[-1]
-            again[number] = read(of.sandbox, of.config, state, *of.streams)
+            again[number] = read(known.sandbox, known.config, state, *known.streams)
             assert again[number].code == 0, again[number].said("ERROR")
             late += '"late"' in json.dumps(state)
             unfinished += assert_little_again(until_state, again[number])
             assert '"resume"' not in json.dumps(again[number].states[-1])
         # The target had received some more when the tap died, for which there was no STATE yet.
-        cut = of.until(chance.randint(states[number], states[number + 1] - 1))
-        assert_all_there(of, *of.before, cut, again[number])
+        cut = known.until(chance.randint(states[number], states[number + 1] - 1))
+        assert_all_there(known, *known.before, cut, again[number])
     assert unfinished > 0 or shape == "sessions alone"
-    assert late > 0 or not of.before
+    assert late > 0 or not known.before
 
 
 def test_a_killed_run_goes_on_and_never_locks_itself_out(tap: Tap, serve: Serve, settings: Settings) -> None:

@@ -13,7 +13,7 @@ import requests
 from singer_http.http import budget
 from singer_http.http.budget import MARGIN
 from tap_hubstaff.client import open_session
-from tap_hubstaff.quota import allowance
+from tap_hubstaff.quota import limit_from_headers
 from tap_hubstaff.tap import TapHubstaff
 
 if TYPE_CHECKING:
@@ -77,13 +77,13 @@ def test_what_the_api_tells_of_its_limit_is_kept_to(read: Read, serve: Serve, se
 
 def test_what_the_headers_say() -> None:
     def told(left: str, reset: str) -> tuple[int, float] | None:
-        return allowance({"X-Rate-Limit-Remaining": left, "X-Rate-Limit-Reset": reset}, now=1_790_000_000.0)
+        return limit_from_headers({"X-Rate-Limit-Remaining": left, "X-Rate-Limit-Reset": reset}, now=1_790_000_000.0)
 
     assert told("7", "60") == (7, 60.0)
     assert told("0", "1790000060") == (0, 60.0)
     for left, reset in (("many", "60"), ("7", "soon"), ("-1", "60"), ("7", "-60"), ("7", "inf")):
         assert told(left, reset) is None
-    assert allowance({}, now=0.0) is None
+    assert limit_from_headers({}, now=0.0) is None
 
 
 def test_a_run_may_stop_there_and_the_next_ones_go_on(read: Read, serve: Serve, settings: Settings) -> None:

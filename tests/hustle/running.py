@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from unittest import mock
 
 from singer_http.http.clock import Clock, Stopped
-from singer_http.settings import spoken
+from singer_http.settings import exit_on_operator_error
 from tap_hustle.tap import TapHustle
 from typing_extensions import override
 
@@ -151,7 +151,7 @@ def run(
     ran = Ran()
     with _logged(ran.said), _handlers_kept(), _loader(ran, ending, pipe, _SIP if is_slow else _SMALL):
         try:
-            with spoken(logging.getLogger(TapHustle.name)):
+            with exit_on_operator_error(logging.getLogger(TapHustle.name)):
                 # The SDK asks for the machine's time itself.
                 with mock.patch("singer_sdk.plugin_base.time", SimpleNamespace(time=clock.time)):
                     tap = TapHustle(config=settings, catalog=catalog, state=state, clock=clock)

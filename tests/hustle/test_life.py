@@ -272,7 +272,7 @@ PUT_BACK: dict[str, tuple[str, Any, str]] = {
     "other settings": ("singer_http.stream.fingerprint", lambda *_: "same", "other organizations are read"),
     "other versions": ("singer_http.stream.fingerprint", lambda *_: "same", "versions are sent from now on"),
     "other properties": ("singer_http.stream.fingerprint", lambda *_: "same", "a property is selected again"),
-    "other shapes": ("singer_http.tap.sound", lambda _name, state, _kind: state, "the state is of another hand"),
+    "other shapes": ("singer_http.tap.validated", lambda _name, state, _kind: state, "the state is of another hand"),
 }
 
 

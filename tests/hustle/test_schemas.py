@@ -55,11 +55,11 @@ def spec() -> dict[str, Any]:
 
 def properties(schema: dict[str, Any], at: Path_ = ()) -> Iterator[tuple[Path_, dict[str, Any]]]:
     """Every property of a schema, at any depth, with its path."""
-    for name, of in schema.get("properties", {}).items():
-        yield (*at, name), of
-        yield from properties(of, (*at, name))
-        if isinstance(of.get("items"), dict):
-            yield from properties(of["items"], (*at, name, "[]"))
+    for name, inner in schema.get("properties", {}).items():
+        yield (*at, name), inner
+        yield from properties(inner, (*at, name))
+        if isinstance(inner.get("items"), dict):
+            yield from properties(inner["items"], (*at, name, "[]"))
 
 
 def in_spec(spec: dict[str, Any], schema: dict[str, Any], at: Path_ = ()) -> set[Path_]:
@@ -72,8 +72,8 @@ def in_spec(spec: dict[str, Any], schema: dict[str, Any], at: Path_ = ()) -> set
     found: set[Path_] = set()
     for variant in (*schema.get("allOf", ()), *schema.get("oneOf", ()), *schema.get("anyOf", ())):
         found |= in_spec(spec, variant, at)
-    for name, of in schema.get("properties", {}).items():
-        found |= {(*at, name)} | in_spec(spec, of, (*at, name))
+    for name, inner in schema.get("properties", {}).items():
+        found |= {(*at, name)} | in_spec(spec, inner, (*at, name))
     if isinstance(schema.get("items"), dict):
         found |= in_spec(spec, schema["items"], (*at, "[]"))
     return found
@@ -99,15 +99,15 @@ def test_schemas_are_schemas(schemas: dict[str, dict[str, Any]], name: str) -> N
 def test_everything_but_the_key_may_be_null(schemas: dict[str, dict[str, Any]], name: str) -> None:
     assert schemas[name]["properties"]["id"]["type"] == "string"
     assert schemas[name]["required"] == ["id"]
-    for path, of in properties(schemas[name]):
-        assert path == ("id",) or "null" in of["type"], path
-        assert path == ("id",) or "required" not in of, path
+    for path, inner in properties(schemas[name]):
+        assert path == ("id",) or "null" in inner["type"], path
+        assert path == ("id",) or "required" not in inner, path
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_everything_is_described(schemas: dict[str, dict[str, Any]], name: str) -> None:
-    for path, of in properties(schemas[name]):
-        assert of.get("description", "").endswith("."), path
+    for path, inner in properties(schemas[name]):
+        assert inner.get("description", "").endswith("."), path
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -118,8 +118,8 @@ def test_nothing_that_drifts_is_enforced(schemas: dict[str, dict[str, Any]], nam
         if isinstance(schema, dict):
             for key, value in schema.items():
                 if key == "properties":
-                    for of in value.values():
-                        yield from keywords(of)
+                    for inner in value.values():
+                        yield from keywords(inner)
                 else:
                     yield key
                     yield from keywords(value)
@@ -129,7 +129,7 @@ def test_nothing_that_drifts_is_enforced(schemas: dict[str, dict[str, Any]], nam
 
 @pytest.mark.parametrize("name", NAMES)
 def test_only_what_people_name_themselves_is_open(schemas: dict[str, dict[str, Any]], name: str) -> None:
-    is_open = {(name, path) for path, of in properties(schemas[name]) if of.get("additionalProperties")}
+    is_open = {(name, path) for path, inner in properties(schemas[name]) if inner.get("additionalProperties")}
     assert is_open == {(stream, path) for stream, path in OPEN if stream == name}
     assert not schemas[name].get("additionalProperties")
 

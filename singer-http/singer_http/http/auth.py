@@ -22,7 +22,7 @@ LEEWAY_SHARE = 0.1
 _is_token = re.compile("[!-~]+").fullmatch
 
 
-def sound_token(told: str) -> str:
+def validated_token(told: str) -> str:
     """A token without the blanks around it; raises :class:`ValueError` where no header could carry it."""
     token = told.strip()
     if not _is_token(token):

@@ -78,7 +78,7 @@ class Budget:
             with self._lock:
                 self._bucket.items.remove(spent)
 
-    def came_late(self, spent: RateItem, seconds: float) -> None:
+    def shift_to_arrival(self, spent: RateItem, seconds: float) -> None:
         """Correct when a request is counted, from when it was to be sent to when it can have arrived.
 
         The vendor counts arrivals. A request that was held up on its way, by a connection that had to be made or

@@ -162,7 +162,9 @@ class Session:
         # way, and count as late to some extent only.
         is_first = not hasattr(self._thread, "is_connected")
         self._thread.is_connected = True
-        self.budget.came_late(spent, waited - fastest if is_first else min(waited - fastest_of_its_kind, MOST_LATE))
+        self.budget.shift_to_arrival(
+            spent, waited - fastest if is_first else min(waited - fastest_of_its_kind, MOST_LATE)
+        )
         self._inspect(answer)
         return answer
 
@@ -183,7 +185,7 @@ class Session:
             self.clock.sleep(wait)
 
 
-def log_in(  # noqa: PLR0913, PLR0917
+def request_token(  # noqa: PLR0913, PLR0917
     url: str,
     transport: Transport,
     body: Any,

@@ -82,7 +82,7 @@ class Slice:
         is_as_left: Tells whether the page at ``start`` is as an earlier run left it; where it is not, or can no longer
             be had, the list is read from its beginning. None where pages do not move.
         parse: Makes a page of an answer's body; raises :class:`msgspec.DecodeError` where it is none.
-        abreast: How many slices of the stream are read in turns, a page of each; 1 for one after the other.
+        interleave: How many slices of the stream are read in turns, a page of each; 1 for one after the other.
         failure: Why there is nothing to read at all, where that is known beforehand.
     """
 
@@ -94,7 +94,7 @@ class Slice:
     start: str | None
     parse: Callable[[bytes], Page]
     is_as_left: Callable[[Page], bool] | None = None
-    abreast: int = 1
+    interleave: int = 1
     failure: ApiError | None = None
 
     @property
@@ -137,7 +137,7 @@ class Slice:
         raise failure
 
 
-class Chain:
+class LoopGuard:
     """The guard of one list: sees every page in its order, and ends what would never end.
 
     Args:

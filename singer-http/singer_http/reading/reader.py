@@ -5,9 +5,9 @@ measured. What is asked for first is what is certain to be needed: the next page
 then the first pages of the slices after them. Only when that leaves room is the page asked for that a slice's next
 cursor is *predicted* to lead to.
 
-Slices that are read abreast take turns, a page each: while enough of them are left to use the whole budget, nothing
-has to be predicted, and no page waits for one of another slice for longer than a turn. Which page comes after which
-follows from the lists alone, never from how they are fetched.
+Interleaved slices take turns, a page each: while enough of them are left to use the whole budget, nothing has to be
+predicted, and no page waits for one of another slice for longer than a turn. Which page comes after which follows from
+the lists alone, never from how they are fetched.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing_extensions import Self
 from singer_http.http.clock import Stopped
 from singer_http.http.errors import GUESS_RULES, UnwantedError
 from singer_http.reading.pages import Page, Slice
-from singer_http.reading.track import Predictions, Request, Track
+from singer_http.reading.track import PageRequest, Predictions, Track
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -68,7 +68,7 @@ class Reader:
         self._predict = predict and parallel > 1
         self._on_idle = on_idle
         self._tracks: deque[Track] = deque()
-        self._jobs: queue.SimpleQueue[tuple[Track, Request] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[tuple[Track, PageRequest] | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._changed = threading.Condition()
         self._in_flight = 0
@@ -98,8 +98,7 @@ class Reader:
     def __iter__(self) -> Iterator[tuple[Slice, Iterator[Page]]]:
         """Every slice with its pages, to be taken in this order.
 
-        A slice that is read abreast of others comes again for each of its pages, until they are all taken or one is
-        left.
+        An interleaved slice comes again for each of its pages, until they are all taken or one is left.
         """
         return self.of_stream(None)
 
@@ -107,7 +106,7 @@ class Reader:
         """The slices that come next, as long as they belong to a stream; None for any."""
         while (track := self._head()) is not None and stream in {None, track.slice.stream}:
             yield track.slice, self._pages(track)
-            self._leave(track)
+            self._pass_over(track)
 
     def _head(self) -> Track | None:
         with self._changed:
@@ -118,7 +117,7 @@ class Reader:
                 raise self._failure
             return self._tracks[0] if self._tracks else None
 
-    def _leave(self, track: Track) -> None:
+    def _pass_over(self, track: Track) -> None:
         """Go on to the next slice, whether this one was read to its end or not, unless it will have more turns."""
         with self._changed:
             if self._tracks and self._tracks[0] is track:
@@ -136,18 +135,18 @@ class Reader:
     def _gives_way(self, track: Track) -> bool:
         """Let the slices beside this one have their turns, if it is not at its end and there are any."""
         with self._changed:
-            if not track.requests or (abreast := self._abreast()) == 1:
+            if not track.requests or (interleave := self._interleaved()) == 1:
                 return False
             self._tracks.popleft()
-            self._tracks.insert(abreast - 1, track)
+            self._tracks.insert(interleave - 1, track)
             return True
 
-    def _abreast(self) -> int:
+    def _interleaved(self) -> int:
         """How many of the first tracks are read in turns."""
         first = self._tracks[0].slice
-        while len(self._tracks) < first.abreast and self._open() is not None:
+        while len(self._tracks) < first.interleave and self._open() is not None:
             pass
-        return sum(track.slice.stream == first.stream for track in islice(self._tracks, first.abreast))
+        return sum(track.slice.stream == first.stream for track in islice(self._tracks, first.interleave))
 
     def _take(self, track: Track) -> Page | BaseException:
         """Wait for the next page of the slice at the head."""
@@ -196,7 +195,7 @@ class Reader:
                 self._threads.append(thread)
                 thread.start()
 
-    def _choose(self) -> tuple[Track, Request] | None:
+    def _choose(self) -> tuple[Track, PageRequest] | None:
         """The next request that is worth sending, the most certain first."""
         budget = self._session.budget
         in_use = math.ceil(budget.per_second * self._session.latency)
@@ -213,7 +212,7 @@ class Reader:
                 if (request := opened.certain()) is not None:
                     return opened, request
         if self._predict and has_room and self._tracks and not self.predictions.are_refused:
-            deepest = math.ceil(in_use / self._abreast())
+            deepest = math.ceil(in_use / self._interleaved())
             for track in self._by_need():
                 if self._may_hold(track) and (request := track.predicted(deepest)) is not None:
                     return track, request
@@ -221,10 +220,10 @@ class Reader:
 
     def _by_need(self) -> list[Track]:
         """The tracks, the one first whose next page will be waited for first."""
-        abreast = self._abreast() if self._tracks else 0
+        interleave = self._interleaved() if self._tracks else 0
         return [
-            *sorted(islice(self._tracks, abreast), key=lambda track: len(track.requests)),
-            *islice(self._tracks, abreast, None),
+            *sorted(islice(self._tracks, interleave), key=lambda track: len(track.requests)),
+            *islice(self._tracks, interleave, None),
         ]
 
     def _may_hold(self, track: Track | None) -> bool:
@@ -247,7 +246,7 @@ class Reader:
                     self._bug = error
                 self._changed.notify_all()
 
-    def _settle(self, track: Track, request: Request, outcome: Page | BaseException) -> None:
+    def _settle(self, track: Track, request: PageRequest, outcome: Page | BaseException) -> None:
         self._in_flight -= 1
         self._waiting -= not request.has_turn
         request.outcome = outcome
@@ -257,7 +256,7 @@ class Reader:
             track.settle(request)
         self._fill()
 
-    def _has_turn(self, request: Request) -> bool:
+    def _has_turn(self, request: PageRequest) -> bool:
         """Let the next request wait for its turn, as this one has had it; whether it is wanted still."""
         with self._changed:
             self._waiting -= not request.has_turn
@@ -265,13 +264,13 @@ class Reader:
             self._fill()
             return not request.is_dropped
 
-    def _fetch(self, of: Slice, request: Request) -> Page | BaseException:
+    def _fetch(self, slice_: Slice, request: PageRequest) -> Page | BaseException:
         try:
             page = self._session.get(
-                of.path,
-                of.query(request.cursor),
-                lambda body: of.readable(body, request.cursor),
-                GUESS_RULES if request.is_guess else of.rules(request.cursor),
+                slice_.path,
+                slice_.query(request.cursor),
+                lambda body: slice_.readable(body, request.cursor),
+                GUESS_RULES if request.is_guess else slice_.rules(request.cursor),
                 is_wanted=lambda: self._has_turn(request),
             )
         except (Exception, Stopped) as error:  # noqa: BLE001 - it is raised again where the page is waited for

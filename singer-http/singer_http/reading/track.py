@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from singer_http.http.errors import ApiError, RefusedRequestError, ServerFailedError
-from singer_http.reading.pages import Chain, Page, Slice
+from singer_http.reading.pages import LoopGuard, Page, Slice
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ _DEEP = 1024
 
 
 @dataclass(slots=True, eq=False)
-class Request:
+class PageRequest:
     """One page of a track, asked for or about to be.
 
     Attributes:
@@ -64,15 +64,15 @@ class Track:
 
     slice: Slice
     score: Predictions
-    requests: deque[Request] = field(default_factory=deque)
-    frontier: Request | None = None
+    requests: deque[PageRequest] = field(default_factory=deque)
+    frontier: PageRequest | None = None
     depth: int = 1
-    guard: Chain = field(init=False)
+    guard: LoopGuard = field(init=False)
     before: str | None = None
     left: str | None = field(init=False)
 
     def __post_init__(self) -> None:
-        self.guard = Chain(self.slice.start)
+        self.guard = LoopGuard(self.slice.start)
         self.left = self.slice.start
         if self.score.hits > self.score.misses:
             self.depth = _DEEP
@@ -85,7 +85,7 @@ class Track:
         """Pages that are under way, or wait to be taken."""
         return len(self.requests) - (self.certain() is not None)
 
-    def settle(self, request: Request) -> None:
+    def settle(self, request: PageRequest) -> None:
         """Draw the conclusions from a request that has its outcome."""
         if request is self.frontier:
             self._advance()
@@ -93,11 +93,11 @@ class Track:
             # No error of the run: the page may not exist. It is asked for again if it turns out to be needed.
             self.depth = min(self.depth, 1)
 
-    def certain(self) -> Request | None:
+    def certain(self) -> PageRequest | None:
         """The request to send next for what is known to be needed."""
         return self.frontier if self.frontier is not None and not self.frontier.is_sent else None
 
-    def predicted(self, deepest: int) -> Request | None:
+    def predicted(self, deepest: int) -> PageRequest | None:
         """The request to send next for a page that is only predicted, no more than so many pages ahead."""
         ahead = sum(not request.is_certain for request in self.requests)
         if self.frontier is None or ahead >= min(self.depth, deepest) or self._seems_to_end():
@@ -109,10 +109,10 @@ class Track:
         cursor = self.slice.guess(previous, last) if previous is not None and last is not None else None
         if cursor is None:
             return None
-        self.requests.append(Request(cursor, is_certain=False, is_guess=True))
+        self.requests.append(PageRequest(cursor, is_certain=False, is_guess=True))
         return self.requests[-1]
 
-    def take(self) -> Request | None:
+    def take(self) -> PageRequest | None:
         """The next request in order, once its outcome is there and certain to be of the list."""
         first = self.requests[0]
         if first.outcome is None or not first.is_certain:
@@ -154,7 +154,7 @@ class Track:
                 return
             self._step(request, cursor)
 
-    def _step(self, request: Request, cursor: str) -> None:
+    def _step(self, request: PageRequest, cursor: str) -> None:
         """Go on to the page at the real cursor."""
         place = self.requests.index(request) + 1
         guess = self.requests[place] if place < len(self.requests) else None
@@ -169,14 +169,14 @@ class Track:
             self._drop_after(request)
         self._append(cursor)
 
-    def _may_restart(self, request: Request, outcome: Page | BaseException) -> bool:
+    def _may_restart(self, request: PageRequest, outcome: Page | BaseException) -> bool:
         """Begin afresh where the page that an earlier run left is another one by now, or cannot be had."""
         if self.left is None or request.cursor != self.left or (reason := self._reason_to_restart(outcome)) is None:
             return False
         logger.warning("%s: %s; read from the beginning.", self.slice.label, reason)
         self.left = None
         self._drop_after(None)
-        self.guard = Chain(None)
+        self.guard = LoopGuard(None)
         self._append(None)
         return True
 
@@ -188,7 +188,7 @@ class Track:
         is_refused = isinstance(outcome, RefusedRequestError) or (is_as_left and isinstance(outcome, ServerFailedError))
         return "the API refuses to go on at the stored cursor" if is_refused else None
 
-    def _may_ask_otherwise(self, request: Request, outcome: BaseException) -> bool:
+    def _may_ask_otherwise(self, request: PageRequest, outcome: BaseException) -> bool:
         """Ask for something else where the slice knows what."""
         if not isinstance(outcome, ApiError):
             return False
@@ -201,7 +201,7 @@ class Track:
         return True
 
     def _append(self, cursor: str | None) -> None:
-        self.frontier = Request(cursor, is_certain=True)
+        self.frontier = PageRequest(cursor, is_certain=True)
         self.requests.append(self.frontier)
 
     def _fail(self, error: ApiError) -> None:
@@ -209,7 +209,7 @@ class Track:
         self.requests[-1].outcome = error
         self.frontier = None
 
-    def _drop_after(self, last: Request | None) -> None:
+    def _drop_after(self, last: PageRequest | None) -> None:
         while self.requests and self.requests[-1] is not last:
             dropped = self.requests.pop()
             dropped.is_dropped = True

@@ -105,12 +105,15 @@ class TimeSessions(NamedStream):
             if not known & {RESUME, "replication_key_value"}:
                 self._following.add(partition["organization_id"])
 
-    def along(self, of: WindowSlice, pages: Iterator[Page]) -> Iterator[Page]:
+    def along(self, slice_: WindowSlice, pages: Iterator[Page]) -> Iterator[Page]:
         """The pages of activities, of which sessions are built as they go by."""
-        if cast("dict[str, Any]", of.partition)["organization_id"] not in self._following or of.feed.name != WINDOWS:
+        if (
+            cast("dict[str, Any]", slice_.partition)["organization_id"] not in self._following
+            or slice_.feed.name != WINDOWS
+        ):
             yield from pages
             return
-        ours = replace(of, stream=self.name)
+        ours = replace(slice_, stream=self.name)
         is_complete = False
         try:
             for page in pages:
@@ -136,9 +139,9 @@ class TimeSessions(NamedStream):
 
     @override
     def slices(self) -> Iterator[Slice]:
-        for of in super().slices():
-            if cast("dict[str, Any]", of.partition)["organization_id"] not in self._following:
-                yield of
+        for slice_ in super().slices():
+            if cast("dict[str, Any]", slice_.partition)["organization_id"] not in self._following:
+                yield slice_
 
     @property
     @override
@@ -182,34 +185,34 @@ class TimeSessions(NamedStream):
 
     @override
     def _sync_slice(
-        self, of: Slice, pages: Iterator[Page], counter: Counter, *, write_messages: bool
+        self, slice_: Slice, pages: Iterator[Page], counter: Counter, *, write_messages: bool
     ) -> Iterator[Record]:
-        bookmark = self.bookmarks.get(of.partition)
-        is_to_follow = of.start is None and of.partition not in self._broken
+        bookmark = self.bookmarks.get(slice_.partition)
+        is_to_follow = slice_.start is None and slice_.partition not in self._broken
         ledger = self._before(bookmark) if is_to_follow else None
         if ledger is not None:
             for records in self._follow_up(
-                cast("WindowSlice", of), ledger, unflat_regions(bookmark[SESSIONS].get(LATE, ()))
+                cast("WindowSlice", slice_), ledger, unflat_regions(bookmark[SESSIONS].get(LATE, ()))
             ):
                 messages = self._messages(records, self._hubstaff.now())
                 if write_messages:
                     self._api_tap.writer.write_records(messages)
                 yield from messages
                 counter.increment(len(records))
-        yield from super()._sync_slice(of, pages, counter, write_messages=write_messages)
+        yield from super()._sync_slice(slice_, pages, counter, write_messages=write_messages)
 
     # What came late
 
-    def _follow_up(self, of: WindowSlice, ledger: Ledger, regions: list[late.Region]) -> Iterator[list[Record]]:
+    def _follow_up(self, slice_: WindowSlice, ledger: Ledger, regions: list[late.Region]) -> Iterator[list[Record]]:
         """The sessions that changes of before what is read anyway have made others, region by region.
 
         Args:
-            of: What is read anyway.
+            slice_: What is read anyway.
             ledger: What the last run left.
             regions: What it did not come to.
         """
-        bookmark = self.bookmarks.of(of.partition)
-        partition = cast("dict[str, Any]", of.partition)
+        bookmark = self.bookmarks.of(slice_.partition)
+        partition = cast("dict[str, Any]", slice_.partition)
         start = covered = seconds(parse_iso(bookmark["start"]))
         earliest = seconds(self.by.earliest(self._hubstaff.began))
         if (wanted := seconds(self._start(self.by))) < covered:
@@ -217,7 +220,7 @@ class TimeSessions(NamedStream):
             regions += late.everything(ledger.since, max(start, earliest), min(covered, ledger.at), covered)
             bookmark["start"] = iso(self._start(self.by))
         earliest = max(start, earliest)
-        changed = self._changes(of, ledger)
+        changed = self._changes(slice_, ledger)
         if changed is None:
             regions += late.everything(ledger.since, earliest, ledger.at)
         else:
@@ -233,36 +236,36 @@ class TimeSessions(NamedStream):
                 self._write_state_message()
             if not regions:
                 return
-            region, found = late.closed(regions[0], earliest, ledger.at, self._reading_again(of, regions[0]))
+            region, found = late.closed(regions[0], earliest, ledger.at, self._reading_again(slice_, regions[0]))
             sessions = [*late.repair(ledger, region, start, found), *found.swallowed]
             yield self._made(sessions, ledger.open, partition)
             regions = regions[1:]
 
-    def _changes(self, of: WindowSlice, ledger: Ledger) -> ChangedWork | None:
+    def _changes(self, slice_: WindowSlice, ledger: Ledger) -> ChangedWork | None:
         """What was changed since the last run; None where that is longer ago than the vendor can tell."""
         since = BEGINNING + dt.timedelta(seconds=ledger.since)
         if since < Activities.updates.by.earliest(self._hubstaff.began):
             self._say_once("the last run was longer ago than the vendor's list of updates reaches")
             return None
-        return self._hubstaff.work_updates.since(of.partition, since)
+        return self._hubstaff.work_updates.since(slice_.partition, since)
 
-    def _reading_again(self, of: WindowSlice, region: late.Region) -> Callable[[int, int], list[Activity]]:
+    def _reading_again(self, slice_: WindowSlice, region: late.Region) -> Callable[[int, int], list[Activity]]:
         """How the activities of the users of a region are read."""
-        own = self.bookmarks.beside(of.partition or {})
+        own = self.bookmarks.beside(slice_.partition or {})
         seen = max((covered.as_of + DELAY for one in own if (covered := Coverage.of(one))), default=BEGINNING)
 
         def read(begin: int, stop: int) -> list[Activity]:
             first, last = (BEGINNING + dt.timedelta(seconds=moment) for moment in (begin, stop))
-            again = self.again(of.partition, first, last, region.users)
+            again = self.again(slice_.partition, first, last, region.users)
             rows = (row for page in self._nested(again) for row in page.decode())
-            found = {row.get("id", 0): self._activity(row, of) for row in rows}
+            found = {row.get("id", 0): self._activity(row, slice_) for row in rows}
             return [judged(one, region, seconds(seen)) for one in found.values()]
 
         return read
 
-    def _nested(self, of: Slice) -> Iterator[Page]:
+    def _nested(self, slice_: Slice) -> Iterator[Page]:
         """The pages of a slice that what is being written asks for."""
-        with Reader(self._api_tap.session, [of]) as reader:
+        with Reader(self._api_tap.session, [slice_]) as reader:
             for _, pages in reader:
                 yield from pages
 
@@ -284,18 +287,18 @@ class TimeSessions(NamedStream):
         return ledger if ledger.at >= earliest else None
 
     @override
-    def _records(self, page: Page, of: Slice) -> list[Record]:
-        of = cast("WindowSlice", of)
-        partition = cast("dict[str, Any]", of.partition)
+    def _records(self, page: Page, slice_: Slice) -> list[Record]:
+        slice_ = cast("WindowSlice", slice_)
+        partition = cast("dict[str, Any]", slice_.partition)
         reading = self._reading.get(partition["organization_id"])
         if reading is None:
-            reading = self._reading[partition["organization_id"]] = _Reading(self._builder(of), {})
+            reading = self._reading[partition["organization_id"]] = _Reading(self._builder(slice_), {})
         for row in page.decode():
-            reading.activities[row.get("id", 0)] = self._activity(row, of)
+            reading.activities[row.get("id", 0)] = self._activity(row, slice_)
         window = None if page.next is None else Window.parse(page.next)
         if window is not None and window.page is not None:
             return []
-        stop = seconds(of.plan.stop if window is None else window.start)
+        stop = seconds(slice_.plan.stop if window is None else window.start)
         within = [activity for activity in reading.activities.values() if activity.slot < stop]
         sessions = reading.builder.window(within, stop)
         reading.activities = {}
@@ -314,13 +317,13 @@ class TimeSessions(NamedStream):
         return [self._conform(row) for row in rows]
 
     @override
-    def _turn_page(self, of: Slice, page: Page, records: Sequence[Record]) -> None:
+    def _turn_page(self, slice_: Slice, page: Page, records: Sequence[Record]) -> None:
         following = page.next
         if following is not None and Window.parse(following).page is not None:
             return  # nothing of the window has been written yet: a run that is cut off begins it again
-        super()._turn_page(of, page, records)
-        bookmark = self.bookmarks.of(of.partition)
-        organization = cast("dict[str, Any]", of.partition)["organization_id"]
+        super()._turn_page(slice_, page, records)
+        bookmark = self.bookmarks.of(slice_.partition)
+        organization = cast("dict[str, Any]", slice_.partition)["organization_id"]
         builder = self._reading[organization].builder
         if following is not None:
             bookmark[RESUME][SESSIONS] = flat_builder(builder)
@@ -329,18 +332,18 @@ class TimeSessions(NamedStream):
         if not self._is_full:
             bookmark[SESSIONS] = flat_ledger(builder.after)
 
-    def _builder(self, of: WindowSlice) -> Builder:
-        read = cast("Read", of.read)
-        if of.start is not None and read.sessions:
+    def _builder(self, slice_: WindowSlice) -> Builder:
+        read = cast("Read", slice_.read)
+        if slice_.start is not None and read.sessions:
             return unflat_builder(read.sessions)
-        bookmark = self.bookmarks.get(of.partition)
+        bookmark = self.bookmarks.get(slice_.partition)
         before = self._before(bookmark)
         builder = Builder.following(
             before or Ledger(0, since=seconds(read.as_of - DELAY)),
-            seconds(min(of.plan.stop, read.as_of) - DELAY - self.lookback),
+            seconds(min(slice_.plan.stop, read.as_of) - DELAY - self.lookback),
         )
         own = Coverage.of(bookmark) if before is not None else None
-        beside = [covered for one in self.bookmarks.beside(of.partition or {}) if (covered := Coverage.of(one))]
+        beside = [covered for one in self.bookmarks.beside(slice_.partition or {}) if (covered := Coverage.of(one))]
         others = [covered.as_of for covered in beside if own is None or covered.as_of > own.as_of]
         if before is None and bookmark.keys() & {RESUME, "replication_key_value"}:
             builder.others = (0, seconds(read.as_of))  # what runs have given out whose bookmark is not believed
@@ -348,11 +351,11 @@ class TimeSessions(NamedStream):
             builder.others = (seconds(min(others)), seconds(max(others) + DELAY))
         return builder
 
-    def _activity(self, row: Record, of: Slice) -> Activity:
-        self._names[cast("dict[str, Any]", of.partition)["organization_id"]].see(row)
+    def _activity(self, row: Record, slice_: Slice) -> Activity:
+        self._names[cast("dict[str, Any]", slice_.partition)["organization_id"]].see(row)
         if row.get("tracked", 0) is None:
             self._say_untimed()
-        return activity_of(row, of.label)
+        return activity_of(row, slice_.label)
 
     @functools.cache  # noqa: B019 - a stream lives as long as the run
     def _say_untimed(self) -> None:
