@@ -21,7 +21,7 @@ export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/ca-certificates.crt /et
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help sync demo test lives bench lint format docs dist clean
+.PHONY: help sync demo test lives bench lint format docs picture dist clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ format: $(SYNCED) ## format the code and fix what can be fixed
 docs: $(SYNCED) ## regenerate what is made from the plugins: meltano.yml, tables
 	$(BIN)/python -m docs.meltano_plugins
 	$(BIN)/python -m docs.generate
+
+picture: $(SYNCED) ## draw the posts in the README, as the sandbox has them
+	$(BIN)/python -m docs.picture
 
 dist: $(SYNCED) ## build every distribution into dist/
 	rm -rf dist

@@ -205,8 +205,10 @@ def test_a_layout_of_what_is_no_schema_is_refused(command: Command) -> None:
     assert "Line 1 of the input is a message whose schema is of the wrong" in command.failed("layout", given=[given])
 
 
-def test_the_settings_in_the_readme_can_be_used(target: Target, tmp_path: Path) -> None:
-    text = (Path(__file__).parents[2] / "target-harkster" / "README.md").read_text(encoding="utf-8")
+def test_the_settings_in_the_documents_can_be_used(target: Target, tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    pages = (root / "target-harkster" / "README.md", root / "docs" / "layouts.md")
+    text = "".join(page.read_text(encoding="utf-8") for page in pages)
     examples = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL)]
     assert len(examples) == 9
     given: dict[str, Any] = {"week": "2026-03-16", "name": "Ann", "hours": 30, "state": "late", "team": "A"}
