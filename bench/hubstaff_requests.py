@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from api_sandbox import HubstaffScenario, RunningSandbox, Scenario, serve_in_thread
 from singer_http.http.clock import Clock
-from tap_hubstaff.lists import ALL_TASKS
-from tap_hubstaff.streams import STREAMS
+from tap_hubstaff.all_streams import STREAMS
+from tap_hubstaff.streams.list_streams import ALL_TASKS
+from tap_hubstaff.streams.window_stream import WindowStream
 from tap_hubstaff.tap import TapHubstaff
-from tap_hubstaff.windowed import WindowedStream
 from tap_hubstaff.work_sessions.stream import TimeSessions
 from typing_extensions import override
 
@@ -98,7 +98,7 @@ class Windows:
         fixed: Requests by the length of the windows, in days.
     """
 
-    stream: type[WindowedStream]
+    stream: type[WindowStream]
     rows: int
     ours: int
     fixed: Mapping[int, int]
@@ -142,13 +142,13 @@ def section(directory: Path, runs: int) -> str:  # noqa: ARG001 - requests are t
     return _told(windows, mean, whole.total(), again.total(), programs)
 
 
-def _name(stream: type[WindowedStream]) -> str:
+def _name(stream: type[WindowStream]) -> str:
     return str(vars(stream)["name"])
 
 
-def _windowed() -> Iterator[type[WindowedStream]]:
+def _windowed() -> Iterator[type[WindowStream]]:
     for stream in STREAMS:
-        if issubclass(stream, WindowedStream) and stream is not TimeSessions and stream.by.longest:
+        if issubclass(stream, WindowStream) and stream is not TimeSessions and stream.spec.longest:
             yield stream
 
 
@@ -185,15 +185,15 @@ def _begin() -> dt.datetime:
     return (NOW - dt.timedelta(days=DAYS)).replace(hour=0, minute=0)
 
 
-def _windows(sandbox: RunningSandbox, stream: type[WindowedStream], requests: Counter[str]) -> Windows:
+def _windows(sandbox: RunningSandbox, stream: type[WindowStream], requests: Counter[str]) -> Windows:
     """Count from the sandbox's truth what windows of each fixed length would take."""
-    name, by = _name(stream), stream.by
+    name, spec = _name(stream), stream.spec
     (organization,) = sandbox.hubstaff.ids("organizations")
-    begin = max(_begin(), by.earliest(NOW))
+    begin = max(_begin(), spec.earliest(NOW))
     times = sorted(
         time
         for row in sandbox.hubstaff.records(name)
-        if (time := dt.datetime.fromisoformat(row[by.field].replace("Z", "+00:00")).replace(tzinfo=dt.timezone.utc))
+        if (time := dt.datetime.fromisoformat(row[spec.field].replace("Z", "+00:00")).replace(tzinfo=dt.timezone.utc))
         >= begin
     )
     days = Counter((time - begin) // dt.timedelta(days=1) for time in times)
@@ -203,7 +203,7 @@ def _windows(sandbox: RunningSandbox, stream: type[WindowedStream], requests: Co
             max(1, math.ceil(sum(days[day] for day in range(first, first + length)) / PAGE))
             for first in range(0, last, length)
         )
-        for length in range(1, (by.longest or 1) + 1)
+        for length in range(1, (spec.longest or 1) + 1)
     }
     path = stream.path.format(organization_id=organization).lstrip("/")
     return Windows(stream, len(times), requests[path], fixed)
@@ -212,15 +212,15 @@ def _windows(sandbox: RunningSandbox, stream: type[WindowedStream], requests: Co
 def _peer_config(sandbox: RunningSandbox, organization: str) -> dict[str, Any]:
     windowed = {}
     for stream in _windowed():
-        name, by = _name(stream), stream.by
+        name, spec = _name(stream), stream.spec
         if name in COMPARED:
-            begin = max(_begin(), by.earliest(NOW) + dt.timedelta(days=1)).replace(hour=0, minute=0, tzinfo=None)
+            begin = max(_begin(), spec.earliest(NOW) + dt.timedelta(days=1)).replace(hour=0, minute=0, tzinfo=None)
             windowed[name] = {
                 "path": stream.path.partition("{organization_id}/")[2],
-                "filter": by.name,
-                "field": by.field,
-                "days": by.longest,
-                "by_day": by.by_day,
+                "filter": spec.name,
+                "field": spec.field,
+                "days": spec.longest,
+                "by_day": spec.by_day,
                 "begin": begin.isoformat(),
             }
     return {

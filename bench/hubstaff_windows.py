@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 
 from api_sandbox import HubstaffScenario
 from api_sandbox.hubstaff.world import World
-from tap_hubstaff.windows import DAY, EAST, Plan, Window, midnight, parse_iso
+from tap_hubstaff.times import DAY, EAST, midnight, parse_iso
+from tap_hubstaff.windows.plan import WindowPlan
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Iterable, Iterator, Mapping
     from typing import Any
 
-    from tap_hubstaff.windowed import WindowedStream
-    from tap_hubstaff.windows import Filter
+    from tap_hubstaff.streams.window_stream import WindowStream
+    from tap_hubstaff.windows.window import Window, WindowSpec
 
 ACCOUNTS = 16
 
@@ -44,9 +45,9 @@ class Rows:
         """The requests of completely full pages."""
         return max(1, math.ceil(len(self.rows) / self.page))
 
-    def read(self, by: Filter, begin: dt.datetime, stop: dt.datetime) -> Iterator[list[int]]:
+    def read(self, spec: WindowSpec, begin: dt.datetime, stop: dt.datetime) -> Iterator[list[int]]:
         """The ids of each page that is asked for."""
-        plan = Plan(by, begin, stop, self.page)
+        plan = WindowPlan(spec, begin, stop, self.page)
         window: Window | None = plan.first(stop)
         while window is not None:
             ids = sorted(self.rows[self.before(window.start) : self.before(window.stop)])
@@ -58,7 +59,7 @@ class Rows:
 
 
 def beside_full_pages(
-    streams: Iterable[type[WindowedStream]], shape: Mapping[str, Any], now: dt.datetime, begin: dt.datetime, page: int
+    streams: Iterable[type[WindowStream]], shape: Mapping[str, Any], now: dt.datetime, begin: dt.datetime, page: int
 ) -> float:
     """The requests of streams beside those of full pages, in the mean of accounts of one shape."""
     days = (now - begin).days
@@ -68,12 +69,12 @@ def beside_full_pages(
         world = World(seed, HubstaffScenario(**shape, history_days=days, now=now, clock="stopped"))
         requests = full = 0
         for stream in streams:
-            by = stream.by
-            first = max(begin, by.earliest(now))
-            told = ((row.key, parse_iso(row.fields()[by.field])) for _, row in world.rows(str(vars(stream)["name"])))
+            spec = stream.spec
+            first = max(begin, spec.earliest(now))
+            told = ((row.key, parse_iso(row.fields()[spec.field])) for _, row in world.rows(str(vars(stream)["name"])))
             rows = Rows(((own, time) for own, time in told if time >= first), page)
-            stop = midnight(now + EAST) + DAY if by.by_day else now
-            requests += sum(1 for _ in rows.read(by, first, stop))
+            stop = midnight(now + EAST) + DAY if spec.by_day else now
+            requests += sum(1 for _ in rows.read(spec, first, stop))
             full += rows.full
         found.append(requests / full)
     return mean(found)

@@ -98,7 +98,7 @@ class _TokenAnswer(msgspec.Struct):
             self.refresh_token = validated_token(self.refresh_token)
 
 
-class Kept(msgspec.Struct):
+class StoredTokens(msgspec.Struct):
     """What the store keeps of one configured token.
 
     Attributes:
@@ -124,7 +124,7 @@ class Kept(msgspec.Struct):
 
 
 _decode_answer = msgspec.json.Decoder(_TokenAnswer).decode
-_decode_kept = msgspec.json.Decoder(Kept).decode
+_decode_kept = msgspec.json.Decoder(StoredTokens).decode
 
 
 class TokenStore:
@@ -165,7 +165,7 @@ class TokenStore:
                 " must not be lost."
             ) from None
 
-    def read(self) -> Kept:
+    def read(self) -> StoredTokens:
         """What is kept; the configured token where nothing is. Called with the lock."""
         with contextlib.suppress(FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
             # Written to its end by a run that was cut off before it could put it in place.
@@ -174,12 +174,12 @@ class TokenStore:
         try:
             return _decode_kept(self.path.read_bytes())
         except FileNotFoundError:
-            return Kept(self._configured)
+            return StoredTokens(self._configured)
         except (msgspec.DecodeError, UnicodeDecodeError):
             logger.warning("%s is damaged: the token in the settings is used.", self.path)
-            return Kept(self._configured)
+            return StoredTokens(self._configured)
 
-    def write(self, kept: Kept) -> None:
+    def write(self, kept: StoredTokens) -> None:
         """Replace what is kept: wholly or not at all, and on the disk when this returns. Called with the lock."""
         self._new.unlink(missing_ok=True)
         try:
@@ -255,7 +255,7 @@ class Rotation:
         self._handed_out = kept.access_token, self._clock.time() + token.expires_at - self._clock.monotonic()
         return token
 
-    def _renewed(self, kept: Kept) -> tuple[Kept, float]:
+    def _renewed(self, kept: StoredTokens) -> tuple[StoredTokens, float]:
         """Exchange a token that is still good, or go on with it; and until when what there is then is to be used."""
         try:
             new = self._exchange(kept, EARLY_RULES)
@@ -265,7 +265,7 @@ class Rotation:
             return kept, kept.expires_at
         return new, new.renew_at
 
-    def _exchange(self, kept: Kept, rules: tuple[Rule, ...]) -> Kept:
+    def _exchange(self, kept: StoredTokens, rules: tuple[Rule, ...]) -> StoredTokens:
         """Exchange the refresh token; what is being done stands in the store before it is done."""
         before = kept.begun_at
         if before:
@@ -292,11 +292,11 @@ class Rotation:
             raise
         now, lasting = self._clock.time(), lifetime(answer.expires_in, USUAL_LIFETIME)
         following = answer.refresh_token or kept.refresh_token
-        kept = Kept(following, answer.access_token, now + lasting, now + lasting * RENEWED_AFTER)
+        kept = StoredTokens(following, answer.access_token, now + lasting, now + lasting * RENEWED_AFTER)
         self._store.write(kept)  # before anything else: the old one is dead
         return kept
 
-    def _say_last(self, kept: Kept) -> None:
+    def _say_last(self, kept: StoredTokens) -> None:
         """Say that there is an access token, but perhaps no other after it."""
         lost = f"may have been used up at {_time(kept.begun_at)}, by an exchange of which nothing was kept"
         logger.warning(

@@ -16,9 +16,9 @@ from singer_http.http.errors import ApiError, ConfigurationError, FatalError, Fo
 from singer_http.reading.pages import Page
 from singer_http.reading.reader import Reader
 
-from tap_hubstaff.names import client_names
-from tap_hubstaff.owned import OwnedStream, Owner
-from tap_hubstaff.windows import BEGINNING, parse_iso
+from tap_hubstaff.streams.named_stream import client_names
+from tap_hubstaff.streams.owned_stream import OwnedStream, Owner
+from tap_hubstaff.times import BEGINNING, parse_iso
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from singer_http.reading.pages import Slice
 
-    from tap_hubstaff.stream import HubstaffStream
+    from tap_hubstaff.streams.hubstaff_stream import HubstaffStream
     from tap_hubstaff.tap import TapHubstaff
 
 UNLIMITED_ROLES = frozenset({"owner", "manager"})
@@ -42,7 +42,7 @@ class PlainMemberError(ApiError):
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _StoredPage:
     """A page that is kept for its streams: as it came, but compressed."""
 
     cursor: str | None
@@ -60,7 +60,7 @@ class Organizations:
 
     def __init__(self, tap: TapHubstaff) -> None:
         self._tap = tap
-        self._lists: dict[tuple[str, int | None], list[_Kept] | ApiError] = {}
+        self._lists: dict[tuple[str, int | None], list[_StoredPage] | ApiError] = {}
         self._owners: dict[tuple[str, int], tuple[Owner, ...]] = {}
         self._created: dict[int, dt.datetime] = {}
         self.ids: tuple[int, ...] = ()
@@ -228,7 +228,8 @@ class Organizations:
                 key = slice_.stream, slice_.partition["organization_id"] if slice_.partition else None
                 try:
                     self._lists[key] = [
-                        _Kept(one.cursor, zlib.compress(memoryview(one.records), 1), one.next, one.at) for one in pages
+                        _StoredPage(one.cursor, zlib.compress(memoryview(one.records), 1), one.next, one.at)
+                        for one in pages
                     ]
                 except FatalError:
                     raise

@@ -9,7 +9,7 @@ from singer_sdk import typing as th
 
 from tap_hubstaff.client import DEFAULT_URL, LONGEST_PAGE
 from tap_hubstaff.quota import REQUESTS_PER_HOUR
-from tap_hubstaff.windows import DAY, parse_iso
+from tap_hubstaff.times import DAY, parse_iso
 
 if TYPE_CHECKING:
     import datetime as dt

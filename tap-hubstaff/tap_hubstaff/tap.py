@@ -14,16 +14,16 @@ from singer_http.tap import ApiTap, object_file
 from singer_sdk.plugin_base import _ConfigInput
 from typing_extensions import override
 
-from tap_hubstaff.changed_work import WorkUpdates
+from tap_hubstaff.all_streams import STREAMS
 from tap_hubstaff.client import open_session, parse_page
-from tap_hubstaff.feeds import Activities
 from tap_hubstaff.forecast import forecast as make_forecast
 from tap_hubstaff.organizations import Organizations
 from tap_hubstaff.quota import QuotaReachedError
 from tap_hubstaff.settings import SETTINGS, setting_errors
-from tap_hubstaff.stream import EVERY_OTHER, HubstaffStream
-from tap_hubstaff.streams import STREAMS
-from tap_hubstaff.windows import HOUR, midnight, months_before, parse_iso
+from tap_hubstaff.streams.changed_work import WorkUpdates
+from tap_hubstaff.streams.hubstaff_stream import EVERY_OTHER, HubstaffStream
+from tap_hubstaff.streams.window_streams import Activities
+from tap_hubstaff.times import HOUR, midnight, months_before, parse_iso
 from tap_hubstaff.work_sessions.stream import TimeSessions
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from singer_http.stream import ApiStream
     from singer_sdk import Stream
 
-    from tap_hubstaff.windowed import WindowedStream
+    from tap_hubstaff.streams.window_stream import WindowStream
 
 DEFAULT_MONTHS = 36
 """How far back to read without ``start_date``: as far as the longest of the vendor's own reaches."""
@@ -121,7 +121,7 @@ class TapHubstaff(ApiTap):
 
     def let_sessions_follow(self) -> None:
         """Have sessions built of the pages that activities reads, where that can be."""
-        activities = cast("WindowedStream", self.streams[Activities.name])
+        activities = cast("WindowStream", self.streams[Activities.name])
         self.time_sessions.follow(activities)
         activities.observers = [self.work_updates.listen, self.time_sessions.along]
 

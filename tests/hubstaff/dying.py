@@ -11,7 +11,8 @@ from unittest import mock
 from singer_http.http import transport
 from singer_http.http.session import request_token
 from singer_http.http.transport import Transport
-from tap_hubstaff import auth, feeds, tap
+from tap_hubstaff import auth, tap
+from tap_hubstaff.streams import window_streams
 from tap_hubstaff.work_sessions import stream as session_stream
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def die(*_: object, **__: object) -> Any:
 
 def prepare(point: str) -> None:
     # So that a process begins quickly.
-    _put(tap, "STREAMS", (feeds.Activities, session_stream.TimeSessions))
+    _put(tap, "STREAMS", (window_streams.Activities, session_stream.TimeSessions))
     if (call := POINTS[point]) is not None:
         _put(os, "fsync", _fsync(call, is_half="half" in point))
     elif point == "before all":

@@ -21,8 +21,9 @@ from unittest import mock
 from api_sandbox import Fault, HubstaffScenario, Scenario, serve_in_thread
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
-from tap_hubstaff import feeds, lists, tap
-from tap_hubstaff.windows import iso, parse_iso
+from tap_hubstaff import tap
+from tap_hubstaff.streams import list_streams, window_streams
+from tap_hubstaff.times import iso, parse_iso
 from tap_hubstaff.work_sessions.stream import TimeSessions
 from typing_extensions import override
 
@@ -130,12 +131,12 @@ class HubstaffLife(RuleBasedStateMachine):
         )
         self._sandbox = self._stack.enter_context(serve_in_thread(Scenario(seed=seed, hubstaff=scenario)))
         classes = (
-            feeds.Activities,
-            feeds.DailyActivities,
-            feeds.Notes,
+            window_streams.Activities,
+            window_streams.DailyActivities,
+            window_streams.Notes,
             TimeSessions,
-            lists.Projects,
-            lists.Organizations,
+            list_streams.Projects,
+            list_streams.Organizations,
         )
         self._stack.enter_context(mock.patch.object(tap, "STREAMS", classes))
         self._hubstaff = self._sandbox.hubstaff

@@ -15,7 +15,7 @@ from singer_http.http import connections
 from singer_http.http.clock import Clock
 from singer_http.http.errors import AuthenticationError
 from singer_http.http.transport import Transport
-from tap_hubstaff.auth import Kept, Rotation, TokenStore, expiry
+from tap_hubstaff.auth import Rotation, StoredTokens, TokenStore, expiry
 
 from tests.conftest import HANGING
 
@@ -247,14 +247,14 @@ def test_a_cut_off_exchange_is_named_when_its_token_is_refused(
 
 def test_what_was_written_but_not_put_in_place_is_used(tmp_path: Path) -> None:
     store = TokenStore(tmp_path, "first")
-    store.write(Kept("second"))
+    store.write(StoredTokens("second"))
     new = store.path.with_suffix(".new")
     new.write_text('{"refresh_token": "thi')
     assert store.read().refresh_token == "second"
     new.write_text('{"refresh_token": "third"}')
     assert store.read().refresh_token == "third"
     assert not new.exists()
-    store.write(Kept("fourth"))
+    store.write(StoredTokens("fourth"))
     assert store.read().refresh_token == "fourth"
     assert stat.S_IMODE(store.path.stat().st_mode) == 0o600
 
@@ -291,7 +291,7 @@ def test_a_refused_access_token_is_exchanged_unless_another_run_has_done_so(
 def test_a_newly_configured_token_begins_anew_and_the_old_one_stays(tmp_path: Path) -> None:
     old, new = TokenStore(tmp_path, "old"), TokenStore(tmp_path, "new")
     with old.locked():
-        old.write(Kept("next-of-old"))
+        old.write(StoredTokens("next-of-old"))
     assert new.read().refresh_token == "new"
     assert old.read().refresh_token == "next-of-old"
     old.path.write_text("{")

@@ -10,7 +10,7 @@ import pytest
 from api_sandbox.hubstaff.activity import ActivityRow
 from singer_http.http.errors import ConfigurationError
 from tap_hubstaff.client import parse_page, state_folder
-from tap_hubstaff.lists import WorkBreakProjects
+from tap_hubstaff.streams.list_streams import WorkBreakProjects
 
 if TYPE_CHECKING:
     from collections.abc import Callable

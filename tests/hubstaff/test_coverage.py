@@ -12,14 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from singer_http.resume import validated
-from tap_hubstaff.coverage import DELAY, FOREVER, UPDATES, Coverage, Read, Wanted
-from tap_hubstaff.windowed import WindowBookmark
-from tap_hubstaff.windows import DAY, EAST, HOUR, Filter, Window, iso, midnight
+from tap_hubstaff.streams.window_stream import WindowBookmark
+from tap_hubstaff.times import DAY, EAST, HOUR, iso, midnight
+from tap_hubstaff.windows.coverage import DELAY, FOREVER, UPDATES, Coverage, Read, Wanted
+from tap_hubstaff.windows.window import Window, WindowSpec
 
 BEGAN = dt.datetime(2026, 3, 1, 12, tzinfo=dt.timezone.utc)
-BY_TIME = Filter("time_slot", "time_slot", longest=7)
-BY_DAY = Filter("date", "date", longest=31, by_day=True)
-UPDATED = Filter("updated", "updated_at", longest=7, days=45)
+BY_TIME = WindowSpec("time_slot", "time_slot", longest=7)
+BY_DAY = WindowSpec("date", "date", longest=31, by_day=True)
+UPDATED = WindowSpec("updated", "updated_at", longest=7, days=45)
 DAYS = 30
 """How long a life lasts."""
 
@@ -41,7 +42,7 @@ class Life:
 
     Attributes:
         rows: What happens.
-        by: How windows select.
+        spec: How windows select.
         east: How far its days are ahead of UTC.
         follows: Whether there is a list of updates.
         table: The version of each row that was received.
@@ -49,7 +50,7 @@ class Life:
     """
 
     rows: list[Row]
-    by: Filter
+    spec: WindowSpec
     east: dt.timedelta
     follows: bool
     table: dict[int, int] = field(default_factory=dict)
@@ -57,13 +58,13 @@ class Life:
 
     def time(self, row: Row) -> dt.datetime:
         """What a row is selected by."""
-        return midnight(row.at + self.east) if self.by.by_day else row.at
+        return midnight(row.at + self.east) if self.spec.by_day else row.at
 
     def wanted(self, start: dt.datetime, end: dt.datetime | None, now: dt.datetime) -> Wanted:
         stop = FOREVER if end is None else midnight(end) + DAY
-        latest = midnight(now + EAST) + DAY if self.by.by_day else now
-        start = midnight(start) if self.by.by_day else start
-        return Wanted(self.by, UPDATED if self.follows else None, start, stop, min(latest, stop), now, DAY)
+        latest = midnight(now + EAST) + DAY if self.spec.by_day else now
+        start = midnight(start) if self.spec.by_day else start
+        return Wanted(self.spec, UPDATED if self.follows else None, start, stop, min(latest, stop), now, DAY)
 
     def run(self, wanted: Wanted, patience: int) -> bool:
         """Read, until as many windows were read as there is patience for; whether that was all."""
@@ -120,12 +121,12 @@ runs = st.lists(
 
 
 @pytest.mark.parametrize("follows", [True, False])
-@pytest.mark.parametrize("by", [BY_TIME, BY_DAY], ids=lambda by: by.name)
+@pytest.mark.parametrize("spec", [BY_TIME, BY_DAY], ids=lambda spec: spec.name)
 @given(rows=st.lists(happened, min_size=1, max_size=12), runs=runs, east=st.integers(-12, 14), settled=st.booleans())
 def test_a_run_that_ends_well_leaves_nothing_out(
-    *, rows: list[Row], runs: list[Any], east: int, settled: bool, by: Filter, follows: bool
+    *, rows: list[Row], runs: list[Any], east: int, settled: bool, spec: WindowSpec, follows: bool
 ) -> None:
-    life = Life(rows, by, east * HOUR, follows)
+    life = Life(rows, spec, east * HOUR, follows)
     now = BEGAN
     for hours, start, end, patience in runs:
         now += hours * HOUR

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from api_sandbox import Fault
-from tap_hubstaff.coverage import DELAY
-from tap_hubstaff.streams import STREAMS
-from tap_hubstaff.windows import iso, parse_iso
+from tap_hubstaff.all_streams import STREAMS
+from tap_hubstaff.times import iso, parse_iso
+from tap_hubstaff.windows.coverage import DELAY
 
 from tests.hubstaff.test_run import DAY, NOT_READ, OF_A_MONTH, sessions_of, warehouse
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from api_sandbox import Fault, Tracked
-from tap_hubstaff.density import MOST_PAGES
+from tap_hubstaff.windows.density import MOST_PAGES
 from tap_hubstaff.work_sessions import late
 from tap_hubstaff.work_sessions.model import Builder
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from api_sandbox import RunningSandbox
-    from tap_hubstaff.work_sessions.model import Activity, Session
+    from tap_hubstaff.work_sessions.model import Activity, WorkSession
 
     from tests.hubstaff.reading import Run
 
@@ -71,7 +71,7 @@ def test_a_busy_week_is_held_by_the_page(
     """Neither a first run nor one that everybody's work was changed before holds more than pages of a window."""
     held: list[int] = []
 
-    def window(builder: Builder, activities: Sequence[Activity], stop: int) -> list[Session]:
+    def window(builder: Builder, activities: Sequence[Activity], stop: int) -> list[WorkSession]:
         held.append(len(activities))
         return build_window(builder, activities, stop)
 
@@ -142,13 +142,15 @@ def test_a_run_that_fails_between_two_regions_leaves_the_rest_to_the_next(
 
 
 BEFORE_DATES = {"at": 1769686800, "open": [[11, 5, 3, None, 1769686500, 1769687100, 600, 1, 1769687400]], "given": []}
-"""A ledger whose sessions lack their dates and what came with them."""
+"""A carryover whose sessions lack their dates and what came with them."""
 
 
 @pytest.mark.parametrize(
     "broken", [{"at": 1}, {"at": "x", "open": [], "given": []}, [], {"late": 1}, BEFORE_DATES], ids=str
 )
-def test_a_ledger_that_is_none_of_ours_loses_nothing(read: Read, serve: Serve, settings: Settings, broken: Any) -> None:
+def test_a_carryover_that_cannot_be_read_loses_nothing(
+    read: Read, serve: Serve, settings: Settings, broken: Any
+) -> None:
     sandbox = serve(clock="stopped", organizations=1, shared_members=0, history_days=4, activity_delay=0.0)
     config = settings(sandbox)
     bookmark = {"context": {"organization_id": int(sandbox.hubstaff.ids("organizations")[0])}, "sessions": broken}

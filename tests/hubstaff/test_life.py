@@ -14,10 +14,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 from singer_http.resume import Bookmarks
-from tap_hubstaff.coverage import DELAY, GAP, Read, Wanted
-from tap_hubstaff.feeds import DailyActivities
+from tap_hubstaff.streams.window_stream import WindowStream
+from tap_hubstaff.streams.window_streams import DailyActivities
 from tap_hubstaff.tap import TapHubstaff
-from tap_hubstaff.windowed import WindowedStream
+from tap_hubstaff.windows.coverage import DELAY, GAP, Read, Wanted
 
 from tests.hubstaff.life import HubstaffLife
 
@@ -60,7 +60,7 @@ def _as_of_the_run_that_went_on() -> Any:
 
 
 def _one_bookmark_for_all_filters() -> Any:
-    return mock.patch.object(WindowedStream, "bookmarks", property(lambda self: Bookmarks(self.stream_state)))
+    return mock.patch.object(WindowStream, "bookmarks", property(lambda self: Bookmarks(self.stream_state)))
 
 
 def _no_gaps() -> Any:

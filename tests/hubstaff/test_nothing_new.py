@@ -8,10 +8,10 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tap_hubstaff.owned import OwnedStream
-from tap_hubstaff.streams import STREAMS
+from tap_hubstaff.all_streams import STREAMS
+from tap_hubstaff.streams.owned_stream import OwnedStream
+from tap_hubstaff.streams.window_stream import WindowStream
 from tap_hubstaff.tap import TapHubstaff
-from tap_hubstaff.windowed import WindowedStream
 from tap_hubstaff.work_sessions.stream import TimeSessions
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def lists_of(sandbox: RunningSandbox) -> Counter[str]:
             path = stream.path
             if issubclass(stream, OwnedStream):
                 path = f"/organizations/{{organization_id}}/{stream.owners}"  # nothing of a team that is as it was
-            elif issubclass(stream, WindowedStream) and stream.updates and stream is not TimeSessions:
+            elif issubclass(stream, WindowStream) and stream.updates and stream is not TimeSessions:
                 path = stream.updates.path
             paths.add(path.format(organization_id=organization).lstrip("/"))
     return Counter(paths)

@@ -10,15 +10,17 @@ from statistics import mean
 
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from tap_hubstaff.windows import DAY, HOUR, Filter, Plan, Window
+from tap_hubstaff.times import DAY, HOUR
+from tap_hubstaff.windows.plan import WindowPlan
+from tap_hubstaff.windows.window import Window, WindowSpec
 
 from bench.hubstaff_windows import Rows
 
 BEGAN = dt.datetime(2025, 2, 24, tzinfo=dt.timezone.utc)
 DAYS = 400
 PAGE = 200
-WEEKS = Filter("time_slot", "time_slot", longest=7)
-MONTHS = Filter("date", "date", longest=31, by_day=True)
+WEEKS = WindowSpec("time_slot", "time_slot", longest=7)
+MONTHS = WindowSpec("date", "date", longest=31, by_day=True)
 WORKDAYS = (1.0, 1.0, 1.0, 1.0, 1.0, 0.2, 0.1)
 
 
@@ -30,18 +32,18 @@ class Account(Rows):
         cuts = [self.before(BEGAN + min(number, DAYS) * DAY) for number in range(0, DAYS + days, days)]
         return sum(max(1, math.ceil((stop - start) / PAGE)) for start, stop in pairwise(cuts))
 
-    def best_fixed(self, by: Filter) -> int:
-        return min(self.fixed(days) for days in range(1, (by.longest or 0) + 1))
+    def best_fixed(self, spec: WindowSpec) -> int:
+        return min(self.fixed(days) for days in range(1, (spec.longest or 0) + 1))
 
-    def requests(self, by: Filter) -> int:
+    def requests(self, spec: WindowSpec) -> int:
         """The requests of a whole read, which brings every row once."""
-        pages = list(self.read(by, BEGAN, BEGAN + DAYS * DAY))
+        pages = list(self.read(spec, BEGAN, BEGAN + DAYS * DAY))
         assert sorted(own for page in pages for own in page) == sorted(own for own, _ in self.rows)
         return len(pages)
 
 
 def account(
-    by: Filter,
+    spec: WindowSpec,
     a_day: float,
     seed: int = 0,
     *,
@@ -63,13 +65,13 @@ def account(
             time = BEGAN + day * DAY + (dawn + 9 * chance.random()) % 24 * HOUR
             delay = chance.expovariate(1 / 30) if chance.random() < late else chance.random() / 2
             uploads.append((time + delay * HOUR, time.replace(microsecond=0)))
-    slot = DAY if by.by_day else HOUR / 6
+    slot = DAY if spec.by_day else HOUR / 6
     numbered = [(own, BEGAN + (time - BEGAN) // slot * slot) for own, (_, time) in enumerate(sorted(uploads), 1)]
     return Account(numbered, PAGE)
 
 
 @given(
-    by=st.sampled_from([WEEKS, MONTHS]),
+    spec=st.sampled_from([WEEKS, MONTHS]),
     a_day=st.floats(0, 120),
     seed=st.integers(0, 99),
     noise=st.sampled_from([0.0, 1.0, 5.0]),
@@ -80,11 +82,11 @@ def account(
     dawn=st.integers(0, 23),
 )
 @settings(max_examples=10, deadline=None, phases=[Phase.generate])  # to make a history smaller takes minutes
-def test_whatever_the_history_it_takes_little_more_than_the_best_fixed_length(by: Filter, **shape: float) -> None:
-    found = account(by, **shape)  # type: ignore[arg-type]
+def test_whatever_the_history_it_takes_little_more_than_the_best_fixed_length(spec: WindowSpec, **shape: float) -> None:
+    found = account(spec, **shape)  # type: ignore[arg-type]
     # The best length is only known afterwards, the first window knows nothing, and none foresees a burst. Of a hundred
     # histories drawn like this, the mean is 1.03 times and the worst 1.21.
-    assert found.requests(by) <= 1.2 * found.best_fixed(by) + 2
+    assert found.requests(spec) <= 1.2 * found.best_fixed(spec) + 2
 
 
 def test_people_at_work_take_fewer_than_the_best_fixed_length() -> None:
@@ -119,7 +121,7 @@ def test_a_list_with_hardly_a_row_is_read_in_the_longest_windows() -> None:
 
 
 def test_rows_that_do_not_tell_their_time_do_no_harm() -> None:
-    plan = Plan(WEEKS, BEGAN, BEGAN + 30 * DAY, PAGE)
+    plan = WindowPlan(WEEKS, BEGAN, BEGAN + 30 * DAY, PAGE)
     window = plan.first(BEGAN)
     plan.saw(window, [None] * PAGE)
     assert plan.onward(window, "9") == Window(window.start, window.stop, "9")

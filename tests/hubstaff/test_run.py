@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from api_sandbox import HubstaffForbidden
-from tap_hubstaff.windows import parse_iso
+from tap_hubstaff.times import parse_iso
 from tap_hubstaff.work_sessions.model import Activity, build
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def sessions_of(records: list[dict[str, Any]]) -> dict[int, tuple[Any, ...]]:
     ]
     return {
         session.id: (
-            *session.owner,
+            *session.work,
             session.starts,
             session.stops,
             session.tracked,

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tap_hubstaff import lists
-from tap_hubstaff.stream import HubstaffStream
-from tap_hubstaff.streams import STREAMS
+from tap_hubstaff.all_streams import STREAMS
+from tap_hubstaff.streams import list_streams
+from tap_hubstaff.streams.hubstaff_stream import HubstaffStream
+from tap_hubstaff.streams.window_stream import WindowStream
 from tap_hubstaff.tap import TapHubstaff
-from tap_hubstaff.windowed import WindowedStream
 
 from docs.generate import described, units
 
@@ -163,23 +163,23 @@ def test_lists_are_where_and_as_the_vendor_says(name: str) -> None:
         assert choices is None or set(str(value).split(",")) <= set(choices), parameter
     defaults = {parameter: found["default"] for parameter, found in known.items() if found.get("default")}
     assert defaults.keys() <= asked.keys(), "a default of the list hides rows"
-    if not isinstance(stream, WindowedStream):
+    if not isinstance(stream, WindowStream):
         return
-    feeds = [(stream.path, stream.by)]
+    feeds = [(stream.path, stream.spec)]
     if stream.updates is not None:
-        feeds.append((stream.updates.path, stream.updates.by))
-    for path, by in feeds:
+        feeds.append((stream.updates.path, stream.updates.spec))
+    for path, spec in feeds:
         at_its_path = {parameter["name"] for parameter in operation(path)["parameters"]}
-        assert {f"{by.name}[start]", f"{by.name}[stop]"} <= at_its_path
+        assert {f"{spec.name}[start]", f"{spec.name}[stop]"} <= at_its_path
         text = operation(path)["description"]
         if said := re.search(r"ange limit is (\d+) days|difference .* is (\d+) days", text):
-            assert by.longest == int(said[1] or said[2]), name
+            assert spec.longest == int(said[1] or said[2]), name
 
 
 @has_swagger
 def test_every_list_of_the_vendor_is_a_stream() -> None:
     ours = {f"/v2{stream.path}" for stream in STREAMS}
-    ours |= {f"/v2{stream.updates.path}" for stream in STREAMS if issubclass(stream, WindowedStream) and stream.updates}
+    ours |= {f"/v2{stream.updates.path}" for stream in STREAMS if issubclass(stream, WindowStream) and stream.updates}
     listed = {
         path
         for path, found in swagger()["paths"].items()
@@ -187,7 +187,7 @@ def test_every_list_of_the_vendor_is_a_stream() -> None:
     }
     assert {path for path in listed - ours if not TWINS.search(path)} == set()
     # The one list of projects that is no twin is told with the members.
-    assert lists.ProjectMembers.asked_for["include_projects"] == "true"
+    assert list_streams.ProjectMembers.asked_for["include_projects"] == "true"
 
 
 @pytest.mark.parametrize("name", sorted(ANY))

@@ -12,9 +12,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from singer_http.http.errors import MalformedAnswerError
 from tap_hubstaff.work_sessions import late
-from tap_hubstaff.work_sessions.model import Activity, Builder, Ledger, Session, build
+from tap_hubstaff.work_sessions.model import Activity, Builder, Carryover, WorkSession, build
 from tap_hubstaff.work_sessions.rows import activity_of, record_of
-from tap_hubstaff.work_sessions.state import flat_builder, unflat_builder
+from tap_hubstaff.work_sessions.stored import flat_builder, unflat_builder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,23 +23,23 @@ SLOT = 600
 HISTORY = 40 * SLOT
 
 
-def reference(activities: Sequence[Activity]) -> list[Session]:
+def reference(activities: Sequence[Activity]) -> list[WorkSession]:
     """The sessions of a history, by the words of the vendor and by brute force."""
     sessions: list[list[Activity]] = []
     for activity in sorted(activities, key=lambda one: (one.starts, one.id)):
         ended_there = [
             session
             for session in sessions
-            if session[0].owner == activity.owner and max(one.stops for one in session) >= activity.starts
+            if session[0].work == activity.work and max(one.stops for one in session) >= activity.starts
         ]
         if ended_there:
             ended_there[-1].append(activity)
         else:
             sessions.append([activity])
     return [
-        Session(
+        WorkSession(
             own[0].id,
-            own[0].owner,
+            own[0].work,
             own[0].starts,
             max(one.stops for one in own),
             sum(one.tracked for one in own),
@@ -59,11 +59,11 @@ def sum_of(numbers: Sequence[int | None]) -> int | None:
     return sum(known) if len(known) == len(numbers) else None
 
 
-def activity(number: int, starts: int, tracked: int, owner: tuple[int, int, int | None] = (1, 5, 23)) -> Activity:
+def activity(number: int, starts: int, tracked: int, work: tuple[int, int, int | None] = (1, 5, 23)) -> Activity:
     slot = starts // SLOT
     return Activity(
         number,
-        owner,
+        work,
         starts,
         tracked,
         slot * SLOT,
@@ -93,7 +93,7 @@ RUNS = st.lists(st.integers(1, HISTORY // SLOT).map(lambda slot: slot * SLOT), m
 """When there are runs."""
 
 
-def by_id(sessions: Sequence[Session]) -> list[Session]:
+def by_id(sessions: Sequence[WorkSession]) -> list[WorkSession]:
     return sorted(sessions, key=lambda session: session.id)
 
 
@@ -151,7 +151,7 @@ def test_an_activity_that_ends_at_no_time_is_malformed(change: dict[str, Any]) -
 
 @given(history=histories())
 def test_sessions_outlive_the_state(history: list[Activity]) -> None:
-    builder = Builder(Ledger(HISTORY))
+    builder = Builder(Carryover(HISTORY))
     builder.window(history, HISTORY // 2)
     kept = json.loads(json.dumps(flat_builder(builder)))
     assert unflat_builder(kept).open == builder.open
@@ -164,8 +164,8 @@ def test_any_history_equals_the_reference(history: list[Activity]) -> None:
 
 @given(history=histories(), cuts=st.lists(st.integers(0, HISTORY // SLOT), max_size=5))
 def test_windows_make_no_difference(history: list[Activity], cuts: list[int]) -> None:
-    builder = Builder(Ledger(0))
-    final: dict[int, Session] = {}
+    builder = Builder(Carryover(0))
+    final: dict[int, WorkSession] = {}
     begin = 0
     for cut in [*sorted(cut * SLOT for cut in cuts), HISTORY + SLOT]:
         window = [one for one in history if begin <= one.slot < cut]
@@ -178,15 +178,15 @@ SHRINKS = [activity(number, 0, 0) for number in range(1, 8)] + [activity(8, 0, 6
 """One session whose last activity is all of it that a lookback of one slot reads again."""
 
 
-def assert_true(warehouse: dict[int, Session], present: Sequence[Activity]) -> None:
+def assert_true(warehouse: dict[int, WorkSession], present: Sequence[Activity]) -> None:
     counting = [session for session in warehouse.values() if session.superseded_by is None]
     assert by_id(counting) == by_id(reference(present))
 
 
-def keep(warehouse: dict[int, Session], builder: Builder, activities: list[Activity], stop: int) -> Ledger:
+def keep(warehouse: dict[int, WorkSession], builder: Builder, activities: list[Activity], stop: int) -> Carryover:
     """A run as a target sees it that replaces by key; gives what it leaves to the next."""
     warehouse |= {session.id: session for session in builder.window(activities, stop)}
-    warehouse |= {gone: Session(gone, (0, None, None), 0, 0, 0, 0, gone) for gone in builder.given}
+    warehouse |= {gone: WorkSession(gone, (0, None, None), 0, 0, 0, 0, gone) for gone in builder.given}
     return builder.after
 
 
@@ -202,19 +202,19 @@ def test_runs_make_no_difference_where_all_that_changes_is_read_again(
 ) -> None:
     """Within the lookback activities come late, change and go; the warehouse ends with the truth."""
     present = list(history)
-    warehouse: dict[int, Session] = {}
-    ledger = Ledger(0)
+    warehouse: dict[int, WorkSession] = {}
+    carryover = Carryover(0)
     numbers = count(1000)
     for run, (uploads, gone) in zip([*runs, HISTORY + SLOT], chain(changes, repeat(([], None))), strict=False):
-        builder = Builder.following(ledger, max(0, run - lookback * SLOT))
-        ledger = keep(warehouse, builder, [one for one in present if ledger.at <= one.slot < run], run)
-        present += [replace(one, id=next(numbers)) for one in uploads if ledger.at <= one.slot < run]
-        changeable = [one for one in present if ledger.at <= one.slot < run]
+        builder = Builder.following(carryover, max(0, run - lookback * SLOT))
+        carryover = keep(warehouse, builder, [one for one in present if carryover.at <= one.slot < run], run)
+        present += [replace(one, id=next(numbers)) for one in uploads if carryover.at <= one.slot < run]
+        changeable = [one for one in present if carryover.at <= one.slot < run]
         if changeable and gone is not None:
             present.remove(changeable[gone % len(changeable)])
     # Once more, for what changed after the last.
-    builder = Builder.following(ledger, HISTORY + SLOT)
-    keep(warehouse, builder, [one for one in present if ledger.at <= one.slot], HISTORY + 2 * SLOT)
+    builder = Builder.following(carryover, HISTORY + SLOT)
+    keep(warehouse, builder, [one for one in present if carryover.at <= one.slot], HISTORY + 2 * SLOT)
     assert_true(warehouse, present)
 
 
@@ -225,20 +225,20 @@ def changed(history: list[Activity], edit: tuple[int, int, int | None]) -> list[
         return history
     one = history[place % len(history)]
     tracked = min(tracked, SLOT - one.starts % SLOT)
-    other = replace(one, tracked=tracked, owner=(*one.owner[:2], task), is_changed=True)
+    other = replace(one, tracked=tracked, work=(*one.work[:2], task), is_changed=True)
     return [other if activity is one else activity for activity in history]
 
 
-def follow_up(warehouse: dict[int, Session], ledger: Ledger, present: Sequence[Activity], page: int) -> None:
-    """What a run does about changes before its ledger, with regions as short as the history asks for."""
-    touched = {(one.slot, one.owner[0]) for one in present if one.is_changed and one.slot < ledger.at}
-    for region in late.regions(touched, 0, 0, ledger.at, page):
+def follow_up(warehouse: dict[int, WorkSession], carryover: Carryover, present: Sequence[Activity], page: int) -> None:
+    """What a run does about changes before its carryover, with regions as short as the history asks for."""
+    touched = {(one.slot, one.work[0]) for one in present if one.is_changed and one.slot < carryover.at}
+    for region in late.regions(touched, 0, 0, carryover.at, page):
 
         def read(begin: int, stop: int, users: tuple[int, ...] = region.users) -> list[Activity]:
-            return [one for one in present if begin <= one.slot < stop and one.owner[0] in users]
+            return [one for one in present if begin <= one.slot < stop and one.work[0] in users]
 
-        whole, found = late.closed(region, 0, ledger.at, read)
-        warehouse |= {session.id: session for session in late.repair(ledger, whole, 0, found)}
+        whole, found = late.closed(region, 0, carryover.at, read)
+        warehouse |= {session.id: session for session in late.repair(carryover, whole, 0, found)}
         warehouse |= {session.id: session for session in found.swallowed}
 
 
@@ -272,18 +272,18 @@ def test_what_comes_late_makes_no_difference(
 ) -> None:
     """Activities are uploaded and changed however long ago they were; the warehouse ends with the truth."""
     present = list(history)
-    warehouse: dict[int, Session] = {}
-    ledger = Ledger(0)
+    warehouse: dict[int, WorkSession] = {}
+    carryover = Carryover(0)
     numbers = count(1000)
     for run, (uploads, edits) in zip([*runs, HISTORY + SLOT], chain(changes, repeat(([], []))), strict=False):
-        follow_up(warehouse, ledger, present, page)
-        builder = Builder.following(ledger, max(0, run - lookback * SLOT))
-        ledger = keep(warehouse, builder, [one for one in present if ledger.at <= one.slot < run], run)
+        follow_up(warehouse, carryover, present, page)
+        builder = Builder.following(carryover, max(0, run - lookback * SLOT))
+        carryover = keep(warehouse, builder, [one for one in present if carryover.at <= one.slot < run], run)
         present = [replace(one, is_changed=False, is_new=False) for one in present]
         for edit in edits:
             present = changed(present, edit)
         present += [replace(one, id=next(numbers), is_changed=True, is_new=True) for one in uploads]
-    follow_up(warehouse, ledger, present, page)
-    builder = Builder.following(ledger, HISTORY + SLOT)
-    keep(warehouse, builder, [one for one in present if ledger.at <= one.slot], HISTORY + 2 * SLOT)
+    follow_up(warehouse, carryover, present, page)
+    builder = Builder.following(carryover, HISTORY + SLOT)
+    keep(warehouse, builder, [one for one in present if carryover.at <= one.slot], HISTORY + 2 * SLOT)
     assert_true(warehouse, present)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from api_sandbox import Tracked
-from tap_hubstaff.windows import midnight, parse_iso
+from tap_hubstaff.times import midnight, parse_iso
 
 from tests.hubstaff.reading import SandboxClock
 from tests.hubstaff.reading import read as read_with

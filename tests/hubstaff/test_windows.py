@@ -7,18 +7,20 @@ from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tap_hubstaff.windows import DAY, Filter, Plan, Window, iso, parse_iso
+from tap_hubstaff.times import DAY, iso, parse_iso
+from tap_hubstaff.windows.plan import WindowPlan
+from tap_hubstaff.windows.window import Window, WindowSpec
 
 UTC = dt.timezone.utc
 NOW = dt.datetime(2026, 3, 31, 12, 30, tzinfo=UTC)
 moments = st.datetimes(dt.datetime(2024, 1, 1), dt.datetime(2026, 3, 1), timezones=st.just(UTC)).map(  # noqa: DTZ001
     lambda moment: moment.replace(microsecond=0)
 )
-TIMES = Filter("time_slot", "time_slot", longest=7)
-DAYS = Filter("date", "date", longest=31, by_day=True)
+TIMES = WindowSpec("time_slot", "time_slot", longest=7)
+DAYS = WindowSpec("date", "date", longest=31, by_day=True)
 
 
-def follow(plan: Plan) -> list[Window]:
+def follow(plan: WindowPlan) -> list[Window]:
     windows = [plan.first(NOW)]
     while (following := plan.after(windows[-1])) is not None:
         windows.append(following)
@@ -28,14 +30,14 @@ def follow(plan: Plan) -> list[Window]:
 @given(start=moments, length=st.timedeltas(dt.timedelta(seconds=1), dt.timedelta(days=400)))
 def test_windows_leave_no_gap_and_do_not_overlap(start: dt.datetime, length: dt.timedelta) -> None:
     stop = start + length
-    windows = follow(Plan(TIMES, start, stop, 500))
+    windows = follow(WindowPlan(TIMES, start, stop, 500))
     assert (windows[0].start, windows[-1].stop) == (start, stop)
     assert all(one.stop == other.start for one, other in pairwise(windows))
     assert all(dt.timedelta(0) < window.length <= 7 * DAY for window in windows)
 
 
 def test_a_window_that_is_too_much_is_halved_to_the_floor() -> None:
-    plan = Plan(TIMES, NOW - 30 * DAY, NOW, 500)
+    plan = WindowPlan(TIMES, NOW - 30 * DAY, NOW, 500)
     window = plan.first(NOW)
     lengths = []
     while (narrower := plan.narrower(window)) is not None:
@@ -52,7 +54,7 @@ def test_a_window_that_is_too_much_is_halved_to_the_floor() -> None:
 
 @given(start=moments, length=st.timedeltas(dt.timedelta(seconds=1), 7 * DAY))
 def test_what_is_short_enough_is_one_window(start: dt.datetime, length: dt.timedelta) -> None:
-    assert len(follow(Plan(TIMES, start, start + length, 500))) == 1
+    assert len(follow(WindowPlan(TIMES, start, start + length, 500))) == 1
 
 
 def test_days_are_asked_for_by_their_last() -> None:
@@ -71,8 +73,8 @@ def test_times_are_written_and_read(moment: dt.datetime) -> None:
 
 
 def test_what_the_vendor_no_longer_keeps_is_not_asked_for() -> None:
-    kept = Filter("time_slot", "time_slot", longest=7, months=1)
-    plan = Plan(kept, NOW - 400 * DAY, NOW, 500)
+    kept = WindowSpec("time_slot", "time_slot", longest=7, months=1)
+    plan = WindowPlan(kept, NOW - 400 * DAY, NOW, 500)
     # A month before 31 March is 28 February.
     assert plan.first(NOW).start == dt.datetime(2026, 2, 28, 13, 30, tzinfo=UTC)
     late = Window(NOW - 60 * DAY, NOW - 53 * DAY, "9")

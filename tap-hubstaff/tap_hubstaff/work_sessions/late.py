@@ -13,14 +13,14 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from tap_hubstaff.changed_work import QUARTER
-from tap_hubstaff.windows import MOST_USERS
+from tap_hubstaff.streams.changed_work import QUARTER
+from tap_hubstaff.windows.window import MOST_USERS
 from tap_hubstaff.work_sessions.model import begun_with, swallowed_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from tap_hubstaff.work_sessions.model import Activity, Ledger, Session
+    from tap_hubstaff.work_sessions.model import Activity, Carryover, WorkSession
 
 SLOT = 600
 """Seconds of a slot: work that begins in it lasts no longer than to the end of the next one."""
@@ -75,9 +75,9 @@ class Rebuilt:
         open: Every session that may go on behind the region's end.
     """
 
-    near: list[Session]
-    swallowed: list[Session]
-    open: list[Session]
+    near: list[WorkSession]
+    swallowed: list[WorkSession]
+    open: list[WorkSession]
 
 
 def regions(touched: Touched, since: int, earliest: int, at: int, page: int) -> list[Region]:
@@ -128,31 +128,31 @@ def rebuilt(activities: Iterable[Activity], stop: int) -> Rebuilt:
         activities: All those of the region, in any order.
         stop: The region's end.
     """
-    found: dict[int, Session] = {}
-    swallowed: list[Session] = []
-    going: dict[object, Session] = {}
+    found: dict[int, WorkSession] = {}
+    swallowed: list[WorkSession] = []
+    going: dict[object, WorkSession] = {}
     settled: dict[int, int] = {}
     changes: dict[int, list[tuple[int, int]]] = {}
     for activity in sorted(activities, key=lambda activity: activity.order):
-        session = going.get(activity.owner)
+        session = going.get(activity.work)
         if session is None or not session.goes_on_with(activity):
-            session = going[activity.owner] = found[activity.id] = begun_with(activity)
+            session = going[activity.work] = found[activity.id] = begun_with(activity)
         else:
             session.add(activity)
             may_have_begun = activity.is_changed or settled.get(session.id, activity.starts - 1) < activity.starts
             if may_have_begun and not activity.is_new:
                 swallowed.append(swallowed_by(session, activity))
         if activity.is_changed:
-            own = changes.setdefault(activity.owner[0], [])
+            own = changes.setdefault(activity.work[0], [])
             own.append((activity.slot, max(activity.slot + 2 * SLOT, activity.stops, own[-1][1] if own else 0)))
         else:
             settled[session.id] = max(settled.get(session.id, activity.stops), activity.stops)
     reaching = [session for session in found.values() if session.stops >= stop]
-    near = [session for session in found.values() if _is_near(session, changes.get(session.owner[0], ()))]
+    near = [session for session in found.values() if _is_near(session, changes.get(session.work[0], ()))]
     return Rebuilt(near, swallowed, reaching)
 
 
-def _is_near(session: Session, changes: Sequence[tuple[int, int]]) -> bool:
+def _is_near(session: WorkSession, changes: Sequence[tuple[int, int]]) -> bool:
     """Whether a session may have had part in what an activity was before it was changed, in the same slot.
 
     Args:
@@ -163,7 +163,7 @@ def _is_near(session: Session, changes: Sequence[tuple[int, int]]) -> bool:
     return last > 0 and session.starts <= changes[last - 1][1]
 
 
-def is_cut(session: Session, begin: int) -> bool:
+def is_cut(session: WorkSession, begin: int) -> bool:
     """Whether a session may have begun before the region in which it was found."""
     return session.starts <= begin + SLOT
 
@@ -193,33 +193,33 @@ def closed(
         region = longer
 
 
-def repair(ledger: Ledger, region: Region, start: int, found: Rebuilt) -> list[Session]:
-    """Put into the ledger what was found of a region, and give what is done with.
+def repair(carryover: Carryover, region: Region, start: int, found: Rebuilt) -> list[WorkSession]:
+    """Put into the carryover what was found of a region, and give what is done with.
 
-    Sessions that go on where the ledger begins are not: the run gives them out, with what it reads from there on.
+    Sessions that go on where the carryover begins are not: the run gives them out, with what it reads from there on.
 
     Args:
-        ledger: What the last run left.
+        carryover: What the last run left.
         region: What was read again.
         start: Before this there is nothing at all.
         found: What the region came to.
     """
     whole = [session for session in found.near if region.begin <= start or not is_cut(session, region.begin)]
-    if region.stop < ledger.at:
+    if region.stop < carryover.at:
         return whole
     near = {session.id for session in whole}
-    before = {session.owner: session for session in ledger.open}
-    ledger.open = [session for session in ledger.open if region.users and session.owner[0] not in region.users]
+    before = {session.work: session for session in carryover.open}
+    carryover.open = [session for session in carryover.open if region.users and session.work[0] not in region.users]
     for session in found.open:
-        was = before.get(session.owner)
+        was = before.get(session.work)
         if region.begin <= start or not is_cut(session, region.begin):
-            ledger.open.append(session)
-            if (session.id in near or session != was) and session.id not in ledger.given:
-                ledger.given.append(session.id)
+            carryover.open.append(session)
+            if (session.id in near or session != was) and session.id not in carryover.given:
+                carryover.given.append(session.id)
         elif was is not None:
-            ledger.open.append(was)
+            carryover.open.append(was)
     # One that no longer goes on there has been dealt with.
-    ended = {session.id for session in before.values()}.difference(session.id for session in ledger.open)
-    ledger.given = [number for number in ledger.given if number not in ended]
+    ended = {session.id for session in before.values()}.difference(session.id for session in carryover.open)
+    carryover.given = [number for number in carryover.given if number not in ended]
     at_end = {session.id for session in found.open}
     return [session for session in whole if session.id not in at_end]

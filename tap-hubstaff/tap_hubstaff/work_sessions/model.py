@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-Owner = tuple[int, int | None, int | None]
+Work = tuple[int, int | None, int | None]
 """Whose work it is, and on what: user, project, task."""
 
 
@@ -23,7 +23,7 @@ class Activity:
 
     Attributes:
         id: Its id.
-        owner: Who tracked it, on what.
+        work: Who tracked it, on what.
         starts: When it began, in seconds since 1970.
         tracked: Its seconds.
         slot: When its ten-minute slot began: windows select by that.
@@ -39,7 +39,7 @@ class Activity:
     """
 
     id: int
-    owner: Owner
+    work: Work
     starts: int
     tracked: int
     slot: int
@@ -65,12 +65,12 @@ class Activity:
 
 
 @dataclass(slots=True)
-class Session:
+class WorkSession:
     """Work without a pause.
 
     Attributes:
         id: The id of its first activity.
-        owner: Who worked, on what.
+        work: Who worked, on what.
         starts: When it began, in seconds since 1970.
         stops: When it ended.
         tracked: The seconds of all its activities.
@@ -85,7 +85,7 @@ class Session:
     """
 
     id: int
-    owner: Owner
+    work: Work
     starts: int
     stops: int
     tracked: int
@@ -118,11 +118,11 @@ def _sum(one: int | None, other: int | None) -> int | None:
     return None if one is None or other is None else one + other
 
 
-def begun_with(activity: Activity) -> Session:
+def begun_with(activity: Activity) -> WorkSession:
     """The session that an activity begins."""
-    return Session(
+    return WorkSession(
         activity.id,
-        activity.owner,
+        activity.work,
         activity.starts,
         activity.stops,
         activity.tracked,
@@ -136,14 +136,14 @@ def begun_with(activity: Activity) -> Session:
     )
 
 
-def swallowed_by(session: Session, activity: Activity) -> Session:
+def swallowed_by(session: WorkSession, activity: Activity) -> WorkSession:
     """What is said of the session that an activity began once, now that it is part of an earlier one."""
     starts, stops = activity.starts, activity.stops
-    return Session(activity.id, activity.owner, starts, stops, 0, 0, session.id, date=activity.date)
+    return WorkSession(activity.id, activity.work, starts, stops, 0, 0, session.id, date=activity.date)
 
 
 @dataclass(slots=True)
-class Ledger:
+class Carryover:
     """What one run leaves to the next, so that sessions are right across runs.
 
     Attributes:
@@ -155,7 +155,7 @@ class Ledger:
     """
 
     at: int
-    open: list[Session] = field(default_factory=list)
+    open: list[WorkSession] = field(default_factory=list)
     given: list[int] = field(default_factory=list)
     since: int = 0
 
@@ -174,8 +174,8 @@ class Builder:
         others: From when on and up to when other runs, of which this one knows nothing, may have given out sessions.
     """
 
-    after: Ledger
-    open: list[Session] = field(default_factory=list)
+    after: Carryover
+    open: list[WorkSession] = field(default_factory=list)
     given: set[int] = field(default_factory=set)
     is_past: bool = False
     others: tuple[int, int] = (0, 0)
@@ -185,32 +185,32 @@ class Builder:
         self._noted = set(self.after.given)
 
     @classmethod
-    def following(cls, before: Ledger, reread_from: int) -> Builder:
-        """A builder for the run after one that left a ledger; all activities from ``before.at`` on are read again."""
-        after = Ledger(max(reread_from, before.at), since=before.since)
+    def following(cls, before: Carryover, reread_from: int) -> Builder:
+        """A builder for the run after one that left a carryover; activities from ``before.at`` on are read again."""
+        after = Carryover(max(reread_from, before.at), since=before.since)
         return cls(after, [replace(session) for session in before.open], set(before.given))
 
-    def window(self, activities: Iterable[Activity], stop: int) -> list[Session]:
+    def window(self, activities: Iterable[Activity], stop: int) -> list[WorkSession]:
         """The sessions that the activities of a window begin or go on with, and those that they have swallowed.
 
         Args:
             activities: All those whose slot is in the window, in any order.
             stop: The window's end, in seconds since 1970.
         """
-        going = {session.owner: session for session in self.open}
+        going = {session.work: session for session in self.open}
         # Those that were given out with more than they have by now are given out again, whether they go on or not.
         changed = {session.id: session for session in self.open if session.id in self.given}
         self.given.difference_update(changed)
-        swallowed: list[Session] = []
+        swallowed: list[WorkSession] = []
         for activity in sorted(activities, key=lambda activity: activity.order):
             self._pass(activity.slot, going)
-            session = going.get(activity.owner)
+            session = going.get(activity.work)
             if session is not None and session.goes_on_with(activity):
                 if activity.id in self.given or self._may_be_given(session, activity):
                     swallowed.append(swallowed_by(session, activity))
                 session.add(activity)
             else:
-                session = going[activity.owner] = begun_with(activity)
+                session = going[activity.work] = begun_with(activity)
             if self.is_past and session.id not in self._noted:
                 self._noted.add(session.id)
                 self.after.given.append(session.id)
@@ -220,20 +220,20 @@ class Builder:
         self.open = [session for session in going.values() if session.stops >= stop]
         return [*(replace(session) for session in changed.values()), *swallowed]
 
-    def _may_be_given(self, session: Session, activity: Activity) -> bool:
+    def _may_be_given(self, session: WorkSession, activity: Activity) -> bool:
         """Whether another run may have come upon an activity when it went on with nothing yet."""
         since, until = self.others
         changed = max(session.changed, activity.updated)
         return activity.created < until and changed >= since and changed > activity.created
 
-    def _pass(self, slot: int, going: Mapping[Owner, Session]) -> None:
+    def _pass(self, slot: int, going: Mapping[Work, WorkSession]) -> None:
         """Keep how things stand at the moment from which on the next run reads again."""
         if not self.is_past and slot >= self.after.at:
             self.is_past = True
             self.after.open = [replace(session) for session in going.values() if session.stops >= self.after.at]
 
 
-def build(activities: Sequence[Activity]) -> list[Session]:
+def build(activities: Sequence[Activity]) -> list[WorkSession]:
     """The sessions of a whole history."""
     stop = max((activity.slot for activity in activities), default=0) + 1
-    return Builder(Ledger(0)).window(activities, stop)
+    return Builder(Carryover(0)).window(activities, stop)

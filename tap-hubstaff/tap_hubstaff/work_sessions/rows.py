@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from singer_http.http.errors import MalformedAnswerError
 
-from tap_hubstaff.windows import BEGINNING, iso, parse_iso
+from tap_hubstaff.times import BEGINNING, iso, parse_iso
 from tap_hubstaff.work_sessions.model import Activity
 
 if TYPE_CHECKING:
     from singer_sdk.helpers.types import Record
 
     from tap_hubstaff.work_sessions import late
-    from tap_hubstaff.work_sessions.model import Session
+    from tap_hubstaff.work_sessions.model import WorkSession
 
 NEVER = 1 << 40
 """When an activity was changed that does not say: so late that it counts as changed."""
@@ -41,7 +41,7 @@ def activity_of(row: Record, label: str) -> Activity:
         _ = parse_iso(row["starts_at"]) + dt.timedelta(seconds=tracked)  # its end has to be a time too
         return Activity(
             id=row["id"],
-            owner=(row["user_id"], row.get("project_id"), row.get("task_id")),
+            work=(row["user_id"], row.get("project_id"), row.get("task_id")),
             starts=seconds(parse_iso(row["starts_at"])),
             tracked=tracked,
             slot=seconds(parse_iso(row["time_slot"])),
@@ -73,9 +73,9 @@ def judged(activity: Activity, region: late.Region, seen: int) -> Activity:
     )
 
 
-def record_of(session: Session) -> Record:
+def record_of(session: WorkSession) -> Record:
     """A session as it is written."""
-    user, project, task = session.owner
+    user, project, task = session.work
     return {
         "id": session.id,
         "user_id": user,

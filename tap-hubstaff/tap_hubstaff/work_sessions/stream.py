@@ -25,19 +25,20 @@ from singer_http.resume import RESUME
 from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
 from typing_extensions import override
 
-from tap_hubstaff.coverage import DELAY, WINDOWS, Coverage, Read
-from tap_hubstaff.feeds import Activities, DailyActivities
-from tap_hubstaff.names import NamedStream, Names
-from tap_hubstaff.windows import BEGINNING, Filter, Window, iso, parse_iso
+from tap_hubstaff.streams.named_stream import NamedStream, Names
+from tap_hubstaff.streams.window_streams import Activities, DailyActivities
+from tap_hubstaff.times import BEGINNING, iso, parse_iso
+from tap_hubstaff.windows.coverage import DELAY, WINDOWS, Coverage, Read
+from tap_hubstaff.windows.window import Window, WindowSpec
 from tap_hubstaff.work_sessions import late
-from tap_hubstaff.work_sessions.model import Activity, Builder, Ledger
+from tap_hubstaff.work_sessions.model import Activity, Builder, Carryover
 from tap_hubstaff.work_sessions.rows import activity_of, gone, judged, record_of, seconds
-from tap_hubstaff.work_sessions.state import (
+from tap_hubstaff.work_sessions.stored import (
     flat_builder,
-    flat_ledger,
+    flat_carryover,
     flat_regions,
     unflat_builder,
-    unflat_ledger,
+    unflat_carryover,
     unflat_regions,
 )
 
@@ -48,10 +49,10 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Record
     from singer_sdk.metrics import Counter
 
-    from tap_hubstaff.changed_work import ChangedWork
+    from tap_hubstaff.streams.changed_work import ChangedWork
+    from tap_hubstaff.streams.window_stream import WindowSlice, WindowStream
     from tap_hubstaff.tap import TapHubstaff
-    from tap_hubstaff.windowed import WindowedStream, WindowSlice
-    from tap_hubstaff.work_sessions.model import Session
+    from tap_hubstaff.work_sessions.model import WorkSession
 
 SESSIONS = "sessions"
 LATE = "late"
@@ -80,7 +81,7 @@ class TimeSessions(NamedStream):
     name = "time_sessions"
     path = "/organizations/{organization_id}/activities"
     envelope = ("activities",)
-    by = Filter("time_slot", "time_slot", longest=7, months=6)
+    spec = WindowSpec("time_slot", "time_slot", longest=7, months=6)
     filters = frozenset({"user_ids", "project_ids", "task_ids"})
 
     def __init__(self, tap: TapHubstaff) -> None:
@@ -90,7 +91,7 @@ class TimeSessions(NamedStream):
         self._following: set[int] = set()
         self._is_described = False
 
-    def follow(self, activities: WindowedStream) -> None:
+    def follow(self, activities: WindowStream) -> None:
         """Decide, before anything is read, where the pages that ``activities`` reads anyway will do.
 
         That is where both have everything before them. A run that is cut off leaves each its own place to go on at.
@@ -145,8 +146,8 @@ class TimeSessions(NamedStream):
 
     @property
     @override
-    def _followed(self) -> Filter:
-        return Filter("time_slot", "started_at", self.by.longest)
+    def _followed(self) -> WindowSpec:
+        return WindowSpec("time_slot", "started_at", self.spec.longest)
 
     @override
     def _reads(self, bookmark: Mapping[str, Any]) -> Iterator[Read]:
@@ -156,7 +157,7 @@ class TimeSessions(NamedStream):
         wanted, covered = self._wanted, Coverage.of(bookmark)
         cut_off, before = self._cut_off(bookmark, covered), self._before(bookmark)
         self._say_what_is_not_believed(bookmark, covered, cut_off)
-        # Exactly where the last run's ledger begins; without one, sessions could only be begun in their middle.
+        # Exactly where the last run's carryover begins; without one, sessions could only be begun in their middle.
         begin = None if before is None else before.at
         start = min(wanted.start, covered.start) if covered is not None and before is not None else wanted.start
         if (
@@ -189,10 +190,10 @@ class TimeSessions(NamedStream):
     ) -> Iterator[Record]:
         bookmark = self.bookmarks.get(slice_.partition)
         is_to_follow = slice_.start is None and slice_.partition not in self._broken
-        ledger = self._before(bookmark) if is_to_follow else None
-        if ledger is not None:
+        carryover = self._before(bookmark) if is_to_follow else None
+        if carryover is not None:
             for records in self._follow_up(
-                cast("WindowSlice", slice_), ledger, unflat_regions(bookmark[SESSIONS].get(LATE, ()))
+                cast("WindowSlice", slice_), carryover, unflat_regions(bookmark[SESSIONS].get(LATE, ()))
             ):
                 messages = self._messages(records, self._hubstaff.now())
                 if write_messages:
@@ -203,48 +204,50 @@ class TimeSessions(NamedStream):
 
     # What came late
 
-    def _follow_up(self, slice_: WindowSlice, ledger: Ledger, regions: list[late.Region]) -> Iterator[list[Record]]:
+    def _follow_up(
+        self, slice_: WindowSlice, carryover: Carryover, regions: list[late.Region]
+    ) -> Iterator[list[Record]]:
         """The sessions that changes of before what is read anyway have made others, region by region.
 
         Args:
             slice_: What is read anyway.
-            ledger: What the last run left.
+            carryover: What the last run left.
             regions: What it did not come to.
         """
         bookmark = self.bookmarks.of(slice_.partition)
         partition = cast("dict[str, Any]", slice_.partition)
         start = covered = seconds(parse_iso(bookmark["start"]))
-        earliest = seconds(self.by.earliest(self._hubstaff.began))
-        if (wanted := seconds(self._start(self.by))) < covered:
+        earliest = seconds(self.spec.earliest(self._hubstaff.began))
+        if (wanted := seconds(self._start(self.spec))) < covered:
             start = wanted
-            regions += late.everything(ledger.since, max(start, earliest), min(covered, ledger.at), covered)
-            bookmark["start"] = iso(self._start(self.by))
+            regions += late.everything(carryover.since, max(start, earliest), min(covered, carryover.at), covered)
+            bookmark["start"] = iso(self._start(self.spec))
         earliest = max(start, earliest)
-        changed = self._changes(slice_, ledger)
+        changed = self._changes(slice_, carryover)
         if changed is None:
-            regions += late.everything(ledger.since, earliest, ledger.at)
+            regions += late.everything(carryover.since, earliest, carryover.at)
         else:
-            touched = {place for place, slot in changed.slots.items() if slot < ledger.at}
-            regions += late.regions(touched, ledger.since, earliest, ledger.at, self.page_limit)
-        stop = self._end(self.by) if changed is None else changed.stop
-        ledger.since = seconds(min(stop, self._hubstaff.began) - DELAY)
+            touched = {place for place, slot in changed.slots.items() if slot < carryover.at}
+            regions += late.regions(touched, carryover.since, earliest, carryover.at, self.page_limit)
+        stop = self._end(self.spec) if changed is None else changed.stop
+        carryover.since = seconds(min(stop, self._hubstaff.began) - DELAY)
         while True:
             # From here on there is a place to go on at.
-            bookmark[SESSIONS] = {**flat_ledger(ledger), **({LATE: flat_regions(regions)} if regions else {})}
+            bookmark[SESSIONS] = {**flat_carryover(carryover), **({LATE: flat_regions(regions)} if regions else {})}
             self.state_manager.is_flushed = False
             if self._api_tap.state_is_due():
                 self._write_state_message()
             if not regions:
                 return
-            region, found = late.closed(regions[0], earliest, ledger.at, self._reading_again(slice_, regions[0]))
-            sessions = [*late.repair(ledger, region, start, found), *found.swallowed]
-            yield self._made(sessions, ledger.open, partition)
+            region, found = late.closed(regions[0], earliest, carryover.at, self._reading_again(slice_, regions[0]))
+            sessions = [*late.repair(carryover, region, start, found), *found.swallowed]
+            yield self._made(sessions, carryover.open, partition)
             regions = regions[1:]
 
-    def _changes(self, slice_: WindowSlice, ledger: Ledger) -> ChangedWork | None:
+    def _changes(self, slice_: WindowSlice, carryover: Carryover) -> ChangedWork | None:
         """What was changed since the last run; None where that is longer ago than the vendor can tell."""
-        since = BEGINNING + dt.timedelta(seconds=ledger.since)
-        if since < Activities.updates.by.earliest(self._hubstaff.began):
+        since = BEGINNING + dt.timedelta(seconds=carryover.since)
+        if since < Activities.updates.spec.earliest(self._hubstaff.began):
             self._say_once("the last run was longer ago than the vendor's list of updates reaches")
             return None
         return self._hubstaff.work_updates.since(slice_.partition, since)
@@ -271,20 +274,20 @@ class TimeSessions(NamedStream):
 
     # What is read anyway
 
-    def _before(self, bookmark: Mapping[str, Any]) -> Ledger | None:
+    def _before(self, bookmark: Mapping[str, Any]) -> Carryover | None:
         """What the last run left, None where that is nothing that can be gone on with."""
         covered = Coverage.of(bookmark)
         if self._is_full or SESSIONS not in bookmark or covered is None or covered.as_of > self._wanted.now:
             return None
         try:
-            ledger = unflat_ledger(bookmark[SESSIONS])
+            carryover = unflat_carryover(bookmark[SESSIONS])
             unflat_regions(bookmark[SESSIONS].get(LATE, ()))
         except (LookupError, ValueError, TypeError, AttributeError):
-            self.logger.warning("%s: a ledger of sessions is none of this tap's, so all is read again.", self.name)
+            self.logger.warning("%s: a carryover of sessions is none of this tap's, so all is read again.", self.name)
             return None
         # What the vendor no longer gives is not gone: sessions from before that stay as they are.
-        earliest = seconds(self.by.earliest(self._hubstaff.now()))
-        return ledger if ledger.at >= earliest else None
+        earliest = seconds(self.spec.earliest(self._hubstaff.now()))
+        return carryover if carryover.at >= earliest else None
 
     @override
     def _records(self, page: Page, slice_: Slice) -> list[Record]:
@@ -308,12 +311,12 @@ class TimeSessions(NamedStream):
         return made
 
     def _made(
-        self, sessions: Sequence[Session], going_on: Sequence[Session], partition: dict[str, Any]
+        self, sessions: Sequence[WorkSession], going_on: Sequence[WorkSession], partition: dict[str, Any]
     ) -> list[Record]:
         """The rows of sessions; of those that go on the names are kept."""
         names = self._names[partition["organization_id"]]
-        rows = [{**record_of(session), **names.of(session.owner), **partition} for session in sessions]
-        names.keep([session.owner for session in going_on])
+        rows = [{**record_of(session), **names.of(session.work), **partition} for session in sessions]
+        names.keep([session.work for session in going_on])
         return [self._conform(row) for row in rows]
 
     @override
@@ -330,7 +333,7 @@ class TimeSessions(NamedStream):
             return
         del self._reading[organization]
         if not self._is_full:
-            bookmark[SESSIONS] = flat_ledger(builder.after)
+            bookmark[SESSIONS] = flat_carryover(builder.after)
 
     def _builder(self, slice_: WindowSlice) -> Builder:
         read = cast("Read", slice_.read)
@@ -339,7 +342,7 @@ class TimeSessions(NamedStream):
         bookmark = self.bookmarks.get(slice_.partition)
         before = self._before(bookmark)
         builder = Builder.following(
-            before or Ledger(0, since=seconds(read.as_of - DELAY)),
+            before or Carryover(0, since=seconds(read.as_of - DELAY)),
             seconds(min(slice_.plan.stop, read.as_of) - DELAY - self.lookback),
         )
         own = Coverage.of(bookmark) if before is not None else None

@@ -1,6 +1,6 @@
 """The base class of the streams that are read window by window, and gone on with where the last run ended.
 
-What has been covered, and what is to be read next, is in :mod:`tap_hubstaff.coverage`.
+What has been covered, and what is to be read next, is in :mod:`tap_hubstaff.windows.coverage`.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ from singer_http.resume import RESUME, FullTable, fingerprint
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 from typing_extensions import override
 
-from tap_hubstaff.coverage import FOREVER, UPDATES, Coverage, Read, Wanted
-from tap_hubstaff.filtered import FilteredBookmarks
-from tap_hubstaff.stream import LIMIT, HubstaffBookmark, HubstaffStream, ListSlice
-from tap_hubstaff.windows import DAY, EAST, MOST_USERS, WEST, Filter, Plan, Window, midnight, parse_iso
+from tap_hubstaff.streams.hubstaff_stream import LIMIT, HubstaffBookmark, HubstaffStream, ListSlice
+from tap_hubstaff.times import DAY, EAST, WEST, midnight, parse_iso
+from tap_hubstaff.windows.coverage import FOREVER, UPDATES, Coverage, Read, Wanted
+from tap_hubstaff.windows.filtered_bookmarks import FilteredBookmarks
+from tap_hubstaff.windows.plan import WindowPlan
+from tap_hubstaff.windows.window import MOST_USERS, Window, WindowSpec
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -54,12 +56,12 @@ class Feed:
     Attributes:
         name: What the state calls it.
         path: The list.
-        by: How it is asked for a window.
+        spec: How it is asked for a window.
     """
 
     name: str
     path: str
-    by: Filter
+    spec: WindowSpec
 
 
 class WindowBookmark(HubstaffBookmark):
@@ -90,16 +92,16 @@ class WindowSlice(ListSlice):
 
     feed: Feed
     read: Read | None
-    plan: Plan
+    plan: WindowPlan
     now: Callable[[], dt.datetime]
 
     @override
     def query(self, cursor: str | None) -> dict[str, str | int]:
         window = self._window(cursor)
         if window.is_search:
-            return {**self.params, **self.feed.by.params(self.plan.probe(window)), LIMIT: 1}
+            return {**self.params, **self.feed.spec.params(self.plan.probe(window)), LIMIT: 1}
         page: dict[str, str | int] = {} if window.page is None else {self.cursor_param: window.page}
-        return {**self.params, **self.feed.by.params(window), **page}
+        return {**self.params, **self.feed.spec.params(window), **page}
 
     @override
     def page(self, body: bytes, cursor: str | None) -> Page:
@@ -107,7 +109,7 @@ class WindowSlice(ListSlice):
         window = self._window(cursor)
         if window.is_search:
             return Page(msgspec.Raw(b"[]"), self._searched(self.plan.after_acceptance(window)))
-        self.plan.saw(window, _times(page.records, self.feed.by.field))
+        self.plan.saw(window, _times(page.records, self.feed.spec.field))
         if page.next is not None:
             return Page(page.records, str(self.plan.onward(window, page.next)))
         following = self.plan.after(window)
@@ -138,7 +140,7 @@ class WindowSlice(ListSlice):
         return self.plan.first(self.now()) if cursor is None else Window.parse(cursor)
 
 
-class WindowedStream(HubstaffStream):
+class WindowStream(HubstaffStream):
     """A list that is asked for a window of time.
 
     Without a bookmark it is read from ``start_date`` on, or from where the vendor's own reach begins. With one, the
@@ -150,7 +152,7 @@ class WindowedStream(HubstaffStream):
     """
 
     bookmark = WindowBookmark
-    by: ClassVar[Filter]
+    spec: ClassVar[WindowSpec]
     """How the list is asked for a window."""
     updates: ClassVar[Feed | None] = None
     """The list of what was changed, where there is one."""
@@ -177,8 +179,8 @@ class WindowedStream(HubstaffStream):
         return FilteredBookmarks(self.stream_state, by)
 
     @property
-    def _followed(self) -> Filter:
-        return self.by if self.updates is None else self.updates.by
+    def _followed(self) -> WindowSpec:
+        return self.spec if self.updates is None else self.updates.spec
 
     @property
     def lookback(self) -> dt.timedelta:
@@ -203,12 +205,12 @@ class WindowedStream(HubstaffStream):
         return [
             slice_
             for slice_ in found
-            if slice_.plan.start < slice_.plan.stop and slice_.plan.stop > slice_.feed.by.earliest(slice_.now())
+            if slice_.plan.start < slice_.plan.stop and slice_.plan.stop > slice_.feed.spec.earliest(slice_.now())
         ]
 
     def _feed(self, read: Read) -> Feed:
         is_of_updates = read.feed == UPDATES and self.updates is not None
-        return self.updates if is_of_updates and self.updates else Feed(read.feed, self.path, self.by)
+        return self.updates if is_of_updates and self.updates else Feed(read.feed, self.path, self.spec)
 
     def _reads(self, bookmark: Mapping[str, Any]) -> Iterator[Read]:
         covered = Coverage.of(bookmark)
@@ -242,25 +244,25 @@ class WindowedStream(HubstaffStream):
     def _wanted(self) -> Wanted:
         end = self._hubstaff.end_date
         return Wanted(
-            by=self.by,
-            updates=None if self.updates is None else self.updates.by,
-            start=self._start(self.by),
+            spec=self.spec,
+            updates=None if self.updates is None else self.updates.spec,
+            start=self._start(self.spec),
             stop=FOREVER if end is None else midnight(end) + DAY,
-            end=self._end(self.by),
+            end=self._end(self.spec),
             now=self._hubstaff.began.replace(microsecond=0),
             lookback=self.lookback,
         )
 
     def _last_days(self, partition: Partition) -> WindowSlice:
         """The last days once more, as what was deleted is in no list of updates."""
-        begin = max(self._start(self.by), midnight(self._hubstaff.began - self.config["reread_days"] * DAY))
-        return self.again(partition, begin, self._end(self.by))
+        begin = max(self._start(self.spec), midnight(self._hubstaff.began - self.config["reread_days"] * DAY))
+        return self.again(partition, begin, self._end(self.spec))
 
     def again(
         self, partition: Partition | None, begin: dt.datetime, stop: dt.datetime, users: Collection[int] = ()
     ) -> WindowSlice:
         """What happened from one moment to another, read once more, of some users or (none given) of all."""
-        slice_ = self.windows(partition, Feed(REREAD, self.path, self.by), begin, stop)
+        slice_ = self.windows(partition, Feed(REREAD, self.path, self.spec), begin, stop)
         named = {"user_ids": ",".join(map(str, sorted(users)))} if 0 < len(users) <= MOST_USERS else {}
         return replace(slice_, params={**slice_.params, **named})
 
@@ -285,10 +287,10 @@ class WindowedStream(HubstaffStream):
         """The windows of a feed from a moment to another, begun at the first or where an earlier run was cut off."""
         # Nothing happened before the organization was created.
         created = self._hubstaff.organizations.created(cast("dict[str, Any]", partition)["organization_id"])
-        begin = max(begin, midnight(created - WEST) if feed.by.by_day else created)
-        if feed.by.is_kept_by_plan and isinstance(days := self.bookmarks.get(partition).get(KEPT_DAYS), int):
+        begin = max(begin, midnight(created - WEST) if feed.spec.by_day else created)
+        if feed.spec.is_kept_by_plan and isinstance(days := self.bookmarks.get(partition).get(KEPT_DAYS), int):
             begin = max(begin, midnight(self._hubstaff.began) - days * DAY)
-        plan = Plan(feed.by, begin, stop, self._rows_a_page(partition))
+        plan = WindowPlan(feed.spec, begin, stop, self._rows_a_page(partition))
         left = None if read is None or read.left is None else Window.parse(read.left)
         return WindowSlice(
             stream=self.name,
@@ -304,14 +306,14 @@ class WindowedStream(HubstaffStream):
             now=self._hubstaff.now,
         )
 
-    def _start(self, by: Filter) -> dt.datetime:
+    def _start(self, spec: WindowSpec) -> dt.datetime:
         start = self._hubstaff.start_date
-        return midnight(start) if by.by_day else start
+        return midnight(start) if spec.by_day else start
 
-    def _end(self, by: Filter) -> dt.datetime:
+    def _end(self, spec: WindowSpec) -> dt.datetime:
         """Where the windows end, ``end_date`` included; days go on to the last that has begun anywhere."""
         began = self._hubstaff.began
-        now = midnight(began + EAST) + DAY if by.by_day else began.replace(microsecond=0)
+        now = midnight(began + EAST) + DAY if spec.by_day else began.replace(microsecond=0)
         end = self._hubstaff.end_date
         return now if end is None else min(now, midnight(end) + DAY)
 
@@ -332,7 +334,7 @@ class WindowedStream(HubstaffStream):
         super().remember(slice_)
         if not isinstance(slice_, WindowSlice):
             return
-        length = slice_.plan.stop - max(slice_.plan.start, slice_.feed.by.earliest(self._hubstaff.began))
+        length = slice_.plan.stop - max(slice_.plan.start, slice_.feed.spec.earliest(self._hubstaff.began))
         organization = cast("dict[str, Any]", slice_.partition)["organization_id"]
         self._spans[organization] += int(length.total_seconds())
         self.bookmarks.of(slice_.partition)["span"] = self._spans[organization]
@@ -342,7 +344,7 @@ class WindowedStream(HubstaffStream):
 
     @override
     def post_process(self, row: Record, context: Context | None = None) -> Record | None:
-        moment = None if self.updates is None else _time(row.get(self.by.field))
+        moment = None if self.updates is None else _time(row.get(self.spec.field))
         is_wanted = moment is None or self._wanted.start <= moment < self._wanted.stop
         return row if is_wanted else None  # updates tell of all times
 

@@ -14,16 +14,16 @@ import msgspec
 from singer_http.http.errors import MalformedAnswerError
 from singer_http.reading.reader import Reader
 
-from tap_hubstaff.coverage import UPDATES
-from tap_hubstaff.windows import parse_iso
+from tap_hubstaff.times import parse_iso
+from tap_hubstaff.windows.coverage import UPDATES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from singer_http.reading.pages import Page
 
+    from tap_hubstaff.streams.window_stream import WindowSlice, WindowStream
     from tap_hubstaff.tap import TapHubstaff
-    from tap_hubstaff.windowed import WindowedStream, WindowSlice
 
 QUARTER = 6 * 60 * 60
 """To a quarter of a day the times of changed work are told apart, and not to a slot."""
@@ -97,7 +97,7 @@ class WorkUpdates:
         """
         found = self._found.get(_organization(partition))
         if found is None or found.since > moment:
-            activities = cast("WindowedStream", self._tap.streams["activities"])
+            activities = cast("WindowStream", self._tap.streams["activities"])
             found = ChangedWork(moment, self._tap.began.replace(microsecond=0))
             if activities.updates is not None:
                 updates = activities.windows(partition, activities.updates, found.since, found.stop)

@@ -9,22 +9,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tap_hubstaff.work_sessions.late import Region
-from tap_hubstaff.work_sessions.model import Builder, Ledger, Session
+from tap_hubstaff.work_sessions.model import Builder, Carryover, WorkSession
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 
-def _flat_session(session: Session) -> list[int | str | None]:
+def _flat_session(session: WorkSession) -> list[int | str | None]:
     numbers = [session.starts, session.stops, session.tracked, session.activities, session.changed]
     told = [session.date, session.billable, session.overall, session.time_type, session.timesheet]
-    return [session.id, *session.owner, *numbers, *told]
+    return [session.id, *session.work, *numbers, *told]
 
 
-def _sessions(rows: Any) -> Iterator[Session]:
+def _sessions(rows: Any) -> Iterator[WorkSession]:
     for number, user, project, task, starts, stops, tracked, activities, changed, *told in rows:
         date, billable, overall, time_type, timesheet = told
-        yield Session(
+        yield WorkSession(
             number,
             (user, project, task),
             starts,
@@ -40,15 +40,15 @@ def _sessions(rows: Any) -> Iterator[Session]:
         )
 
 
-def flat_ledger(ledger: Ledger) -> dict[str, Any]:
+def flat_carryover(carryover: Carryover) -> dict[str, Any]:
     """What a run leaves to the next."""
-    sessions = [_flat_session(session) for session in ledger.open]
-    return {"at": ledger.at, "open": sessions, "given": [*ledger.given], "since": ledger.since}
+    sessions = [_flat_session(session) for session in carryover.open]
+    return {"at": carryover.at, "open": sessions, "given": [*carryover.given], "since": carryover.since}
 
 
-def unflat_ledger(kept: dict[str, Any]) -> Ledger:
-    """Read what :func:`flat_ledger` wrote."""
-    return Ledger(int(kept["at"]), list(_sessions(kept["open"])), list(kept["given"]), int(kept.get("since", 0)))
+def unflat_carryover(kept: dict[str, Any]) -> Carryover:
+    """Read what :func:`flat_carryover` wrote."""
+    return Carryover(int(kept["at"]), list(_sessions(kept["open"])), list(kept["given"]), int(kept.get("since", 0)))
 
 
 def flat_regions(regions: Sequence[Region]) -> list[Any]:
@@ -64,7 +64,7 @@ def unflat_regions(rows: Any) -> list[Region]:
 def flat_builder(builder: Builder) -> dict[str, Any]:
     """What a run that is cut off between two windows needs to go on."""
     return {
-        "after": flat_ledger(builder.after),
+        "after": flat_carryover(builder.after),
         "open": [_flat_session(session) for session in builder.open],
         "given": sorted(builder.given),
         "is_past": builder.is_past,
@@ -74,7 +74,7 @@ def flat_builder(builder: Builder) -> dict[str, Any]:
 
 def unflat_builder(kept: dict[str, Any]) -> Builder:
     """Read what :func:`flat_builder` wrote."""
-    after = unflat_ledger(kept["after"])
+    after = unflat_carryover(kept["after"])
     since, until = kept["others"]
     sessions = list(_sessions(kept["open"]))
     return Builder(after, sessions, set(kept["given"]), is_past=kept["is_past"], others=(since, until))

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, cast
 from singer_http.reading.reader import Reader
 from typing_extensions import override
 
-from tap_hubstaff.coverage import UPDATES
-from tap_hubstaff.names import NamedStream
-from tap_hubstaff.windowed import Feed, WindowedStream, WindowSlice
-from tap_hubstaff.windows import DAY, EAST, Filter, midnight, months_before, parse_iso
+from tap_hubstaff.streams.named_stream import NamedStream
+from tap_hubstaff.streams.window_stream import Feed, WindowSlice, WindowStream
+from tap_hubstaff.times import DAY, EAST, midnight, months_before, parse_iso
+from tap_hubstaff.windows.coverage import UPDATES
+from tap_hubstaff.windows.window import WindowSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,11 +39,11 @@ class Activities(NamedStream):
     name = "activities"
     path = "/organizations/{organization_id}/activities"
     filters = _BY_WORK
-    by = Filter("time_slot", "time_slot", longest=7, months=6)
+    spec = WindowSpec("time_slot", "time_slot", longest=7, months=6)
     updates = Feed(
         UPDATES,
         "/organizations/{organization_id}/activities/updates",
-        Filter("updated", "updated_at", longest=7, days=45),
+        WindowSpec("updated", "updated_at", longest=7, days=45),
     )
 
 
@@ -52,11 +53,11 @@ class DailyActivities(NamedStream):
     name = "daily_activities"
     path = "/organizations/{organization_id}/activities/daily"
     filters = _BY_WORK
-    by = Filter("date", "date", longest=31, months=36, by_day=True)
+    spec = WindowSpec("date", "date", longest=31, months=36, by_day=True)
     updates = Feed(
         UPDATES,
         "/organizations/{organization_id}/activities/daily/updates",
-        Filter("updated", "updated_at", longest=31, months=1),
+        WindowSpec("updated", "updated_at", longest=31, months=1),
     )
 
     @override
@@ -74,7 +75,7 @@ class DailyActivities(NamedStream):
         """The days of changed work that the list of updates leaves out: it tells of the last month only."""
         began = self._hubstaff.began
         month = (months_before(midnight(began + EAST), 1) + DAY).date()
-        first = max(self._wanted.start, self.by.earliest(began)).date()
+        first = max(self._wanted.start, self.spec.earliest(began)).date()
         changed = self._hubstaff.work_updates.since(slice_.partition, slice_.plan.start).days
         stretches: list[tuple[dt.date, dt.date, set[int]]] = []
         for day, user in sorted(place for place in changed if first <= place[0] <= month):
@@ -94,69 +95,69 @@ class DailyActivities(NamedStream):
         return super().forecast(organization) + bool(asks)
 
 
-class ToolUsages(WindowedStream):
+class ToolUsages(WindowStream):
     """Applications and sites used, in slots of ten minutes; the vendor keeps a month."""
 
     name = "tool_usages"
     path = "/organizations/{organization_id}/tool_usages"
     filters = _BY_WORK
-    by = Filter("time_slot", "time_slot", longest=7, months=1)
+    spec = WindowSpec("time_slot", "time_slot", longest=7, months=1)
 
 
-class DailyToolUsages(WindowedStream):
+class DailyToolUsages(WindowStream):
     """Applications and sites used, by day; the vendor keeps a month."""
 
     name = "daily_tool_usages"
     path = "/organizations/{organization_id}/tool_usages/daily"
     filters = _BY_WORK
-    by = Filter("date", "date", longest=14, months=1, by_day=True)
+    spec = WindowSpec("date", "date", longest=14, months=1, by_day=True)
 
 
-class Screenshots(WindowedStream):
+class Screenshots(WindowStream):
     """Screenshots: where and when they were taken, and the URLs of the pictures."""
 
     name = "screenshots"
     path = "/organizations/{organization_id}/screenshots"
     filters = frozenset({"user_ids", "project_ids"})
-    by = Filter("time_slot", "time_slot", longest=7, months=6)
+    spec = WindowSpec("time_slot", "time_slot", longest=7, months=6)
 
 
-class Notes(WindowedStream):
+class Notes(WindowStream):
     """Notes that members took on their work."""
 
     name = "notes"
     path = "/organizations/{organization_id}/notes"
     filters = _BY_WORK
-    by = Filter("time_slot", "time_slot", longest=31, months=36)
+    spec = WindowSpec("time_slot", "time_slot", longest=31, months=36)
 
 
-class Locations(WindowedStream):
+class Locations(WindowStream):
     """Where members were while they tracked time."""
 
     name = "locations"
     path = "/organizations/{organization_id}/locations"
-    by = Filter("time_slot", "time_slot", longest=7)
+    spec = WindowSpec("time_slot", "time_slot", longest=7)
 
 
-class JobSiteVisits(WindowedStream):
+class JobSiteVisits(WindowStream):
     """Visits to job sites."""
 
     name = "job_site_visits"
     path = "/organizations/{organization_id}/job_site_visits"
     filters = _BY_MEMBER
-    by = Filter("enter", "enter_at", longest=None)
+    spec = WindowSpec("enter", "enter_at", longest=None)
 
 
-class PassiveJobSiteVisits(WindowedStream):
+class PassiveJobSiteVisits(WindowStream):
     """Visits to job sites, told by the places where members were."""
 
     name = "passive_job_site_visits"
     path = "/organizations/{organization_id}/passive_job_site_visits"
     filters = _BY_MEMBER
-    by = Filter("enter", "enter_at", longest=None)
+    spec = WindowSpec("enter", "enter_at", longest=None)
 
 
-class AttendanceShifts(WindowedStream):
+class AttendanceShifts(WindowStream):
     """Shifts, and how they were kept to.
 
     The vendor keeps them as long as the organization's plan says, and refuses to begin before: the first day that it
@@ -165,31 +166,31 @@ class AttendanceShifts(WindowedStream):
 
     name = "attendance_shifts"
     path = "/organizations/{organization_id}/attendance_shifts"
-    by = Filter("date", "date", longest=31, months=36, by_day=True, is_kept_by_plan=True)
+    spec = WindowSpec("date", "date", longest=31, months=36, by_day=True, is_kept_by_plan=True)
 
 
-class TimeEditLogs(WindowedStream):
+class TimeEditLogs(WindowStream):
     """Who changed tracked time by hand, and why."""
 
     name = "time_edit_logs"
     path = "/organizations/{organization_id}/time_edit_logs"
     filters = _BY_WORK
-    by = Filter("created", "created_at", longest=31, months=36)
+    spec = WindowSpec("created", "created_at", longest=31, months=36)
 
 
-class SmartNotifications(WindowedStream):
+class SmartNotifications(WindowStream):
     """Notifications that were sent to the owner of the credentials; the API shows no others."""
 
     name = "smart_notifications"
     path = "/organizations/{organization_id}/insights/smart_notifications"
     filters = _BY_MEMBER
-    by = Filter("created", "created_at", longest=None)
+    spec = WindowSpec("created", "created_at", longest=None)
 
 
-class UnusualActivities(WindowedStream):
+class UnusualActivities(WindowStream):
     """Activity that does not look like a person's."""
 
     name = "unusual_activities"
     path = "/organizations/{organization_id}/insights/unusual_activities"
     filters = _BY_MEMBER
-    by = Filter("time_slot", "starts_at", longest=None)
+    spec = WindowSpec("time_slot", "starts_at", longest=None)

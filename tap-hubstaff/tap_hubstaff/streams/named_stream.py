@@ -14,7 +14,7 @@ from singer_sdk import SchemaDirectory, StreamSchema
 from typing_extensions import override
 
 from tap_hubstaff import schemas
-from tap_hubstaff.windowed import WindowedStream
+from tap_hubstaff.streams.window_stream import WindowStream
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Record
     from singer_sdk.streams import Stream
 
-    from tap_hubstaff.coverage import Read
-    from tap_hubstaff.windowed import Feed, Partition, WindowSlice
-    from tap_hubstaff.work_sessions.model import Owner
+    from tap_hubstaff.streams.window_stream import Feed, Partition, WindowSlice
+    from tap_hubstaff.windows.coverage import Read
+    from tap_hubstaff.work_sessions.model import Work
 
 SETTING = "include_names"
 INCLUDE = {"include": "users,projects,tasks"}
@@ -53,7 +53,7 @@ class _NamedSchema(StreamSchema[str]):
         return {**schema, "properties": {**schema["properties"], **told}}
 
 
-class NamedStream(WindowedStream):
+class NamedStream(WindowStream):
     """Work by user, project and task, with their names where ``include_names`` asks for them."""
 
     schema = _NamedSchema(SchemaDirectory(schemas))
@@ -145,18 +145,18 @@ class Names:
     def see(self, row: Record) -> None:
         """Take note of the names in a row of activities, where it tells any."""
         if "user_name" in row:
-            owner = row.get("user_id"), row.get("project_id"), row.get("task_id")
-            self._known.update(((name, owner[place]), row[name]) for name, place in _PLACES.items())
+            work = row.get("user_id"), row.get("project_id"), row.get("task_id")
+            self._known.update(((name, work[place]), row[name]) for name, place in _PLACES.items())
 
-    def of(self, owner: Owner) -> dict[str, str | None]:
+    def of(self, work: Work) -> dict[str, str | None]:
         """Those of a user, project and task."""
         return {
-            name: self._known[name, owner[place]]
+            name: self._known[name, work[place]]
             for name, place in _PLACES.items()
-            if (name, owner[place]) in self._known
+            if (name, work[place]) in self._known
         }
 
-    def keep(self, owners: Collection[Owner]) -> None:
+    def keep(self, works: Collection[Work]) -> None:
         """Forget all names but those of some."""
-        kept = {(name, owner[place]) for owner in owners for name, place in _PLACES.items()}
+        kept = {(name, work[place]) for work in works for name, place in _PLACES.items()}
         self._known = {own: name for own, name in self._known.items() if own in kept}

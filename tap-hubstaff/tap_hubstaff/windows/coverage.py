@@ -20,10 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Self
 
-from tap_hubstaff.windows import WEST, Filter, iso, midnight, parse_iso
+from tap_hubstaff.times import WEST, iso, midnight, parse_iso
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from tap_hubstaff.windows.window import WindowSpec
 
 DELAY = dt.timedelta(minutes=20)
 """The vendor: data may be delayed so long."""
@@ -121,7 +123,7 @@ class Wanted:
     """What the settings ask for, and how it can be had.
 
     Attributes:
-        by: How windows of the list are asked for.
+        spec: How windows of the list are asked for.
         updates: How its list of updates is asked for, None where there is none.
         start: From when on.
         stop: Up to when, :data:`FOREVER` for no end.
@@ -130,8 +132,8 @@ class Wanted:
         lookback: How much before the last run is read again, where there are no updates.
     """
 
-    by: Filter
-    updates: Filter | None
+    spec: WindowSpec
+    updates: WindowSpec | None
     start: dt.datetime
     stop: dt.datetime
     end: dt.datetime
@@ -188,7 +190,7 @@ class Wanted:
         if self.updates is not None:
             return Read(UPDATES, covered.as_of, self.now, self.now, self.claim)
         since = covered.as_of - self.lookback
-        since = midnight(since - WEST) if self.by.by_day else since
+        since = midnight(since - WEST) if self.spec.by_day else since
         return Read(WINDOWS, max(since, self.start), self.end, self.now, self.claim)
 
     def _may_go_on(self, cut_off: Read, covered: Coverage | None) -> bool:

@@ -19,7 +19,7 @@ from typing_extensions import override
 
 from tap_hubstaff import schemas
 from tap_hubstaff.client import parse_page
-from tap_hubstaff.windows import iso, parse_iso
+from tap_hubstaff.times import iso, parse_iso
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping, Sequence

@@ -14,8 +14,8 @@ from singer_http.resume import START, Incremental, Place
 from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
 from typing_extensions import Self, override
 
-from tap_hubstaff.stream import HubstaffBookmark, HubstaffStream, age
-from tap_hubstaff.windows import iso
+from tap_hubstaff.streams.hubstaff_stream import HubstaffBookmark, HubstaffStream, age
+from tap_hubstaff.times import iso
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -12,8 +12,7 @@ import msgspec
 from singer_http.reading.pages import Page
 from typing_extensions import override
 
-from tap_hubstaff.owned import OwnedStream
-from tap_hubstaff.stream import HubstaffStream
+from tap_hubstaff.streams.hubstaff_stream import HubstaffStream
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -170,26 +169,6 @@ class Teams(HubstaffStream):
     path = "/organizations/{organization_id}/teams"
 
 
-class TeamMembers(OwnedStream):
-    """Who belongs to which team."""
-
-    name = "team_members"
-    path = "/teams/{team_id}/members"
-    primary_keys = ("team_id", "user_id")
-    owners = "teams"
-    owner_key = "team_id"
-
-
-class TeamProjects(OwnedStream):
-    """Which team works on which project."""
-
-    name = "team_projects"
-    path = "/teams/{team_id}/projects"
-    primary_keys = ("team_id", "project_id")
-    owners = "teams"
-    owner_key = "team_id"
-
-
 class Invites(HubstaffStream):
     """Invitations, accepted and expired ones included."""
 
@@ -342,40 +321,6 @@ class Integrations(HubstaffStream):
     name = "integrations"
     shares = "integrations"
     path = "/organizations/{organization_id}/integrations"
-
-
-class IntegrationProjectLinks(OwnedStream):
-    """Which project is which in another system."""
-
-    name = "integration_project_links"
-    path = "/integrations/{integration_id}/project_links"
-    envelope = ("project_links",)
-    primary_keys = ("integration_id", "project_id")
-    owners = "integrations"
-    owner_key = "integration_id"
-
-
-class IntegrationUserLinks(OwnedStream):
-    """Which user is which in another system."""
-
-    name = "integration_user_links"
-    path = "/integrations/{integration_id}/user_links"
-    envelope = ("user_links",)
-    primary_keys = ("integration_id", "user_id")
-    owners = "integrations"
-    owner_key = "integration_id"
-
-
-class IntegrationTasks(OwnedStream):
-    """Tasks that come from another system, of every status."""
-
-    name = "integration_tasks"
-    path = "/integrations/{integration_id}/tasks"
-    envelope = ("tasks",)
-    asked_for: ClassVar[Mapping[str, str | int]] = {"status": ALL_TASKS}
-    filters = frozenset({"user_ids", "project_ids"})
-    owners = "integrations"
-    owner_key = "integration_id"
 
 
 class SmartNotificationRules(HubstaffStream):
