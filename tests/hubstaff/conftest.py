@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.tap_processes import Starter, TapServer
+
+NOW = datetime(2026, 10, 28, 20, 30, tzinfo=timezone.utc)
+"""A Wednesday evening: how many windows there are depends on the day and the hour."""
 
 
 @pytest.fixture(scope="session")
@@ -60,7 +63,7 @@ def serve() -> Iterator[Callable[..., RunningSandbox]]:
 
         def start(*faults: Any, seed: int = 0, **scenario: Any) -> RunningSandbox:
             hubstaff = HubstaffScenario(
-                **{"requests_per_hour": None, "exchanges_per_hour": None, "history_days": 40, **scenario}
+                **{"now": NOW, "requests_per_hour": None, "exchanges_per_hour": None, "history_days": 40, **scenario}
             )
             return stack.enter_context(serve_in_thread(Scenario(seed=seed, hubstaff=hubstaff, faults=faults)))
 

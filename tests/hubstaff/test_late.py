@@ -50,7 +50,7 @@ def test_500_edits_and_500_late_rows_arrive(
 
 
 def test_little_is_read_for_a_little_change(read: Read, serve: Serve, settings: Settings) -> None:
-    sandbox = serve(clock="stopped", organizations=1, shared_members=0, members=8, history_days=40)
+    sandbox = serve(clock="stopped", organizations=1, shared_members=0, members=8, history_days=40, late_share=0)
     config = settings(sandbox, lookback_days=1)
     runs = [read(sandbox, config, None, "activities", "time_sessions")]
     for changes in (0, 1, 3):
