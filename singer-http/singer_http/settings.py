@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import functools
 import importlib.util
+import json
 import logging
 import os
 import sys
@@ -17,16 +19,17 @@ import click
 from singer_sdk import typing as th
 from singer_sdk.configuration._dict_config import TRUTHY, parse_environment_config
 from singer_sdk.exceptions import ConfigValidationError, MapExpressionError, StreamMapConfigError
-from singer_sdk.plugin_base import JSONSchemaValidator
+from singer_sdk.plugin_base import JSONSchemaValidator, _ConfigInput
 
 from singer_http.http.connections import is_loopback
 from singer_http.http.errors import ApiError, ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 
 logger = logging.getLogger(__name__)
 
+ENVIRONMENT = "ENV"
 DEFAULT_TIMEOUT = 60
 DEFAULT_PARALLEL = 16
 DEFAULT_RESUME_AGE = 24 * 60 * 60
@@ -36,6 +39,8 @@ WORD = r"^[!-~]+$(?!\n)"
 LINE = r"^[!-~]([ -~]*[!-~])?$(?!\n)"
 """What a client id or a header is made of: printable ASCII, with no blanks around it (RFC 6749)."""
 _TRUTHS = {*TRUTHY, "false", "0", "no", "off"}
+_LONG = 500
+"""Characters of a sentence that are too many."""
 _FRAMES = 6
 """Calls that are named of a defect."""
 
@@ -45,7 +50,7 @@ def client_settings(plugin: str) -> tuple[th.Property[Any], ...]:
     return (
         th.Property(
             "user_agent",
-            th.StringType(pattern=LINE),
+            th.StringType(pattern=LINE, max_length=256),
             title="User agent",
             description=f"What the {plugin} calls itself to the API. The default is its name and version.",
         ),
@@ -129,6 +134,27 @@ def checked(
     return meant, list(dict.fromkeys(errors)) or list(further(meant))
 
 
+def json_object(option: str, name: str, read: Callable[[], str]) -> dict[str, Any]:
+    """What a file on the command line holds; raises :class:`ConfigurationError` where that is no JSON object."""
+    try:
+        content = json.loads(read().removeprefix("\ufeff"))
+        json.dumps(content, allow_nan=False, ensure_ascii=False).encode()  # NaN and half characters are no JSON
+    except (OSError, ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        raise ConfigurationError(f"{option}: {name} does not hold a JSON object.")
+    return content
+
+
+def config_input(names: Sequence[str]) -> _ConfigInput:
+    """The settings in files, those of a later one before those of an earlier; ENV stands for the environment."""
+    config: dict[str, Any] = {}
+    for name in names:
+        if name != ENVIRONMENT:
+            config |= json_object("--config", name, functools.partial(Path(name).read_text, "utf-8"))
+    return _ConfigInput(config, ENVIRONMENT in names)
+
+
 def warn_of_unknown(settings: Iterable[str], known: Iterable[str]) -> None:
     """Warn of settings that there are not, and so do nothing; a name that begins with an underscore is no setting."""
     for name in sorted(name for name in set(settings).difference(known) if not name.startswith("_")):
@@ -186,7 +212,8 @@ def setting_sentence(error: Any, secret_settings: Container[str]) -> str:
     named = list(error.path)
     while isinstance(named[-1], int):
         named.pop()  # the message shows which of a list it is
-    return f"{_place(named)} is not valid: {error.message}."
+    told = error.message if len(error.message) < _LONG else f"{error.validator} must be {_words(error.validator_value)}"
+    return f"{_place(named)} is not valid: {told}."
 
 
 def _words(value: Any) -> str:

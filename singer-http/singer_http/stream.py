@@ -283,6 +283,8 @@ class ApiStream(Stream, abc.ABC):
             ]
         except MapExpressionError as error:
             raise ConfigurationError(f"stream_maps: {self.name}: {error}") from None
+        except RecursionError:  # of what could just be read
+            raise MalformedAnswerError("A record is nested too deep to be flattened or mapped.") from None
         except Exception as error:  # noqa: BLE001 - an expression may raise anything
             # Without its message, which can quote the record.
             name = type(error).__name__

@@ -28,7 +28,14 @@ from singer_http.output import BufferedWriter
 from singer_http.progress import Progress
 from singer_http.reading.reader import Reader
 from singer_http.resume import Bookmark, validated
-from singer_http.settings import batch_errors, checked, exit_on_operator_error, from_environment
+from singer_http.settings import (
+    batch_errors,
+    checked,
+    config_input,
+    exit_on_operator_error,
+    from_environment,
+    json_object,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -266,16 +273,13 @@ class ApiTap(Tap, abc.ABC):
     @override
     def invoke(cls, *, state: IO[str] | None = None, catalog: IO[str] | None = None, **kwargs: Any) -> None:
         with exit_on_operator_error(cls.logger):
-            super().invoke(state=object_file("--state", state), catalog=object_file("--catalog", catalog), **kwargs)
+            super().invoke(state=_sound("--state", state), catalog=_sound("--catalog", catalog), **kwargs)
 
     @classmethod
     @override
     def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> Any:
         with exit_on_operator_error(cls.logger):
-            try:
-                return super().cb_config(ctx, param, value)
-            except (OSError, ValueError, TypeError, RecursionError):
-                raise ConfigurationError(f"--config: {', '.join(value)} is not a readable JSON file.") from None
+            return config_input(value)
 
     @classmethod
     @override
@@ -294,17 +298,5 @@ class ApiTap(Tap, abc.ABC):
         ctx.exit()
 
 
-def object_file(option: str, file: IO[str] | None) -> IO[str] | None:
-    """The file again, after a look at whether it holds a JSON object."""
-    if file is None:
-        return None
-    try:
-        text = file.read()
-        content = json.loads(text)
-        json.dumps(content, allow_nan=False, ensure_ascii=False).encode()  # NaN and half characters are no JSON
-        is_object = isinstance(content, dict)
-    except (ValueError, RecursionError):
-        is_object = False
-    if not is_object:
-        raise ConfigurationError(f"{option}: {file.name} does not hold a JSON object.")
-    return io.StringIO(text)
+def _sound(option: str, file: IO[str] | None) -> IO[str] | None:
+    return file and io.StringIO(json.dumps(json_object(option, file.name, file.read)))

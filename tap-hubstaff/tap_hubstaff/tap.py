@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import math
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import click
-from singer_http.settings import exit_on_operator_error
-from singer_http.tap import ApiTap, object_file
+from singer_http.settings import exit_on_operator_error, json_object
+from singer_http.tap import ApiTap
 from singer_sdk.plugin_base import _ConfigInput
 from typing_extensions import override
 
@@ -233,12 +232,15 @@ class TapHubstaff(ApiTap):
             return
         with exit_on_operator_error(cls.logger):
             config = kwargs["config"] or _ConfigInput()
-            state, catalog = (object_file(f"--{name}", kwargs[name]) for name in ("state", "catalog"))
+            state, catalog = (
+                kwargs[name] and json_object(f"--{name}", kwargs[name].name, kwargs[name].read)
+                for name in ("state", "catalog")
+            )
             tap = cls(
                 config=config.config,
                 parse_env_config=config.parse_env,
-                state=None if state is None else json.load(state),
-                catalog=None if catalog is None else json.load(catalog),
+                state=state,
+                catalog=catalog,
             )
             try:
                 tap.session.log_in()

@@ -9,7 +9,6 @@ import json
 import logging
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import click
@@ -18,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 from singer_http.http.errors import ApiError, ConfigurationError, IncompleteError
-from singer_http.settings import exit_on_operator_error
+from singer_http.settings import ENVIRONMENT, config_input, exit_on_operator_error
 from singer_sdk.exceptions import ConfigValidationError
 
 from target_harkster.layout.inference import inferred_fields
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 _WIDE = 400
 """Columns where nobody's screen is the limit: what is piped on is not cut short."""
 _out = Console(soft_wrap=True, highlight=False, markup=False, width=None if sys.stdout.isatty() else _WIDE)
-_ENVIRONMENT = "ENV"
 _HELD, _REJECTED = "held", "rejected"
 """What is shown of a draft that is left for people, and of what there is no post of."""
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -61,16 +59,9 @@ def _opened(ctx: click.Context, **settings: Any) -> Iterator[TargetHarkster]:
     """A target that is ready, with what goes wrong told in a sentence."""
     with exit_on_operator_error(logging.getLogger("harkster")):
         try:
-            config: dict[str, Any] = {}
-            for name in ctx.obj:
-                if name != _ENVIRONMENT:
-                    try:
-                        config |= json.loads(Path(name).read_text(encoding="utf-8"))
-                    except (OSError, ValueError, TypeError):
-                        raise ConfigurationError(f"--config: {name} is not a readable JSON file.") from None
-            from_environment = not ctx.obj or _ENVIRONMENT in ctx.obj
+            given = config_input(ctx.obj or [ENVIRONMENT])
             try:
-                target = TargetHarkster(config=config | settings, parse_env_config=from_environment)
+                target = TargetHarkster(config=given.config | settings, parse_env_config=given.parse_env)
             except ValueError as error:
                 if isinstance(error, ConfigValidationError):
                     raise

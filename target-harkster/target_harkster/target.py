@@ -8,9 +8,9 @@ import sys
 from typing import IO, TYPE_CHECKING, Any, ClassVar, cast
 
 from singer_http.http.clock import Clock, Stopped
-from singer_http.http.errors import ApiError, ConfigurationError
+from singer_http.http.errors import ApiError
 from singer_http.output import Stdout
-from singer_http.settings import checked, exit_on_operator_error, from_environment, url_errors
+from singer_http.settings import checked, config_input, exit_on_operator_error, from_environment, url_errors
 from singer_sdk import Target
 from singer_sdk.exceptions import (
     ConfigValidationError,
@@ -241,7 +241,4 @@ class TargetHarkster(Target):
     @override
     def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> Any:
         with exit_on_operator_error(cls.logger):
-            try:
-                return super().cb_config(ctx, param, value)
-            except (OSError, ValueError):
-                raise ConfigurationError(f"--config: {', '.join(value)} is not a readable JSON file.") from None
+            return config_input(value)

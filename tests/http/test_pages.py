@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import itertools
 import traceback
+from dataclasses import replace
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from singer_http.http.errors import MalformedAnswerError, RepeatedCursorError
-from singer_http.reading.pages import EMPTY_PAGES, LoopGuard, Page, Slice
+from singer_http.reading.pages import IDLE_PAGES, LoopGuard, Page, Slice
 
 LABEL = "leads of someone"
 FULL = b'[{"id":"a"}]'
@@ -67,15 +69,26 @@ def test_an_empty_cursor_is_a_cursor_like_any_other() -> None:
         chain.follow(page(FULL, ""), LABEL)
 
 
-def test_empty_pages_go_on_but_not_for_ever() -> None:
+@pytest.mark.parametrize("contents", [[b"[]"], [b"[]", b"[ ]", b"[\n]"], [FULL], [FULL, b'[{"id":"b"}]', b"[]"]])
+def test_pages_with_nothing_new_go_on_but_not_for_ever(contents: list[bytes]) -> None:
     chain = LoopGuard(None)
-    for number in range(EMPTY_PAGES - 1):
-        assert chain.follow(page(b"[]", f"a{number}"), LABEL) == f"a{number}"
-    assert chain.follow(page(FULL, "full"), LABEL) == "full"  # begins the count anew
-    for number in range(EMPTY_PAGES - 1):
-        assert chain.follow(page(b"[ ]", f"b{number}"), LABEL) == f"b{number}"
-    with pytest.raises(RepeatedCursorError, match=f"{LABEL}.* empty"):
-        chain.follow(page(b"[]", "last"), LABEL)
+    for number, content in enumerate(contents):
+        chain.follow(page(content, f"first{number}"), LABEL)
+    chain.follow(page(b'[{"id":"new"}]', "new"), LABEL)
+    pages = itertools.cycle(contents)
+    for number in range(IDLE_PAGES - 1):
+        assert chain.follow(page(next(pages), f"a{number}"), LABEL) == f"a{number}"
+    assert chain.follow(page(b'[{"id":"newer"}]', "newer"), LABEL) == "newer"  # begins the count anew
+    for number in range(IDLE_PAGES - 1):
+        assert chain.follow(page(next(pages), f"b{number}"), LABEL) == f"b{number}"
+    with pytest.raises(RepeatedCursorError, match=f"{LABEL}.* nothing new"):
+        chain.follow(page(next(pages), "last"), LABEL)
+
+
+def test_parts_of_a_list_may_be_empty_or_like_each_other() -> None:
+    chain = LoopGuard(None)
+    for number in range(3 * IDLE_PAGES):
+        assert chain.follow(replace(page(b"[]", str(number)), is_last_of_part=True), LABEL) == str(number)
 
 
 def test_a_slice_asks_for_its_cursor_beside_its_own_query() -> None:

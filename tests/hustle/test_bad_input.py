@@ -74,6 +74,9 @@ def assert_one_sentence(run: Run, *words: str) -> None:
         ({**LOGIN, "user_agent": "two\nlines"}, ["user_agent"]),
         ({**LOGIN, "user_agent": "ünïcode"}, ["user_agent"]),
         ({**LOGIN, "user_agent": ""}, ["user_agent"]),
+        ({**LOGIN, "user_agent": "x" * 100_000}, ["user_agent", "maxLength must be 256"]),
+        ({**LOGIN, "user_agent": "x\x1by"}, ["user_agent"]),
+        ({**LOGIN, "page_size": "9" * 5000}, ["page_size", "type must be integer"]),
     ],
     ids=str,
 )
@@ -304,6 +307,19 @@ def test_a_file_that_is_none_of_ours_is_named(
     assert SECRET not in run.stderr
     assert option.strip("-") in run.stderr.lower()
     assert "a defect" not in run.stderr
+
+
+def test_files_may_begin_with_a_byte_order_mark(
+    tap: Tap, standing: RunningSandbox, settings: Settings, tmp_path: Path, assert_complete: Callable[..., None]
+) -> None:
+    config = settings(standing)
+    given: dict[str, Any] = {"--config": config, "--state": {"bookmarks": {}}}
+    given["--catalog"] = json.loads(tap("--discover", config=config).stdout)
+    for option, content in given.items():
+        (tmp_path / option).write_text(json.dumps(content), encoding="utf-8-sig")
+    run = tap(*(word for option in given for word in (option, str(tmp_path / option))))
+    assert run.code == 0
+    assert_complete(run, standing)
 
 
 @pytest.mark.parametrize("option", ["--state", "--catalog"])

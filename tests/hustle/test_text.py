@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from api_sandbox import Fault
+from singer_http.reading.pages import IDLE_PAGES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +38,83 @@ def test_half_characters_and_nul_stop_no_list(
     assert {record["id"]: record["name"] for record in run.records("groups")} == names
     (warning,) = run.said("WARNING")
     assert warning.startswith("groups: 90 characters could not be read")
+
+
+@pytest.fixture
+def lists(tap: Tap, raw_server: Callable[..., RawServer], answer: Callable[..., bytes]) -> Callable[..., Run]:
+    """Run the tap on lists, each given as what one answer says; what is not given is empty."""
+
+    def run(before: bytes = b"", settings: Any = None, **answers: bytes | Callable[[str], bytes]) -> Run:
+        def by(request: Any, _ordinal: int) -> bytes:
+            if request.method == "POST":
+                return answer(200, before + b'{"access_token":"t","expires_in":7200}')
+            path, _, query = request.target.removeprefix("/v3/").partition("?")
+            told = answers.get(path, b"")
+            if callable(told):
+                return answer(200, told(query))
+            return answer(200, before + b'{"items":[' + told + b'],"cursor":null,"hasMore":false}')
+
+        return tap(config={**LOGIN, **(settings or {}), "api_url": f"{raw_server(by=by).url}/v3"}, leaps=True)
+
+    return run
+
+
+FLAT = {"flattening_enabled": True, "flattening_max_depth": 1}
+
+
+def deep(levels: int) -> bytes:
+    return b'{"id":"b","name":%b%b}' % (b"[" * levels, b"]" * levels)
+
+
+@pytest.mark.parametrize(
+    ("odd", "words"),
+    [
+        (deep(3000), "JSON that is broken"),
+        (b'{"id":"b","name":' + b"1" * 5000 + b"}", "a number too long"),
+        (b'{"id":"b","name":1e99999999999999999999}', "a number too long"),
+    ],
+    ids=["depth", "digits", "exponent"],
+)
+def test_what_is_beyond_reading_ends_its_list_alone(lists: Callable[..., Run], odd: bytes, words: str) -> None:
+    run = lists(agents=b'{"id":"a"},' + odd, tags=b'{"id":"t"}')
+    assert (run.ids("agents"), run.ids("tags")) == ([], ["t"])
+    sentence, end = run.said("ERROR")
+    assert sentence.startswith("Not read: agents. ")
+    assert words in sentence
+    assert "not complete" in end
+    assert "Traceback" not in run.stderr
+
+
+def test_what_can_just_be_read_and_not_be_flattened_ends_its_list_alone(lists: Callable[..., Run]) -> None:
+    runs = [lists(settings=FLAT, agents=deep(levels), tags=b'{"id":"t"}') for levels in range(965, 985, 2)]
+    assert [run.ids("tags") for run in runs] == [["t"]] * len(runs)
+    assert {("b" in run.ids("agents"), len(run.said("ERROR"))) for run in runs} == {(True, 0), (False, 2)}
+
+
+def test_a_byte_order_mark_is_no_part_of_an_answer(lists: Callable[..., Run]) -> None:
+    run = lists(b"\xef\xbb\xbf", tags=b'{"id":"t"}')
+    assert (run.code, run.ids("tags"), run.said("WARNING")) == (0, ["t"], [])
+
+
+def test_of_a_name_that_comes_twice_the_last_counts(lists: Callable[..., Run]) -> None:
+    run = lists(tags=b'{"id":"s","name":"a","id":"t","name":"b"}')
+    assert [(tag["id"], tag["name"]) for tag in run.records("tags")] == [("t", "b")]
+
+
+@pytest.mark.parametrize("items", [b"", b'{"id":"a"}'])
+def test_a_list_without_end_ends_alone(lists: Callable[..., Run], items: bytes) -> None:
+    numbers = count(1)
+
+    def endless(_query: str) -> bytes:
+        return b'{"items":[%b],"cursor":"c%d","hasMore":true}' % (items, next(numbers))
+
+    run = lists(settings={"predict_cursors": False}, agents=endless, tags=b'{"id":"t"}')
+    assert run.code == 1
+    assert next(numbers) <= IDLE_PAGES + 3
+    assert run.ids("tags") == ["t"]
+    sentence, _ = run.said("ERROR")
+    assert sentence.startswith(f"Not read: agents. agents: {IDLE_PAGES} pages one after another with nothing new")
+    assert run.states[-1]["bookmarks"]["agents"]["resume"].get("cursor") == (f"c{IDLE_PAGES}" if items else None)
 
 
 @pytest.fixture

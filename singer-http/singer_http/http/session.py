@@ -29,6 +29,8 @@ MOST_LATE = 0.2
 """Seconds by which a request on a standing connection may be taken to arrive late."""
 _BROKEN = "JSON that is broken; the fault is on the API's side, tell its support"
 _FOREIGN = "not the JSON that the API documents; check the URL, and for a proxy"
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding an answer may raise; its text can quote the answer."""
 _SUCCESS = (range(200, 201), range(200, 300))
 """Statuses of success: for what is to be read, and for writes, which may have nothing to tell."""
 
@@ -216,7 +218,6 @@ def _parsed(answer: Answer, parse: Callable[[Answer], T], success: range) -> T:
         raise Problem(answer.status, answer)
     try:
         return parse(answer)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         is_broken = not isinstance(error, msgspec.ValidationError) and answer.body.lstrip().startswith((b"{", b"["))
-        # Without its cause: the decoder's message can quote the body.
         raise Problem(Fault.MALFORMED, answer, _BROKEN if is_broken else _FOREIGN) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import http.client
 import logging
 from dataclasses import dataclass, field, replace
@@ -161,7 +162,7 @@ def _read(response: requests.Response) -> bytes:
     while len(body) <= MOST_BYTES:
         # A bit at a time: what is small on the way may be huge when it is decompressed.
         if not (piece := response.raw.read1(_CHUNK, decode_content=True)):
-            return bytes(body)
+            return bytes(body.removeprefix(codecs.BOM_UTF8))
         body += piece
     raise DecodeError(f"more than {MOST_BYTES} bytes")
 

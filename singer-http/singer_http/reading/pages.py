@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from singer_http.http.errors import RULES, ApiError, MalformedAnswerError, RepeatedCursorError, Rule
+from singer_http.http.session import UNREADABLE
 from singer_http.reading.text import mended, number, without_nul
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-EMPTY_PAGES = 1000
-"""So many empty pages one after another are taken for a list without an end."""
+IDLE_PAGES = 100
+"""So many pages one after another that are empty, or as one before, are taken for a list without an end."""
 
 _EMPTY = re.compile(rb"\s*\[\s*\]")
 _decode_records = msgspec.json.Decoder(list[dict[str, Any]], float_hook=number).decode
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
 
 
 @dataclass(slots=True)
@@ -34,6 +35,7 @@ class Page:
         next: The cursor of the page that follows, None where the list ends.
         doubt: Why the list may go on, although no page follows; None as a rule.
         cursor: What it was asked for with, None for the beginning of the list.
+        is_last_of_part: Whether what follows is another part of the list, such as another month.
         at: When it arrived, in UTC.
         replaced: Characters that could not be read, and for which U+FFFD stands.
     """
@@ -42,6 +44,7 @@ class Page:
     next: str | None
     doubt: str | None = None
     cursor: str | None = None
+    is_last_of_part: bool = False
     at: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.timezone.utc))
     replaced: int = 0
 
@@ -61,12 +64,14 @@ class Page:
         try:
             try:
                 return _decode_records(body)
-            except _UNREADABLE:
+            except UNREADABLE:
                 body, self.replaced = mended(body)
                 return _decode_records(body)
-        except _UNREADABLE:
-            # Without its cause: the decoder's message can quote the records.
-            raise MalformedAnswerError("A page holds something other than records.") from None
+        except (*UNREADABLE, ArithmeticError):
+            raise MalformedAnswerError(
+                "A page holds something other than records, values nested too deep or a number too long: tell the API's"
+                " support."
+            ) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +121,7 @@ class Slice:
         """Like :meth:`page`, with text mended that cannot be read as it is."""
         try:
             return self.page(body, cursor)
-        except _UNREADABLE:
+        except UNREADABLE:
             text, replaced = mended(body)
             if not replaced:
                 raise
@@ -146,12 +151,13 @@ class LoopGuard:
 
     def __init__(self, start: str | None) -> None:
         self._seen = {start}
-        self._empty = 0
+        self._contents: set[int] = set()
+        self._idle = 0
 
     def follow(self, page: Page, label: str) -> str | None:
         """The cursor of the page after one that was read, None at the end.
 
-        Raises :class:`RepeatedCursorError` where it leads back, or the list only goes on empty.
+        Raises :class:`RepeatedCursorError` where it leads back, or the list only goes on without anything new.
         """
         if page.next is None:
             return None
@@ -160,9 +166,13 @@ class LoopGuard:
                 f"{label}: the API gave the same cursor twice; the list cannot be read to its end."
             )
         self._seen.add(page.next)
-        self._empty = self._empty + 1 if page.is_empty else 0
-        if self._empty >= EMPTY_PAGES:
+        content = zlib.crc32(page.records)
+        self._idle = self._idle + 1 if page.is_empty or content in self._contents else 0
+        self._contents.add(content)
+        if page.is_last_of_part:
+            self._idle = 0
+        if self._idle >= IDLE_PAGES:
             raise RepeatedCursorError(
-                f"{label}: {EMPTY_PAGES} empty pages one after another; the list does not seem to end."
+                f"{label}: {IDLE_PAGES} pages one after another with nothing new; the list does not seem to end."
             )
         return page.next

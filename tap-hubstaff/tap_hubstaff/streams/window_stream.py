@@ -108,12 +108,13 @@ class WindowSlice(ListSlice):
         page = self.parse(body)
         window = self._window(cursor)
         if window.is_search:
-            return Page(msgspec.Raw(b"[]"), self._searched(self.plan.after_acceptance(window)))
+            found = self._searched(self.plan.after_acceptance(window))
+            return Page(msgspec.Raw(b"[]"), found, is_last_of_part=True)
         self.plan.saw(window, _times(page.records, self.feed.spec.field))
         if page.next is not None:
             return Page(page.records, str(self.plan.onward(window, page.next)))
         following = self.plan.after(window)
-        return Page(page.records, None if following is None else str(following))
+        return Page(page.records, None if following is None else str(following), is_last_of_part=True)
 
     @override
     def is_divisible(self, cursor: str | None) -> bool:

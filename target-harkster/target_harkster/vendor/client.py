@@ -27,7 +27,7 @@ from singer_http.http.errors import (
     RepeatedCursorError,
     Rule,
 )
-from singer_http.http.session import Session
+from singer_http.http.session import UNREADABLE, Session
 from singer_http.http.transport import Request, Transport
 
 from target_harkster.vendor.posts import RemotePost, remote_post
@@ -261,7 +261,7 @@ class HarksterApi:
             try:
                 # What a write answers is not documented, where it is not that it answers nothing.
                 return answer.status, _decode(answer.body) if answer.body.strip() else None
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except UNREADABLE:
                 # More likely from something in between than from the API.
                 raise UncertainError(
                     f"{request}: the answer (HTTP {answer.status}) is no JSON; it is not known whether the API has"
