@@ -96,8 +96,9 @@ def uses(package: str) -> dict[str, set[str]]:
     return found
 
 
-def test_no_module_of_the_target_leads_back_to_itself() -> None:
-    left = uses("target_harkster")
+@pytest.mark.parametrize("package", ["target_harkster", SANDBOX])
+def test_no_module_leads_back_to_itself(package: str) -> None:
+    left = uses(package)
     while leaves := {name for name, others in left.items() if not others & left.keys()}:
         left = {name: others for name, others in left.items() if name not in leaves}
     assert left == {}

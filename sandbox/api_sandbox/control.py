@@ -2,20 +2,21 @@
 
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import msgspec
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from api_sandbox.faults import Fault
 from api_sandbox.harkster.control import Control, harkster_controls
+from api_sandbox.harkster.routes import ROOT as HARKSTER_PREFIX
 from api_sandbox.hubstaff.control import hubstaff_control_routes
+from api_sandbox.sandbox import Sandbox
 
-if TYPE_CHECKING:
-    from api_sandbox.sandbox import Sandbox
-
+CONTROL_PREFIX = "/_sandbox"
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -26,7 +27,19 @@ class _NewLeads(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     count: Annotated[int, msgspec.Meta(ge=1)]
 
 
-def control_routes(sandbox: "Sandbox") -> list[BaseRoute]:
+def application(sandbox: Sandbox) -> Starlette:
+    """The ASGI application of a sandbox: its APIs, and the endpoints that steer them."""
+    return Starlette(
+        routes=[
+            Mount(CONTROL_PREFIX, routes=_control_routes(sandbox)),
+            Mount("/hustle", app=sandbox.hustle),
+            Mount("/hubstaff", app=sandbox.hubstaff),
+            Mount(HARKSTER_PREFIX, app=sandbox.harkster),
+        ]
+    )
+
+
+def _control_routes(sandbox: Sandbox) -> list[BaseRoute]:
     """The routes, relative to the control URL."""
 
     async def truth(request: Request) -> Response:

@@ -4,23 +4,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-from starlette.applications import Starlette
-from starlette.routing import Mount
 
-from api_sandbox.control import control_routes
 from api_sandbox.faults import FaultBook
 from api_sandbox.harkster.api import HarksterApi
-from api_sandbox.harkster.routes import ROOT as HARKSTER_PREFIX
 from api_sandbox.hubstaff.api import NAMESPACE, HubstaffApi
 from api_sandbox.hubstaff.handle import truth_of
 from api_sandbox.hustle.api import HustleApi
 from api_sandbox.report import Recorder, Report
 from api_sandbox.scenario import Scenario
 from api_sandbox.truth import Truth
-
-CONTROL_PREFIX = "/_sandbox"
-HUSTLE_PREFIX = "/hustle"
-HUBSTAFF_PREFIX = "/hubstaff"
 
 
 class Sandbox:
@@ -31,7 +23,6 @@ class Sandbox:
         hustle: The Hustle API.
         hubstaff: The Hubstaff API.
         harkster: The Harkster API.
-        app: The ASGI application of everything.
     """
 
     def __init__(self, scenario: Scenario) -> None:
@@ -41,14 +32,6 @@ class Sandbox:
         self.hustle = HustleApi(scenario.seed, scenario.hustle, self.faults, self._recorder)
         self.hubstaff = HubstaffApi(scenario.seed, scenario.hubstaff, self.faults, self._recorder)
         self.harkster = HarksterApi(scenario.seed, scenario.harkster, self.faults, self._recorder)
-        self.app = Starlette(
-            routes=[
-                Mount(CONTROL_PREFIX, routes=control_routes(self)),
-                Mount(HUSTLE_PREFIX, app=self.hustle),
-                Mount(HUBSTAFF_PREFIX, app=self.hubstaff),
-                Mount(HARKSTER_PREFIX, app=self.harkster),
-            ]
-        )
 
     def truth(self) -> Truth:
         """What there is to be read; the streams of Hubstaff have `hubstaff/` before their names."""

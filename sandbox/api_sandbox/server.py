@@ -14,13 +14,14 @@ import msgspec
 import uvicorn
 from typing_extensions import override
 
+from api_sandbox.control import CONTROL_PREFIX, application
 from api_sandbox.faults import Fault
 from api_sandbox.harkster.handle import HarksterAddress, RunningHarkster, address
 from api_sandbox.hubstaff.handle import HubstaffAddress, RunningHubstaff
 from api_sandbox.hustle.api import AUTH_PATH, BASE
 from api_sandbox.protocol import SandboxProtocol
 from api_sandbox.report import Report
-from api_sandbox.sandbox import CONTROL_PREFIX, Sandbox
+from api_sandbox.sandbox import Sandbox
 from api_sandbox.scenario import Scenario
 from api_sandbox.truth import Truth
 
@@ -112,7 +113,7 @@ class _Server(uvicorn.Server):
     def __init__(self, sandbox: Sandbox, when_ready: Callable[["_Server"], None]) -> None:
         super().__init__(
             uvicorn.Config(
-                sandbox.app,
+                application(sandbox),
                 http=SandboxProtocol,
                 ws="none",
                 lifespan="off",

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import requests
 from api_sandbox import HustleScenario, RunningSandbox, Scenario
-from api_sandbox.hustle.dice import Ids
+from api_sandbox.dice import Ids
 from api_sandbox.hustle.leads import spread
 from api_sandbox.hustle.resources import LISTS
 from api_sandbox.sandbox import Sandbox

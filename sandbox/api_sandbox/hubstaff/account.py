@@ -6,10 +6,10 @@ from datetime import date, datetime, timedelta
 from functools import cache
 from zoneinfo import ZoneInfo
 
+from api_sandbox.dice import Dice
 from api_sandbox.hubstaff.clock import day_of
 from api_sandbox.hubstaff.records import Numbers
 from api_sandbox.hubstaff.scenario import HubstaffScenario
-from api_sandbox.hustle.dice import Dice
 
 _CURRENCIES = ("USD", "EUR", "PLN")
 
@@ -62,6 +62,10 @@ class Member:
     joined: date
     removed: date | None
     projects: tuple[Project, ...]
+
+    def works_on(self, day: date) -> bool:
+        """Whether there is tracking on a day."""
+        return self.joined <= day and (self.removed is None or day < self.removed)
 
 
 @dataclass(frozen=True, slots=True)

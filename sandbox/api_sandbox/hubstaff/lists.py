@@ -2,17 +2,36 @@
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from typing import Any
 
+from api_sandbox.dice import Dice
 from api_sandbox.hubstaff.account import Account, Member, Organization, Project
-from api_sandbox.hubstaff.clock import DAY, HOUR, Clock, instant
-from api_sandbox.hubstaff.paperwork import PAPERWORK, Maker, budget
-from api_sandbox.hubstaff.records import Fields, Numbers, Record
+from api_sandbox.hubstaff.clock import DAY, Clock, instant
+from api_sandbox.hubstaff.recipes import recipes
+from api_sandbox.hubstaff.records import Numbers, Record
 from api_sandbox.hubstaff.scenario import HubstaffScenario
-from api_sandbox.hustle.dice import Dice
-from api_sandbox.hustle.texts import TEXTS
+from api_sandbox.recipes import Fields
 
 _FUTURE_DAYS = 60
 """Some records of the small lists begin to exist within so many days after the start."""
+_SMALL = (
+    "clients",
+    "invites",
+    "job_sites",
+    "attendance_schedules",
+    "time_off_policies",
+    "time_off_requests",
+    "holidays",
+    "timesheets",
+    "team_payments",
+    "client_invoices",
+    "team_invoices",
+    "rates",
+    "budget_histories",
+    "limit_histories",
+    "smart_notification_rules",
+    "work_break_projects",
+)
 
 
 @dataclass(slots=True)
@@ -39,11 +58,12 @@ class Lists:
             self._work(organization)
             self._teams(organization)
             self._integrations(organization)
-            for stream, make in PAPERWORK.items():
-                self._small(stream, organization, make)
+            for stream in _SMALL:
+                self._small(stream, organization)
             self._clients_of_projects(organization)
             self._balances(organization)
-        self.rows["organizations"] = {0: [self._organization(one) for one in self.account.organizations]}
+            content = self._make("organizations", organization, self._dice("organizations", organization.id))
+            self._add("organizations", 0, content, content["id"])
 
     def of(self, stream: str, owner: int) -> list[Record]:
         """The records of an owner that exist by now."""
@@ -66,169 +86,120 @@ class Lists:
             records[:] = [one for one in records if one is not record]
         self._by_id.pop(stream, None)
 
-    def dice(self, *key: object) -> Dice:
-        """Chance for one thing."""
+    def _dice(self, *key: object) -> Dice:
         return Dice("/".join(map(str, (self.seed, *key))))
 
-    def stamps(self, dice: Dice, organization: Organization) -> tuple[Fields, float]:
-        """When a record was created and updated, and from when on it exists."""
-        began = organization.midnight(organization.began)
-        # Seven in eight are of the past; the others wait for the clock to be moved on.
-        span = int(self.clock.start) - began
-        created = began + dice.below(max(span, 1)) if dice.below(8) else began + span + dice.below(_FUTURE_DAYS * DAY)
-        updated = min(created + dice.below(20 * DAY), max(created, int(self.clock.start)))
-        return {"created_at": instant(created), "updated_at": instant(updated)}, created
+    def _make(self, recipe: str, organization: Organization, dice: Dice, **known: Any) -> Fields:
+        """The fields of a record by its recipe, which may use what is known of its organization."""
+        made: Fields = recipes()[recipe](
+            {
+                "dice": dice,
+                "organization": organization,
+                "owner": organization.members[0],
+                "project": organization.projects[0],
+                "start": self.clock.start,
+                "me": self.account.me,
+                "scenario": self.scenario,
+                **known,
+            }
+        )
+        return made
 
-    def add(self, stream: str, owner: int, record: Record) -> None:
+    def _add(self, stream: str, owner: int, content: Fields, key: int, named: str = "") -> Record:
         """Put a record at the end of a list."""
+        record = Record(key, named or str(content["id"]), content)
         self.rows[stream].setdefault(owner, []).append(record)
+        return record
 
-    def _past(self, dice: Dice, organization: Organization) -> Fields:
-        """When a record was created and updated that exists from the start."""
-        began = organization.midnight(organization.began) - DAY
-        created = began + dice.below(DAY // 2)
-        return {
-            "created_at": instant(created),
-            "updated_at": instant(created + dice.below(max(int(self.clock.start) - created, 1))),
-        }
-
-    def _organization(self, one: Organization) -> Record:
-        dice = self.dice("organizations", one.id)
-        content = {
-            "id": one.id,
-            "name": TEXTS.title(dice),
-            "status": "active",
-            **self._past(dice, one),
-            "member_profile_fields": [
-                {
-                    "key": "field_1",
-                    "type": "text",
-                    "title": "T-shirt 👕",
-                    "created_on": one.began.isoformat(),
-                    "created_by_id": self.account.me,
-                }
-            ],
-            "metadata": {},
-            "invite_url": f"https://app.example.org/invite/{one.id}",
-        }
-        return Record(one.id, str(one.id), content)
+    def _hidden(self, dice: Dice) -> bool:
+        return dice.below(1000) < self.scenario.inactive_share * 1000
 
     def _people(self, organization: Organization) -> None:
         for member in organization.members:
-            self._user(member, organization)
-            content = self._member(member, organization)
+            content = self._make("users", organization, self._dice("users", member.user_id), member=member)
+            self.users.setdefault(member.user_id, Record(member.user_id, str(member.user_id), content))
+            content = self._make(
+                "members", organization, self._dice("members", organization.id, member.user_id), member=member
+            )
+            content["project_members"] = [self._nested(project, member, organization) for project in member.projects]
             number = self._numbers["members"].take(member.index % 3)
-            self.add("members", organization.id, Record(number, f"{organization.id}:{member.user_id}", content))
+            self._add("members", organization.id, content, number, f"{organization.id}:{member.user_id}")
         for project in organization.projects:
             for member in organization.members:
                 if project in member.projects:
-                    self._project_member(project, member, organization)
-
-    def _user(self, member: Member, organization: Organization) -> None:
-        dice = self.dice("users", member.user_id)
-        given, family = dice.pick(TEXTS.given), dice.pick(TEXTS.family)
-        content = {
-            "id": member.user_id,
-            "name": f"{given} {family}",
-            "first_name": given,
-            "last_name": family,
-            "email": f"user{member.user_id}@example.org",
-            "time_zone": dice.pick(TEXTS.places).timezone,
-            "ip_address": f"192.0.2.{dice.below(255)}",
-            "status": "active",
-            **self._past(dice, organization),
-        }
-        self.users.setdefault(member.user_id, Record(member.user_id, str(member.user_id), content))
-
-    def _membership(self, dice: Dice, member: Member, organization: Organization) -> Fields:
-        """What memberships of organizations and of projects have in common."""
-        made = self._past(dice, organization)
-        if member.removed is not None:
-            made["removed_at"] = made["updated_at"] = instant(organization.midnight(member.removed))
-        seen = member.removed is not None or dice.chance(80)
-        return {
-            "user_id": member.user_id,
-            "pay_rate": f"{dice.below(9000) / 100:.2f}",
-            "bill_rate": f"{dice.below(20000) / 100:.2f}",
-            "currency": organization.currency,
-            "membership_role": member.role,
-            "membership_status": "active" if member.removed is None else "removed",
-            **made,
-            "last_client_activity": made["updated_at"] if seen else None,
-        }
-
-    def _member(self, member: Member, organization: Organization) -> Fields:
-        dice = self.dice("members", organization.id, member.user_id)
-        content = self._membership(dice, member, organization)
-        content |= {
-            "trackable": self._trackable(dice),
-            "effective_role": {"owner": "organization_owner", "manager": "organization_manager"}.get(
-                member.role, dice.pick(("project_user", "project_viewer", "by_project", "unassigned"))
-            ),
-            "pay_period": dice.pick(("weekly", "twice_per_month", "none")),
-            "metadata": {},
-            "view_only": False,
-            "profile": {"job_title": dice.pick(TEXTS.words), "custom_fields": {"field_1": "XL"}},
-            "limits": {"weekly_limit": 40.0, "daily_limit": 8.0, "dow_limit": ["mon", "tue"]},
-            "project_members": [self._nested(project, member, organization) for project in member.projects],
-        }
-        return content
+                    dice = self._dice("nested", project.id, member.user_id)
+                    content = self._make("project_members", organization, dice, member=member)
+                    number = self._numbers["project_members"].take(member.index % 2)
+                    self._add("project_members", project.id, content, number, f"{project.id}:{member.user_id}")
 
     def _nested(self, project: Project, member: Member, organization: Organization) -> Fields:
         """A membership of a project, within that of the organization: it does not say whose it is."""
-        made = self._membership(self.dice("nested", project.id, member.user_id), member, organization)
-        del made["user_id"]
+        dice = self._dice("nested", project.id, member.user_id)
+        made = self._make("project_members", organization, dice, member=member)
+        del made["user_id"], made["profile"]
         return {**made, "project_id": project.id, "project_type": "project", "project_status": project.status}
-
-    def _trackable(self, dice: Dice) -> bool | str:
-        drawn = dice.pick(("true", "false", "viewer"))
-        as_text = self.scenario.trackable == "string" or (self.scenario.trackable == "mixed" and dice.chance(50))
-        return drawn if as_text or drawn == "viewer" else drawn == "true"
-
-    def _project_member(self, project: Project, member: Member, organization: Organization) -> None:
-        dice = self.dice("nested", project.id, member.user_id)
-        content = self._membership(dice, member, organization)
-        content["profile"] = {"job_title": dice.pick(TEXTS.words)}
-        number = self._numbers["project_members"].take(member.index % 2)
-        self.add("project_members", project.id, Record(number, f"{project.id}:{member.user_id}", content))
 
     def _work(self, organization: Organization) -> None:
         for project in organization.projects:
-            self.add("projects", organization.id, self._project(project, organization))
-        tasks = [(task.id, project) for project in organization.projects for task in project.tasks]
-        todos = {task.id: task.global_todo_id for project in organization.projects for task in project.tasks}
-        for own_id, project in sorted(tasks, key=lambda pair: pair[0]):
-            self.add("tasks", organization.id, self._task(own_id, project, todos[own_id], organization))
+            content = self._make("projects", organization, self._dice("projects", project.id), project=project)
+            self._add("projects", organization.id, content, project.id)
+        tasks = [(task, project) for project in organization.projects for task in project.tasks]
+        for task, project in sorted(tasks, key=lambda pair: pair[0].id):
+            dice = self._dice("tasks", task.id)
+            hidden = self._hidden(dice)
+            content = self._make("tasks", organization, dice, task=task, project=project, hidden=hidden)
+            self._add("tasks", organization.id, content, task.id)
         for own_id in organization.todos:
-            dice = self.dice("global_todos", own_id)
-            content = {
-                "id": own_id,
-                "name": TEXTS.title(dice),
-                "status": dice.pick(("active", "archived")),
-                "add_new_projects_enabled": dice.chance(50),
-                **self._past(dice, organization),
-                "project_ids": [project.id for project in organization.projects[:2]],
-            }
-            self.add("global_todos", organization.id, Record(own_id, str(own_id), content))
+            content = self._make("global_todos", organization, self._dice("global_todos", own_id), id=own_id)
+            self._add("global_todos", organization.id, content, own_id)
 
-    def _project(self, project: Project, organization: Organization) -> Record:
-        dice = self.dice("projects", project.id)
-        content: Fields = {
-            "id": project.id,
-            "name": TEXTS.title(dice),
-            **self._past(dice, organization),
-            "status": project.status,
-            "type": dice.pick(("project", "project", "work_order")),
-            "billable": project.billable,
-            "metadata": {},
-        }
-        if dice.chance(50):
-            content["description"] = dice.pick(TEXTS.notes)
-        if dice.chance(30):
-            content["budget"] = budget(dice, organization)
-        if dice.chance(40):
-            content |= {"pay_rate": 12.5, "bill_rate": 80}
-        return Record(project.id, str(project.id), content)
+    def _teams(self, organization: Organization) -> None:
+        for number in range(self.scenario.small):
+            dice = self._dice("teams", organization.id, number)
+            own_id = self._numbers["teams"].take(dice.below(5))
+            self._add("teams", organization.id, self._make("teams", organization, dice, id=own_id), own_id)
+            for member in organization.members[number % 2 :: 2]:
+                content = self._make("team_members", organization, dice, member=member, is_first=member.index == 0)
+                self._add("team_members", own_id, content, *self._linked("team_members", own_id, member.user_id))
+            for project in organization.projects[number % 2 :: 2]:
+                content = self._make("team_projects", organization, dice, project=project)
+                self._add("team_projects", own_id, content, *self._linked("team_projects", own_id, project.id))
+
+    def _linked(self, stream: str, owner: int, own_id: int) -> tuple[int, str]:
+        """Place and name of a row that has no id: it links what it belongs to with something else."""
+        return self._numbers[stream].take(), f"{owner}:{own_id}"
+
+    def _integrations(self, organization: Organization) -> None:
+        for number in range(min(self.scenario.small, 2)):
+            dice = self._dice("integrations", organization.id, number)
+            own_id = self._numbers["integrations"].take(dice.below(3))
+            known = {"integration": self._make("integrations", organization, dice, id=own_id)}
+            self._add("integrations", organization.id, known["integration"], own_id)
+            stream = "integration_project_links"
+            for project in organization.projects:
+                content = self._make(stream, organization, dice, project=project, **known)
+                record = self._add(stream, own_id, content, *self._linked(stream, own_id, project.id))
+                self.rows["project_integration_links"].setdefault(project.id, []).append(record)
+            stream = "integration_user_links"
+            for member in organization.members:
+                content = self._make(stream, organization, dice, member=member, **known)
+                self._add(stream, own_id, content, *self._linked(stream, own_id, member.user_id))
+            self.rows["integration_tasks"][own_id] = list(self.rows["tasks"].get(organization.id, ())[number::2])
+
+    def _small(self, stream: str, organization: Organization) -> None:
+        for number in range(self.scenario.small):
+            dice = self._dice(stream, organization.id, number)
+            began, start = organization.midnight(organization.began), int(self.clock.start)
+            # Seven in eight are of the past; the others wait for the clock to be moved on.
+            past = dice.below(8)
+            created = began + dice.below(max(start - began, 1)) if past else start + dice.below(_FUTURE_DAYS * DAY)
+            updated = min(created + dice.below(20 * DAY), max(created, start))
+            own_id = self._numbers[stream].take(dice.below(9))
+            hidden = self._hidden(dice) and number > 0
+            known = {"number": number, "nth": number + 1, "is_even": number % 2 == 0, "hidden": hidden}
+            content = {"id": own_id, "created_at": instant(created), "updated_at": instant(updated)}
+            content |= self._make(stream, organization, dice, **known)
+            self._add(stream, organization.id, content, own_id).since = created
 
     def _clients_of_projects(self, organization: Organization) -> None:
         """Have projects name the client that names them."""
@@ -237,118 +208,12 @@ class Lists:
             for project in client.content["project_ids"] if client.since <= self.clock.start else ():
                 projects[project].content.setdefault("client_id", client.content["id"])
 
-    def _task(self, own_id: int, project: Project, todo: int | None, organization: Organization) -> Record:
-        dice = self.dice("tasks", own_id)
-        status = dice.pick(("completed", "deleted", "archived")) if self._hidden(dice) else "active"
-        content: Fields = {
-            "id": own_id,
-            "status": status,
-            "project_id": project.id,
-            "project_type": "project",
-            "summary": TEXTS.title(dice),
-            "lock_version": dice.below(9),
-            "assignee_ids": [member.user_id for member in organization.members if project in member.projects][:2],
-            "metadata": {},
-            **self._past(dice, organization),
-        }
-        if status == "completed":
-            content["completed_at"] = content["updated_at"]
-        if dice.chance(40):
-            content["details"] = dice.pick(TEXTS.notes)
-        if dice.chance(30):
-            content["remote_id"] = f"JIRA-{own_id}"
-        if todo is not None:
-            content["global_todo_id"] = todo
-        return Record(own_id, str(own_id), content)
-
-    def _hidden(self, dice: Dice) -> bool:
-        return dice.below(1000) < self.scenario.inactive_share * 1000
-
-    def _teams(self, organization: Organization) -> None:
-        for number in range(self.scenario.small):
-            dice = self.dice("teams", organization.id, number)
-            own_id = self._numbers["teams"].take(dice.below(5))
-            content = {
-                "id": own_id,
-                "name": TEXTS.title(dice),
-                **self._past(dice, organization),
-                "metadata": {},
-            }
-            self.add("teams", organization.id, Record(own_id, str(own_id), content))
-            for member in organization.members[number % 2 :: 2]:
-                row = {"user_id": member.user_id, "role": "user", "lead": member.index == 0}
-                record = Record(
-                    self._numbers["team_members"].take(),
-                    f"{own_id}:{member.user_id}",
-                    {**row, **self._past(dice, organization)},
-                )
-                self.add("team_members", own_id, record)
-            for project in organization.projects[number % 2 :: 2]:
-                record = Record(
-                    self._numbers["team_projects"].take(),
-                    f"{own_id}:{project.id}",
-                    {"project_id": project.id, **self._past(dice, organization)},
-                )
-                self.add("team_projects", own_id, record)
-
-    def _integrations(self, organization: Organization) -> None:
-        for number in range(min(self.scenario.small, 2)):
-            dice = self.dice("integrations", organization.id, number)
-            own_id = self._numbers["integrations"].take(dice.below(3))
-            content = {
-                "id": own_id,
-                "name": TEXTS.title(dice),
-                "organization_id": organization.id,
-                "type": dice.pick(("jira", "asana", "trello")),
-                "last_sync_at": instant(self.clock.start - HOUR),
-                **self._past(dice, organization),
-                "status": "active",
-            }
-            self.add("integrations", organization.id, Record(own_id, str(own_id), content))
-            self._links(content, organization, dice)
-            for task in self.rows["tasks"].get(organization.id, ())[number::2]:
-                self.add("integration_tasks", own_id, task)
-
-    def _links(self, integration: Fields, organization: Organization, dice: Dice) -> None:
-        own_id = integration["id"]
-        of_integration = {
-            "integration_id": own_id,
-            "integration_type": integration["type"],
-            "integration_name": integration["name"],
-            "integration_status": integration["status"],
-        }
-        for project in organization.projects:
-            row = {"project_id": project.id, "remote_id": f"P{project.id}", "remote_alternate_id": f"p-{project.id}"}
-            row |= {**self._past(dice, organization), "status": "active", **of_integration}
-            number = self._numbers["integration_project_links"].take()
-            record = Record(number, f"{own_id}:{project.id}", row)
-            self.add("integration_project_links", own_id, record)
-            self.add("project_integration_links", project.id, record)
-        for member in organization.members:
-            row = {"user_id": member.user_id, "remote_id": f"U{member.user_id}", "connected": dice.chance(50)}
-            row |= {**self._past(dice, organization), "status": "active", **of_integration}
-            number = self._numbers["integration_user_links"].take()
-            self.add("integration_user_links", own_id, Record(number, f"{own_id}:{member.user_id}", row))
-
-    def _small(self, stream: str, organization: Organization, make: Maker) -> None:
-        for number in range(self.scenario.small):
-            dice = self.dice(stream, organization.id, number)
-            stamps, since = self.stamps(dice, organization)
-            own_id = self._numbers[stream].take(dice.below(9))
-            hidden = self._hidden(dice) and number > 0
-            content = {"id": own_id, **stamps, **make(organization, dice, number, hidden)}
-            self.add(stream, organization.id, Record(own_id, str(own_id), content, since))
-
     def _balances(self, organization: Organization) -> None:
-        # Those that begin to exist later have no balances here.
+        # Policies that begin to exist later have no balances here.
         policies = self.of("time_off_policies", organization.id)
         for member in organization.members:
             for policy in policies:
-                row = {
-                    "user_id": member.user_id,
-                    "time_off_policy_id": policy.content["id"],
-                    "policy_name": policy.content["name"],
-                    "amount": self.dice("balance", member.user_id, policy.id).below(40) * HOUR,
-                }
+                dice = self._dice("balance", member.user_id, policy.id)
+                content = self._make("time_off_balances", organization, dice, member=member, policy=policy.content)
                 named = f"{organization.id}:{member.user_id}:{policy.id}"
-                self.add("time_off_balances", organization.id, Record(self._numbers["balances"].take(), named, row))
+                self._add("time_off_balances", organization.id, content, self._numbers["balances"].take(), named)

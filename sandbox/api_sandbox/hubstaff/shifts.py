@@ -64,7 +64,7 @@ class Shifts:
     def made(self, organization: Organization, member: Member, day: date) -> Iterator[Activity]:
         """The activities of a member's shift that began on a day; it may go on after midnight."""
         scenario = self.scenario
-        if day < member.joined or (member.removed is not None and day >= member.removed):
+        if not member.works_on(day):
             return
         # Not for secrets; a stream of chance, since a day needs more draws than a key of dice holds.
         chance = random.Random(f"{self.seed}/{organization.index}/{member.index}/{day.toordinal()}")  # noqa: S311

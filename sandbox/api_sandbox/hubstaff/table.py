@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Literal
 
-from api_sandbox.hubstaff.events import CONFIDENCES, UNUSUAL_TYPES
 from api_sandbox.hubstaff.listing import Choice, Listing
 from api_sandbox.hubstaff.windows import Window
 
@@ -40,6 +39,17 @@ _TASKS = {"status": Choice("status", _TASK_STATES, ("active",), many=True)}
 _ROLES = {"membership_roles": Choice("membership_role", ("owner", "manager", "user", "unassigned"), many=True)}
 _MEMBER_TIMES = (_optional("created_at", "created_at"), _optional("updated_at", "updated_at"))
 _MEMBERSHIP = {"user_ids": "user_id"}
+_UNUSUAL_TYPES = (
+    "consistent_persistent_activity",
+    "consistent_variable_activity",
+    "unusual_high_mouse_activity",
+    "unusual_high_keyboard_activity",
+    "long_period_of_single_mouse_activity",
+    "long_period_of_single_keyboard_activity",
+    "breakless_work",
+    "sustained_high_focus_time",
+    "suspicious_activity",
+)
 _ORG, _PROJECT = "organizations/{organization_id}", "projects/{project_id}"
 
 
@@ -316,8 +326,8 @@ LISTINGS: tuple[Listing, ...] = (
         filters=_USERS,
         includes=_PEOPLE,
         choices={
-            "confidence_level": Choice("confidence_level", CONFIDENCES),
-            "unusual_activity_type": Choice("type", UNUSUAL_TYPES),
+            "confidence_level": Choice("confidence_level", ("high", "medium", "low")),
+            "unusual_activity_type": Choice("type", _UNUSUAL_TYPES),
         },
         source="events",
         managers=True,

@@ -54,11 +54,11 @@ class World:
     def events(self) -> EventBook:
         """What happened, besides the work that was tracked."""
         everyone = self.account.organizations
-        job_sites, schedules = (
-            [[record.content["id"] for record in self.lists.rows[stream].get(one.id, ())] for one in everyone]
+        places = {
+            stream: [[record.content["id"] for record in self.lists.rows[stream].get(one.id, ())] for one in everyone]
             for stream in ("job_sites", "attendance_schedules")
-        )
-        return EventBook(self.seed, self.scenario, self.account, self.clock, job_sites, schedules)
+        }
+        return EventBook(self.seed, self.scenario, self.account, self.clock, places)
 
     @cached_property
     def selector(self) -> Selector:

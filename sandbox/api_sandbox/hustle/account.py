@@ -3,10 +3,10 @@
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from api_sandbox.hustle.dice import Dice, Ids, moment
+from api_sandbox.dice import Dice, Ids, moment
 from api_sandbox.hustle.resources import KINDS, LISTS, Fields, Record, TypeNames
 from api_sandbox.hustle.scenario import HustleScenario
-from api_sandbox.hustle.texts import TEXTS
+from api_sandbox.texts import TEXTS
 
 _MONTH = 30 * 24 * 3_600_000  # Milliseconds.
 _INTEGRATION_TYPES = (

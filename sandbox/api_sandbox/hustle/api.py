@@ -11,10 +11,10 @@ from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from api_sandbox.delivery import Answer, deliver, error_answer, json_answer, spoil
+from api_sandbox.dice import Dice, Ids
 from api_sandbox.faults import PAGE_KINDS, Fault, FaultBook, FaultKind, Target
 from api_sandbox.hustle.account import build_account
 from api_sandbox.hustle.cursors import Cursors
-from api_sandbox.hustle.dice import Dice, Ids
 from api_sandbox.hustle.errors import Refused, envelope
 from api_sandbox.hustle.leads import LeadBook
 from api_sandbox.hustle.pages import Page, Paginator

@@ -4,11 +4,11 @@ from fractions import Fraction
 
 import msgspec
 
+from api_sandbox.dice import Dice, Ids, moment
 from api_sandbox.hustle.account import Account, Organization
-from api_sandbox.hustle.dice import Dice, Ids, moment
 from api_sandbox.hustle.resources import KINDS, Fields, TypeNames
 from api_sandbox.hustle.scenario import HustleScenario
-from api_sandbox.hustle.texts import TEXTS
+from api_sandbox.texts import TEXTS
 
 Key = tuple[int, int]
 """A lead: the index of its organization and its place among that organization's leads."""

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
+from api_sandbox.dice import Dice
 from api_sandbox.faults import Fault
 from api_sandbox.hustle.cursors import Cursors
-from api_sandbox.hustle.dice import Dice
 from api_sandbox.hustle.queries import Query
 from api_sandbox.hustle.rows import Rows
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from api_sandbox.hustle.dice import Dice
+from api_sandbox.dice import Dice
 from api_sandbox.hustle.scenario import HustleScenario
 
 LISTS = (

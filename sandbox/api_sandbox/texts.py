@@ -4,7 +4,7 @@ from importlib.resources import files
 
 import msgspec
 
-from api_sandbox.hustle.dice import Dice
+from api_sandbox.dice import Dice
 
 
 class Place(msgspec.Struct, frozen=True, array_like=True):
@@ -32,4 +32,4 @@ class Texts(msgspec.Struct, frozen=True):
         return f"{dice.pick(self.words)} {dice.pick(self.words)}"
 
 
-TEXTS = msgspec.json.decode(files("api_sandbox.hustle").joinpath("texts.json").read_bytes(), type=Texts)
+TEXTS = msgspec.json.decode(files("api_sandbox").joinpath("texts.json").read_bytes(), type=Texts)
