@@ -1,0 +1,77 @@
+"""The documents lead to what there is, name what there is, and stay short."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.documents.blocks import DOCUMENTS, ROOT, anchors, code_words, links
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LONGEST_README = 150
+LONGEST_LINE = 120
+SOURCES = ("*.py", "*.json", "*.yml", "*.yaml", "*.toml", "Makefile", "*.html", "*.css", "*.sql")
+PLACES = (ROOT, *(path.parent for path in ROOT.glob("[!.]*/*/__init__.py")), *ROOT.glob("[!.]*/"))
+OF_OTHERS = {"idle_in_transaction_session_timeout"}
+"""Names of other programs that the documents speak of."""
+every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+
+
+@cache
+def names_in_the_code() -> frozenset[str]:
+    """Every word of the code that looks like a name."""
+    found = {path for pattern in SOURCES for path in ROOT.glob(f"[!.]*/**/{pattern}") if ".venv" not in path.parts}
+    found |= {path for pattern in SOURCES for path in ROOT.glob(pattern)}
+    return frozenset(word for path in found for word in re.findall(r"\w+", path.read_text(encoding="utf-8")))
+
+
+@every_document
+def test_links_lead_somewhere(document: Path) -> None:
+    for link in links(document):
+        target, _, anchor = link.partition("#")
+        if re.match(r"https?:", target):
+            continue
+        path = (document.parent / target).resolve() if target else document
+        assert path.exists(), link
+        page = path / "README.md" if path.is_dir() else path
+        assert not anchor or anchor in anchors(page), link
+
+
+@every_document
+def test_names_are_those_of_the_code(document: Path) -> None:
+    named = (re.sub(r"[\w.-]*/[\w./-]*|\w+\.(py|json)", "", code) for code in code_words(document))  # files apart
+    said = {word for code in named for word in re.findall(r"\b[a-z]+(?:_[a-z\d]+)+\b", code)}
+    assert said - names_in_the_code() - OF_OTHERS == set()
+
+
+@every_document
+def test_files_are_there(document: Path) -> None:
+    said = {code for code in code_words(document) if re.fullmatch(r"[\w./-]+/[\w.-]*\.(py|md|yml|json|toml|svg)", code)}
+    said = {path for path in said if "NAME" not in path}
+    assert [path for path in said if not any((place / path).exists() for place in (document.parent, *PLACES))] == []
+
+
+@every_document
+def test_targets_of_make_are_there(document: Path) -> None:
+    targets = set(re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    said = {word for code in code_words(document) for word in re.findall(r"\bmake ([a-z]+)", code)}
+    assert said <= targets
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= LONGEST_README
+
+
+def test_lines_of_the_changelog_are_short() -> None:
+    lines = (ROOT / "CHANGELOG.md").read_text().splitlines()
+    assert [line for line in lines if len(line) > LONGEST_LINE] == []
+
+
+@every_document
+def test_the_documents_speak_of_the_project_alone(document: Path) -> None:
+    assert re.findall(r"/work/|issue #?\d+|(?i:\bclaude\b|\bllm\b|\bchatgpt\b)", document.read_text()) == []
