@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     Partition = Mapping[str, Any]
 
-_WRITING = ("stream_map", "flattening", "faker", "batch_config", "emit_activate_version_messages")
+_WRITING = ("stream_map", "keep_nul", "flattening", "faker", "batch_config", "emit_activate_version_messages")
 """What the settings that decide how records are written begin with."""
 
 

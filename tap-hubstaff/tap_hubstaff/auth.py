@@ -51,6 +51,8 @@ RENEWED_AFTER = 0.5
 """Share of an access token's life after which it is exchanged: should that go wrong, the rest is left to mend it in."""
 LOCK_PATIENCE = 300.0
 """Seconds to wait for another run that is exchanging the token."""
+_GLANCE = 0.2
+"""Seconds after which to look whether it is through."""
 LONGEST_REQUEST = 30.0
 """Seconds after which the vendor's hosting ends any request: an exchange begun so long ago goes on no more."""
 _RENEW = "Create a new personal access token (or have the application authorized again) and put it into the settings."
@@ -142,17 +144,17 @@ class TokenStore:
         self.path = folder / f"{hashlib.sha256(configured.encode()).hexdigest()[:32]}.json"
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, clock: Clock) -> Iterator[None]:
         """Keep other runs from the file.
 
         Raises:
             AuthenticationError: Another run does not let go of it.
             ConfigurationError: The folder cannot be written to.
         """
-        lock = filelock.FileLock(self.path.with_suffix(".lock"), timeout=LOCK_PATIENCE, mode=0o600)
+        lock = filelock.FileLock(self.path.with_suffix(".lock"), blocking=False, mode=0o600)
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with lock:
+            with _acquired(lock, clock):
                 yield
         except filelock.Timeout:
             raise AuthenticationError(
@@ -205,6 +207,19 @@ class TokenStore:
             os.close(folder)
 
 
+def _acquired(lock: filelock.BaseFileLock, clock: Clock) -> contextlib.AbstractContextManager[object]:
+    """Wait for a lock on a clock that can be stopped; raises :class:`filelock.Timeout` where that takes too long."""
+    until = clock.monotonic() + LOCK_PATIENCE
+    with contextlib.suppress(filelock.Timeout):
+        return lock.acquire()
+    logger.info("Another run is logging in with the same token: waiting for it, %.0f s at most.", LOCK_PATIENCE)
+    while clock.monotonic() < until:
+        clock.sleep(_GLANCE)
+        with contextlib.suppress(filelock.Timeout):
+            return lock.acquire()
+    raise filelock.Timeout(lock.lock_file)
+
+
 class Rotation:
     """Exchanges the refresh token for access tokens; the ``fetch`` of a :class:`~singer_http.http.auth.TokenSource`.
 
@@ -233,7 +248,7 @@ class Rotation:
         Raises:
             AuthenticationError: There is none to be had.
         """
-        with self._store.locked():
+        with self._store.locked(self._clock):
             kept = self._store.read()
             now = self._clock.time()
             # Asked for again before its time, it was refused.
@@ -270,8 +285,10 @@ class Rotation:
         before = kept.begun_at
         if before:
             # At once, the one that was cut off might still be going on.
-            going_on = before + LONGEST_REQUEST - self._clock.time()
-            self._clock.sleep(min(max(going_on, 0.0), LONGEST_REQUEST))
+            wait = min(before + LONGEST_REQUEST - self._clock.time(), LONGEST_REQUEST)
+            if wait > 0:
+                logger.info("The last exchange of the token was cut off: waiting %.0f s for it to be over.", wait)
+                self._clock.sleep(wait)
         now = self._clock.time()
         self._store.write(msgspec.structs.replace(kept, begun_at=now))
         form = urlencode({"grant_type": "refresh_token", "refresh_token": kept.refresh_token}).encode()
@@ -327,5 +344,5 @@ def expiry(token: str) -> float | None:
         part = token.split(".")[1]
         claims: Any = msgspec.json.decode(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
         return float(claims["exp"])
-    except (LookupError, ValueError, TypeError):
+    except (LookupError, ValueError, TypeError, OverflowError, RecursionError):
         return None

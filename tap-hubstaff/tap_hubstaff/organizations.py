@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from singer_http.http.errors import ApiError, ConfigurationError, FatalError, ForbiddenError, MalformedAnswerError
+from singer_http.http.session import UNREADABLE
 from singer_http.reading.pages import Page
 from singer_http.reading.reader import Reader
 
@@ -242,7 +243,10 @@ class Organizations:
         if isinstance(kept, ApiError):
             raise kept
         for one in kept:
-            page = stream.parse(zlib.decompress(one.body))
+            try:
+                page = stream.parse(zlib.decompress(one.body))
+            except UNREADABLE:
+                raise MalformedAnswerError(f"{name}: the list holds something other than it should.") from None
             yield replace(page, next=one.following, cursor=one.cursor, at=one.at)
 
 

@@ -47,7 +47,7 @@ class RequestLog(SQLiteBucket):
             sqlite3.Error: Likewise.
         """
         with contextlib.suppress(sqlite3.DatabaseError):
-            log = cast("RequestLog", cls.init_from_file([rate], db_path=str(path), use_file_lock=True))
+            log = cls._begun(path, rate)
             if log.conn.execute("PRAGMA quick_check").fetchone() == ("ok",):
                 return log
             log.conn.close()
@@ -59,6 +59,12 @@ class RequestLog(SQLiteBucket):
         for suffix in ("", "-wal", "-shm"):
             with contextlib.suppress(FileNotFoundError):
                 Path(f"{path}{suffix}").replace(f"{path}.damaged{suffix}")
+        return cls._begun(path, rate)
+
+    @classmethod
+    def _begun(cls, path: Path, rate: Rate) -> RequestLog:
+        path.touch(mode=0o600)  # as what SQLite then puts beside it
+        path.chmod(0o600)
         return cast("RequestLog", cls.init_from_file([rate], db_path=str(path), use_file_lock=True))
 
     @override

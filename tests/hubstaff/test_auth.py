@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import stat
 import threading
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from api_sandbox import Fault
 from singer_http.http import connections
-from singer_http.http.clock import Clock
+from singer_http.http.clock import Clock, Stopped
 from singer_http.http.errors import AuthenticationError
 from singer_http.http.transport import Transport
 from tap_hubstaff.auth import Rotation, StoredTokens, TokenStore, expiry
@@ -290,12 +291,49 @@ def test_a_refused_access_token_is_exchanged_unless_another_run_has_done_so(
 
 def test_a_newly_configured_token_begins_anew_and_the_old_one_stays(tmp_path: Path) -> None:
     old, new = TokenStore(tmp_path, "old"), TokenStore(tmp_path, "new")
-    with old.locked():
+    with old.locked(Clock()):
         old.write(StoredTokens("next-of-old"))
     assert new.read().refresh_token == "new"
     assert old.read().refresh_token == "next-of-old"
     old.path.write_text("{")
     assert old.read().refresh_token == "old"
+
+
+def test_a_run_waits_for_another_that_is_logging_in_and_says_so(
+    raw_server: Callable[..., RawServer],
+    answer: Callable[..., bytes],
+    clock: FakeClock,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "tap_hubstaff")
+    server = raw_server(answer(200, tokens()))
+    waiting = rotation(f"{server.url}/tokens", tmp_path, clock)
+    with TokenStore(tmp_path, "first").locked(clock):
+        with pytest.raises(AuthenticationError, match="5 min"):
+            waiting()
+        assert round(sum(clock.slept)) == 300
+        clock.stop()
+        with pytest.raises(Stopped):
+            waiting()
+    assert caplog.messages == ["Another run is logging in with the same token: waiting for it, 300 s at most."] * 2
+    assert server.requests == []
+
+
+def test_a_run_says_that_it_waits_for_an_exchange_that_was_cut_off(
+    raw_server: Callable[..., RawServer],
+    answer: Callable[..., bytes],
+    clock: FakeClock,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "tap_hubstaff")
+    server = raw_server(answer(200, tokens()))
+    with TokenStore(tmp_path, "first").locked(clock):
+        TokenStore(tmp_path, "first").write(StoredTokens("first", begun_at=clock.time() - 18))
+    assert rotation(f"{server.url}/tokens", tmp_path, clock)().value == "access"
+    assert caplog.messages == ["The last exchange of the token was cut off: waiting 12 s for it to be over."]
+    assert clock.slept == [12]
 
 
 def jwt(claims: Any) -> str:

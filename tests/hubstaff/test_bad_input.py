@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import stat
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
@@ -9,8 +11,10 @@ import msgspec
 import pytest
 from api_sandbox.hubstaff.activity import ActivityRow
 from singer_http.http.errors import ConfigurationError
+from tap_hubstaff import client
 from tap_hubstaff.client import parse_page, state_folder
 from tap_hubstaff.streams.list_streams import WorkBreakProjects
+from tap_hubstaff.tap import TapHubstaff
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,6 +92,10 @@ def test_a_damaged_log_of_requests_is_begun_anew(tap: Tap, serve: Serve, setting
     config = settings(sandbox)
     assert tap("--test", config=config).code == 0
     (log,) = (tmp_path / "tokens").glob("*.requests.sqlite")
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+    log.chmod(0o644)
+    assert tap("--test", config=config).code == 0
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
     for damaged in (b"no database", log.read_bytes()[:4096] + b"\xff" * 8192, b"SQLite format 3\0" + b"\xff" * 4080):
         log.write_bytes(damaged)
         run = tap("--test", config=config)
@@ -113,6 +121,38 @@ def test_one_record_may_stand_where_a_list_should() -> None:
     assert page.decode() == [{"id": 7, "policy": None}]
     with pytest.raises(msgspec.ValidationError):
         parse_page(b'{"work_break_project": 7}', WorkBreakProjects.envelope)
+
+
+@pytest.mark.parametrize("number", ["12345678901234567890123", "0.12345678901234567890123", "7.50"])
+def test_numbers_stay_what_they_are_in_every_list(number: str, tmp_path: Path) -> None:
+    tap = TapHubstaff(config={"access_token": "a", "token_path": str(tmp_path)})
+    rate = Decimal(number)
+    member = f'{{"user_id":1,"pay_rate":{number},"project_members":[{{"project_id":2,"pay_rate":{number}}}]}}'
+    body = f'{{"members":[{member}],"organization_seat":{{"pay_rate":{number}}}}}'.encode()
+    for name in ("members", "project_members", "seats"):
+        (row,) = tap.hubstaff_stream(name).parse(body).decode()
+        assert Decimal(str(row["pay_rate"])) == rate
+    (row,) = tap.hubstaff_stream("project_members").parse(body).decode()
+    assert (row["project_id"], row["user_id"]) == (2, 1)
+
+
+def test_members_that_are_none_end_their_lists_alone(
+    read: Read, serve: Serve, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox = serve(clock="stopped", history_days=1, organizations=1, shared_members=0)
+    decode = client._decode_envelope
+
+    def without_users(body: bytes) -> dict[str, msgspec.Raw]:
+        envelope = decode(body)
+        if "members" in envelope:
+            envelope["members"] = msgspec.Raw(b'[{"name":"nobody"}]')
+        return envelope
+
+    monkeypatch.setattr(client, "_decode_envelope", without_users)
+    run = read(sandbox, settings(sandbox), None, "project_members", "projects")
+    assert run.ids("projects")
+    assert next(error.split(" (")[0] for error in run.said("ERROR")) == "Not read: project_members"
+    assert run.code == 1
 
 
 def test_numbers_may_be_null(read: Read, serve: Serve, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

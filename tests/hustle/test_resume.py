@@ -236,6 +236,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "filters of maps": {"stream_maps": {"leads": {"__filter__": "id != 'lead-a-0'"}}},
     "versions": {"emit_activate_version_messages": False},
     "selection": {"deselected": ("phoneNumber",)},
+    "U+0000": {"keep_nul": True},
     "flattening": {"flattening_enabled": True, "flattening_max_depth": 1},
 }
 

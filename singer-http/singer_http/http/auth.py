@@ -34,7 +34,7 @@ def lifetime(told: Any, usual: float) -> float:
     """Seconds that a token lasts by ``expires_in``; the usual ones where that says nothing of use."""
     try:
         seconds = float(told)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return usual
     return seconds if 0 < seconds < math.inf else usual
 

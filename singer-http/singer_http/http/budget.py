@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 MARGIN = 0.02
 """Share by which the window is widened, for what the network makes of the distances between requests."""
+_LONG = 5.0
+"""Seconds of waiting that are worth a word."""
 _ROOM_FOR_OLD = 4
 """Windows' worth of counted requests that may pile up before those that no longer count are forgotten."""
 
@@ -69,6 +71,8 @@ class Budget:
         with self._turn:
             self._clock.check()
             while isinstance(spent := self._try_spend(), float):
+                if spent > _LONG:
+                    logger.info("The requests of %.0f s are used up: waiting %.0f s.", self.window, spent)
                 self._clock.sleep(spent)
             return spent
 

@@ -121,7 +121,7 @@ class ProjectMembers(HubstaffStream):
 
 class _Member(msgspec.Struct):
     user_id: int
-    project_members: list[dict[str, Any]] | None = None
+    project_members: list[dict[str, msgspec.Raw]] | None = None
 
 
 _decode_members = msgspec.json.Decoder(list[_Member]).decode
@@ -345,19 +345,8 @@ class Seats(HubstaffStream):
     name = "seats"
     path = "/organizations/{organization_id}/seats"
     primary_keys = ("organization_id",)
+    envelope = ("organization_seat",)
 
     @override
     def query(self, partition: Mapping[str, Any] | None) -> dict[str, str | int]:
         return {}
-
-    @override
-    def parse(self, body: bytes) -> Page:
-        seat = _decode_seat(body).organization_seat
-        return Page(msgspec.Raw(msgspec.json.encode([seat])), None)
-
-
-class _SeatAnswer(msgspec.Struct):
-    organization_seat: dict[str, Any]
-
-
-_decode_seat = msgspec.json.Decoder(_SeatAnswer).decode
