@@ -109,25 +109,23 @@ class MessageReader(GenericSingerReader[bytes]):
             if line is None:
                 return counts
             number += 1
-            if line.isspace():
-                continue
-            kind = self._process(line, number, callbacks)
+            try:
+                message = decode(line)
+                kind = message["type"]
+                process = callbacks[kind]
+            except InvalidInputLine as error:
+                if line.isspace():
+                    continue
+                raise InvalidInputLine(f"Line {number} of the input is {error}.") from None
+            except (KeyError, TypeError):
+                raise InvalidInputLine(
+                    f"Line {number} of the input is no Singer message: its type is unknown."
+                ) from None
+            try:
+                process(message)
+            except InvalidInputLine as error:
+                raise InvalidInputLine(f"Line {number} of the input {error}.") from None
             counts[kind] += 1
-
-    def _process(self, line: bytes, number: int, callbacks: dict[str, Callable[[dict[str, Any]], None]]) -> str:
-        try:
-            message = self.deserialize_json(line)
-            kind = message["type"]
-            process = callbacks[kind]
-        except InvalidInputLine as error:
-            raise InvalidInputLine(f"Line {number} of the input is {error}.") from None
-        except (KeyError, TypeError):
-            raise InvalidInputLine(f"Line {number} of the input is no Singer message: its type is unknown.") from None
-        try:
-            process(message)
-        except InvalidInputLine as error:
-            raise InvalidInputLine(f"Line {number} of the input {error}.") from None
-        return str(kind)
 
     @override
     def deserialize_json(self, line: bytes) -> dict[str, Any]:

@@ -41,8 +41,7 @@ if TYPE_CHECKING:
     from singer_http.http.clock import Clock
     from singer_http.output import Stdout
 
-    from target_harkster.delivery.outbox import Refused
-    from target_harkster.delivery.parcel import Parcel
+    from target_harkster.delivery.parcel import Parcel, Refused
     from target_harkster.layout.layout import Layout
     from target_harkster.layout.routes import Route
     from target_harkster.ledger.rejects import Reject
@@ -328,8 +327,8 @@ class Run:
 
     def _delivered(self, parcel: Parcel, phase: Phase) -> None:
         if self._preview is not None:
-            name = self.channels.opened[parcel.channel].path
-            self._preview.add(parcel.stream, name, phase.value, parcel.content())
+            name = self.channels.opened[parcel.lane.channel].path
+            self._preview.add(parcel.lane.stream, name, phase.value, parcel.content())
 
     def _acknowledge(self, state: Any) -> None:
         self.rejects.sync()

@@ -1,9 +1,9 @@
-"""A sink: the rows of one stream, checked and mapped to posts."""
+"""Sinks: the rows of one stream each, checked and mapped to posts, or kept to look up names in."""
 
 from __future__ import annotations
 
-import functools
-from dataclasses import replace
+import abc
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk import Sink
@@ -11,7 +11,7 @@ from singer_sdk.contrib.msgspec import decoder, encoder
 from singer_sdk.exceptions import MissingKeyPropertiesError
 from typing_extensions import override
 
-from target_harkster.delivery.parcel import Parcel
+from target_harkster.delivery.parcel import Lane, Parcel
 from target_harkster.layout.errors import RowError
 from target_harkster.layout.lookup import key_column, lookup_key
 from target_harkster.layout.schemas import checks, faults
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from singer_sdk import Target
     from singer_sdk.sinks.core import BaseJSONSchemaValidator
 
-    from target_harkster.delivery.outbox import Refused
+    from target_harkster.delivery.parcel import Refused
     from target_harkster.ledger.rejects import Kind
     from target_harkster.run import Run
     from target_harkster.vendor.client import Channel
@@ -48,14 +48,21 @@ _ADDED_COLUMNS = frozenset(
 """What other plugins of a pipeline may add to a row."""
 
 
-def _strip(record: dict[str, Any]) -> None:
-    """Leave out what changes from run to run, while the row does not."""
+def _strip(record: dict[str, Any]) -> bool:
+    """Leave out what changes from run to run, while the row does not; whether the row is said to be gone."""
+    is_gone = record.get("_sdc_deleted_at") is not None
     for column in _ADDED_COLUMNS.intersection(record):
         del record[column]
+    return is_gone
 
 
-class HarksterSink(Sink):
-    """Takes the rows of a stream. The posts that they come to are the target's: channels are shared by streams."""
+class RowSink(Sink):
+    """What all sinks have in common: the target hands them the rows one by one, however they came.
+
+    Args:
+        run: The run.
+        target: As the SDK makes sinks, and so on.
+    """
 
     def __init__(
         self,
@@ -67,6 +74,117 @@ class HarksterSink(Sink):
     ) -> None:
         super().__init__(target, stream_name, schema, key_properties)
         self._run = run
+
+    @abc.abstractmethod
+    def take(self, record: dict[str, Any], version: int | None) -> None:
+        """Take a row.
+
+        Args:
+            record: The row.
+            version: Of the table that the row is in.
+        """
+
+    @property
+    def places(self) -> list[tuple[str, str]]:
+        """The stream with each of its channels."""
+        return []
+
+    def retry(self, reject: Reject, refused: Refused) -> None:
+        """Try a row again that an earlier run rejected.
+
+        Args:
+            reject: The row.
+            refused: Called with the field and the reason, should it fail again.
+        """
+
+    def digest(self) -> dict[tuple[str, str], tuple[str, bool]]:
+        """Post the groups whose rows have changed.
+
+        Returns:
+            By channel and marker, the keys of those that are done with, and whether nothing more is waited for, such as
+            a name that has not come. What is refused when it is delivered is taken out again.
+        """
+        return {}
+
+    # How the SDK would hand rows over
+
+    @override
+    def get_validator(self) -> BaseJSONSchemaValidator | None:
+        return None  # rows are validated in take(), by a compiled validator
+
+    @override
+    def process_record(self, record: dict[str, Any], context: dict[str, Any]) -> None:
+        self.take(record, None)
+
+    @override
+    def process_batch(self, context: dict[str, Any]) -> None:
+        for record in context.get("records", ()):
+            self.take(record, None)
+
+
+@dataclass(slots=True)
+class RowParcel(Parcel):
+    """A row on its way to become a post.
+
+    Attributes:
+        sink: What makes the post.
+        record: The row.
+        retried: Told of the field and the reason if it fails again, where an earlier run has rejected it.
+    """
+
+    sink: HarksterSink
+    record: dict[str, Any]
+    retried: Refused | None
+
+    @override
+    def content(self) -> Content:
+        return self.sink.content(self)
+
+    @override
+    def is_wanted(self) -> bool:
+        return self.sink.is_wanted(self)
+
+    @override
+    def refuse(self, field: str | None, reason: str) -> None:
+        if self.retried is None:
+            self.sink.reject(self.record, self.key, self.version, field, reason)
+        else:
+            self.retried(field, reason)
+
+
+@dataclass(slots=True)
+class DigestParcel(Parcel):
+    """A digest on its way to become a post.
+
+    Attributes:
+        made: What it shows.
+        refused: Told of the field and the reason, should it come to no post.
+    """
+
+    made: Content
+    refused: Refused
+
+    @override
+    def content(self) -> Content:
+        return self.made
+
+    @override
+    def refuse(self, field: str | None, reason: str) -> None:
+        self.refused(field, reason)
+
+
+class HarksterSink(RowSink):
+    """Takes the rows of a stream. The posts that they come to are the run's: channels are shared by streams."""
+
+    def __init__(
+        self,
+        run: Run,
+        target: Target,
+        stream_name: str,
+        schema: dict[str, Any],
+        key_properties: Sequence[str] | None,
+    ) -> None:
+        super().__init__(run, target, stream_name, schema, key_properties)
         self._prefix = stream_marker(stream_name)
         self._checks, unknown = checks(schema) if self.validate_schema else ([], [])
         if unknown:
@@ -79,35 +197,22 @@ class HarksterSink(Sink):
         self._channel_column = route.column
         self._channels = route.channels
         self._channel_ids = tuple(channel.id for channel in route.channels.values())
-        self._others = {at: tuple(each for each in self._channel_ids if each != at) for at in self._channel_ids}
         self._layout = run.layout(stream_name, schema, self._key_properties, route)
         # What a digest is known by may read like what a row is known by.
         self._kinds: tuple[Kind, ...] = ("row", "stray") if self._layout.group_by else ("row", "stray", "post")
         self._presence = run.mirror.presence(
             stream_name, self._prefix, self._channel_ids, is_mirrored=self._layout.mode == "mirror"
         )
+        self._lanes: dict[str, Lane] = {}
 
     @property
+    @override
     def places(self) -> list[tuple[str, str]]:
-        """The stream with each of its channels."""
         return [(self.stream_name, channel) for channel in self._channel_ids]
 
     @override
-    def get_validator(self) -> BaseJSONSchemaValidator | None:
-        return None  # rows are validated in take(), by a compiled validator
-
     def take(self, record: dict[str, Any], version: int | None) -> None:
-        """Make a post of a row, or a reject.
-
-        Args:
-            record: The row.
-            version: Of the table that the row is in.
-
-        Raises:
-            MissingKeyPropertiesError: The row lacks a part of its key altogether.
-        """
-        is_gone = record.get("_sdc_deleted_at") is not None
-        _strip(record)
+        is_gone = not _ADDED_COLUMNS.isdisjoint(record) and _strip(record)
         for column in self._key_properties:
             if column not in record:
                 raise MissingKeyPropertiesError(
@@ -124,7 +229,7 @@ class HarksterSink(Sink):
                 self._leave(key, marker)
                 return
             self._presence.came(marker)
-            self._post(record, key, marker, version, functools.partial(self._reject, record, key, version))
+            self._post(record, key, marker, version)
         except RowError as error:
             if is_gone:
                 return  # there is nothing of it
@@ -133,15 +238,10 @@ class HarksterSink(Sink):
                 if self._layout.mode == "mirror":
                     # The row is there, whatever is wrong with it: its post is not one whose row is gone.
                     self._run.ledger.touch(self._channel_ids, [marker], version)
-            self._reject(record, key, version, error.field, error.reason)
+            self.reject(record, key, version, error.field, error.reason)
 
+    @override
     def retry(self, reject: Reject, refused: Refused) -> None:
-        """Try a row again that an earlier run rejected.
-
-        Args:
-            reject: The row.
-            refused: Called with the field and the reason, should it fail again.
-        """
         record = dict(reject.record or {})
         try:
             if reject.kind == "row" and self._channel(record).id != reject.channel:
@@ -166,65 +266,64 @@ class HarksterSink(Sink):
         key: str,
         marker: str,
         version: int,
-        refused: Refused,
+        retried: Refused | None = None,
         first_run: str = "publish",
     ) -> None:
-        self._check(record)
+        for check in self._checks:
+            if not check.is_valid(record):
+                for path, keyword in faults(self._checks, record):
+                    raise RowError(path, f"does not hold to the {keyword} of its SCHEMA")
         encoded = encoder.encode(record)
         channel = self._channel(record)
-        if self._layout.group_by:
-            group = self._layout.key_of(record)
-            at = marker_of(self._prefix, group)
-            self._run.outbox.add_row(
-                DigestRow(self.stream_name, self._channel_ids, channel.id, at, group, key, encoded)
-            )
-            return
         layout, run = self._layout, self._run
-        first_now = run.channels.first_run(self.stream_name, channel)
-        is_wanted = (
-            functools.partial(self._is_wanted, record, channel.id, marker, key) if layout.is_conditional else None
-        )
-        if layout.mode == "mirror" and is_wanted is not None and not is_wanted():
+        if layout.group_by:
+            group = layout.key_of(record)
+            at = marker_of(self._prefix, group)
+            run.outbox.add_row(DigestRow(self.stream_name, self._channel_ids, channel.id, at, group, key, encoded))
+            return
+        lane = self._lanes.get(channel.id) or self._lane(channel)
+        if first_run != "publish" and lane.first_run == "publish":
+            lane = replace(lane, first_run=first_run)
+        parcel = RowParcel(lane, key, marker, layout.source_of(encoded), version, self, record, retried)
+        if layout.is_conditional and layout.mode == "mirror" and not self.is_wanted(parcel):
             run.outbox.drop(self.stream_name, marker, "left out")
             self._presence.left(marker)  # its post goes, as if its row were gone
             return
-        run.outbox.add(
-            Parcel(
-                stream=self.stream_name,
-                channel=channel.id,
-                key=key,
-                marker=marker,
-                source=layout.source_of(encoded),
-                content=functools.partial(self._content, record, channel.id, marker, key),
-                mode=layout.mode,
-                refused=refused,
-                first_run=first_run if first_now == "publish" else first_now,
-                is_first=run.channels.is_first(self.stream_name, channel),
-                version=version if layout.mode == "mirror" else None,
-                others=self._others[channel.id],
-                is_wanted=is_wanted,
-            )
-        )
+        run.outbox.add(parcel)
         if layout.uses_previous:
             run.outbox.flush()  # it may be the one before the next
 
-    def _content(self, record: Mapping[str, Any], channel: str, marker: str, key: str) -> Content:
-        return self._layout.content(self._layout.context(record, self._previous(channel, marker, key)))
+    def _lane(self, channel: Channel) -> Lane:
+        lane = self._lanes.get(channel.id)
+        if lane is None:
+            others = () if self._layout.group_by else tuple(one for one in self._channel_ids if one != channel.id)
+            lane = self._lanes[channel.id] = Lane(
+                self.stream_name,
+                channel.id,
+                self._layout.mode,
+                self._run.channels.first_run(self.stream_name, channel),
+                self._run.channels.is_first(self.stream_name, channel),
+                others,
+                self._layout.is_conditional and not self._layout.group_by,
+            )
+        return lane
 
-    def _is_wanted(self, record: Mapping[str, Any], channel: str, marker: str, key: str) -> bool:
-        context = self._layout.context(record, self._previous(channel, marker, key))
-        return self._layout.is_wanted(context, self._run.now)
+    def content(self, parcel: RowParcel) -> Content:
+        """What a row comes to."""
+        return self._layout.content(self._context(parcel))
+
+    def is_wanted(self, parcel: RowParcel) -> bool:
+        """Whether a row is to become a post."""
+        return self._layout.is_wanted(self._context(parcel), self._run.now)
+
+    def _context(self, parcel: RowParcel) -> Mapping[str, Any]:
+        return self._layout.context(parcel.record, self._previous(parcel.lane.channel, parcel.marker, parcel.key))
 
     def _previous(self, channel: str, marker: str, key: str) -> Mapping[str, Any] | None:
         return self._run.previous.fields(self._layout, channel, marker, key) if self._layout.uses_previous else None
 
+    @override
     def digest(self) -> dict[tuple[str, str], tuple[str, bool]]:
-        """Post the groups whose rows have changed.
-
-        Returns:
-            By channel and marker, the keys of those that are done with, and whether nothing more is waited for, such as
-            a name that has not come. What is refused when it is delivered is taken out again.
-        """
         done: dict[tuple[str, str], tuple[str, bool]] = {}
         changed = self._run.ledger.digests.changed(self.stream_name) if self._layout.group_by else ()
         for channel_id, marker, key in changed:
@@ -262,20 +361,8 @@ class HarksterSink(Sink):
             refused(error.field, error.reason)
             return
         done[at] = key, ledger.lookups.missed == missed
-        self._run.outbox.add(
-            Parcel(
-                stream=self.stream_name,
-                channel=channel.id,
-                key=key,
-                marker=marker,
-                source=content.hash,
-                content=lambda: content,
-                mode=layout.mode,
-                refused=refused,
-                first_run=self._run.channels.first_run(self.stream_name, channel),
-                is_first=self._run.channels.is_first(self.stream_name, channel),
-            )
-        )
+        lane = self._lane(channel)
+        self._run.outbox.add(DigestParcel(lane, key, marker, content.hash, UNVERSIONED, content, refused))
         if layout.uses_previous:
             self._run.outbox.flush()  # it may be the one before the next
 
@@ -283,7 +370,7 @@ class HarksterSink(Sink):
     def activate_version(self, new_version: int) -> None:
         self._presence.announce(new_version)
 
-    def _reject(self, record: Mapping[str, Any], key: str | None, version: int, field: str | None, reason: str) -> None:
+    def reject(self, record: dict[str, Any], key: str | None, version: int, field: str | None, reason: str) -> None:
         """Set a row aside."""
         channel, kind = self._place(record)
         self._run.reject(
@@ -297,7 +384,7 @@ class HarksterSink(Sink):
                 record,
                 schema=self.original_schema,
                 key_properties=self._key_properties,
-                first_run=self._run.channels.first_run(self.stream_name, channel),
+                first_run=self._lane(channel).first_run,
                 version=version,
                 key_columns=self._layout.row_key,
             )
@@ -318,22 +405,8 @@ class HarksterSink(Sink):
             raise RowError(self._channel_column, "is no channel that the settings allow")
         return channel
 
-    def _check(self, record: Mapping[str, Any]) -> None:
-        for path, keyword in faults(self._checks, record):
-            raise RowError(path, f"does not hold to the {keyword} of its SCHEMA")
 
-    # What the SDK wants, and nobody calls: all rows go to take()
-
-    @override
-    def process_record(self, record: dict[str, Any], context: dict[str, Any]) -> None:
-        raise NotImplementedError
-
-    @override
-    def process_batch(self, context: dict[str, Any]) -> None:
-        raise NotImplementedError
-
-
-class LookupSink(Sink):
+class LookupSink(RowSink):
     """Keeps the rows of a stream for others, which look up names in them. None of them is posted."""
 
     def __init__(
@@ -344,22 +417,13 @@ class LookupSink(Sink):
         schema: dict[str, Any],
         key_properties: Sequence[str] | None,
     ) -> None:
-        super().__init__(target, stream_name, schema, key_properties)
-        self._run = run
+        super().__init__(run, target, stream_name, schema, key_properties)
         self._key = key_column(stream_name, target.config["streams"][stream_name], self._key_properties)
         self._is_warned = False
         run.lookup.columns[stream_name] = frozenset(schema["properties"])
 
-    @property
-    def places(self) -> list[tuple[str, str]]:
-        """It goes nowhere."""
-        return []
-
     @override
-    def get_validator(self) -> BaseJSONSchemaValidator | None:
-        return None
-
-    def take(self, record: dict[str, Any], version: int | None) -> None:  # noqa: ARG002 - as sinks take rows
+    def take(self, record: dict[str, Any], version: int | None) -> None:
         """Keep a row. One that is gone at its source still gives the name of what is left."""
         _strip(record)
         if record.get(self._key) is None:
@@ -373,19 +437,3 @@ class LookupSink(Sink):
     @override
     def activate_version(self, new_version: int) -> None:
         pass  # what is gone at its source still has its name
-
-    def retry(self, reject: Reject, refused: Refused) -> None:
-        """Nothing of it is ever rejected."""
-
-    def digest(self) -> dict[tuple[str, str], tuple[str, bool]]:
-        """It has no groups."""
-        return {}
-
-    @override
-    def process_record(self, record: dict[str, Any], context: dict[str, Any]) -> None:
-        self.take(record, None)
-
-    @override
-    def process_batch(self, context: dict[str, Any]) -> None:
-        for record in context.get("records", ()):
-            self.take(record, None)

@@ -48,7 +48,6 @@ class TargetHarkster(Target):
         self.clock: Clock = clock or Clock()
         self._signal: int | None = None
         self._stdout = Stdout()
-        self._run: Run | None = None
         self._unmapped: dict[str, HarksterSink | LookupSink] = {}
         super().__init__(**kwargs)
 
@@ -81,13 +80,11 @@ class TargetHarkster(Target):
 
     # The run
 
-    @property
+    @functools.cached_property
     def run(self) -> Run:
         """The run, opened when it is asked for first."""
-        if self._run is None:
-            user_agent = self.config.get("user_agent") or f"{self.name}/{self.plugin_version}"
-            self._run = Run({**self.config, "user_agent": user_agent}, self.clock, self._stdout)
-        return self._run
+        user_agent = self.config.get("user_agent") or f"{self.name}/{self.plugin_version}"
+        return Run({**self.config, "user_agent": user_agent}, self.clock, self._stdout)
 
     @override
     def get_sink_class(self, stream_name: str) -> type[Sink]:

@@ -44,7 +44,7 @@ class Guard:
         Raises:
             TooManyNewPostsError: It is one too many.
         """
-        key, place = (parcel.channel, parcel.marker), (parcel.stream, parcel.channel)
+        key, place = (parcel.lane.channel, parcel.marker), (parcel.lane.stream, parcel.lane.channel)
         self._counts[place] += key not in self._held
         self._held[key] = parcel
         if not self._is_dry and self._counts[place] > self._most:
@@ -61,7 +61,7 @@ class Guard:
     def drop(self, marker: str) -> list[Parcel]:
         """Give up the posts of a row that is gone."""
         gone = [self._held.pop(key) for key in list(self._held) if key[1] == marker]
-        self._counts.subtract((parcel.stream, parcel.channel) for parcel in gone)
+        self._counts.subtract((parcel.lane.stream, parcel.lane.channel) for parcel in gone)
         return gone
 
     def let_go(self) -> list[Parcel | State]:

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from target_harkster.vendor.client import Channel
     from target_harkster.vendor.posts import Content
 
-    Refused = Callable[[str | None, str], None]
-
 logger = logging.getLogger(__name__)
 
 BATCH = 500
@@ -111,7 +109,7 @@ class Outbox:
         left = [item for item in self._items if not isinstance(item, Parcel) or item.marker != marker]
         held = self._guard.drop(marker)
         for parcel in held:
-            self._ledger.forget(parcel.channel, marker)
+            self._ledger.forget(parcel.lane.channel, marker)
         self.tally[stream][Decision.CREATE.value] -= len(held)
         self.tally[stream]["superseded"] += len(self._items) - len(left) + len(held)
         self._items = left
@@ -148,8 +146,8 @@ class Outbox:
         items = self._guard.let_go()
         work: dict[int, Entry] = {}
         moved: list[Entry] = []
-        for channel in {item.channel for item in items if isinstance(item, Parcel)}:
-            parcels = {item.marker: item for item in items if isinstance(item, Parcel) and item.channel == channel}
+        for channel in {item.lane.channel for item in items if isinstance(item, Parcel)}:
+            parcels = {item.marker: item for item in items if isinstance(item, Parcel) and item.lane.channel == channel}
             for marker, entry in self._ledger.find(channel, list(parcels)).items():
                 if entry.phase is Phase.COUNTED:  # or it was deleted meanwhile, as its row is gone
                     entry.phase = Phase.INTENT
@@ -199,17 +197,22 @@ class Outbox:
         # A row that may be in one of several channels is in the one where it came first or last, as its versions count.
         places: dict[str, str] = {}
         for parcel in parcels:
-            if parcel.others and (parcel.mode != "append" or parcel.marker not in places):
-                places[parcel.marker] = parcel.channel
+            lane = parcel.lane
+            if lane.others and (lane.mode != "append" or parcel.marker not in places):
+                places[parcel.marker] = lane.channel
         for parcel in parcels:
-            if places.get(parcel.marker, parcel.channel) != parcel.channel:
-                self.tally[parcel.stream]["superseded"] += 1
+            lane, marker = parcel.lane, parcel.marker
+            if lane.others and places[marker] != lane.channel:
+                self.tally[lane.stream]["superseded"] += 1
                 continue
-            rows = by_channel[parcel.channel]
+            rows = by_channel[lane.channel]
+            if marker not in rows:
+                rows[marker] = [parcel]
+                continue
             # The place of a row is where it came first if that is what counts, and otherwise where it came last.
-            versions = rows.get(parcel.marker, []) if parcel.mode == "append" else rows.pop(parcel.marker, [])
+            versions = rows[marker] if lane.mode == "append" else rows.pop(marker)
             versions.append(parcel)
-            rows[parcel.marker] = versions
+            rows[marker] = versions
         work: dict[int, Entry] = {}
         for channel, rows in by_channel.items():
             work |= self._decided_of(channel, rows)
@@ -217,7 +220,9 @@ class Outbox:
 
     def _wanted(self, channel: str, rows: Mapping[str, list[Parcel]]) -> dict[str, list[Parcel]]:
         """The rows that have a post already, or are to become one."""
-        asked = [marker for marker, versions in rows.items() if versions[0].is_wanted is not None]
+        asked = [marker for marker, versions in rows.items() if versions[0].lane.is_conditional]
+        if not asked:
+            return dict(rows)
         known = self._ledger.find(channel, asked)
         wanted = dict(rows)
         for marker in asked:
@@ -228,12 +233,12 @@ class Outbox:
 
     def _from_wanted(self, versions: list[Parcel]) -> list[Parcel]:
         """The versions of a row that count: from the first on that is wanted, or up to the last if it is wanted."""
-        is_append = versions[0].mode == "append"
+        is_append = versions[0].lane.mode == "append"
         kept: list[Parcel] = []
         wrong: tuple[Parcel, RowError] | None = None
         for at, parcel in enumerate(versions if is_append else reversed(versions)):
             try:
-                if parcel.is_wanted is None or parcel.is_wanted():
+                if parcel.is_wanted():
                     kept = versions[at:] if is_append else versions[: len(versions) - at]
                 elif is_append:
                     continue
@@ -243,17 +248,23 @@ class Outbox:
         if wrong is not None and is_append and kept:
             wrong = None
         if wrong is not None:
-            wrong[0].refused(wrong[1].field, wrong[1].reason)
-        self.tally[versions[0].stream]["left out"] += len(versions) - len(kept) - (wrong is not None)
+            wrong[0].refuse(wrong[1].field, wrong[1].reason)
+        self.tally[versions[0].lane.stream]["left out"] += len(versions) - len(kept) - (wrong is not None)
         return kept
 
     def _decided_of(self, channel: str, rows: Mapping[str, list[Parcel]]) -> dict[int, Entry]:
         rows = self._wanted(channel, rows)
         sources = self._ledger.sources(channel, list(rows))
         new: list[tuple[Parcel, Content]] = []
+        unchanged: Counter[str] = Counter()
         for marker, versions in rows.items():
-            if (chosen := self._chosen(versions, sources.get(marker))) is not None:
+            source = sources.get(marker)
+            if len(versions) == 1 and versions[0].source == source:
+                unchanged[versions[0].lane.stream] += 1
+            elif (chosen := self._chosen(versions, source)) is not None:
                 new.append(chosen)
+        for stream, number in unchanged.items():
+            self.tally[stream][Decision.UNCHANGED.value] += number
         self._touch(channel, rows)
         new, moved = self._from_elsewhere(new)
         found = self._ledger.find(channel, [parcel.marker for parcel, _ in new])
@@ -261,7 +272,7 @@ class Outbox:
         changed: list[Entry] = []
         for parcel, content in new:
             known = found.get(parcel.marker)
-            decision = decide(known, content.hash, parcel.mode)
+            decision = decide(known, content.hash, parcel.lane.mode)
             # At the start of this run, when its row was not known: now it is, and can be rejected as a whole.
             was_refused = (
                 known is not None and not known.source and known.phase in {Phase.DEFERRED, Phase.UPDATING}
@@ -270,7 +281,7 @@ class Outbox:
                 self.watch(parcel, content, decision, known)
             entry = self._entry(parcel, content, decision, known)
             is_baseline = decision is Decision.CREATE and entry.phase is Phase.BASELINE
-            self.tally[parcel.stream][Phase.BASELINE.value if is_baseline else decision.value] += 1
+            self.tally[parcel.lane.stream][Phase.BASELINE.value if is_baseline else decision.value] += 1
             changed.append(entry)
             is_counted = entry.phase is Phase.COUNTED and decision is not Decision.LEAVE
             is_new = decision in {Decision.CREATE, Decision.UPDATE} and not is_baseline
@@ -282,31 +293,31 @@ class Outbox:
 
     def _from_elsewhere(self, new: list[tuple[Parcel, Content]]) -> tuple[list[tuple[Parcel, Content]], list[Entry]]:
         """The rows but for those that stay in another channel, and the posts that others have left there."""
-        others = {channel for parcel, _ in new for channel in parcel.others}
+        others = {channel for parcel, _ in new for channel in parcel.lane.others}
         if not others:
             return new, []
         had: defaultdict[str, list[Entry]] = defaultdict(list)
-        for entry in self._ledger.elsewhere(others, [parcel.marker for parcel, _ in new if parcel.others]):
+        for entry in self._ledger.elsewhere(others, [parcel.marker for parcel, _ in new if parcel.lane.others]):
             had[entry.marker].append(entry)
         staying: list[tuple[Parcel, Content]] = []
         moved: list[Entry] = []
         for parcel, content in new:
-            entries = had.get(parcel.marker, []) if parcel.others else []
-            if entries and parcel.mode == "append":
-                self.tally[parcel.stream][Decision.LEAVE.value] += 1
+            entries = had.get(parcel.marker, []) if parcel.lane.others else []
+            if entries and parcel.lane.mode == "append":
+                self.tally[parcel.lane.stream][Decision.LEAVE.value] += 1
                 continue
             staying.append((parcel, content))
             if self._on_move == "delete":
                 moved += entries
-                self._moved[parcel.channel, parcel.marker] = entries
+                self._moved[parcel.lane.channel, parcel.marker] = entries
             else:
                 for entry in entries:
                     logger.warning(
                         "%s, %s: a post (%s) is stale: its row went to %s.",
                         self._channels[entry.channel].path,
-                        parcel.stream,
+                        parcel.lane.stream,
                         entry.marker,
-                        self._channels[parcel.channel].path,
+                        self._channels[parcel.lane.channel].path,
                     )
         for entry in moved:
             entry.phase = Phase.DELETING
@@ -322,8 +333,8 @@ class Outbox:
             versions: In the order in which they came.
             source: What the post of the row was made of, if there is one.
         """
-        tally = self.tally[versions[0].stream]
-        is_append = versions[0].mode == "append"
+        tally = self.tally[versions[0].lane.stream]
+        is_append = versions[0].lane.mode == "append"
         if is_append and source is not None:
             tally[Decision.UNCHANGED.value] += len(versions)
             return None
@@ -341,7 +352,7 @@ class Outbox:
         if is_append and chosen is not None:
             wrong = None
         if wrong is not None:
-            wrong[0].refused(wrong[1].field, wrong[1].reason)
+            wrong[0].refuse(wrong[1].field, wrong[1].reason)
         tally[Decision.UNCHANGED.value] += is_unchanged
         told = sum((chosen is not None, wrong is not None, is_unchanged))
         tally[Decision.LEAVE.value if is_append else "superseded"] += len(versions) - told
@@ -350,23 +361,25 @@ class Outbox:
     def _touch(self, channel: str, rows: Mapping[str, list[Parcel]]) -> None:
         by_version: defaultdict[int, list[str]] = defaultdict(list)
         for marker, versions in rows.items():
-            if (version := versions[-1].version) is not None:
-                by_version[version].append(marker)
+            if versions[-1].lane.mode == "mirror":
+                by_version[versions[-1].version].append(marker)
         for version, markers in by_version.items():
             self._ledger.touch([channel], markers, version)
 
     def _entry(self, parcel: Parcel, content: Content, decision: Decision, known: Entry | None) -> Entry:
         """What is to be written down of a row before anything is sent."""
         if known is None or decision is Decision.CREATE:
-            is_baseline = parcel.first_run == "baseline" and (known is None or known.phase is Phase.BASELINE)
-            begun = Phase.COUNTED if parcel.is_first else Phase.INTENT
+            is_baseline = parcel.lane.first_run == "baseline" and (known is None or known.phase is Phase.BASELINE)
+            begun = Phase.COUNTED if parcel.lane.is_first else Phase.INTENT
             phase = Phase.BASELINE if is_baseline else begun
-            entry = Entry(parcel.channel, parcel.marker, parcel.stream, parcel.key, phase, "", self._ledger.next_seq())
-            entry.held = parcel.first_run == "draft" and known is None
+            entry = Entry(
+                parcel.lane.channel, parcel.marker, parcel.lane.stream, parcel.key, phase, "", self._ledger.next_seq()
+            )
+            entry.held = parcel.lane.first_run == "draft" and known is None
         else:
             entry = known
-        entry.key, entry.stream, entry.source = parcel.key, parcel.stream, parcel.source
-        if parcel.version is not None:
+        entry.key, entry.stream, entry.source = parcel.key, parcel.lane.stream, parcel.source
+        if parcel.lane.mode == "mirror":
             entry.version = parcel.version
         if decision is Decision.UPDATE:
             entry.phase = Phase.UPDATING
@@ -381,11 +394,11 @@ class Outbox:
         except PostRefusedError as error:
             fields = parcel.content().fields
             named = error.place is not None and error.place < len(fields)
-            parcel.refused(fields[error.place or 0]["id"] if named else None, str(error))
+            parcel.refuse(fields[error.place or 0]["id"] if named else None, str(error))
         else:
-            self.tally[parcel.stream][f"now {entry.phase.value}" if is_done else "kept"] += 1
+            self.tally[parcel.lane.stream][f"now {entry.phase.value}" if is_done else "kept"] += 1
             if is_done:
                 self._delivered(parcel, entry.phase)
-        for moved in self._moved.pop((parcel.channel, parcel.marker), []):
+        for moved in self._moved.pop((parcel.lane.channel, parcel.marker), []):
             self._attempts.deliver(self._channels[moved.channel], moved)
         self._sent += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,39 +15,62 @@ if TYPE_CHECKING:
     Refused = Callable[[str | None, str], None]
 
 
-@dataclass(slots=True)
-class Parcel:
-    """A row, or a digest of rows, on its way to become a post.
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """What all rows of a stream that go to one channel have in common.
 
     Attributes:
-        stream: Where it comes from.
-        channel: Id of the channel that it is for.
-        key: What it is known by, as JSON.
-        marker: The same, short and of a fixed form: found again in the channel.
-        source: Hash of what the content is made of.
-        content: Makes the content, where it is needed; may raise :class:`~target_harkster.layout.errors.RowError`.
-        mode: Of its stream.
-        refused: Called with the field, if it is about one, and the reason, should it come to no post.
+        stream: Name of the stream.
+        channel: Id of the channel.
+        mode: Of the stream.
         first_run: What becomes of new rows: ``publish``, ``draft`` or ``baseline``.
         is_first: The first run of the stream into the channel is not over.
-        version: The table version of the row, where posts go with their rows.
-        others: Ids of the other channels that the row may have been in before.
-        is_wanted: Whether it is to become a post if it is none; asked only then. None where every row is.
+        others: Ids of the other channels that the rows may have been in before.
+        is_conditional: Not every row becomes a post.
     """
 
     stream: str
     channel: str
+    mode: Mode
+    first_run: str = "publish"
+    is_first: bool = False
+    others: Sequence[str] = ()
+    is_conditional: bool = False
+
+
+@dataclass(slots=True)
+class Parcel(abc.ABC):
+    """A row, or a digest of rows, on its way to become a post.
+
+    Attributes:
+        lane: Where it comes from and goes to.
+        key: What it is known by, as JSON.
+        marker: The same, short and of a fixed form: found again in the channel.
+        source: Hash of what the content is made of.
+        version: The table version of the row.
+    """
+
+    lane: Lane
     key: str
     marker: str
     source: str
-    content: Callable[[], Content]
-    mode: Mode
-    refused: Refused
-    first_run: str = "publish"
-    is_first: bool = False
-    version: int | None = None
-    others: Sequence[str] = ()
-    is_wanted: Callable[[], bool] | None = None
+    version: int
+
+    @abc.abstractmethod
+    def content(self) -> Content:
+        """What the post shows.
+
+        Raises:
+            RowError: The row comes to no post.
+        """
+
+    @abc.abstractmethod
+    def refuse(self, field: str | None, reason: str) -> None:
+        """Note that it comes to no post: the id of the field, if it is about one, and why."""
+
+    def is_wanted(self) -> bool:
+        """Whether it is to become a post if it is none yet."""
+        return True
 
 
 @dataclass(slots=True)

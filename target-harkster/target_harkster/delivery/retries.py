@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from target_harkster.delivery.outbox import Refused
+    from target_harkster.delivery.parcel import Refused
     from target_harkster.ledger.rejects import Place, Reject, Rejects
 
 logger = logging.getLogger(__name__)

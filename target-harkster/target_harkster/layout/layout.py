@@ -218,10 +218,13 @@ class Layout:
         if not key:
             # Nothing tells two rows apart but their content: one that comes again is the same row.
             return encoder.encode(dict(sorted(row.items()))).decode()
-        values = [row.get(column) for column in key]
-        if None in values:
-            raise RowError(key[values.index(None)], "is null, and a part of the key")
-        return encoder.encode([_plain(value) for value in values]).decode()
+        values: list[Any] = []
+        for column in key:
+            value = row.get(column)
+            if value is None:
+                raise RowError(column, "is null, and a part of the key")
+            values.append(_plain(value) if isinstance(value, Decimal) else value)
+        return encoder.encode(values).decode()
 
     # Checks
 
@@ -286,9 +289,9 @@ def _moment(now: float) -> dict[str, str]:
     return {"now": moment.isoformat(timespec="seconds"), "today": moment.date().isoformat()}
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Decimal) -> Decimal | int:
     """A part of a key: numbers that are equal are the same, however they are written."""
-    if not isinstance(value, Decimal) or abs(value.adjusted()) > _LONGEST:
+    if abs(value.adjusted()) > _LONGEST:
         return value
     text = format(value, "f")
     if "." in text:

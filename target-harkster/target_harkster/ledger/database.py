@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import itertools
 import os
 import sqlite3
@@ -11,7 +12,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
 from singer_http.http.errors import ApiError, ConfigurationError, FatalError
-from sqlalchemy.dialects import postgresql, sqlite
 
 from target_harkster.ledger.migrations import migrate
 from target_harkster.ledger.model import GROUP_NEWS, METADATA, POSTS
@@ -120,7 +120,7 @@ def put(
     """
     if not rows:
         return
-    insert = _INSERTS[connection.dialect.name](table)
+    insert = inserting(connection.dialect.name, table)
     key = key or [column.name for column in table.primary_key]
     rest = {name: insert.excluded[name] for name in rows[0] if name not in key and name not in kept}
     if rest:
@@ -129,14 +129,16 @@ def put(
         connection.execute(insert.on_conflict_do_nothing(index_elements=key), rows)
 
 
+def inserting(dialect: str, table: sa.Table) -> Any:
+    """An INSERT that may say ON CONFLICT; only what a database has in common with it is imported."""
+    return importlib.import_module(f"sqlalchemy.dialects.{dialect}").insert(table)
+
+
 def chunks(items: Iterable[T]) -> Iterator[list[T]]:
     """Items, as many at a time as fit into one question."""
     remaining = iter(items)
     while some := list(itertools.islice(remaining, LOOK_UP)):
         yield some
-
-
-_INSERTS: Mapping[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 
 
 def _engine(url: sa.URL, *, is_dry: bool) -> tuple[sa.Engine, str | None]:

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 
 import filelock
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 
-from target_harkster.ledger.database import LedgerError
+from target_harkster.ledger.database import LedgerError, inserting
 from target_harkster.ledger.model import LEASES
 
 if TYPE_CHECKING:
@@ -89,7 +88,7 @@ class Leases:
 
         A lease that is not renewed is one of a run that was killed, and is waited for.
         """
-        lease = postgresql.insert(LEASES).values(channel=channel, owner=self._owner, until=_NOW + LEASE)
+        lease = inserting("postgresql", LEASES).values(channel=channel, owner=self._owner, until=_NOW + LEASE)
         free = sa.or_(LEASES.c.until < _NOW, LEASES.c.owner == self._owner)
         update = {"owner": self._owner, "until": _NOW + LEASE}
         taking = lease.on_conflict_do_update(index_elements=["channel"], set_=update, where=free)

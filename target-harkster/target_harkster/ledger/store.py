@@ -159,7 +159,7 @@ class Ledger:
         """What the posts that are known, and not deleted, were made of last, by marker."""
         found: dict[str, str] = {}
         for some in chunks(markers):
-            found |= {row[0]: row[1] for row in self.database.rows(_SOURCES, {"channel": channel, "markers": some})}
+            found.update(self.database.rows(_SOURCES, {"channel": channel, "markers": some}))  # type: ignore[arg-type]
         return found
 
     def entries(self, channel: str | None = None, phases: Iterable[Phase] | None = None) -> Iterator[Entry]:

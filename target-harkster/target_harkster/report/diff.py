@@ -75,11 +75,11 @@ class Diff:
             decision: What is to be done.
             known: What the ledger has of it, before it is changed.
         """
-        if decision not in _CHANGES or (decision is Decision.CREATE and parcel.first_run == "baseline"):
+        if decision not in _CHANGES or (decision is Decision.CREATE and parcel.lane.first_run == "baseline"):
             return
         old = None if known is None or decision is Decision.CREATE else self._shown(known)
         fields = list(_field_changes(old or [], content.fields))
-        self.changes.append(PostChange(parcel.stream, parcel.key, parcel.channel, decision.value, fields))
+        self.changes.append(PostChange(parcel.lane.stream, parcel.key, parcel.lane.channel, decision.value, fields))
 
     def deleted(self, entry: Entry) -> None:
         """Note a post that would be deleted."""

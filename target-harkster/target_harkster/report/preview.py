@@ -36,13 +36,6 @@ def _grouped(number: str) -> str:
         return number
 
 
-_ENVIRONMENT = jinja2.Environment(autoescape=True, undefined=jinja2.Undefined, trim_blocks=True)
-_ENVIRONMENT.filters["grouped"] = _grouped
-_TEMPLATE = _ENVIRONMENT.from_string(
-    resources.files("target_harkster").joinpath("preview.html").read_text(encoding="utf-8")
-)
-
-
 @dataclass(frozen=True, slots=True)
 class _Post:
     """A post as the page shows it.
@@ -99,7 +92,12 @@ class Preview:
             ConfigurationError: It cannot be written.
         """
         total = sum(self._phases.values())
-        page = _TEMPLATE.render(posts=self._posts, total=total, phases=self._phases, is_dry=self._is_dry)
+        environment = jinja2.Environment(autoescape=True, undefined=jinja2.Undefined, trim_blocks=True)
+        environment.filters["grouped"] = _grouped
+        source = resources.files("target_harkster").joinpath("preview.html").read_text(encoding="utf-8")
+        page = environment.from_string(source).render(
+            posts=self._posts, total=total, phases=self._phases, is_dry=self._is_dry
+        )
         try:
             # For its owner alone: there are people's data in it.
             with open(self._path, "w", encoding="utf-8", opener=_private) as file:
