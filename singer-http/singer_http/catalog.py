@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE, REPLICATION_INCREMENTAL, Metadata
 
 from singer_http.http.errors import ConfigurationError
@@ -15,25 +17,60 @@ if TYPE_CHECKING:
     from singer_sdk.singerlib import CatalogEntry, MetadataMapping
 
 
+class _Metadata(msgspec.Struct, rename="kebab"):
+    selected: bool | None = None
+    selected_by_default: bool | None = None
+    inclusion: str | None = None
+    replication_key: str | None = None
+    replication_method: str | None = None
+    forced_replication_method: str | None = None
+    table_key_properties: list[str] | None = None
+
+
+class _Entry(msgspec.Struct):
+    breadcrumb: list[str]
+    metadata: _Metadata
+
+
+class _Schema(msgspec.Struct):
+    properties: dict[str, dict[str, Any]]
+
+
+class _Stream(msgspec.Struct):
+    tap_stream_id: str
+    schema: _Schema
+    stream: str | None = None
+    metadata: list[_Entry] = []
+    key_properties: list[str] | None = None
+    replication_key: str | None = None
+    replication_method: str | None = None
+
+
+class _Catalog(msgspec.Struct):
+    """What is read of a catalog, and has to be of these types."""
+
+    streams: list[_Stream]
+
+
 def with_chosen_methods(catalog: dict[str, Any]) -> dict[str, Any]:
     """Put each stream's replication method where the SDK looks for it.
 
     The Singer specification has it chosen as ``replication-method`` in the stream's metadata, which the SDK drops.
 
     Raises:
-        ConfigurationError: It is no catalog.
+        ConfigurationError: It is no catalog, or contradicts itself.
     """
-    catalog = copy.deepcopy(catalog)
     try:
-        for stream in catalog.get("streams", []):
-            _ = stream["schema"]["properties"]
-            for entry in stream.get("metadata", []):
-                if not entry["breadcrumb"] and (method := entry["metadata"].get("replication-method")):
-                    stream["replication_method"] = method
-    except (AttributeError, LookupError, TypeError):
-        raise ConfigurationError(
-            "The catalog does not list streams, each with its schema and metadata: discover it anew."
-        ) from None
+        told = msgspec.convert(catalog, _Catalog).streams
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(f"The catalog is not valid: {error}. Discover it anew.") from None
+    if twice := [name for name, times in Counter(stream.tap_stream_id for stream in told).items() if times > 1]:
+        raise ConfigurationError(f"The catalog lists {', '.join(twice)} more than once: leave one of them.")
+    catalog = copy.deepcopy(catalog)
+    for stream, one in zip(catalog["streams"], told, strict=True):
+        for entry in one.metadata:
+            if not entry.breadcrumb and entry.metadata.replication_method:
+                stream["replication_method"] = entry.metadata.replication_method
     return catalog
 
 

@@ -204,6 +204,8 @@ class ApiTap(Tap, abc.ABC):
     def _read_all(self) -> None:
         self._check_stream_names()
         check_streams(self.input_catalog or {}, self.streams)
+        if not any(stream.selected for stream in self.streams.values()):
+            self.logger.warning("No stream is selected: nothing is read.")
         self.prepare()
         streams = cast("list[ApiStream]", list(self.streams.values()))
         for stream in streams:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import socket
 import ssl
 import threading
 import tracemalloc
@@ -32,7 +33,6 @@ from urllib3.util.ssl_ import ssl_wrap_socket
 from tests.conftest import HANGING, RawServer, Received, hang_up
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
@@ -350,6 +350,63 @@ def test_what_a_proxy_was_to_forward_may_have_been_sent(
     with pytest.raises(UncertainError):
         write(session("http://api.example.org", clock))
     assert server.paths() == ["http://api.example.org/posts"]
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
+def test_what_goes_to_this_machine_goes_through_no_proxy(
+    raw_server: Serve,
+    session: NewSession,
+    answer: Answer,
+    parse: Parse,
+    *,
+    clock: FakeClock,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    proxy, server = raw_server(answer(200, GOOD)), raw_server(answer(200, GOOD))
+    for variable in ("http_proxy", "all_proxy"):
+        monkeypatch.setenv(variable, proxy.url)
+    assert session(server.url.replace("127.0.0.1", name), clock).get("/leads", {}, parse) == [1, 2, 3]
+    assert (server.paths(), proxy.requests) == (["/leads"], [])
+
+
+# Addresses
+
+
+def test_the_addresses_of_a_host_have_the_time_of_one(
+    session: NewSession, parse: Parse, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, waits = [0.0], []
+
+    def wait_in_vain(_address: Any, timeout: float, *_: Any) -> socket.socket:
+        waits.append(timeout)
+        now[0] += timeout
+        raise TimeoutError
+
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"192.0.2.{number}", 443)) for number in range(1, 30)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    monkeypatch.setattr(connections, "create_connection", wait_in_vain)
+    set_time(monkeypatch, lambda: now[0])
+    with pytest.raises(ApiError, match="no connection"):
+        session("https://api.example.org", clock, timeout=TIMEOUT).get("/leads", {}, parse)
+    assert sum(waits) == 3 * transport.CONNECT_TIMEOUT
+    assert len(waits) == 3 * len(found)
+
+
+def test_another_address_serves_where_one_does_not(
+    *,
+    raw_server: Serve,
+    session: NewSession,
+    answer: Answer,
+    parse: Parse,
+    clock: FakeClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = raw_server(answer(200, GOOD))
+    port = int(server.url.rpartition(":")[2])
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port)) for host in ("127.0.0.2", "127.0.0.1")]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    assert session(f"http://api.example.org:{port}", clock).get("/leads", {}, parse) == [1, 2, 3]
 
 
 # Time

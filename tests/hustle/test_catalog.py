@@ -69,6 +69,7 @@ def test_nothing_selected_reads_nothing(tap: Tap, standing: RunningSandbox, sett
                 item["metadata"]["selected"] = False
     run = tap(config=settings(standing), catalog=catalog)
     assert run.of_type("RECORD") == run.of_type("SCHEMA") == []
+    assert run.said("WARNING") == ["No stream is selected: nothing is read."]
     assert run.code == 0
 
 
@@ -80,10 +81,21 @@ def unknown(entry: dict[str, Any]) -> None:
     ("change", "words"),
     [
         (unknown, "selects labels, which are no streams"),
-        (lambda entry: entry.update(metadata=None), "does not list streams"),
-        (lambda entry: entry.update(metadata=["x"]), "does not list streams"),
-        (lambda entry: entry.update(metadata=[{"breadcrumb": [], "metadata": None}]), "does not list streams"),
-        (lambda entry: entry.pop("schema"), "does not list streams"),
+        (lambda entry: entry.update(metadata=None), "streams[6].metadata"),
+        (lambda entry: entry.update(metadata=["x"]), "streams[6].metadata[0]"),
+        (
+            lambda entry: entry.update(metadata=[{"breadcrumb": [], "metadata": None}]),
+            "streams[6].metadata[0].metadata",
+        ),
+        (lambda entry: entry["metadata"][-1]["metadata"].update(selected="false"), "metadata.selected"),
+        (lambda entry: entry["metadata"][-1]["metadata"].update({"replication-method": 5}), "replication-method"),
+        (lambda entry: entry.update(key_properties="id"), "key_properties"),
+        (lambda entry: entry.update(replication_method=["FULL_TABLE"]), "replication_method"),
+        (lambda entry: entry.pop("schema"), "`schema`"),
+        (lambda entry: entry["schema"].pop("properties"), "`properties`"),
+        (lambda entry: entry["schema"]["properties"].update(name=None), "schema.properties"),
+        (lambda entry: entry.pop("tap_stream_id"), "tap_stream_id"),
+        (lambda entry: entry.update(tap_stream_id="leads", stream="leads"), "lists leads more than once"),
     ],
 )
 def test_a_catalog_that_is_none_of_ours_is_refused(
@@ -101,6 +113,16 @@ def test_a_catalog_that_is_none_of_ours_is_refused(
     (said,) = run.said("ERROR")
     assert words in said
     assert sandbox.report().requests == 0
+
+
+@pytest.mark.parametrize("catalog", [{}, {"streams": None}, {"streams": {}}, {"bookmarks": {}}])
+def test_what_is_no_catalog_at_all_is_refused(
+    tap: Tap, standing: RunningSandbox, settings: Settings, catalog: dict[str, Any]
+) -> None:
+    run = tap(config=settings(standing), catalog=catalog)
+    assert (run.code, run.stdout) == (1, b"")
+    (said,) = run.said("ERROR")
+    assert "streams" in said
 
 
 def test_deselected_properties_are_left_out_at_any_depth(

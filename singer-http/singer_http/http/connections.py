@@ -7,22 +7,24 @@ import http.client
 import io
 import ipaddress
 import os
+import socket
 import ssl
 import threading
 import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
 
 from requests.adapters import HTTPAdapter
 from typing_extensions import override
 from urllib3.connection import HTTPConnection
+from urllib3.util.connection import create_connection
 
 from singer_http.http.clock import Clock, Stopped
 from singer_http.http.errors import ConfigurationError, Fault
 
 if TYPE_CHECKING:
-    import socket
-
+    from requests import PreparedRequest, Response
     from typing_extensions import Buffer
     from urllib3 import HTTPConnectionPool
 
@@ -115,6 +117,23 @@ class _Connection(HTTPConnection):
             raise
 
     @override
+    def _new_conn(self) -> socket.socket:
+        """Try one address of the host after the other: all of them within the time that there is for one."""
+        until = time.monotonic() + cast("float", self.timeout)
+        failure: OSError = TimeoutError()
+        for *_, address in socket.getaddrinfo(self._dns_host, self.port, type=socket.SOCK_STREAM):
+            left = max(0.0, until - time.monotonic())
+            try:
+                where = cast("tuple[str, int]", address[:2])
+                connected = create_connection(where, left, self.source_address, self.socket_options)
+            except OSError as error:
+                failure = error
+            else:
+                connected.settimeout(self.timeout)
+                return connected
+        raise failure
+
+    @override
     def putrequest(self, *args: Any, **kwargs: Any) -> None:
         under_way.fault = Fault.BROKEN
         super().putrequest(*args, **kwargs)
@@ -122,6 +141,12 @@ class _Connection(HTTPConnection):
 
 class Adapter(HTTPAdapter):
     """Gives requests such connections, whatever the scheme and the proxy."""
+
+    @override
+    def send(self, request: PreparedRequest, *args: Any, **kwargs: Any) -> Response:
+        if is_loopback(urlsplit(request.url or "").hostname):
+            kwargs["proxies"] = {}  # through which it would leave this machine, with its token
+        return super().send(request, *args, **kwargs)
 
     @override
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> HTTPConnectionPool:
