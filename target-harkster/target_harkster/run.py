@@ -194,6 +194,7 @@ class Run:
                 self._clock.stop()
             try:
                 self.outbox.close()
+                self.rejects.sync()
                 self._export()
                 if isinstance(error, TooManyRejectsError):
                     self._print_plan()
@@ -232,7 +233,7 @@ class Run:
         if rejected:
             where = "" if self._is_dry else f"; they are in the ledger, and in {self._config['reject_path']}"
             logger.warning("Rejected rows: %d%s.", rejected, where)
-        if rejected > float(self._config["max_reject_share"]) * rows:
+        if rows and rejected > float(self._config["max_reject_share"]) * rows:
             raise TooManyRejectsError(
                 f"{rejected} of {rows} rows were rejected, a larger share than max_reject_share allows."
             )

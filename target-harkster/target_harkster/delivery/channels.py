@@ -59,8 +59,10 @@ def find_channel(wanted: str, channels: Sequence[Channel], setting: str) -> Chan
             f"{setting} is ambiguous: {wanted} is the name of several channels; use an id: {listed}."
         )
     near = [channel for channel in channels if wanted.rsplit("/", 1)[-1].casefold() in channel.path.casefold()]
-    listed = ", ".join(f"{channel.id} ({channel.path})" for channel in (near or channels)[:_CANDIDATES])
-    raise ConfigurationError(f"{setting}: this token shows no channel {wanted}; it shows {listed or 'none at all'}.")
+    told = (near or channels)[:_CANDIDATES]
+    listed = ", ".join(f"{channel.path} ({channel.id})" for channel in told) or "none at all"
+    more = f" and {len(channels) - len(told)} others: see harkster channels" if len(told) < len(channels) else ""
+    raise ConfigurationError(f"{setting}: this token shows no channel {wanted}; it shows {listed}{more}.")
 
 
 def _oldest_first(posts: Mapping[str, RemotePost]) -> list[tuple[str, RemotePost]]:

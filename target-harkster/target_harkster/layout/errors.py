@@ -13,6 +13,10 @@ class UnknownNameError(FieldError):
     """An expression asks for what is not there."""
 
 
+class TooCostlyError(FieldError):
+    """An expression takes too long, or makes too much."""
+
+
 class RowError(ValueError):
     """Why a row cannot become a post.
 

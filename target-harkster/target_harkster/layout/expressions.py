@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import decimal
 import re
-import types
 from typing import TYPE_CHECKING, Any
 
 import babel
@@ -12,12 +11,14 @@ import jinja2
 import jinja2.environment
 import jinja2.meta
 from jinja2 import nodes
+from jinja2.runtime import LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 from singer_http.http.errors import ConfigurationError
 from typing_extensions import override
 
-from target_harkster.layout.errors import FieldError, UnknownNameError
+from target_harkster.layout.effort import CALL, NARROW, WIDENING, Effort, check_form, narrow, numbers, replaced
+from target_harkster.layout.errors import FieldError, TooCostlyError, UnknownNameError
 from target_harkster.layout.schemas import Sample
 from target_harkster.layout.values import (
     ARITHMETIC,
@@ -26,9 +27,9 @@ from target_harkster.layout.values import (
     TESTS,
     calculate,
     compare,
+    join,
     local_filters,
     null_stays,
-    shown,
 )
 
 if TYPE_CHECKING:
@@ -66,6 +67,12 @@ class _Exact(NodeTransformer):
         node.nodes = [nodes.Filter(part, "shown", [], [], None, None, lineno=node.lineno) for part in node.nodes]
         return node
 
+    def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802
+        self.generic_visit(node)
+        written = nodes.Const(sum(len(text.data) for text in node.find_all(nodes.TemplateData)), lineno=node.lineno)
+        node.iter = nodes.Filter(node.iter, "counted", [written], [], None, None, lineno=node.lineno)
+        return node
+
     def visit_Compare(self, node: nodes.Compare) -> nodes.Node:  # noqa: N802
         self.generic_visit(node)
         left, line = node.expr, node.lineno
@@ -82,6 +89,7 @@ class _Exact(NodeTransformer):
 class _Environment(ImmutableSandboxedEnvironment):
     """Jinja's sandbox, in which numbers are exact and null is no error."""
 
+    effort: Effort
     intercepted_binops = frozenset(("+", "-", "*", "/", "//", "%", "**"))
     intercepted_unops = frozenset(("+", "-"))
     compare = staticmethod(compare)
@@ -93,6 +101,7 @@ class _Environment(ImmutableSandboxedEnvironment):
 
     @override
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        self.effort.spend()
         return calculate(operator, left, right)
 
     @override
@@ -117,7 +126,33 @@ class _Environment(ImmutableSandboxedEnvironment):
 
     @override
     def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
-        return None if obj is None else super().call(context, obj, *args, **kwargs)
+        if obj is None:
+            return None
+        self.effort.spend(CALL)
+        if isinstance(obj, LoopContext):
+            args = (self.effort.counted(*args),)
+        text, name = getattr(obj, "__self__", None), getattr(obj, "__name__", "")
+        if isinstance(text, str) and name == "join":
+            return join(args[0], text)
+        if isinstance(text, str) and name == "replace":
+            return replaced(text, *args, **kwargs)
+        return super().call(context, obj, *args, **kwargs)
+
+    @override
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        return attr not in WIDENING and super().is_safe_attribute(obj, attr, value)
+
+    @override
+    def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
+        fill = super().wrap_str_format(value)
+        if fill is None:
+            return None
+
+        def filled(*args: Any, **kwargs: Any) -> str:
+            check_form(value.__self__, (*args, *kwargs.values()))
+            return fill(*args, **kwargs)
+
+        return filled
 
 
 class Expressions:
@@ -136,12 +171,18 @@ class Expressions:
             found = str(babel.Locale.parse(locale.replace("-", "_")))
         except (ValueError, babel.UnknownLocaleError):
             raise ConfigurationError(f"locale is {locale}, which is unknown; one is en_GB.") from None
+        self._effort = effort = Effort()
         self._environment = environment = _Environment(
-            undefined=jinja2.StrictUndefined, autoescape=False, finalize=shown
+            undefined=jinja2.StrictUndefined, autoescape=False, finalize=effort.shown
         )
+        environment.effort = effort
+        environment.globals |= {"range": numbers}
+        del environment.globals["lipsum"], environment.filters["pprint"]
         environment.filters |= {**FILTERS, **local_filters(found)}
+        environment.filters |= {name: narrow(environment.filters[name]) for name in NARROW}
+        environment.filters |= {"replace": replaced, "string": effort.shown, "tojson": effort.json}
         environment.filters = {name: null_stays(take) for name, take in environment.filters.items()}
-        environment.filters |= {**NULL_FILTERS, "lookup": lookup}
+        environment.filters |= {**NULL_FILTERS, "shown": effort.shown, "counted": effort.counted, "lookup": lookup}
         environment.tests |= TESTS
 
     def text(self, text: str) -> Source:
@@ -195,20 +236,31 @@ class Expressions:
 
         def evaluated(context: Mapping[str, Any]) -> Any:
             try:
+                self._effort.begin()
                 with decimal.localcontext(ARITHMETIC):
                     value = evaluate(context)
-                    if isinstance(value, types.GeneratorType):
-                        value = list(value)
                     if isinstance(value, jinja2.Undefined):
                         str(value)  # which it refuses, and says why
-            except jinja2.UndefinedError as error:
-                raise UnknownNameError(f"has an expression that fails: {error.message}") from None
-            except ZeroDivisionError:
-                raise FieldError("has an expression that divides by zero") from None
-            except FieldError as error:
-                raise FieldError(f"has an expression with a value that {error}") from None
+                    return self._effort.weighed(value)
             except Exception as error:  # noqa: BLE001 - whatever a row makes of an expression is that row's fault
-                raise FieldError(f"has an expression that fails: {type(error).__name__}") from None
-            return value
+                raise _refusal(error) from None
 
         return evaluated
+
+
+def _refusal(error: Exception) -> FieldError:
+    """What is said of an expression that fails; of an error that nobody thought of its text may be people's data."""
+    has = "has an expression"
+    match error:
+        case jinja2.TemplateRuntimeError():
+            kind = UnknownNameError if isinstance(error, jinja2.UndefinedError) else FieldError
+            return kind(f"{has} that fails: {error.message}")
+        case decimal.Overflow():
+            return FieldError(f"{has} with a value that is beyond what a number can be")
+        case ZeroDivisionError():
+            return FieldError(f"{has} that divides by zero")
+        case TooCostlyError():
+            return TooCostlyError(f"{has} that {error}")
+        case FieldError():
+            return FieldError(f"{has} with a value that {error}")
+    return FieldError(f"{has} that fails: {type(error).__name__}")

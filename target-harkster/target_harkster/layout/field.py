@@ -11,6 +11,7 @@ from target_harkster.layout.expressions import is_expression
 from target_harkster.layout.fields import (
     FIELD_TYPES,
     Declared,
+    as_line,
     as_number,
     currency_code,
     number_text,
@@ -56,7 +57,7 @@ class Field:
             FieldError: The row's value is not one for this field.
         """
         field: dict[str, Any] = {"type": self.kind.name, "id": self.id}
-        if self.label is not None and (label := self.label(row)):
+        if self.label is not None and (label := as_line(self.label(row))):
             field["label"] = label
         if self.value is None or self.kind.encode is None:
             return field if "label" in field or not self.kind.has_label else None
@@ -124,7 +125,7 @@ class FieldMaker:
             id=field_id,
             kind=kind,
             label=None if config.get("label") is None else self._text(field_id, config["label"]),
-            name=config.get("name"),
+            name=config.get("name") and as_line(config["name"]),
             value=None if kind.encode is None else self._source(field_id, config["data"]),
             null=config.get("null", kind.nulls[0]),
             declared=self._declared(field_id, config),

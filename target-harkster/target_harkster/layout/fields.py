@@ -112,6 +112,8 @@ def _kind(value: Any) -> str:
     for kind, name in _KINDS:
         if isinstance(value, kind):
             return name
+    if callable(value):
+        return "a method, whose brackets are missing"
     return f"of type {type(value).__name__}"
 
 
@@ -203,7 +205,12 @@ def _visible(text: str) -> str:
     return "".join(char for char in text if char in "\n\t" or unicodedata.category(char) != "Cc")
 
 
-def _line(value: Any, wanted: str = "text") -> str:
+def as_line(value: Any, wanted: str = "text") -> str:
+    """A single value as one line of text, without control characters.
+
+    Raises:
+        FieldError: It is not a single value.
+    """
     text = as_text(value, wanted)
     return text if text.isprintable() else _visible(_LINE_ENDS.sub(" ", text)).replace("\t", " ")
 
@@ -222,7 +229,7 @@ def _bullets(value: Any, _declared: Declared) -> str:
 
 def _bullet(item: Any) -> str:
     try:
-        return _line(item)
+        return as_line(item)
     except FieldError as error:
         raise FieldError(f"has an item that {error}") from None
 
@@ -281,7 +288,7 @@ def time_zone(name: str) -> dt.tzinfo:
 
 def _status(value: Any, declared: Declared) -> str | None:
     try:
-        text = _line(value).strip()
+        text = as_line(value).strip()
     except FieldError as error:
         raise FieldError(str(error).replace("not text", "not a status")) from None
     if text in declared.statuses:
@@ -320,7 +327,7 @@ FIELD_TYPES: Mapping[str, FieldType] = {
         FieldType("currency", "a number; without a currency a null is left out", _number, (_CURRENCY,), is_number=True),
         FieldType("percentage", "a number", _percentage, (_INPUT,), is_number=True),
         FieldType("counter", "a whole number; 3.0 is 3, and 3.5 is refused", _counter, is_number=True),
-        FieldType("text", "a single value; line ends become blanks", lambda value, _: _line(value)),
+        FieldType("text", "a single value; line ends become blanks", lambda value, _: as_line(value)),
         FieldType("note", "a single value, with its lines", lambda value, _: _lines(value)),
         FieldType("bulletPoints", "an array, or text with a bullet on each line", _bullets),
         FieldType("snippet", "anything; arrays and objects are shown as JSON", _snippet),

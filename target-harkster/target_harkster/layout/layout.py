@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from singer_sdk.contrib.msgspec import decoder, encoder
 
-from target_harkster.layout.errors import FieldError, LayoutError, RowError, UnknownNameError
+from target_harkster.layout.errors import FieldError, LayoutError, RowError, TooCostlyError, UnknownNameError
 from target_harkster.layout.expressions import ExpressionError, is_expression
 from target_harkster.layout.field import FieldMaker
+from target_harkster.layout.fields import as_line
 from target_harkster.layout.schemas import Sample, is_decimal_text, sample
 from target_harkster.layout.values import exact, number
 from target_harkster.vendor.posts import Content
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from target_harkster.layout.expressions import Expressions, Source
     from target_harkster.vendor.posts import Fields
 
-_MAPPING = 2
+_MAPPING = 3
 """To be raised with every change of what values become, so that rows are mapped anew."""
 
 Mode = Literal["append", "upsert", "mirror"]
@@ -139,7 +140,7 @@ class Layout:
         if not fields:
             raise RowError(None, "no field is left of the row")
         try:
-            return Content.of(str(self._name(context)), fields)
+            return Content.of(as_line(self._name(context)), fields)
         except FieldError as error:
             raise RowError("name", str(error)) from None
 
@@ -271,7 +272,7 @@ class Layout:
             source(self._sample)
         except ExpressionError as error:
             raise LayoutError(self.stream, field_id, f"it {error}") from None
-        except UnknownNameError as error:
+        except (UnknownNameError, TooCostlyError) as error:
             raise LayoutError(self.stream, field_id, f"it {error}") from None
         except FieldError:
             pass  # what the values of a row make of it is that row's

@@ -22,7 +22,7 @@ from jinja2.filters import do_int, ignore_case, make_attrgetter, make_multi_attr
 from jinja2.utils import missing
 from singer_sdk.contrib.msgspec import encoder
 
-from target_harkster.layout.errors import FieldError
+from target_harkster.layout.errors import FieldError, TooCostlyError
 from target_harkster.layout.fields import as_decimal, as_moment, as_text, currency_code, time_zone
 
 if TYPE_CHECKING:
@@ -32,8 +32,34 @@ ARITHMETIC = decimal.Context(prec=100, rounding=decimal.ROUND_HALF_UP)
 _QUOTIENTS = decimal.Context(prec=28, rounding=decimal.ROUND_HALF_UP)
 """What has no end is cut off sooner than what is exact."""
 _ROUNDINGS = {"common": decimal.ROUND_HALF_UP, "ceil": decimal.ROUND_CEILING, "floor": decimal.ROUND_FLOOR}
+WIDEST = 100
+"""Characters, digits or parts that a filter is asked for, at most."""
+LARGEST = 1_000_000
+"""Characters of a text, or items of a list, that an expression makes, at most."""
+_LARGEST_BITS = 4_000
+"""Of two whole numbers together that are calculated with."""
 _LONGEST = 25
 """Digits of a number that is written out rather than with an exponent."""
+
+
+def check_size(size: int) -> None:
+    """Let an expression make no more than so many characters or items.
+
+    Raises:
+        TooCostlyError: It would.
+    """
+    if size > LARGEST:
+        raise TooCostlyError(f"has more than {LARGEST:,} characters or items")
+
+
+def check_width(width: int | Decimal) -> None:
+    """Let nobody ask for so many characters, digits or parts.
+
+    Raises:
+        TooCostlyError: They do.
+    """
+    if not -WIDEST <= width <= WIDEST:
+        raise TooCostlyError(f"is asked for a width of more than {WIDEST}")
 
 
 def exact(value: Any) -> Any:
@@ -51,10 +77,11 @@ def shown(value: Any) -> str:
     """A value within a text."""
     if value is None:
         return ""
-    try:
-        return as_text(value)
-    except FieldError:
-        return str(value)
+    if isinstance(value, jinja2.Undefined):
+        return str(value)  # which it refuses, and says why
+    if isinstance(value, dict | list | tuple):
+        return encoder.encode(value).decode()
+    return as_text(value)
 
 
 def number(value: Any) -> int | Decimal:
@@ -94,7 +121,13 @@ def trimmed(value: Decimal) -> Decimal:
 
 
 def calculate(sign: str, left: Any, right: Any) -> Any:
-    """Apply an operator of arithmetic."""
+    """Apply an operator of arithmetic; raises :class:`TooCostlyError` where it makes too much."""
+    # How long it will be, not how long it is: no such thing is made.
+    length, other = (len(side) if isinstance(side, str | list | tuple) else 0 for side in (left, right))
+    if sign == "*" and (length or other):
+        check_size((length or int(left)) * (other or int(right)))
+    elif sign == "+":
+        check_size(length + other)
     is_text = isinstance(left, str) or (isinstance(right, str) and sign == "+")
     if left is None or right is None:
         return shown(left) + shown(right) if is_text and sign == "+" else None
@@ -106,6 +139,8 @@ def calculate(sign: str, left: Any, right: Any) -> Any:
     elif sign == "+" and not (isinstance(_read(left), str) or isinstance(_read(right), str)):
         raise FieldError("is made of two texts that are numbers: add `left | float`, or join them with ~")
     are_whole = isinstance(left, int) and isinstance(right, int)
+    if are_whole and left.bit_length() + right.bit_length() > _LARGEST_BITS:
+        raise FieldError("is beyond what a number can be")
     if not isinstance(left, int | Decimal) or not isinstance(right, int | Decimal) or (are_whole and sign in _WHOLE):
         return _OPERATORS[sign](left, right)
     result = _OPERATORS[sign](Decimal(left), Decimal(right))
@@ -230,9 +265,12 @@ def _groupby(
     return [_Group(value_of(group[0]), group) for group in groups]
 
 
-def _join(many: Iterable[Any], between: str = "", attribute: Any = None) -> str:
+def join(many: Iterable[Any], between: str = "", attribute: Any = None) -> str:
+    """The values that are not null, one after the other; raises :class:`TooCostlyError` where it is too much."""
     values = (one if attribute is None else one[attribute] for one in many)
-    return shown(between).join(shown(value) for value in values if value is not None)
+    texts, between = [shown(value) for value in values if value is not None], shown(between)
+    check_size(sum(map(len, texts)) + len(between) * len(texts))
+    return between.join(texts)
 
 
 # Filters of one value
@@ -268,11 +306,14 @@ def _int(value: Any, default: Any = missing, base: int = 10) -> Any:
 def formatted(text: str, *values: Any, **named: Any) -> str:
     """Fill a text by the rules of ``%``."""
     remaining = iter(values)
+    check_size(text.count("%") * max((len(shown(value)) for value in (*values, *named.values())), default=0))
 
     def filled(match: re.Match[str]) -> str:
         flags, width, digits, kind = match["flags"], match["width"], match["digits"], match["kind"]
         if kind == "%":
             return "%"
+        check_width(int(width or 0))
+        check_width(int(digits or 0))
         value = named[match["name"]] if match["name"] else next(remaining)
         if value is None or kind == "s":
             return f"%{flags}{width}s" % shown(value)
@@ -312,7 +353,10 @@ def local_filters(locale: str) -> dict[str, Callable[..., Any]]:
         moment = as_moment(value)
         if isinstance(moment, dt.datetime) and moment.tzinfo is not None:
             moment = moment.astimezone(time_zone(timezone))
-        return babel.dates.format_date(moment, form, locale=locale)
+        try:
+            return babel.dates.format_date(moment, form, locale=locale)
+        except AttributeError:
+            raise FieldError("is shown without its time of day by `date`: use `datetime`") from None
 
     def at(value: Any, form: str = "medium", timezone: str = "UTC") -> str:
         moment = as_moment(value)
@@ -341,15 +385,13 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "format": formatted,
     "groupby": _groupby,
     "int": _int,
-    "join": _join,
+    "join": join,
     "max": _extreme(max),
     "mean": _mean,
     "min": _extreme(min),
     "round": _round,
     "sort": _sort,
-    "string": shown,
     "sum": _sum,
-    "tojson": lambda value: encoder.encode(value).decode(),
 }
-NULL_FILTERS: Mapping[str, Callable[..., Any]] = {"default": _default, "d": _default, "shown": shown}
+NULL_FILTERS: Mapping[str, Callable[..., Any]] = {"default": _default, "d": _default}
 """Filters that a null means something to."""

@@ -91,10 +91,10 @@ class Reject:
         """The reject without the values of some properties, in its key too."""
         if not redact:
             return self
-        hidden = sorted({*redact, *self.redacted}.intersection(self.record or ()))
-        blacked_out = dict.fromkeys(hidden, REDACTED)
-        record = None if self.record is None else {**self.record, **blacked_out}
-        return replace(self, key=self._key_without(redact), record=record, redacted=hidden)
+        hidden = sorted({*redact, *self.redacted}.intersection(_names(self.record)))
+        return replace(
+            self, key=self._key_without(redact), record=_blacked_out(self.record, {*hidden}), redacted=hidden
+        )
 
     def _key_without(self, redact: Collection[str]) -> str | None:
         if self.key is None:
@@ -102,13 +102,10 @@ class Reject:
         if self.key_columns is None:
             return REDACTED
         values = decoder.decode(self.key)
-        if isinstance(values, dict):
-            values |= dict.fromkeys(values.keys() & redact, REDACTED)
-        else:
-            values = [
-                REDACTED if column in redact else value for column, value in zip(self.key_columns, values, strict=True)
-            ]
-        return encoder.encode(values).decode()
+        if isinstance(values, list):
+            values = dict(zip(self.key_columns, values, strict=True))
+            return encoder.encode([*_blacked_out(values, redact).values()]).decode()
+        return encoder.encode(_blacked_out(values, redact)).decode()
 
     def line(self) -> bytes:
         """The reject as JSON, as it is exported."""
@@ -117,8 +114,25 @@ class Reject:
 
 
 _EXPORTED = ("channel", "stream", "key", "kind", "field", "reason", "record", "redacted", "schema", "key_properties")
-_CONTENT = ("record", "redacted", "schema", "key_properties", "first_run")
+_CONTENT = ("record", "redacted", "schema", "key_properties", "first_run", "key_columns")
 _COLUMNS = ("channel", "stream", "row", "key", "kind", "field", "reason", "version", "changed_at")
+
+
+def _names(value: Any) -> Iterator[str]:
+    """The names of all properties, however deep."""
+    if isinstance(value, dict):
+        yield from value
+        value = [*value.values()]
+    if isinstance(value, list):
+        for inner in value:
+            yield from _names(inner)
+
+
+def _blacked_out(value: Any, names: Collection[str]) -> Any:
+    """A value without what is in properties of these names, however deep."""
+    if isinstance(value, dict):
+        return {name: REDACTED if name in names else _blacked_out(inner, names) for name, inner in value.items()}
+    return [_blacked_out(inner, names) for inner in value] if isinstance(value, list) else value
 
 
 def row_of(key: str) -> str:
@@ -171,12 +185,18 @@ class Rejects:
 
     def load(self, channel: str) -> None:
         """Know the rejects of a channel, which this run holds from now on."""
-        for reject in self.of(channel):
+        for kept in self._kept(channel):
+            reject = kept.without(self._redact)
+            if reject != kept:  # it was rejected before something of it was to be left out
+                self._changes.added[reject.place] = reject
             self._standing.setdefault((reject.stream, reject.row), {})[reject.place] = reject
             self._earlier[reject.place] = None
 
     def of(self, channel: str | None = None) -> Iterator[Reject]:
-        """What is durable of a channel, or of all: oldest first."""
+        """What is durable of a channel, or of all: oldest first, and without what is to be left out."""
+        yield from (reject.without(self._redact) for reject in self._kept(channel))
+
+    def _kept(self, channel: str | None) -> Iterator[Reject]:
         query = sa.select(*(REJECTS.c[name] for name in _COLUMNS), REJECTS.c.content)
         if channel is not None:
             query = query.where(REJECTS.c.channel == channel)

@@ -143,7 +143,8 @@ def remote_post(told: dict[str, Any]) -> RemotePost:
         else:
             marked = found
     name = told.get("name") or ""
-    if named := _MARKED_NAME.fullmatch(name):
+    # What is at the end of the fields was put there by this target; in a name the words are those of a row.
+    if marked is None and (named := _MARKED_NAME.fullmatch(name)):
         name, marked = named[1], _MARKER.search(name, len(named[1]))
     is_draft = bool(told["isDraft"])
     return RemotePost(
