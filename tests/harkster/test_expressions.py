@@ -33,6 +33,8 @@ def shown(target: Target, expression: str, *rows: dict[str, Any], kind: str = "t
     [
         ("{{ -hours }}", [{"hours": 3}, {"hours": 2.5}, {"hours": -1}], ["-3", "-2.5", "1"]),
         ("{{ +hours }}", [{"hours": 3}], ["3"]),
+        ("in {{ address }}", [{"address": {"city": "Köln"}}, {"address": None}], ['in {"city":"Köln"}', "in "]),
+        ("{{ [address, true, none] ~ '' }}", [{"address": {"city": "x"}}], ['[{"city":"x"},true,null]']),
         ("{{ - hours -}}", [{"hours": 3}], ["-3"]),
         ("{{ hours * 1.2 }}", [{"hours": 3}, {"hours": 1.1}, {"hours": 0.1}], ["3.6", "1.32", "0.12"]),
         ("{{ hours + 0.2 }}", [{"hours": 0.1}, {"hours": 1}], ["0.3", "1.2"]),
@@ -86,6 +88,7 @@ TEXTS: list[Message] = [{"name": "9"}, {"name": "10"}, {"name": "2.5"}]
     ("expression", "expected"),
     [
         ("{{ name * 2 }}", ["18", "20", "5"]),
+        ("{{ name * 1000000000 }}", ["9000000000", "10000000000", "2500000000"]),
         ("{{ 2 * name }} {{ name - 1 }} {{ name + 1 }}", ["18 8 10", "20 9 11", "5 1.5 3.5"]),
         ("{{ (name | float) + (name | float) }}", ["18", "20", "5.0"]),
         ("{{ name ~ name }}", ["99", "1010", "2.52.5"]),
@@ -218,6 +221,10 @@ def test_people_read_what_is_usual_where_they_live(target: Target, expression: s
         ("{{ name | currency('GBP') }}", "has an expression with a value that is text, not a number"),
         ("{{ hours | currency('POUND') }}", "has an expression with a value that has no currency: the code must be"),
         ("{{ name | date }}", "has an expression with a value that is text, not a date"),
+        ("{{ '2026-11-02' | date('HH:mm') }}", "has an expression with a value that is shown without its time of day"),
+        ("{{ '2026-11-02T08:00' | date('HH:mm') }}", "has an expression with a value that is shown without its time"),
+        ("{{ name.upper }}", "is a method, whose brackets are missing, not text"),
+        ("of {{ name.upper }}", "has an expression with a value that is a method, whose brackets are missing"),
         ("{{ name | float }}", "has an expression with a value that is text, not a number"),
         ("{{ '1,234.50' | int }}", "has an expression with a value that is text, not a number"),
         ("{{ '8' + '2' }}", "has an expression with a value that is made of two texts that are numbers"),

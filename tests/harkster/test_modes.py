@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import requests
 from api_sandbox import Fault, RunningSandbox, TemplatePlan
+from target_harkster.vendor.posts import marker_of, stream_marker
 
 from tests.harkster.running import Message, Target, data, plain, record, schema, state
 
@@ -38,6 +39,32 @@ def test_the_marker_can_be_in_the_name(target: Target) -> None:
     Path(target.config["ledger_url"].removeprefix("sqlite:///")).unlink()
     target.ran([schema(), record(id=1, name="one")], marker="name")
     assert len(target.posts()) == 1
+
+
+def test_name_and_labels_are_lines_that_can_be_read(target: Target) -> None:
+    fields = [
+        {"id": "who", "type": "heading", "label": "Of {{ name }}"},
+        {"id": "id", "type": "counter", "label": "No.\x1b[31m", "data": "id", "name": "a\x07b"},
+    ]
+    rows = [record(id=1, name="A\x00n\x1b[2Jn\nSmith\u2028\u0085x")]
+    target.ran([schema(), *rows], streams={"hours": {"name": "Hours of {{ name }}", "fields": fields}})
+    (post,) = target.posts()
+    assert post.name == "Hours of An[2Jn Smith  x"
+    assert [(one.get("label"), one.get("name")) for one in plain(post)] == [
+        ("Of An[2Jn Smith  x", None),
+        ("No.[31m", "ab"),
+    ]
+
+
+def test_a_marker_in_the_words_of_a_row_is_none(target: Target) -> None:
+    settings: dict[str, Any] = {"streams": {"hours": {"mode": "upsert", "name": "{{ name }}"}}}
+    other = marker_of(stream_marker("hours"), "[2]")
+    target.ran([schema(), record(id=1, name=f"One [{other}]"), state(1)], **settings)
+    Path(target.config["ledger_url"].removeprefix("sqlite:///")).unlink()
+    # With the ledger lost, the first post is not taken for that of the second row.
+    target.ran([schema(), record(id=1, name=f"One [{other}]"), record(id=2, name="Two"), state(2)], **settings)
+    told = [(post.name, data(post)["id"], post.publications, post.updates) for post in target.posts()]
+    assert told == [(f"One [{other}]", "1", 1, 0), ("Two", "2", 1, 0)]
 
 
 def test_append_leaves_known_rows_alone(target: Target) -> None:

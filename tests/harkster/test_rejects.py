@@ -286,13 +286,63 @@ def test_what_is_blacked_out_is_in_no_key(target: Target, key: tuple[str, ...]) 
     target.ran(rows, reject_redact=["name"])
     (reject,) = target.rejects()
     assert "(redacted)" in str(reject["record"])
-    told = [*Path(target.config["reject_path"]).parent.glob("*")]
-    assert not [path for path in told if b"Secret" in path.read_bytes()]
+    assert not [path for path in written(target) if b"Secret" in path.read_bytes()]
     # Its row is recognised all the same.
     target.ran(rows, reject_redact=["name"])
     assert len(target.rejects()) == 1
     target.ran([rows[0], record(id=1, name="Ann Secret", hours=1)], reject_redact=["name"])
     assert len(target.rejects()) == (0 if key else 1)
+
+
+@pytest.mark.parametrize("key", [("id",), ("who",), ()])
+def test_what_is_blacked_out_is_in_nothing_nested(target: Target, key: tuple[str, ...]) -> None:
+    properties = {"id": {"type": "integer"}, "who": {"type": "object"}, "hours": {"type": "number"}}
+    who = {"name": "Ann Secret", "teams": [{"lead": {"name": "Bob Secret"}}], "size": 2}
+    rows = [schema(properties, key=key), record(id=1, who=who, hours="x"), state(1)]
+    target.ran(rows, reject_redact=["name"])
+    (reject,) = target.rejects()
+    hidden = "(redacted)"
+    assert reject["record"]["who"] == {"name": hidden, "teams": [{"lead": {"name": hidden}}], "size": 2}
+    assert reject["redacted"] == ["name"]
+    assert not [path for path in written(target) if b"Secret" in path.read_bytes()]
+
+
+def test_what_is_blacked_out_is_in_no_key_of_a_group(target: Target) -> None:
+    digest = streams({"fields": [{"id": "n", "type": "number", "data": "{{ 1 / 0 }}"}]}, group_by=["name"])
+    for messages in ([record(id=1, name="Ann Secret"), state(1)], []):  # as it fails first, and again
+        target.ran([schema(), *messages], reject_redact=["name"], **digest)
+        assert [(one["kind"], one["key"]) for one in target.rejects()] == [("post", '["(redacted)"]')]
+
+
+def test_what_is_to_be_blacked_out_from_now_on_is_in_no_older_reject(target: Target) -> None:
+    target.ran([schema(), record(id=1, name="Ann Secret"), state(1)], **streams(NUMBER))
+    assert "Secret" in str(target.rejects())
+    target.ran([schema(), state(2)], reject_redact=["name"], **streams(TEXT))
+    (reject,) = target.rejects()
+    assert (reject["key"], reject["record"]) == ("[1]", {"id": 1, "name": "(redacted)"})
+    assert target.posts() == []
+    target.ran([schema(), state(3)], **streams(TEXT))
+    assert (target.posts(), target.rejects()) == ([], [reject])
+
+
+def written(target: Target) -> list[Path]:
+    """All that runs have written."""
+    return [*Path(target.config["reject_path"]).parent.iterdir()]
+
+
+def test_rejects_are_told_whatever_ends_the_run(target: Target) -> None:
+    bad = {"group_by": ["name"], "fields": [{"id": "n", "type": "number", "data": "{{ nobody }}"}]}
+    messages = [schema(), record(id=1, name="one"), schema(stream="teams"), state(1)]
+    ran = target.run(messages, streams={**streams(NUMBER)["streams"], "teams": bad})
+    assert "the expression asks for nobody" in str(ran.error)
+    assert [(one["key"], one["reason"]) for one in target.rejects()] == [("[1]", "is text, not a number")]
+
+
+def test_a_digest_that_fails_is_no_share_of_no_rows(target: Target) -> None:
+    digest = streams({"fields": [{"id": "n", "type": "number", "data": "{{ 1 / 0 }}"}]}, group_by=["name"])
+    target.ran([schema(), record(id=1, name="A"), record(id=2, name="A"), state(1)], max_reject_share=0.5, **digest)
+    target.ran([schema(), state(2)], max_reject_share=0.5, **digest)
+    assert [one["reason"] for one in target.rejects()] == ["has an expression that divides by zero"]
 
 
 def test_a_ledger_is_for_its_owner_alone(target: Target) -> None:

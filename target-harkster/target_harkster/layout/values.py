@@ -122,12 +122,6 @@ def trimmed(value: Decimal) -> Decimal:
 
 def calculate(sign: str, left: Any, right: Any) -> Any:
     """Apply an operator of arithmetic; raises :class:`TooCostlyError` where it makes too much."""
-    # How long it will be, not how long it is: no such thing is made.
-    length, other = (len(side) if isinstance(side, str | list | tuple) else 0 for side in (left, right))
-    if sign == "*" and (length or other):
-        check_size((length or int(left)) * (other or int(right)))
-    elif sign == "+":
-        check_size(length + other)
     is_text = isinstance(left, str) or (isinstance(right, str) and sign == "+")
     if left is None or right is None:
         return shown(left) + shown(right) if is_text and sign == "+" else None
@@ -141,10 +135,20 @@ def calculate(sign: str, left: Any, right: Any) -> Any:
     are_whole = isinstance(left, int) and isinstance(right, int)
     if are_whole and left.bit_length() + right.bit_length() > _LARGEST_BITS:
         raise FieldError("is beyond what a number can be")
-    if not isinstance(left, int | Decimal) or not isinstance(right, int | Decimal) or (are_whole and sign in _WHOLE):
+    if not isinstance(left, int | Decimal) or not isinstance(right, int | Decimal):
+        _check_length(sign, left, right)
+        return _OPERATORS[sign](left, right)
+    if are_whole and sign in _WHOLE:
         return _OPERATORS[sign](left, right)
     result = _OPERATORS[sign](Decimal(left), Decimal(right))
     return result if sign in {"+", "-"} else trimmed(result)
+
+
+def _check_length(sign: str, left: Any, right: Any) -> None:
+    """Let a text or a list be repeated, or put behind another one, only if what comes of it is not too large."""
+    length, other = (len(side) if isinstance(side, str | list | tuple) else side for side in (left, right))
+    if sign in {"*", "+"}:
+        check_size(_OPERATORS[sign](length, other))
 
 
 def _floor(left: Any, right: Any) -> Any:
