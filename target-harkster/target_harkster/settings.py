@@ -188,7 +188,10 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         th.ArrayType(th.StringType(min_length=1)),
         default=[],
         title="Rejects: redaction",
-        description="Properties of such rows whose values are kept nowhere. Rows that have them cannot be tried again.",
+        description=(
+            "Properties of such rows, at any depth, whose values are kept nowhere. Rows that have them cannot be tried"
+            " again."
+        ),
     ),
     th.Property(
         "max_rejects",
