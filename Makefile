@@ -21,10 +21,10 @@ export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/ca-certificates.crt /et
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help sync demo test lives bench lint format docs picture dist clean
+.PHONY: help sync demo test lives install-test bench lint format docs picture dist clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 sync: $(SYNCED) ## install the workspace and its tools into .venv
 
@@ -37,6 +37,9 @@ test: $(SYNCED) ## run all tests
 lives: $(SYNCED) ## live through LIVES=1000 random histories of each plugin, and find faults that are put back
 	LIVES=$(or $(LIVES),1000) $(BIN)/pytest -q -p no:cacheprovider -n $(TEST_WORKERS) --timeout 0 -k "life or lives" \
 	  tests/hustle tests/hubstaff tests/harkster $(PYTEST_ARGS)
+
+install-test: dist ## install the wheels in empty folders, with pip and through Meltano, and run them
+	WHEELS=$(CURDIR)/dist PATH="$(dir $(abspath $(UV))):$$PATH" $(BIN)/pytest -q -n 0 tests/install $(PYTEST_ARGS)
 
 bench: $(SYNCED) ## measure the plugins against their peers, which it installs: bench/RESULTS.md
 	@$(UV) sync --project bench --python $(BIN)/python --locked --quiet
@@ -54,6 +57,7 @@ format: $(SYNCED) ## format the code and fix what can be fixed
 
 docs: $(SYNCED) ## regenerate what is made from the plugins: meltano.yml, tables
 	$(BIN)/python -m docs.meltano_plugins
+	$(BIN)/python -m docs.hub
 	$(BIN)/python -m docs.generate
 
 picture: $(SYNCED) ## draw the posts in the README, as the sandbox has them

@@ -83,8 +83,8 @@ def _setting(name: str, schema: Mapping[str, Any], *, with_default: bool) -> dic
 
 
 def _kind(schema: Mapping[str, Any]) -> str:
-    if schema.get("format") == "date-time":
-        return "date_iso8601"
+    if schema.get("format") in {"date", "date-time"}:
+        return "date_iso8601"  # Meltano then takes "6 months ago" too
     types = schema.get("type", "string")
     # Where several types are allowed (an object or a list of them), the most structured one is the true kind.
     return next(KINDS[kind] for kind in ("object", "array", *KINDS) if kind in types)

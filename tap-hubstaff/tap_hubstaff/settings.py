@@ -89,7 +89,7 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
     ),
     th.Property(
         "start_date",
-        th.StringType,
+        th.DateType,
         title="Start date",
         description=(
             "Date or time (ISO 8601, UTC) from which on to read what happened. Hubstaff keeps some data for a month,"
@@ -98,7 +98,7 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
     ),
     th.Property(
         "end_date",
-        th.StringType,
+        th.DateType,
         title="End date",
         description="The last day to read, for an extract that is not to go on. The default is today.",
     ),
