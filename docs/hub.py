@@ -1,7 +1,7 @@
 """Write the plugins' definitions for Meltano Hub, one file each (part of `make docs`).
 
-`meltano add --from-ref hub/extractors/tap-hustle.yml tap-hustle` adds a plugin to any Meltano project. What a definition
-says comes from the plugin (`--about`), from its distribution's metadata, and from its entry in meltano.yml.
+`meltano add --from-ref hub/extractors/tap-hustle.yml tap-hustle` adds a plugin to any Meltano project. What a
+definition says comes from the plugin (`--about`), from its distribution's metadata, and from its entry in meltano.yml.
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,6 +21,7 @@ from docs.hub import HUB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from demo.postgres import Postgres
     from demo.sandbox import Sandbox
@@ -46,7 +46,9 @@ def run(*command: str | Path, cwd: Path, **more: str) -> str:
     own = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN_PREFIXES)}
     own.pop("VIRTUAL_ENV", None)
     env = {**own, "PATH": PATH_WITH_SCRIPTS, "NO_COLOR": "1", "UV_FIND_LINKS": WHEELS or "", **more}
-    done = subprocess.run(command, cwd=cwd, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    done = subprocess.run(
+        command, check=False, cwd=cwd, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
     assert done.returncode == 0, done.stdout[-5000:]
     return done.stdout
 

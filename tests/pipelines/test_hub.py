@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import metadata
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import jsonschema
 import pytest
@@ -55,7 +55,7 @@ def test_the_hub_takes_it(path: Path) -> None:
     definition: dict[str, Any] = yaml.safe_load(FILES[path])
     jsonschema.validate(definition, DEFINITION)
     logo = HUB / "logos" / Path(definition["logo_url"]).name
-    assert ElementTree.parse(logo).getroot().tag == "{http://www.w3.org/2000/svg}svg"  # noqa: S314
+    assert ET.parse(logo).getroot().tag == "{http://www.w3.org/2000/svg}svg"  # noqa: S314
     names = {setting["name"] for setting in definition["settings"]}
     assert {name for group in definition["settings_group_validation"] for name in group} <= names
 
