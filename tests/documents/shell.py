@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-_ASSIGNED = re.compile(r"\b((?:TAP|TARGET)_[A-Z_]+)=('[^']*'|\S+)")
+_ASSIGNED = re.compile(r"\b((?:TAP|TARGET)_[A-Z_]+(?<!_PATH))=('[^']*'|\S+)")
 _VARYING = (
     (re.compile(r"\b(?=\w*\d)(?=\w*[a-z])\w{19,}\b"), "ID"),
     (re.compile(r"\d{4}-\d\d-\d\dT[\d:.+]+"), "TIME"),
@@ -51,11 +51,17 @@ class Shell:
     folder: Path
     variables: Mapping[str, str]
 
-    def run(self, document: Path) -> str:
-        """Run the commands of a document; returns what they printed, and fails where one of them does."""
+    def run(self, document: Path, *, has_accounts: bool = False) -> str:
+        """Run the commands of a document; returns what they printed, and fails where one of them does.
+
+        Args:
+            document: Whose commands.
+            has_accounts: Whether its reader has set the credentials before.
+        """
         (self.folder / ".venv").symlink_to(sys.prefix)
         script = "".join(f"# {block.place}\n{self._with_accounts(block.text)}" for block in blocks(document, "sh"))
-        environment = Meltano(self.folder / "meltano", {**self._outside(), "ROOT": str(ROOT)})._environment()
+        outside = self.variables if has_accounts else self._outside()
+        environment = Meltano(self.folder / "meltano", {**outside, "ROOT": str(ROOT)})._environment()
         done = subprocess.run(
             ["bash", "-xc", _STAND_INS + script],
             cwd=self.folder,

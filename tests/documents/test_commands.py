@@ -102,6 +102,7 @@ def test_every_document_with_commands_is_tried_here() -> None:
         "tap-hubstaff/README.md",
         "target-harkster/README.md",
         "sandbox/README.md",
+        "docs/operations.md",
     }
 
 
@@ -140,6 +141,23 @@ def test_tap_hubstaff(shell: Callable[..., Shell], tmp_path: Path) -> None:
     output = shell().run(document)
     assert "the credentials work" in output
     assert "time_sessions" in output
+    tokens = tmp_path / "tokens"
+    assert [said_mode("token folder of `tap-hubstaff`"), said_mode("`….json`")] == [
+        mode(tokens),
+        mode(next(tokens.glob("*.json"))),
+    ]
+    assert said_mode("`….requests.sqlite`") == mode(next(tokens.glob("*.requests.sqlite")))
+
+
+def mode(path: Path) -> str:
+    """Who may do what with a file."""
+    return f"{path.stat().st_mode & 0o777:04o}"
+
+
+def said_mode(file: str) -> str:
+    """What docs/security.md says of it."""
+    lines = (ROOT / "docs" / "security.md").read_text().splitlines()
+    return next(line for line in lines if line.startswith(f"| {file} |")).split("|")[3].strip()
 
 
 def test_target_harkster(shell: Callable[..., Shell], sandbox: RunningSandbox, tmp_path: Path) -> None:
@@ -150,6 +168,18 @@ def test_target_harkster(shell: Callable[..., Shell], sandbox: RunningSandbox, t
     assert {"Hours of Ann", "Hours of Bert"} <= set(posts)
     assert "There is nothing to post" in (tmp_path / "preview.html").read_text()
     assert samples(document) - printed(output) == set()
+    files = {"ledger of `target-harkster`": ".db", "reject file": ".rejects.jsonl"}
+    assert {file: said_mode(file) for file in files} == {
+        file: mode(tmp_path / f"target-harkster{suffix}") for file, suffix in files.items()
+    }
+    assert said_mode("preview") == mode(tmp_path / "preview.html")
+
+
+def test_operations(shell: Callable[..., Shell], tmp_path: Path) -> None:
+    output = shell().run(ROOT / "docs" / "operations.md", has_accounts=True)
+    assert json.loads((tmp_path / "state.json").read_text())["bookmarks"]
+    assert "tap-hubstaff: the credentials work" in output
+    assert len([*(tmp_path / "data" / "tokens").glob("*.json")]) == 1
 
 
 def test_sandbox(shell: Callable[..., Shell], tmp_path: Path) -> None:

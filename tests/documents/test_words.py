@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from functools import cache
 from typing import TYPE_CHECKING
@@ -58,8 +59,8 @@ def test_files_are_there(document: Path) -> None:
 
 @every_document
 def test_targets_of_make_are_there(document: Path) -> None:
-    targets = set(re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    said = {word for code in code_words(document) for word in re.findall(r"\bmake ([a-z]+)", code)}
+    targets = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    said = {word for code in code_words(document) for word in re.findall(r"\bmake ([a-z-]+)", code)}
     assert said <= targets
 
 
@@ -75,3 +76,26 @@ def test_lines_of_the_changelog_are_short() -> None:
 @every_document
 def test_the_documents_speak_of_the_project_alone(document: Path) -> None:
     assert re.findall(r"/work/|issue #?\d+|(?i:\bclaude\b|\bllm\b|\bchatgpt\b)", document.read_text()) == []
+
+
+def sentences_of_the_code() -> str:
+    """Every text in the code of the plugins, whatever lines it is spread over; ``{}`` stands for what is put in."""
+    texts = []
+    for path in ROOT.glob("[!.]*/*/**/*.py"):
+        if path.parts[len(ROOT.parts)].startswith(("singer", "tap", "target")):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.JoinedStr):
+                    texts.append(
+                        "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
+                    )
+                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    texts.append(node.value)
+    return "\n".join(texts)
+
+
+def test_the_log_says_what_operations_says_it_does() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text()
+    said = re.findall(r'^\| "(.*)" \|', text, re.MULTILINE)
+    code = sentences_of_the_code()
+    assert said
+    assert [sentence for sentence in said if sentence not in code] == []
