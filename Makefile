@@ -21,10 +21,10 @@ export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/ca-certificates.crt /et
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help sync demo test lives install-test bench lint format docs picture dist clean
+.PHONY: help sync demo test lives test-resolution install-test bench lint format docs picture dist clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 sync: $(SYNCED) ## install the workspace and its tools into .venv
 
@@ -37,6 +37,12 @@ test: $(SYNCED) ## run all tests
 lives: $(SYNCED) ## live through LIVES=1000 random histories of each plugin, and find faults that are put back
 	LIVES=$(or $(LIVES),1000) $(BIN)/pytest -q -p no:cacheprovider -n $(TEST_WORKERS) --timeout 0 -k "life or lives" \
 	  tests/hustle tests/hubstaff tests/harkster $(PYTEST_ARGS)
+
+test-resolution: | $(UV) ## run all tests with the lowest versions of what is needed, or RESOLUTION=highest
+	$(UV) venv --quiet --clear .venv-resolution
+	$(UV) pip install --quiet --python .venv-resolution --resolution $(or $(RESOLUTION),lowest-direct) --group dev \
+	  $(addprefix -e ,./singer-http ./tap-hustle ./tap-hubstaff ./target-harkster[postgres] ./sandbox)
+	.venv-resolution/bin/pytest -n $(TEST_WORKERS) --maxschedchunk 1 $(PYTEST_ARGS)
 
 install-test: dist ## install the wheels in empty folders, with pip and through Meltano, and run them
 	WHEELS=$(CURDIR)/dist PATH="$(dir $(abspath $(UV))):$$PATH" $(BIN)/pytest -q -n 0 tests/install $(PYTEST_ARGS)
@@ -68,7 +74,7 @@ dist: $(SYNCED) ## build every distribution into dist/
 	$(UV) build --all-packages --out-dir dist
 
 clean: ## remove what was built or installed here
-	rm -rf .venv .uv bench/.venv .demo .meltano dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-resolution .uv bench/.venv .demo .meltano dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(SYNCED): uv.lock pyproject.toml $(wildcard */pyproject.toml) | $(UV)

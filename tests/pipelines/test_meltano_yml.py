@@ -54,6 +54,14 @@ def test_loader_is_described_as_it_is() -> None:
     assert set(loader["capabilities"]) <= set(described["capabilities"])
 
 
+def test_every_variable_of_the_example_is_a_setting() -> None:
+    lines = (MELTANO_YML.parent / ".env.example").read_text().splitlines()
+    variables = {line.partition("=")[0] for line in lines if line and not line.startswith("#")}
+    plugins = (*PLUGINS, "target-postgres")
+    known = {f"{plugin}_{setting['name']}" for plugin in plugins for setting in DEFINITIONS[plugin]["settings"]}
+    assert variables <= {name.replace("-", "_").upper() for name in known}
+
+
 def test_project_is_valid() -> None:
     jsonschema.validate(PROJECT, META_SCHEMA)
 
