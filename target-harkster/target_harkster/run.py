@@ -153,16 +153,17 @@ class Run:
 
     # The end
 
-    def end(self, streams: Mapping[str, Rows]) -> None:
+    def end(self, streams: Mapping[str, Rows], known: Mapping[str, Rows]) -> None:
         """End a run whose input has come to its end.
 
         Args:
             streams: By name, those of which a SCHEMA came.
+            known: The same, and those that digests wait of.
 
         Raises:
             ApiError: The run is not complete.
         """
-        self.finish(streams)
+        self.finish(known)
         self._settle(streams)
         self.outbox.close()
         if self._preview is not None:
@@ -214,7 +215,7 @@ class Run:
         A tap that was cut off ends its messages like one that has come to its end, but with no STATE behind them.
         """
         if not self._states_seen:
-            self.channels.settle(self.channels.begun)
+            self.channels.settle(place for place in self.channels.begun if place[0] in streams)
         elif self._is_covered:
             self.channels.settle(place for rows in streams.values() for place in rows.places)
 

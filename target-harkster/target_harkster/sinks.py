@@ -198,6 +198,8 @@ class HarksterSink(RowSink):
         self._channels = route.channels
         self._channel_ids = tuple(channel.id for channel in route.channels.values())
         self._layout = run.layout(stream_name, schema, self._key_properties, route)
+        if self._layout.group_by:
+            run.ledger.digests.keep_schema(stream_name, self._channel_ids, schema, self._key_properties)
         # What a digest is known by may read like what a row is known by.
         self._kinds: tuple[Kind, ...] = ("row", "stray") if self._layout.group_by else ("row", "stray", "post")
         self._presence = run.mirror.presence(
@@ -248,7 +250,12 @@ class HarksterSink(RowSink):
                 refused(self._channel_column, "names another channel now; it is posted when its tap sends it again")
                 return
             key = self._layout.own_key_of(record)
-            self._post(record, key, marker_of(self._prefix, key), reject.version, refused, reject.first_run)
+            marker = marker_of(self._prefix, key)
+            posted = marker_of(self._prefix, self._layout.key_of(record))
+            if not self._run.previous.is_as_known(self._channel(record).id, posted):
+                refused(None, "has a post that was changed since, by people or by a run that this ledger does not know")
+                return
+            self._post(record, key, marker, reject.version, refused, reject.first_run)
         except RowError as error:
             refused(error.field, error.reason)
 

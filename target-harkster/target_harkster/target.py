@@ -8,7 +8,7 @@ import sys
 from typing import IO, TYPE_CHECKING, Any, ClassVar, cast
 
 from singer_http.http.clock import Clock, Stopped
-from singer_http.http.errors import ApiError
+from singer_http.http.errors import ApiError, ConfigurationError
 from singer_http.output import Stdout
 from singer_http.settings import checked, config_input, exit_on_operator_error, from_environment, url_errors
 from singer_sdk import Target
@@ -22,6 +22,7 @@ from singer_sdk.mapper import SameRecordTransform
 from typing_extensions import override
 
 from target_harkster.batches import batch_rows
+from target_harkster.ledger.database import LedgerError
 from target_harkster.messages import BAD_INPUT, MessageReader, check_shape
 from target_harkster.run import Run
 from target_harkster.settings import SETTINGS
@@ -111,7 +112,9 @@ class TargetHarkster(Target):
     @override
     def process_endofpipe(self) -> None:
         try:
-            self.run.end(self._sinks())
+            came = self._sinks()
+            self._take_up_digests()
+            self.run.end(came, self._sinks())
         except BaseException as error:
             self._end_run(error)
             raise
@@ -132,6 +135,15 @@ class TargetHarkster(Target):
             self._end_run(error)
             raise
         self.run.close()
+
+    def _take_up_digests(self) -> None:
+        """Take up the digests that wait for something, such as a name, and whose own tap says nothing in this run."""
+        for stream, (schema, key_properties) in self.run.ledger.digests.waiting().items():
+            if stream not in self._sinks_active and self.config["streams"].get(stream, {}).get("group_by"):
+                try:
+                    self.get_sink(stream, schema=schema, key_properties=key_properties)
+                except (ConfigurationError, LedgerError) as error:
+                    self.logger.warning("%s: its digests wait for its own tap. %s", stream, error)
 
     def _sinks(self) -> dict[str, HarksterSink | LookupSink]:
         return {stream: self._sink(stream) for stream in self._sinks_active}

@@ -151,6 +151,30 @@ def test_a_copy_from_before_a_row_was_posted_at_last(target: Target, tmp_path: P
     assert sorted(names(target)) == [("again", 1), ("x", 1)]
 
 
+@pytest.mark.parametrize("was_posted", [False, True])
+def test_an_older_copy_posts_no_older_version_of_what_it_had_rejected(
+    target: Target, tmp_path: Path, *, was_posted: bool
+) -> None:
+    path = Path(target.config["ledger_url"].removeprefix("sqlite:///"))
+    layout: dict[str, Any] = {"mode": "upsert", "fields": [{"id": "name", "type": "text", "data": "name"}]}
+    numbers = {"hours": {**layout, "fields": [{"id": "name", "type": "number", "data": "name"}]}}
+    target.ran([schema(), *rows(9, name="9"), *rows(1, 2, name="1" if was_posted else "x"), state(1)], streams=numbers)
+    target.ran([schema(), *rows(1, 2, name="old"), state(2)], streams=numbers)
+    copy = path.read_bytes()
+    target.ran([schema(), *rows(1, name="7"), state(3)], streams=numbers)
+    path.write_bytes(copy)
+    if not was_posted:  # a post is there that the copy does not know
+        assert isinstance(target.run([schema(), state(4)], streams=numbers).error, LedgerError)
+        assert adopted(target, tmp_path, {"streams": numbers}) == "1 posts were entered into the ledger.\n"
+    target.ran([schema(), state(4)], streams={"hours": layout})
+    assert sorted(names(target)) == [("7", 1), ("9", 1), ("old", 1)]
+    told = [(one["key"], one["reason"]) for one in target.rejects()]
+    assert [key for key, _ in told] == (["[1]"] if was_posted else [])
+    target.ran([schema(), *rows(1, name="new"), state(5)], streams={"hours": layout})
+    assert sorted(names(target)) == [("9", 1), ("new", 1), ("old", 1)]
+    assert target.rejects() == []
+
+
 def test_the_posts_of_another_job_are_no_sign_of_an_older_copy(target: Target, tmp_path: Path) -> None:
     for stream in ("hours", "teams", "hours", "teams"):
         ledger = f"sqlite:///{tmp_path}/{stream}.db"

@@ -264,6 +264,38 @@ def test_a_name_that_comes_late_is_put_in(target: Target) -> None:
     assert [post.publications for post in target.posts()] == [1, 1, 1]
 
 
+@pytest.mark.parametrize("has_state", [True, False])
+def test_a_name_is_put_in_though_only_its_own_tap_runs(target: Target, *, has_state: bool) -> None:
+    settings = {"streams": BY_NAME, "first_run": "publish"}
+    target.ran([schema(PROPERTIES), worked(1, 8), worked(2, 7, "2026-11-09", user=2), state(1)], **settings)
+    assert shown(target, "who") == ["?: 8 h", "?: 7 h"]
+    target.ran([USERS, user(1, "Ann"), *([state(2)] if has_state else [])], **settings)
+    assert shown(target, "who") == ["Ann: 8 h", "?: 7 h"]
+    target.ran([USERS, user(2, "Bob"), state(3)], **settings)
+    assert shown(target, "who") == ["Ann: 8 h", "Bob: 7 h"]
+    assert [(post.publications, post.updates) for post in target.posts()] == [(1, 1)] * 2
+
+
+def test_no_first_run_ends_with_that_of_another_tap(target: Target) -> None:
+    settings = {"streams": BY_NAME, "first_run": "baseline"}
+    cut_off = [schema(PROPERTIES), worked(1, 8)]
+    target.run([*cut_off, state(1), worked(2, 7, "2026-11-09"), b"{"], **settings)
+    for messages in ([USERS, user(1, "Ann"), state(2)], [USERS, user(1, "Ann")]):
+        target.ran(messages, **settings)
+    target.ran([*cut_off, worked(2, 7, "2026-11-09"), worked(3, 7, "2026-11-16"), state(3)], **settings)
+    assert shown(target, "who") == []
+
+
+def test_digests_of_a_layout_that_has_changed_wait_for_their_own_tap(
+    target: Target, caplog: pytest.LogCaptureFixture
+) -> None:
+    target.ran([schema(PROPERTIES), worked(1, 8), state(1)], streams=BY_NAME)
+    streams = {**BY_NAME, "hours": {**BY_NAME["hours"], "group_by": ["weeks"]}}
+    target.ran([USERS, user(1, "Ann"), state(2)], streams=streams)
+    assert "hours: its digests wait for its own tap. streams.hours: group_by names the column weeks" in caplog.text
+    assert shown(target, "who") == ["?: 8 h"]
+
+
 def test_rows_of_a_lookup_stream_are_not_posted(target: Target) -> None:
     fields = [{"id": "who", "type": "text", "data": "{{ user_id | lookup('users', 'name') }}"}]
     streams = {"users": {"mode": "lookup"}, "hours": {"fields": fields}}

@@ -197,6 +197,8 @@ class Channels:
             entry.post_id = remote.id
             entries.append(entry)
         self._ledger.save(*entries)
+        # What the ledger knows of the rows of these is older than their posts.
+        self._rejects.outdated(channel.id, {entry.marker for entry in entries})
         if entries:
             logger.warning(
                 "%s: %d posts of this target were found that the ledger did not know; they are not posted again.",

@@ -49,6 +49,14 @@ class Previous:
             found = None if entry is None else self.shown(entry)
         return None if found is None else {field["id"]: data_value(field) for field in found if field.get("id")}
 
+    def is_as_known(self, channel: str, marker: str) -> bool:
+        """Whether a post, if there is one, is as the ledger has it: otherwise what the ledger has may be older."""
+        entry = self._ledger.find(channel, [marker]).get(marker)
+        if entry is None or entry.post_id is None or entry.phase not in {Phase.PUBLISHED, Phase.DRAFT}:
+            return True
+        remote = self._api.post(channel, entry.post_id)
+        return remote is not None and remote.hash == entry.hash
+
     def shown(self, entry: Entry) -> Fields | None:
         """The fields of a post as they are, or wait to be."""
         if entry.content is not None and entry.phase not in _SHOWN:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 from singer_sdk.contrib.msgspec import encoder
 
-from target_harkster.layout.errors import TooCostlyError
-from target_harkster.layout.values import check_size, check_width, exact, shown
+from target_harkster.layout.errors import TooCostlyError, check_size, check_width
+from target_harkster.layout.values import exact, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -1,8 +1,19 @@
-"""What can be wrong with a value, a row or a layout."""
+"""What can be wrong with a value, a row or a layout, and how large what an expression makes may be."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from singer_http.http.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+
+WIDEST = 100
+"""Characters, digits or parts that a filter is asked for, at most."""
+LARGEST = 1_000_000
+"""Characters of a text, or items of a list, that an expression makes, at most."""
 
 
 class FieldError(ValueError):
@@ -15,6 +26,26 @@ class UnknownNameError(FieldError):
 
 class TooCostlyError(FieldError):
     """An expression takes too long, or makes too much."""
+
+
+def check_size(size: int) -> None:
+    """Let an expression make no more than so many characters or items.
+
+    Raises:
+        TooCostlyError: It would.
+    """
+    if size > LARGEST:
+        raise TooCostlyError(f"has more than {LARGEST:,} characters or items")
+
+
+def check_width(width: int | Decimal) -> None:
+    """Let nobody ask for so many characters, digits or parts.
+
+    Raises:
+        TooCostlyError: They do.
+    """
+    if not -WIDEST <= width <= WIDEST:
+        raise TooCostlyError(f"is asked for a width of more than {WIDEST}")
 
 
 class RowError(ValueError):

@@ -22,7 +22,7 @@ from jinja2.filters import do_int, ignore_case, make_attrgetter, make_multi_attr
 from jinja2.utils import missing
 from singer_sdk.contrib.msgspec import encoder
 
-from target_harkster.layout.errors import FieldError, TooCostlyError
+from target_harkster.layout.errors import FieldError, check_size, check_width
 from target_harkster.layout.fields import as_decimal, as_moment, as_text, currency_code, time_zone
 
 if TYPE_CHECKING:
@@ -32,34 +32,10 @@ ARITHMETIC = decimal.Context(prec=100, rounding=decimal.ROUND_HALF_UP)
 _QUOTIENTS = decimal.Context(prec=28, rounding=decimal.ROUND_HALF_UP)
 """What has no end is cut off sooner than what is exact."""
 _ROUNDINGS = {"common": decimal.ROUND_HALF_UP, "ceil": decimal.ROUND_CEILING, "floor": decimal.ROUND_FLOOR}
-WIDEST = 100
-"""Characters, digits or parts that a filter is asked for, at most."""
-LARGEST = 1_000_000
-"""Characters of a text, or items of a list, that an expression makes, at most."""
 _LARGEST_BITS = 4_000
 """Of two whole numbers together that are calculated with."""
 _LONGEST = 25
 """Digits of a number that is written out rather than with an exponent."""
-
-
-def check_size(size: int) -> None:
-    """Let an expression make no more than so many characters or items.
-
-    Raises:
-        TooCostlyError: It would.
-    """
-    if size > LARGEST:
-        raise TooCostlyError(f"has more than {LARGEST:,} characters or items")
-
-
-def check_width(width: int | Decimal) -> None:
-    """Let nobody ask for so many characters, digits or parts.
-
-    Raises:
-        TooCostlyError: They do.
-    """
-    if not -WIDEST <= width <= WIDEST:
-        raise TooCostlyError(f"is asked for a width of more than {WIDEST}")
 
 
 def exact(value: Any) -> Any:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+from singer_sdk.contrib.msgspec import decoder, encoder
 
 from target_harkster.ledger.database import chunks, put
-from target_harkster.ledger.model import GROUP_INDEX, GROUP_NEWS, GROUP_TIMES, GROUPS
+from target_harkster.ledger.model import GROUP_INDEX, GROUP_NEWS, GROUP_SCHEMAS, GROUP_TIMES, GROUPS
 from target_harkster.ledger.packing import pack, record_number, row_number, unpack
 
 if TYPE_CHECKING:
@@ -117,6 +118,25 @@ class Digests:
         )
         rows = self._database.rows(query.where(GROUPS.c.stream == stream).order_by(first.c.seq))
         return [(row[0], row[1], row[2]) for row in rows]
+
+    def keep_schema(
+        self, stream: str, channels: Collection[str], schema: Mapping[str, Any], key_properties: Sequence[str]
+    ) -> None:
+        """Keep what the rows of a stream look like."""
+        content = encoder.encode((schema, key_properties))
+        with self._database.transaction() as connection:
+            put(
+                connection,
+                GROUP_SCHEMAS,
+                [{"channel": channel, "stream": stream, "content": content} for channel in channels],
+            )
+
+    def waiting(self) -> dict[str, tuple[dict[str, Any], list[str]]]:
+        """The streams that have groups whose posts do not show all rows, each with SCHEMA and primary key."""
+        of_group = sa.and_(GROUP_SCHEMAS.c.channel == GROUPS.c.channel, GROUP_SCHEMAS.c.stream == GROUPS.c.stream)
+        query = sa.select(GROUP_SCHEMAS.c.stream, GROUP_SCHEMAS.c.content).distinct()
+        news = GROUPS.c.number.in_(sa.select(GROUP_NEWS.c.number))
+        return {row[0]: decoder.decode(row[1]) for row in self._database.rows(query.where(of_group, news))}
 
     def rows(self, channel: str, marker: str) -> list[bytes]:
         """All rows of a group, in the order in which they first came."""

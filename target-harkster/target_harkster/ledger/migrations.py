@@ -11,6 +11,7 @@ from target_harkster.ledger.model import (
     DOUBTS,
     GROUP_INDEX,
     GROUP_NEWS,
+    GROUP_SCHEMAS,
     GROUP_TIMES,
     GROUPS,
     LEASES,
@@ -101,7 +102,12 @@ def _fourth(connection: sa.Connection) -> None:
         table.create(connection)
 
 
-MIGRATIONS: Sequence[Callable[[sa.Connection], None]] = (_first, _second, _third, _fourth)
+def _fifth(connection: sa.Connection) -> None:
+    """Keep what the rows of groups look like."""
+    GROUP_SCHEMAS.create(connection)
+
+
+MIGRATIONS: Sequence[Callable[[sa.Connection], None]] = (_first, _second, _third, _fourth, _fifth)
 """What leads from each version to the next one. Never changed, only added to: ledgers of all ages are out there. Who
 changes a table copies the earlier one to here first."""
 

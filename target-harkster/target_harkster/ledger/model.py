@@ -90,6 +90,15 @@ GROUP_TIMES = sa.Table(
 )
 """When something new came into a group last, in seconds since the epoch."""
 
+GROUP_SCHEMAS = sa.Table(
+    "harkster_group_schemas",
+    METADATA,
+    sa.Column("channel", sa.Text, primary_key=True),
+    sa.Column("stream", sa.Text, primary_key=True),
+    sa.Column("content", sa.LargeBinary, nullable=False),
+)
+"""What the rows of groups look like, so that what waits can be made without their tap."""
+
 LOOKUPS = sa.Table(
     "harkster_lookups",
     METADATA,

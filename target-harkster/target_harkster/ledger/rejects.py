@@ -13,6 +13,7 @@ from singer_sdk.contrib.msgspec import decoder, encoder
 
 from target_harkster.ledger.database import put
 from target_harkster.ledger.model import REJECTS, UNVERSIONED
+from target_harkster.vendor.posts import marker_of, stream_marker
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -243,6 +244,14 @@ class Rejects:
             elif reject.version == UNVERSIONED:
                 seen = self._changes.added[reject.place] = replace(reject, version=version)
                 self._standing[stream, reject.row][reject.place] = seen
+
+    def outdated(self, channel: str, markers: Collection[str]) -> None:
+        """Strike out what was rejected of rows whose posts the ledger has not known, and make that durable."""
+        self.load(channel)
+        for reject in [one for one in self.earlier if one.channel == channel and one.key is not None]:
+            if marker_of(stream_marker(reject.stream), reject.key or "") in markers:
+                self.strike(reject.place)
+        self.sync()
 
     def strike(self, *places: Place) -> None:
         """Strike rejects out: they are in the database until :meth:`sync`."""
