@@ -1,0 +1,89 @@
+"""One word, one thing: names that were given up stay away, no two classes share a name, and the glossary is short."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import Counter
+from functools import cache
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.documents.blocks import DOCUMENTS, ROOT, code_words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+GIVEN_UP = {
+    "Chain": "LoopGuard",
+    "Kept": "StoredTokens",
+    "Plan": "WindowPlan",
+    "WindowedStream": "WindowStream",
+    "abreast": "interleave",
+    "came_late": "shift_to_arrival",
+    "flat_ledger": "flat_carryover",
+    "sound_token": "validated_token",
+    "spoken": "exit_on_operator_error",
+    "unflat_ledger": "unflat_carryover",
+}
+"""Names that meant several things, or told nobody what they mean, each with the one that took its place."""
+PACKAGES = {"singer-http", "tap-hustle", "tap-hubstaff", "target-harkster"}
+MOST_WORDS = 25
+BOTH_ARE = {"Run": "one run of a plugin", "Attempts": "tries, of a request and of a post", "Organizations": "a stream"}
+"""Classes of singer-http and of a plugin that share a name, as they are the same kind of thing."""
+
+
+def modules(*folders: str) -> Iterator[Path]:
+    """The Python files of some folders of the project, or of all."""
+    for path in ROOT.glob("[!.]*/**/*.py"):
+        folder = path.relative_to(ROOT).parts[0]
+        if not {".venv", "node_modules"} & {*path.parts} and (folder in folders or not folders):
+            yield path
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    """A file as syntax."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def identifiers(path: Path) -> set[str]:
+    """Every name that a file gives or uses."""
+    found = set()
+    for node in ast.walk(tree(path)):
+        for attribute in ("id", "attr", "arg", "name", "asname"):
+            if isinstance(name := getattr(node, attribute, None), str):
+                found.add(name)
+    return found
+
+
+def test_names_that_were_given_up_stay_away() -> None:
+    used = {path.relative_to(ROOT).as_posix(): identifiers(path) & GIVEN_UP.keys() for path in modules()}
+    assert {path: names for path, names in used.items() if names} == {}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_documents_do_not_bring_them_back(document: Path) -> None:
+    said = {word for code in code_words(document) for word in re.findall(r"\w+", code)}
+    assert said & GIVEN_UP.keys() == set()
+
+
+@pytest.mark.parametrize("plugin", sorted(PACKAGES - {"singer-http"}))
+def test_no_two_classes_share_a_name(plugin: str) -> None:
+    classes = Counter(
+        node.name
+        for path in modules("singer-http", plugin)
+        for node in tree(path).body
+        if isinstance(node, ast.ClassDef)
+    )
+    assert {name for name, count in classes.items() if count > 1} - BOTH_ARE.keys() == set()
+
+
+def test_the_glossary_is_short_and_says_each_word_once() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = text[text.index("## Glossary") : text.index("## Where is what")]
+    words = re.findall(r"^\| ([^|]+) \|", table, re.MULTILINE)[1:]
+    assert 0 < len(words) <= MOST_WORDS
+    assert len(words) == len(set(words))
