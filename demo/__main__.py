@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from demo.comparison import compare_hubstaff, compare_hustle, table
 from demo.meltano import PROJECT, Meltano
+from demo.models import create_views, verdict
 from demo.postgres import embedded_postgres
 from demo.posts import compare_posts, post_table
 from demo.processes import DemoError
@@ -67,10 +68,13 @@ def demonstrate(scenario: Path, directory: Path, page: Path) -> None:
             run = meltano.run(*PIPELINE).check()
         rows = check(run, warehouse, sandbox)
         weeks = compare_posts(warehouse, sandbox)
+        views = create_views(warehouse)
+        found = verdict(warehouse)
         page.parent.mkdir(exist_ok=True)
         page.write_bytes(sandbox.page())
     print(f"\n{post_table(weeks)}\n")
     print(f"All {rows:,} records are in the warehouse exactly once, after the second run as after the first.")
+    print(f"Views on them, from models/hubstaff: {', '.join(views)}. What reconcile says: {found}.")
     print(f"All {len(weeks)} weeks of hours are in Harkster, each posted once, and updated where hours were added.")
     print(f"What its followers see: {page.absolute().as_uri()}")
 

@@ -1,0 +1,35 @@
+-- Where daily activities and activities differ, by day and person: then one of the two tables is incomplete. No row is
+-- the good news. Of each organization it leaves out the first and the last day of its activities, which may be read in
+-- part, and what is outside: Hubstaff keeps daily activities for longer.
+WITH by_day AS (
+    SELECT organization_id, user_id, date, sum(tracked) AS tracked
+    FROM tap_hubstaff.daily_activities
+    GROUP BY 1, 2, 3
+),
+by_activity AS (
+    SELECT organization_id, user_id, date, sum(tracked) AS tracked
+    FROM tap_hubstaff.activities
+    GROUP BY 1, 2, 3
+),
+days AS (
+    SELECT organization_id, min(date) AS first_day, max(date) AS last_day
+    FROM tap_hubstaff.activities
+    GROUP BY 1
+)
+SELECT
+    organization_id,
+    organizations.name AS organization,
+    date,
+    user_id,
+    users.name AS person,
+    coalesce(by_day.tracked, 0) / 3600.0 AS daily_hours,
+    coalesce(by_activity.tracked, 0) / 3600.0 AS activity_hours
+FROM by_day
+FULL JOIN by_activity USING (organization_id, user_id, date)
+JOIN days USING (organization_id)
+LEFT JOIN tap_hubstaff.organizations ON organizations.id = organization_id
+LEFT JOIN tap_hubstaff.users ON users.id = user_id
+WHERE
+    date > days.first_day
+    AND date < days.last_day
+    AND by_day.tracked IS DISTINCT FROM by_activity.tracked

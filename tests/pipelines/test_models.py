@@ -1,0 +1,216 @@
+"""The views in models/ say of loaded tables what the sandbox knows to be true."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections import Counter
+from contextlib import ExitStack
+from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from api_sandbox import HubstaffScenario, RunningSandbox, Scenario, serve_in_thread
+
+from demo.models import MODELS, create_views, rows, verdict
+from demo.processes import SCRIPTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from demo.postgres import Postgres
+
+NOW = datetime(2026, 3, 31, 12, 30, tzinfo=timezone.utc)
+STREAMS = {
+    "activities",
+    "clients",
+    "daily_activities",
+    "last_activities",
+    "members",
+    "organizations",
+    "projects",
+    "tasks",
+    "time_sessions",
+    "users",
+}
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[RunningSandbox]:
+    """Two organizations far from UTC on both sides, with a member who left."""
+    hubstaff = HubstaffScenario(
+        organizations=2,
+        zones=("Asia/Kolkata", "Pacific/Honolulu"),
+        history_days=25,
+        now=NOW,
+        clock="stopped",
+        requests_per_hour=None,
+        exchanges_per_hour=None,
+    )
+    with serve_in_thread(Scenario(hubstaff=hubstaff)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def warehouse(sandbox: RunningSandbox, postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Postgres:
+    """The tables after a first load, late uploads, edits of any age, and a second load; and the views on them."""
+    folder = tmp_path_factory.mktemp("models")
+    with postgres.connect() as connection:
+        connection.execute("DROP SCHEMA IF EXISTS tap_hubstaff CASCADE")
+    load(sandbox, postgres, folder)
+    sandbox.hubstaff.edit("activities", 40)
+    sandbox.hubstaff.add_late(30, days=20)
+    sandbox.hubstaff.advance(86_400)
+    load(sandbox, postgres, folder)
+    create_views(postgres)
+    return postgres
+
+
+def load(sandbox: RunningSandbox, postgres: Postgres, folder: Path) -> None:
+    """Run the tap into the loader, from where the last run came to."""
+    tap = {
+        "access_token": sandbox.hubstaff.organization_token,
+        "api_url": sandbox.hubstaff.api_url,
+        "auth_url": sandbox.hubstaff.auth_url,
+        "token_path": str(folder / "tokens"),
+        "start_date": (NOW - timedelta(days=40)).date().isoformat(),
+    }
+    loader = {"sqlalchemy_url": postgres.sqlalchemy_url, "default_target_schema": "tap_hubstaff"}
+    config, state, catalog = folder / "tap.json", folder / "state.json", folder / "catalog.json"
+    config.write_text(json.dumps(tap))
+    (folder / "loader.json").write_text(json.dumps(loader))
+    discovered = json.loads(subprocess.check_output([SCRIPTS / "tap-hubstaff", "--config", config, "--discover"]))
+    for stream in discovered["streams"]:
+        for entry in stream["metadata"]:
+            if not entry["breadcrumb"]:
+                entry["metadata"]["selected"] = stream["tap_stream_id"] in STREAMS
+    catalog.write_text(json.dumps(discovered))
+    resumed = ["--state", str(state)] if state.exists() else []
+    with ExitStack() as stack, (folder / "log").open("a") as log:
+        reading = stack.enter_context(
+            subprocess.Popen(
+                [SCRIPTS / "tap-hubstaff", "--config", config, "--catalog", catalog, *resumed],
+                stdout=subprocess.PIPE,
+                stderr=log,
+            )
+        )
+        states = subprocess.check_output(
+            [SCRIPTS / "target-postgres", "--config", folder / "loader.json"], stdin=reading.stdout, stderr=log
+        )
+    assert reading.returncode == 0, (folder / "log").read_text()[-3000:]
+    state.write_text(states.splitlines()[-1].decode())
+
+
+def activities(sandbox: RunningSandbox) -> list[dict[str, Any]]:
+    """All activities, with the organizations that the API has them under."""
+    return of_organizations(sandbox, "activities")
+
+
+def of_organizations(sandbox: RunningSandbox, stream: str) -> list[dict[str, Any]]:
+    owned = sandbox.hubstaff.truth.by_organization["projects"]
+    owners = {int(project): int(organization) for organization, projects in owned.items() for project in projects}
+    return [{**row, "organization_id": owners[row["project_id"]]} for row in sandbox.hubstaff.records(stream)]
+
+
+def names(sandbox: RunningSandbox, stream: str, name: str = "name") -> dict[int, str]:
+    return {record["id"]: record[name] for record in sandbox.hubstaff.records(stream)}
+
+
+def test_hours_are_those_of_the_activities(sandbox: RunningSandbox, warehouse: Postgres) -> None:
+    people, projects = names(sandbox, "users"), names(sandbox, "projects")
+    expected: Counter[Any] = Counter()
+    for activity in activities(sandbox):
+        key = (activity["date"], people[activity["user_id"]], projects[activity["project_id"]])
+        expected[key, activity["organization_id"]] += activity["tracked"]
+    found: Counter[Any] = Counter()
+    for row in rows(warehouse, "hours"):
+        found[(row["date"].isoformat(), row["person"], row["project"]), row["organization_id"]] += round(
+            row["hours"] * 3600
+        )
+    assert found == expected
+    assert {row["client"] for row in rows(warehouse, "hours")} - {None} <= set(names(sandbox, "clients").values())
+
+
+def test_the_timesheet_is_the_union_of_the_activities(sandbox: RunningSandbox, warehouse: Postgres) -> None:
+    sheet = rows(warehouse, "timesheet")
+    assert sum(round(row["hours"] * 3600) for row in sheet) == sum(
+        activity["tracked"] for activity in activities(sandbox)
+    )
+    for activity in activities(sandbox):
+        start = datetime.fromisoformat(activity["starts_at"].replace("Z", "+00:00"))
+        stop = start + timedelta(seconds=activity["tracked"])
+        covering = [
+            row
+            for row in sheet
+            if (row["user_id"], row["project_id"], row["task_id"])
+            == (activity["user_id"], activity["project_id"], activity["task_id"])
+            and row["organization_id"] == activity["organization_id"]
+            and row["started_at"].replace(tzinfo=timezone.utc) <= start
+            and stop <= row["stopped_at"].replace(tzinfo=timezone.utc)
+        ]
+        assert len(covering) == 1
+
+
+def test_a_week_is_paid_at_the_rate_of_the_member(sandbox: RunningSandbox, warehouse: Postgres) -> None:
+    rates = {(member["user_id"], member["pay_rate"]) for member in sandbox.hubstaff.records("members")}
+    seconds: Counter[Any] = Counter()
+    for activity in activities(sandbox):
+        day = date.fromisoformat(activity["date"])
+        monday = day - timedelta(days=day.weekday())
+        seconds[activity["organization_id"], activity["user_id"], monday] += activity["tracked"]
+    paid = {(row["organization_id"], row["user_id"], row["week"]): row for row in rows(warehouse, "payroll_week")}
+    assert {key: round(row["hours"] * 3600) for key, row in paid.items()} == seconds
+    assert {(row["user_id"], row["pay_rate"]) for row in paid.values()} <= {
+        (user, rate and Decimal(rate)) for user, rate in rates
+    }
+    for row in paid.values():
+        assert row["amount"] == (row["pay_rate"] and round(row["hours"] * row["pay_rate"], 2))
+    assert any(row["amount"] for row in paid.values())
+
+
+def test_billable_and_utilization_add_up(sandbox: RunningSandbox, warehouse: Postgres) -> None:
+    days = of_organizations(sandbox, "daily_activities")
+    billable = rows(warehouse, "billable")
+    assert sum(round(row["billable_hours"] * 3600) for row in billable) == sum(day["billable"] for day in days)
+    assert sum(round(row["other_hours"] * 3600) for row in billable) == sum(
+        day["tracked"] - day["billable"] for day in days
+    )
+    for row in rows(warehouse, "utilization"):
+        of_week = [
+            day
+            for day in days
+            if (day["organization_id"], day["user_id"]) == (row["organization_id"], row["user_id"])
+            and row["week"] <= date.fromisoformat(day["date"]) < row["week"] + timedelta(days=7)
+        ]
+        tracked = sum(day["tracked"] for day in of_week)
+        assert row["days"] == len({day["date"] for day in of_week})
+        assert float(row["billable_share"]) == pytest.approx(sum(day["billable"] for day in of_week) / tracked)
+        assert 0 <= row["activity"] <= 1
+
+
+def test_who_is_online(sandbox: RunningSandbox, warehouse: Postgres) -> None:
+    people = names(sandbox, "users")
+    assert Counter((row["person"], row["online"]) for row in rows(warehouse, "online")) == Counter(
+        (people[one["user_id"]], one["online"]) for one in sandbox.hubstaff.records("last_activities")
+    )
+
+
+def test_reconcile_finds_one_activity_that_is_missing(sandbox: RunningSandbox, warehouse: Postgres) -> None:
+    assert rows(warehouse, "reconcile") == []
+    people = names(sandbox, "users")
+    days = sorted({activity["date"] for activity in activities(sandbox)})
+    missing = next(one for one in activities(sandbox) if one["date"] == days[len(days) // 2])
+    with warehouse.connect() as connection, connection.transaction(force_rollback=True):
+        connection.execute("DELETE FROM tap_hubstaff.activities WHERE id = %s", [missing["id"]])
+        (row,) = connection.execute(
+            "SELECT date, person, daily_hours > activity_hours FROM hubstaff.reconcile"
+        ).fetchall()
+    assert row == (date.fromisoformat(missing["date"]), people[missing["user_id"]], True)
+    assert verdict(warehouse) == "activities and daily activities agree on every person and day"
+
+
+def test_every_model_says_what_it_is() -> None:
+    for path in MODELS.rglob("*.sql"):
+        assert path.read_text().startswith("-- "), path
