@@ -276,7 +276,7 @@ class WindowStream(HubstaffStream):
             return least
         length = sum((slice_.plan.stop - slice_.plan.start).total_seconds() for slice_ in due)
         estimate: float = bookmark["requests"] * length / bookmark["span"]
-        return max(least, math.ceil(estimate))
+        return max(least, round(estimate))
 
     @property
     def _is_full(self) -> bool:
