@@ -96,7 +96,7 @@ def uses(package: str) -> dict[str, set[str]]:
     return found
 
 
-@pytest.mark.parametrize("package", ["target_harkster", SANDBOX])
+@pytest.mark.parametrize("package", ["tap_hubstaff", "target_harkster", SANDBOX])
 def test_no_module_leads_back_to_itself(package: str) -> None:
     left = uses(package)
     while leaves := {name for name, others in left.items() if not others & left.keys()}:

@@ -6,12 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tap_hubstaff.organizations import CLIENTS, MEMBERS, ORGANIZATIONS, shared
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from tap_hubstaff.tap import TapHubstaff
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,30 +65,3 @@ class Forecast:
         if self.unknown:
             lines.append(f"Never read so far: {', '.join(self.unknown)}.")
         return "\n".join(lines)
-
-
-def forecast(tap: TapHubstaff) -> Forecast:
-    """Tell what the next run will take, for one request (of each 500 organizations).
-
-    Raises:
-        ApiError: The organizations cannot be read.
-    """
-    first = tap.organizations.list() + 1
-    tap.let_sessions_follow()
-    streams = tap.hubstaff_streams
-    found: dict[int, dict[str, int]] = {}
-    for own in tap.organizations.ids:
-        lists = found[own] = {MEMBERS: 1}  # which tell the role of the credentials, whoever else reads them
-        if tap.organizations.names_clients:
-            lists[CLIENTS] = tap.hubstaff_stream(CLIENTS).forecast(own)
-        for stream in streams:
-            name = shared(stream)
-            if own not in stream.due or name == ORGANIZATIONS:
-                continue
-            if name is not None:
-                lists[name] = tap.hubstaff_stream(name).forecast(own)
-            if stream.shares is None:
-                lists[stream.name] = stream.forecast(own)
-    budget = tap.session.budget
-    unknown = tuple(stream.name for stream in streams if stream.oldest() is None)
-    return Forecast(first, found, unknown, budget.requests, budget.left)

@@ -1,34 +1,33 @@
-"""The organizations of a run: which may be read, what is read of each once for several streams, and what failed there.
+"""Looks at the organizations before the first stream is read: which may be read, and what streams share of each.
 
 Some lists are asked for by more than one stream, and before the first stream: organizations themselves; members, for
 the users and the project members in them and for the role of the credentials; teams and integrations, which own lists.
-Each is read once a run, here, and its streams take their pages from here. What fails stays with its organization.
+Each is read once a run, here, and kept in the :mod:`account <tap_hubstaff.account>`, from which its streams take their
+pages. What fails stays with its organization.
 """
 
 from __future__ import annotations
 
-import zlib
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
 
 import msgspec
-from singer_http.http.errors import ApiError, ConfigurationError, FatalError, ForbiddenError, MalformedAnswerError
-from singer_http.http.session import UNREADABLE
+from singer_http.http.errors import ApiError, ConfigurationError, FatalError, ForbiddenError
 from singer_http.reading.pages import Page
 from singer_http.reading.reader import Reader
 
+from tap_hubstaff.account import organization_of
 from tap_hubstaff.streams.named_stream import client_names
-from tap_hubstaff.streams.owned_stream import OwnedStream, Owner
-from tap_hubstaff.times import BEGINNING, parse_iso
+from tap_hubstaff.streams.owned_stream import OwnedStream
 
 if TYPE_CHECKING:
-    import datetime as dt
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable
 
     from singer_http.reading.pages import Slice
+    from singer_http.tap import ApiTap
 
+    from tap_hubstaff.account import Account
     from tap_hubstaff.streams.hubstaff_stream import HubstaffStream
-    from tap_hubstaff.tap import TapHubstaff
 
 UNLIMITED_ROLES = frozenset({"owner", "manager"})
 """Whose tokens show the whole organization; what others are shown is less, and no error says so."""
@@ -42,34 +41,26 @@ class PlainMemberError(ApiError):
     """The credentials are a plain member's: lists are shorter for them, without an error."""
 
 
-@dataclass(frozen=True, slots=True)
-class _StoredPage:
-    """A page that is kept for its streams: as it came, but compressed."""
-
-    cursor: str | None
-    body: bytes
-    following: str | None
-    at: dt.datetime
-
-
 class Organizations:
-    """What has to be known of the organizations before the first stream is read.
+    """Reads what has to be known of the organizations.
 
     Args:
-        tap: Whose streams say how the lists are asked for.
+        tap: Has the settings, the session and the streams, and is told of what fails.
+        account: Keeps what is found.
     """
 
-    def __init__(self, tap: TapHubstaff) -> None:
+    def __init__(self, tap: ApiTap, account: Account) -> None:
         self._tap = tap
-        self._lists: dict[tuple[str, int | None], list[_StoredPage] | ApiError] = {}
-        self._owners: dict[tuple[str, int], tuple[Owner, ...]] = {}
-        self._created: dict[int, dt.datetime] = {}
-        self.ids: tuple[int, ...] = ()
-        """Those that are read, in the API's order."""
-        self.is_any_left_out = False
-        """Whether there is one that is wanted and cannot be read: no table is whole then."""
-        self.client_names: dict[int | None, msgspec.Raw] = {}
-        """The names of clients, as JSON, by id, where a stream tells them."""
+        self._account = account
+
+    @property
+    def _streams(self) -> dict[str, HubstaffStream]:
+        return cast("dict[str, HubstaffStream]", self._tap.streams)
+
+    @property
+    def selected(self) -> list[HubstaffStream]:
+        """The streams that are to be read, in their order."""
+        return [stream for stream in self._streams.values() if stream.selected]
 
     def look(self) -> None:
         """Read what the streams share, and find out which organizations can be read.
@@ -80,16 +71,11 @@ class Organizations:
         self.list()
         self._look_at_members()
         due = {name: self._due(name) for name in (*OWNERS, CLIENTS)}
-        self._read(
-            self._tap.hubstaff_stream(name).whole({"organization_id": own})
-            for own in self.ids
-            for name in due
-            if own in due[name]
-        )
-        for own in self.ids if self.names_clients else ():
+        self._read((name, own) for own in self._account.organizations for name in due if own in due[name])
+        for own in self._account.organizations if self.names_clients else ():
             try:
-                for page in self.pages(CLIENTS, own):
-                    self.client_names |= client_names(page)
+                for page in self._account.pages(CLIENTS, own):
+                    self._account.client_names |= client_names(page)
             except ApiError as failure:
                 self._tap.logger.warning("The clients of organization %d are not named: %s", own, failure)
 
@@ -99,74 +85,48 @@ class Organizations:
         Raises:
             ApiError: They cannot be read, or one that is wanted is not among them.
         """
-        self._read([self._tap.hubstaff_stream(ORGANIZATIONS).whole(None)])
-        pages = list(self.pages(ORGANIZATIONS, None))
-        rows = [row for page in pages for row in page.decode()]
-        self._created = {_id(row, ORGANIZATIONS): _created(row) for row in rows}
-        wanted = self._tap.wanted_organizations
-        if unknown := sorted(wanted.difference(self._created)) if wanted else []:
+        self._read([(ORGANIZATIONS, None)])
+        self._account.know(self._account.rows(ORGANIZATIONS, None))
+        if unknown := self._account.unknown:
             raise ConfigurationError(
                 f"organization_ids names {', '.join(map(str, unknown))}, which these credentials do not show: check the"
                 " ids."
             )
-        self.ids = tuple(own for own in self._created if wanted is None or own in wanted)
-        return len(pages)
-
-    def is_read(self, name: str, organization: int) -> bool:
-        """Whether a list was read here."""
-        return (name, organization) in self._lists
+        return sum(1 for _ in self._account.pages(ORGANIZATIONS, None))
 
     @property
     def names_clients(self) -> bool:
         """Whether a stream tells the names of clients."""
-        return any("client_name" in stream.schema["properties"] for stream in self._tap.hubstaff_streams)
+        return any("client_name" in stream.schema["properties"] for stream in self.selected)
+
+    def forecast(self, organization: int) -> dict[str, int]:
+        """The requests that the next run will take for an organization, by list."""
+        lists = {MEMBERS: 1}  # which tell the role of the credentials, whoever else reads them
+        if self.names_clients:
+            lists[CLIENTS] = self._streams[CLIENTS].forecast(organization)
+        for stream in self.selected:
+            name = shared(stream)
+            if organization not in stream.due or name == ORGANIZATIONS:
+                continue
+            if name is not None:
+                lists[name] = self._streams[name].forecast(organization)
+            if stream.shares is None:
+                lists[stream.name] = stream.forecast(organization)
+        return lists
 
     def _due(self, name: str) -> frozenset[int]:
         """The organizations of which any stream wants a list in this run."""
         if name == CLIENTS and self.names_clients:
-            return frozenset(self.ids)
-        wanting = (stream for stream in self._tap.hubstaff_streams if shared(stream) == name)
-        return frozenset(own for stream in wanting for own in stream.due_of(self.ids))
-
-    def created(self, organization: int) -> dt.datetime:
-        """When an organization was created: nothing happened before."""
-        return self._created.get(organization, BEGINNING)
-
-    def pages(self, name: str, organization: int | None) -> Iterator[Page]:
-        """The pages of a list that was read already, as the stream of that name parses them.
-
-        Raises:
-            ApiError: They could not be read.
-        """
-        yield from self._parsed(self._tap.hubstaff_stream(name), name, organization)
-
-    def pages_for(self, stream: HubstaffStream, slice_: Slice) -> Iterator[Page]:
-        """The pages of the list that a stream shares with others, as it parses them itself.
-
-        Raises:
-            ApiError: They could not be read.
-        """
-        name = stream.shares or stream.name
-        yield from self._parsed(stream, name, slice_.partition["organization_id"] if slice_.partition else None)
-
-    def owners(self, name: str, organization: int) -> tuple[Owner, ...]:
-        """The teams, say, of an organization, which have lists of their own.
-
-        Raises:
-            ApiError: They could not be listed.
-        """
-        key = name, organization
-        if key not in self._owners:
-            rows = (row for page in self.pages(name, organization) for row in page.decode())
-            self._owners[key] = tuple(Owner.of(_id(row, name), row) for row in rows)
-        return self._owners[key]
+            return frozenset(self._account.organizations)
+        wanting = (stream for stream in self.selected if shared(stream) == name)
+        return frozenset(own for stream in wanting for own in stream.due_of(self._account.organizations))
 
     def _look_at_members(self) -> None:
         """Read the members, and leave out what may not be read; the role of the credentials is among them."""
         due = self._due(MEMBERS)
         me = self._me()
-        self._read(self._tap.hubstaff_stream(MEMBERS).whole({"organization_id": own}) for own in self.ids if own in due)
-        for own in self.ids:
+        self._read((MEMBERS, own) for own in self._account.organizations if own in due)
+        for own in self._account.organizations:
             try:
                 self._check_role(own, self._role(own, me))
             except FatalError:
@@ -189,8 +149,8 @@ class Organizations:
 
     def _role(self, organization: int, me: int | None) -> str | None:
         """The role of the credentials in an organization, None where it is not told."""
-        if self.is_read(MEMBERS, organization):
-            members = [row for page in self.pages(MEMBERS, organization) for row in page.decode()]
+        if self._account.is_read(MEMBERS, organization):
+            members = self._account.rows(MEMBERS, organization)
             mine = [row.get("membership_role") for row in members if row.get("user_id") == me]
             if mine or not self._tap.config.get("user_ids"):
                 return mine[0] if mine else None
@@ -211,8 +171,7 @@ class Organizations:
             )
 
     def _leave_out(self, organization: int) -> None:
-        self.ids = tuple(own for own in self.ids if own != organization)
-        self.is_any_left_out = True
+        self._account.leave_out(organization)
         self._tap.report(
             f"organization {organization}",
             ForbiddenError(
@@ -221,61 +180,29 @@ class Organizations:
             ),
         )
 
-    def _read(self, slices: Iterable[Slice]) -> None:
-        """Read lists to their ends and keep their pages; what fails is kept in their place."""
-        whole = (replace(slice_, parse=_whole(self._tap.hubstaff_stream(slice_.stream))) for slice_ in slices)
-        with Reader(self._tap.session, whole, parallel=self._tap.config["max_parallel_requests"]) as reader:
+    def _read(self, lists: Iterable[tuple[str, int | None]]) -> None:
+        """Read lists to their ends, each of an organization, and keep their pages."""
+        parallel = self._tap.config["max_parallel_requests"]
+        with Reader(self._tap.session, (self._slice(*each) for each in lists), parallel=parallel) as reader:
             for slice_, pages in reader:
-                key = slice_.stream, slice_.partition["organization_id"] if slice_.partition else None
-                try:
-                    self._lists[key] = [
-                        _StoredPage(one.cursor, zlib.compress(memoryview(one.records), 1), one.next, one.at)
-                        for one in pages
-                    ]
-                except FatalError:
-                    raise
-                except ApiError as failure:
-                    self._lists[key] = failure
-                self._tap.hubstaff_stream(slice_.stream).remember(slice_)
+                self._account.keep(
+                    slice_.stream, organization_of(slice_.partition) if slice_.partition else None, pages
+                )
+                self._streams[slice_.stream].remember(slice_)
 
-    def _parsed(self, stream: HubstaffStream, name: str, organization: int | None) -> Iterator[Page]:
-        kept = self._lists[name, organization]
-        if isinstance(kept, ApiError):
-            raise kept
-        for one in kept:
-            try:
-                page = stream.parse(zlib.decompress(one.body))
-            except UNREADABLE:
-                raise MalformedAnswerError(f"{name}: the list holds something other than it should.") from None
-            yield replace(page, next=one.following, cursor=one.cursor, at=one.at)
+    def _slice(self, name: str, organization: int | None) -> Slice:
+        """A list, asked for with all that the streams want of it that share it, and its answers as they come."""
+        stream = self._streams[name]
+        slice_ = stream.whole(None if organization is None else {"organization_id": organization})
+        for sharing in self.selected:
+            if sharing.shares == name:
+                slice_.params.update(sharing.asked_for)
+        return replace(slice_, parse=lambda body: Page(msgspec.Raw(body), stream.parse(body).next))
 
 
 def shared(stream: HubstaffStream) -> str | None:
     """The list that is read here for a stream: its own, or the one that its lists' owners are found in."""
     return stream.owners if isinstance(stream, OwnedStream) else stream.shares
-
-
-def _whole(stream: HubstaffStream) -> Any:
-    """How the answer for a stream is kept as it came, once it is known to be what it should be."""
-
-    def parse(body: bytes) -> Page:
-        return Page(msgspec.Raw(body), stream.parse(body).next)
-
-    return parse
-
-
-def _id(row: Mapping[str, Any], name: str) -> int:
-    own = row.get("id")
-    if not isinstance(own, int):
-        raise MalformedAnswerError(f"{name}: a record came without its id.")
-    return own
-
-
-def _created(row: Mapping[str, Any]) -> dt.datetime:
-    try:
-        return parse_iso(row["created_at"])
-    except (LookupError, ValueError, TypeError, AttributeError):
-        return BEGINNING
 
 
 class _User(msgspec.Struct):

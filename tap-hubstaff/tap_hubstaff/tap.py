@@ -13,16 +13,17 @@ from singer_http.tap import ApiTap
 from singer_sdk.plugin_base import _ConfigInput
 from typing_extensions import override
 
+from tap_hubstaff.account import Account, organization_of
 from tap_hubstaff.all_streams import STREAMS
 from tap_hubstaff.client import open_session, parse_page
-from tap_hubstaff.forecast import forecast as make_forecast
+from tap_hubstaff.forecast import Forecast
 from tap_hubstaff.organizations import Organizations
 from tap_hubstaff.quota import QuotaReachedError
 from tap_hubstaff.settings import SETTINGS, setting_errors
 from tap_hubstaff.streams.changed_work import WorkUpdates
 from tap_hubstaff.streams.hubstaff_stream import EVERY_OTHER, HubstaffStream
-from tap_hubstaff.streams.window_streams import Activities
-from tap_hubstaff.times import HOUR, midnight, months_before, parse_iso
+from tap_hubstaff.streams.window_streams import Activities, DailyActivities
+from tap_hubstaff.times import HOUR
 from tap_hubstaff.work_sessions.stream import TimeSessions
 
 if TYPE_CHECKING:
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
 
     from tap_hubstaff.streams.window_stream import WindowStream
 
-DEFAULT_MONTHS = 36
-"""How far back to read without ``start_date``: as far as the longest of the vendor's own reaches."""
-
 
 class TapHubstaff(ApiTap):
     """Singer tap for the Hubstaff v2 API (time tracking)."""
@@ -47,27 +45,19 @@ class TapHubstaff(ApiTap):
     config_jsonschema: ClassVar[dict[str, Any]] = SETTINGS
 
     def __init__(self, **kwargs: Any) -> None:
-        self.organizations = Organizations(self)
+        self.account = Account(self)
+        self.organizations = Organizations(self, self.account)
         self._in_order: dict[str, Stream] = {}
         super().__init__(**kwargs)
 
     @override
     def discover_streams(self) -> list[HubstaffStream]:
-        return [stream(self) for stream in STREAMS]
+        return [stream(self, self.account) for stream in STREAMS]
 
     @property
     @override
     def streams(self) -> dict[str, Stream]:
         return self._in_order or super().streams
-
-    @property
-    def hubstaff_streams(self) -> list[HubstaffStream]:
-        """The streams that are to be read, as what they are."""
-        return [stream for stream in self.streams.values() if isinstance(stream, HubstaffStream) and stream.selected]
-
-    def hubstaff_stream(self, name: str) -> HubstaffStream:
-        """The stream of a name, whether it is to be read or not."""
-        return cast("HubstaffStream", self.streams[name])
 
     @override
     def setting_errors(self, config: Mapping[str, Any]) -> Iterator[str]:
@@ -83,51 +73,29 @@ class TapHubstaff(ApiTap):
         user_agent = self.config.get("user_agent") or f"{self.name}/{self.plugin_version}"
         return open_session({**self.config, "user_agent": user_agent}, self.clock)
 
-    # Time
-
-    def now(self) -> dt.datetime:
-        """The time by the API's clock, in UTC."""
-        return dt.datetime.fromtimestamp(self.session.now(), dt.timezone.utc)
-
-    @cached_property
-    def began(self) -> dt.datetime:
-        """When the run began: what happens later is the next run's."""
-        return self.now()
-
-    @property
-    def start_date(self) -> dt.datetime:
-        """From when on data are wanted; the vendor may not keep them as long as that."""
-        if self.config.get("start_date"):
-            return parse_iso(self.config["start_date"])
-        return midnight(months_before(self.began, DEFAULT_MONTHS))
-
-    @property
-    def end_date(self) -> dt.datetime | None:
-        """The last day that is wanted, None for today."""
-        return parse_iso(self.config["end_date"]) if self.config.get("end_date") else None
-
     # Before the first stream
 
     @override
     def prepare(self) -> None:
         self.session.log_in()
         self.organizations.look()
-        _ = self.began  # not before the API has told the time
+        _ = self.account.began  # not before the API has told the time
         if self.config["on_quota"] == "stop":
             self._in_order = self._oldest_first()
-        self.let_sessions_follow()
+        self.connect()
         self._tell_forecast()
 
-    def let_sessions_follow(self) -> None:
-        """Have sessions built of the pages that activities reads, where that can be."""
+    def connect(self) -> None:
+        """Let the pages of ``activities`` be seen by what follows them: changed work, and work sessions."""
         activities = cast("WindowStream", self.streams[Activities.name])
-        self.time_sessions.follow(activities)
-        activities.observers = [self.work_updates.listen, self.time_sessions.along]
-
-    @cached_property
-    def work_updates(self) -> WorkUpdates:
-        """What the updates of activities tell of changed work."""
-        return WorkUpdates(self)
+        followers = [one for one in self.streams.values() if isinstance(one, (DailyActivities, TimeSessions))]
+        work_updates = WorkUpdates(self.account, activities, followers)
+        activities.observers = [work_updates.listen]
+        for follower in followers:
+            follower.work_updates = work_updates
+            if isinstance(follower, TimeSessions):
+                follower.follow(activities)
+                activities.observers.append(follower.along)
 
     def _oldest_first(self) -> dict[str, Stream]:
         """The streams as a run reads them that may end before it has read all: none is left out by every run.
@@ -144,28 +112,36 @@ class TapHubstaff(ApiTap):
         ranks |= {Activities.name: together, TimeSessions.name: together}
         return dict(sorted(self.streams.items(), key=lambda item: ranks[item[0]]))
 
-    @property
-    def time_sessions(self) -> TimeSessions:
-        """The stream of sessions, which may be built of what another stream reads."""
-        return cast("TimeSessions", self.streams[TimeSessions.name])
-
     def _tell_forecast(self) -> None:
-        streams = [stream for stream in self.hubstaff_streams if stream.shares is None]  # and those are read by now
+        selected = self.organizations.selected
+        streams = [stream for stream in selected if stream.shares is None]  # and those are read by now
         requests = sum(stream.forecast(organization) for stream in streams for organization in stream.due)
         self.logger.info(
             "%d streams of %d organizations will take about %d requests; the budget has %d left of %d an hour.",
-            len(self.hubstaff_streams),
-            len(self.organizations.ids),
+            len(selected),
+            len(self.account.organizations),
             requests,
             self.session.budget.left,
             self.session.budget.requests,
         )
 
+    def forecast(self) -> Forecast:
+        """Tell what the next run will take, for one request (of each 500 organizations).
+
+        Raises:
+            ApiError: The organizations cannot be read.
+        """
+        first = self.organizations.list() + 1
+        self.connect()
+        found = {each: self.organizations.forecast(each) for each in self.account.organizations}
+        unknown = tuple(stream.name for stream in self.organizations.selected if stream.oldest() is None)
+        return Forecast(first, found, unknown, self.session.budget.requests, self.session.budget.left)
+
     @override
     def give_up(self, cause: BaseException) -> None:
         if not isinstance(cause, QuotaReachedError):
             super().give_up(cause)
-        streams = self.hubstaff_streams
+        streams = self.organizations.selected
         done = next((place for place, one in enumerate(streams) if one.name == self.progress.stream), 0)
         self.logger.warning(
             "%s The run ends here, %s, with %d of %d streams read; the next run goes on from the last STATE.",
@@ -186,11 +162,6 @@ class TapHubstaff(ApiTap):
             return "the credentials work, but show no organization."
         return "the credentials work, and organizations can be read."
 
-    @property
-    def wanted_organizations(self) -> frozenset[int] | None:
-        """The organizations that the settings restrict the run to, None for all."""
-        return frozenset(self.config.get("organization_ids") or ()) or None
-
     # What streams share is read before the first of them
 
     @override
@@ -199,11 +170,12 @@ class TapHubstaff(ApiTap):
             yield from super().read(stream)
             return
         for slice_ in stream.slices():
-            yield slice_, self.organizations.pages_for(stream, slice_)
+            organization = organization_of(slice_.partition) if slice_.partition else None
+            yield slice_, self.account.pages(stream.shares, organization, stream.parse)
 
     @override
     def _ahead(self) -> Iterator[Slice]:
-        for stream in self.hubstaff_streams:
+        for stream in self.organizations.selected:
             if stream.shares is None:
                 yield from stream.slices()
 
@@ -244,7 +216,7 @@ class TapHubstaff(ApiTap):
             )
             try:
                 tap.session.log_in()
-                told = make_forecast(tap)
+                told = tap.forecast()
             finally:
                 tap.session.close()
             click.echo(told.json() if forecast == "json" else told.text())

@@ -126,13 +126,14 @@ def test_one_record_may_stand_where_a_list_should() -> None:
 @pytest.mark.parametrize("number", ["12345678901234567890123", "0.12345678901234567890123", "7.50"])
 def test_numbers_stay_what_they_are_in_every_list(number: str, tmp_path: Path) -> None:
     tap = TapHubstaff(config={"access_token": "a", "token_path": str(tmp_path)})
+    streams = {stream.name: stream for stream in tap.discover_streams()}
     rate = Decimal(number)
     member = f'{{"user_id":1,"pay_rate":{number},"project_members":[{{"project_id":2,"pay_rate":{number}}}]}}'
     body = f'{{"members":[{member}],"organization_seat":{{"pay_rate":{number}}}}}'.encode()
     for name in ("members", "project_members", "seats"):
-        (row,) = tap.hubstaff_stream(name).parse(body).decode()
+        (row,) = streams[name].parse(body).decode()
         assert Decimal(str(row["pay_rate"])) == rate
-    (row,) = tap.hubstaff_stream("project_members").parse(body).decode()
+    (row,) = streams["project_members"].parse(body).decode()
     assert (row["project_id"], row["user_id"]) == (2, 1)
 
 

@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from singer_http.http.errors import MalformedAnswerError
-from singer_http.reading.reader import Reader
 
+from tap_hubstaff.account import organization_of
 from tap_hubstaff.times import parse_iso
 from tap_hubstaff.windows.coverage import UPDATES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from singer_http.reading.pages import Page
 
+    from tap_hubstaff.account import Account
     from tap_hubstaff.streams.window_stream import WindowSlice, WindowStream
-    from tap_hubstaff.tap import TapHubstaff
 
 QUARTER = 6 * 60 * 60
 """To a quarter of a day the times of changed work are told apart, and not to a slot."""
@@ -67,12 +67,20 @@ class WorkUpdates:
     """What the updates of activities tell in one run.
 
     Args:
-        tap: The tap, whose stream ``activities`` knows how they are asked for.
+        account: Tells when the run began.
+        activities: The stream, which knows how they are asked for.
+        followers: The streams that are told of them, in the order in which they are read.
     """
 
-    def __init__(self, tap: TapHubstaff) -> None:
-        self._tap = tap
+    def __init__(self, account: Account, activities: WindowStream, followers: Sequence[WindowStream]) -> None:
+        self._account = account
+        self._activities = activities
+        self._readers = (activities, *followers)
         self._found: dict[int, ChangedWork] = {}
+
+    def is_asked_by(self, stream: WindowStream) -> bool:
+        """Whether no stream before this one reads the updates."""
+        return not any(each.selected for each in self._readers[: self._readers.index(stream)])
 
     def listen(self, slice_: WindowSlice, pages: Iterator[Page]) -> Iterator[Page]:
         """The pages of activities as they go by, those of updates taken note of."""
@@ -83,7 +91,7 @@ class WorkUpdates:
         for page in pages:
             yield page
             found.add(page)
-        self._found[_organization(slice_.partition)] = found
+        self._found[organization_of(slice_.partition)] = found
 
     def since(self, partition: Mapping[str, Any] | None, moment: dt.datetime) -> ChangedWork:
         """What was changed since a moment, and may be some of before.
@@ -95,22 +103,16 @@ class WorkUpdates:
         Raises:
             ApiError: The updates could not be read.
         """
-        found = self._found.get(_organization(partition))
+        organization, updates = organization_of(partition), self._activities.updates
+        found = self._found.get(organization)
         if found is None or found.since > moment:
-            activities = cast("WindowStream", self._tap.streams["activities"])
-            found = ChangedWork(moment, self._tap.began.replace(microsecond=0))
-            if activities.updates is not None:
-                updates = activities.windows(partition, activities.updates, found.since, found.stop)
-                with Reader(self._tap.session, [updates]) as reader:
-                    for _, pages in reader:
-                        for page in pages:
-                            found.add(page)
-            self._found[_organization(partition)] = found
+            found = ChangedWork(moment, self._account.began.replace(microsecond=0))
+            if updates is not None:
+                slice_ = self._activities.window_slice(partition, updates, found.since, found.stop)
+                for page in self._activities.read_now(slice_):
+                    found.add(page)
+            self._found[organization] = found
         return found
-
-
-def _organization(partition: Mapping[str, Any] | None) -> int:
-    return cast("int", cast("dict[str, Any]", partition)["organization_id"])
 
 
 class _Update(msgspec.Struct):

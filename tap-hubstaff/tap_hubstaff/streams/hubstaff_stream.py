@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 
     from singer_http.http.errors import Rule
     from singer_http.reading.pages import Page
+    from singer_http.tap import ApiTap
     from singer_sdk import metrics
     from singer_sdk.helpers.types import Context, Record
 
-    from tap_hubstaff.tap import TapHubstaff
+    from tap_hubstaff.account import Account
 
     Partition = Mapping[str, Any]
 
@@ -109,9 +110,9 @@ class HubstaffStream(ApiStream):
     filters: ClassVar[frozenset[str]] = frozenset()
     """The settings ``user_ids``, ``project_ids`` and ``task_ids`` that the list can be asked by."""
 
-    def __init__(self, tap: TapHubstaff) -> None:
+    def __init__(self, tap: ApiTap, account: Account) -> None:
         super().__init__(tap)
-        self._hubstaff = tap
+        self._account = account
         self._pages: Counter[int | None] = Counter()
         self._not_read: set[int | None] = set()
 
@@ -138,7 +139,7 @@ class HubstaffStream(ApiStream):
         """As many as the settings say, or as the API could give of this list of late."""
         remembered: Any = self.bookmarks.get(partition).get(LIMIT)
         try:
-            is_recent = parse_iso(remembered["until"]) > self._hubstaff.now()
+            is_recent = parse_iso(remembered["until"]) > self._account.now()
             return min(int(remembered["rows"]), self.page_limit) if is_recent else self.page_limit
         except (LookupError, TypeError, ValueError, AttributeError):
             return self.page_limit
@@ -166,7 +167,7 @@ class HubstaffStream(ApiStream):
     def remember(self, slice_: Slice) -> None:
         """Keep for the next runs what was found out of how a list can be asked for."""
         if isinstance(slice_, ListSlice) and 0 < slice_.rows < self._rows_a_page(slice_.partition):
-            until = iso(self._hubstaff.began + REMEMBERED)
+            until = iso(self._account.began + REMEMBERED)
             self.bookmarks.of(slice_.partition)[LIMIT] = {"rows": slice_.rows, "until": until}
             self.state_manager.is_flushed = False
 
@@ -186,7 +187,7 @@ class HubstaffStream(ApiStream):
     @cached_property
     def due(self) -> tuple[int, ...]:
         """The organizations of which the list is to be read in this run: see the setting ``refresh``."""
-        return self.due_of(self._hubstaff.organizations.ids)
+        return self.due_of(self._account.organizations)
 
     def due_of(self, organizations: Sequence[int]) -> tuple[int, ...]:
         """Of some organizations those of which the list is to be read in this run."""
@@ -202,13 +203,13 @@ class HubstaffStream(ApiStream):
         bookmark = self.bookmarks.get({"organization_id": organization})
         if not longest or RESUME in bookmark or bookmark.get("read_as") != self.resume.fingerprint:
             return True
-        read = age(bookmark, self._hubstaff.began)
+        read = age(bookmark, self._account.began)
         return read is None or read >= longest
 
     def oldest(self) -> dt.timedelta | None:
         """How long ago the list that is the oldest was read; None where one was never read to its end."""
-        ids: Sequence[int | None] = self._hubstaff.organizations.ids if self.is_by_organization else (None,)
-        ages = [age(self.bookmarks.get(_partition(each)), self._hubstaff.began) for each in ids]
+        ids: Sequence[int | None] = self._account.organizations if self.is_by_organization else (None,)
+        ages = [age(self.bookmarks.get(_partition(each)), self._account.began) for each in ids]
         known = [each for each in ages if each is not None]
         return max(known) if known and len(known) == len(ages) else None
 
@@ -228,7 +229,7 @@ class HubstaffStream(ApiStream):
     def finalize_state_progress_markers(self, state: dict[str, Any] | None = None) -> None:
         self.bookmarks.stream.pop("is_begun", None)
         if self.selected and not self.resume.is_done:
-            at = self._hubstaff.began
+            at = self._account.began
             if isinstance(self.resume, FullTable):  # which may have begun in an earlier run
                 at = dt.datetime.fromtimestamp(self.resume.version / 1000, dt.timezone.utc)
             for organization in set(self.due if self.is_by_organization else (None,)) - self._not_read:
@@ -240,7 +241,7 @@ class HubstaffStream(ApiStream):
     @override
     def _activate(self) -> bool:
         # Where nothing was due, the version is still that of the last read.
-        is_due = self.due or not (self.is_by_organization and self._hubstaff.organizations.ids)
+        is_due = self.due or not (self.is_by_organization and self._account.organizations)
         return super()._activate() if is_due else False
 
     def whole(self, partition: Partition | None) -> Slice:
@@ -250,7 +251,7 @@ class HubstaffStream(ApiStream):
     @override
     def _begin(self) -> None:
         super()._begin()
-        if self._hubstaff.organizations.is_any_left_out:
+        if self._account.is_any_left_out:
             self._doubt = "an organization was left out"
 
     def forecast(self, organization: int) -> int:

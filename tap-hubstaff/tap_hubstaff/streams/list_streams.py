@@ -17,9 +17,10 @@ from tap_hubstaff.streams.hubstaff_stream import HubstaffStream
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from singer_http.tap import ApiTap
     from singer_sdk.helpers.types import Context, Record
 
-    from tap_hubstaff.tap import TapHubstaff
+    from tap_hubstaff.account import Account
 
 ALL_TASKS = "active,completed,deleted,archived,archived_native_active,archived_native_completed,archived_native_deleted"
 """Every status that a task may have."""
@@ -36,7 +37,7 @@ class Organizations(HubstaffStream):
 
     @override
     def post_process(self, row: Record, context: Context | None = None) -> Record | None:
-        wanted = self._hubstaff.wanted_organizations
+        wanted = self._account.wanted
         return row if wanted is None or row["id"] in wanted else None
 
 
@@ -51,8 +52,8 @@ class Users(HubstaffStream):
     path = "/organizations/{organization_id}/members"
     asked_for: ClassVar[Mapping[str, str | int]] = {"include": "users"}
 
-    def __init__(self, tap: TapHubstaff) -> None:
-        super().__init__(tap)
+    def __init__(self, tap: ApiTap, account: Account) -> None:
+        super().__init__(tap, account)
         self._given: set[int] = set()
 
     @override
@@ -77,14 +78,6 @@ class Members(HubstaffStream):
         "include_limits": "true",
     }
     filters = frozenset({"user_ids"})
-
-    @override
-    def query(self, partition: Mapping[str, Any] | None) -> dict[str, str | int]:
-        query = super().query(partition)
-        for stream in self._hubstaff.hubstaff_streams:
-            if stream.shares == self.name:
-                query |= stream.asked_for
-        return query
 
     @override
     def post_process(self, row: Record, context: Context | None = None) -> Record | None:
@@ -213,11 +206,11 @@ class AttendanceSchedules(HubstaffStream):
     @override
     def query(self, partition: Mapping[str, Any] | None) -> dict[str, str | int]:
         # Whole years where nobody says which days: the same question in every run, so that a read can be gone on with.
-        first, last = self._hubstaff.start_date.date(), dt.date(self._hubstaff.began.year + 1, 12, 31)
+        first, last = self._account.start_date.date(), dt.date(self._account.began.year + 1, 12, 31)
         if not self.config.get("start_date"):
             first = first.replace(month=1, day=1)
-        if self._hubstaff.end_date is not None:
-            last = self._hubstaff.end_date.date()
+        if self._account.end_date is not None:
+            last = self._account.end_date.date()
         return {**super().query(partition), "date[start]": first.isoformat(), "date[stop]": last.isoformat()}
 
 

@@ -6,7 +6,7 @@ list of their own, which a run reads once. What is not told is null: nothing wai
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,20 +17,15 @@ from tap_hubstaff import schemas
 from tap_hubstaff.streams.window_stream import WindowStream
 
 if TYPE_CHECKING:
-    import datetime as dt
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
 
     from singer_http.reading.pages import Page
-    from singer_sdk.helpers.types import Record
     from singer_sdk.streams import Stream
 
-    from tap_hubstaff.streams.window_stream import Feed, Partition, WindowSlice
-    from tap_hubstaff.windows.coverage import Read
-    from tap_hubstaff.work_sessions.model import Work
 
 SETTING = "include_names"
-INCLUDE = {"include": "users,projects,tasks"}
-_PLACES = {"user_name": 0, "project_name": 1, "client_name": 1, "task_name": 2}
+INCLUDE: Mapping[str, str | int] = {"include": "users,projects,tasks"}
+NAMES = {"user_name": 0, "project_name": 1, "client_name": 1, "task_name": 2}
 """Each name, and by which of the ids of user, project and task it is known."""
 _NULL = msgspec.Raw(b"null")
 
@@ -48,7 +43,7 @@ class _NamedSchema(StreamSchema[str]):
                 "type": ["string", "null"],
                 "description": f"Name of the {name.removesuffix('_name')} when the row was read.",
             }
-            for name in _PLACES
+            for name in NAMES
         }
         return {**schema, "properties": {**schema["properties"], **told}}
 
@@ -59,16 +54,13 @@ class NamedStream(WindowStream):
     schema = _NamedSchema(SchemaDirectory(schemas))
 
     @override
-    def windows(
-        self, partition: Partition | None, feed: Feed, begin: dt.datetime, stop: dt.datetime, read: Read | None = None
-    ) -> WindowSlice:
-        slice_ = super().windows(partition, feed, begin, stop, read)
-        return replace(slice_, params={**slice_.params, **INCLUDE}) if self.config[SETTING] else slice_
+    def query(self, partition: Mapping[str, Any] | None) -> dict[str, str | int]:
+        return {**super().query(partition), **(INCLUDE if self.config[SETTING] else {})}
 
     @override
     def parse(self, body: bytes) -> Page:
         page = super().parse(body)
-        return with_names(page, body, self._hubstaff.organizations.client_names) if self.config[SETTING] else page
+        return with_names(page, body, self._account.client_names) if self.config[SETTING] else page
 
 
 class _Named(msgspec.Struct):
@@ -134,29 +126,3 @@ def client_names(page: Page) -> dict[int | None, msgspec.Raw]:
         return {one.id: one.name.copy() for one in _decode_named(page.records)}
     except msgspec.DecodeError:
         return {}
-
-
-@dataclass(slots=True)
-class Names:
-    """The names that rows of activities told, for the sessions that are built of them."""
-
-    _known: dict[tuple[str, int | None], str | None] = field(default_factory=dict)
-
-    def see(self, row: Record) -> None:
-        """Take note of the names in a row of activities, where it tells any."""
-        if "user_name" in row:
-            work = row.get("user_id"), row.get("project_id"), row.get("task_id")
-            self._known.update(((name, work[place]), row[name]) for name, place in _PLACES.items())
-
-    def of(self, work: Work) -> dict[str, str | None]:
-        """Those of a user, project and task."""
-        return {
-            name: self._known[name, work[place]]
-            for name, place in _PLACES.items()
-            if (name, work[place]) in self._known
-        }
-
-    def keep(self, works: Collection[Work]) -> None:
-        """Forget all names but those of some."""
-        kept = {(name, work[place]) for work in works for name, place in _PLACES.items()}
-        self._known = {own: name for own, name in self._known.items() if own in kept}

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import msgspec
 from singer_http.http.errors import ApiError
 from singer_http.resume import START, Incremental, Place
 from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
-from typing_extensions import Self, override
+from typing_extensions import override
 
 from tap_hubstaff.streams.hubstaff_stream import HubstaffBookmark, HubstaffStream, age
 from tap_hubstaff.times import iso
@@ -21,28 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from singer_http.reading.pages import Page, Slice
+    from singer_http.tap import ApiTap
     from singer_sdk.helpers.types import Record
 
-    from tap_hubstaff.tap import TapHubstaff
-
-
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """A team, say, that has lists of its own.
-
-    Attributes:
-        id: Its id.
-        fingerprint: Of all that its organization's list tells of it.
-    """
-
-    id: int
-    fingerprint: str
-
-    @classmethod
-    def of(cls, own: int, row: Mapping[str, Any]) -> Self:
-        """The owner of an id, by what its organization's list tells of it."""
-        told = msgspec.json.encode(row, order="sorted")
-        return cls(own, hashlib.sha256(told).hexdigest()[:12])
+    from tap_hubstaff.account import Account, Owner
 
 
 class OwnerBookmark(HubstaffBookmark):
@@ -68,8 +48,8 @@ class OwnedStream(HubstaffStream):
     incremental_key = "updated_at"
     bookmark = OwnerBookmark
 
-    def __init__(self, tap: TapHubstaff) -> None:
-        super().__init__(tap)
+    def __init__(self, tap: ApiTap, account: Account) -> None:
+        super().__init__(tap, account)
         if not self.config["emit_activate_version_messages"]:  # a version of a table is that of a whole one
             self.replication_key = self.incremental_key
 
@@ -82,14 +62,14 @@ class OwnedStream(HubstaffStream):
         """The owners of all organizations, less those of organizations that cannot list theirs."""
         for organization in self.due:
             with suppress(ApiError):  # a slice of its own says so
-                for owner in self._hubstaff.organizations.owners(self.owners, organization):
+                for owner in self._account.owners(self.owners, organization):
                     yield {"organization_id": organization, self.owner_key: owner.id}, owner
 
     @override
     def slices(self) -> Iterator[Slice]:
         for organization in self.due:
             try:
-                self._hubstaff.organizations.owners(self.owners, organization)
+                self._account.owners(self.owners, organization)
             except ApiError as failure:
                 # Of this organization nothing can be read, and the others' owners are known all the same.
                 yield replace(self._slice({"organization_id": organization, self.owner_key: "?"}), failure=failure)
@@ -106,16 +86,16 @@ class OwnedStream(HubstaffStream):
             return True
         if bookmark.get("fingerprint") != self.resume.fingerprint:
             return True
-        read = age(bookmark, self._hubstaff.began)
+        read = age(bookmark, self._account.began)
         return read is None or read >= dt.timedelta(seconds=self.config["links_max_age"])
 
     @override
     def forecast(self, organization: int) -> int:
-        if self._hubstaff.organizations.is_read(self.owners, organization):
+        if self._account.is_read(self.owners, organization):
             return sum((slice_.partition or {}).get("organization_id") == organization for slice_ in self.slices())
         longest = dt.timedelta(seconds=self.config["links_max_age"])
         ages = [
-            age(bookmark, self._hubstaff.began)
+            age(bookmark, self._account.began)
             for bookmark in self.bookmarks.stream.get("partitions", ())
             if bookmark["context"].get("organization_id") == organization and self.owner_key in bookmark["context"]
         ]
@@ -128,6 +108,6 @@ class OwnedStream(HubstaffStream):
             return
         if slice_.start is None:  # and otherwise it is as it was when the first of the pages was read
             owner = next(owner for partition, owner in self._owned() if partition == slice_.partition)
-            self.bookmarks.of(slice_.partition).update(owner=owner.fingerprint, read_at=iso(self._hubstaff.began))
+            self.bookmarks.of(slice_.partition).update(owner=owner.fingerprint, read_at=iso(self._account.began))
         self.resume.turn(slice_.partition, Place(page.next))
         self.state_manager.is_flushed = False

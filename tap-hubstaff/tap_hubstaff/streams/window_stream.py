@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import math
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,10 +15,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import msgspec
 from singer_http.http.errors import ApiError, RefusedRequestError, ServerFailedError
 from singer_http.reading.pages import Page, Slice
+from singer_http.reading.reader import Reader
 from singer_http.resume import RESUME, FullTable, fingerprint
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 from typing_extensions import override
 
+from tap_hubstaff.account import organization_of
 from tap_hubstaff.streams.hubstaff_stream import LIMIT, HubstaffBookmark, HubstaffStream, ListSlice
 from tap_hubstaff.times import DAY, EAST, WEST, midnight, parse_iso
 from tap_hubstaff.windows.coverage import FOREVER, UPDATES, Coverage, Read, Wanted
@@ -31,10 +32,11 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
+    from singer_http.tap import ApiTap
     from singer_sdk import metrics
     from singer_sdk.helpers.types import Context, Record
 
-    from tap_hubstaff.tap import TapHubstaff
+    from tap_hubstaff.account import Account
 
     Partition = Mapping[str, Any]
     Observer = Callable[["WindowSlice", Iterator[Page]], Iterator[Page]]
@@ -158,8 +160,8 @@ class WindowStream(HubstaffStream):
     updates: ClassVar[Feed | None] = None
     """The list of what was changed, where there is one."""
 
-    def __init__(self, tap: TapHubstaff) -> None:
-        super().__init__(tap)
+    def __init__(self, tap: ApiTap, account: Account) -> None:
+        super().__init__(tap, account)
         self.observers: list[Observer] = []
         """They see the pages as they go by."""
         self.incremental_key = self._followed.field  # type: ignore[misc] # of this class, but for its name
@@ -200,7 +202,7 @@ class WindowStream(HubstaffStream):
     def _due(self, partition: Partition) -> list[WindowSlice]:
         """What is to be read for an organization, in order; the state is looked at once, before any of it is read."""
         reads = list(self._reads(self.bookmarks.get(partition)))
-        found = [self.windows(partition, self._feed(read), read.begin, read.stop, read) for read in reads]
+        found = [self.window_slice(partition, self._feed(read), read.begin, read.stop, read) for read in reads]
         if reads[-1].feed == UPDATES and self.config["reread_days"]:
             found.append(self._last_days(partition))
         return [
@@ -243,27 +245,27 @@ class WindowStream(HubstaffStream):
 
     @cached_property
     def _wanted(self) -> Wanted:
-        end = self._hubstaff.end_date
+        end = self._account.end_date
         return Wanted(
             spec=self.spec,
             updates=None if self.updates is None else self.updates.spec,
             start=self._start(self.spec),
             stop=FOREVER if end is None else midnight(end) + DAY,
             end=self._end(self.spec),
-            now=self._hubstaff.began.replace(microsecond=0),
+            now=self._account.began.replace(microsecond=0),
             lookback=self.lookback,
         )
 
     def _last_days(self, partition: Partition) -> WindowSlice:
         """The last days once more, as what was deleted is in no list of updates."""
-        begin = max(self._start(self.spec), midnight(self._hubstaff.began - self.config["reread_days"] * DAY))
+        begin = max(self._start(self.spec), midnight(self._account.began - self.config["reread_days"] * DAY))
         return self.again(partition, begin, self._end(self.spec))
 
     def again(
         self, partition: Partition | None, begin: dt.datetime, stop: dt.datetime, users: Collection[int] = ()
     ) -> WindowSlice:
         """What happened from one moment to another, read once more, of some users or (none given) of all."""
-        slice_ = self.windows(partition, Feed(REREAD, self.path, self.spec), begin, stop)
+        slice_ = self.window_slice(partition, Feed(REREAD, self.path, self.spec), begin, stop)
         named = {"user_ids": ",".join(map(str, sorted(users)))} if 0 < len(users) <= MOST_USERS else {}
         return replace(slice_, params={**slice_.params, **named})
 
@@ -271,26 +273,32 @@ class WindowStream(HubstaffStream):
     def forecast(self, organization: int) -> int:
         partition = {"organization_id": organization}
         bookmark, due = self.bookmarks.get(partition), self._due(partition)
-        least = sum(slice_.plan.windows(self._hubstaff.now()) for slice_ in due)
+        least = sum(slice_.plan.windows(self._account.now()) for slice_ in due)
         if not bookmark.get("requests") or not bookmark.get("span"):
             return least
         length = sum((slice_.plan.stop - slice_.plan.start).total_seconds() for slice_ in due)
         estimate: float = bookmark["requests"] * length / bookmark["span"]
         return max(least, round(estimate))
 
+    def read_now(self, slice_: Slice) -> Iterator[Page]:
+        """The pages of a slice, asked for while another one is being written."""
+        with Reader(self._api_tap.session, [slice_]) as reader:
+            for _, pages in reader:
+                yield from pages
+
     @property
     def _is_full(self) -> bool:
         return self.replication_method == REPLICATION_FULL_TABLE
 
-    def windows(
+    def window_slice(
         self, partition: Partition | None, feed: Feed, begin: dt.datetime, stop: dt.datetime, read: Read | None = None
     ) -> WindowSlice:
         """The windows of a feed from a moment to another, begun at the first or where an earlier run was cut off."""
         # Nothing happened before the organization was created.
-        created = self._hubstaff.organizations.created(cast("dict[str, Any]", partition)["organization_id"])
+        created = self._account.created(organization_of(partition))
         begin = max(begin, midnight(created - WEST) if feed.spec.by_day else created)
         if feed.spec.is_kept_by_plan and isinstance(days := self.bookmarks.get(partition).get(KEPT_DAYS), int):
-            begin = max(begin, midnight(self._hubstaff.began) - days * DAY)
+            begin = max(begin, midnight(self._account.began) - days * DAY)
         plan = WindowPlan(feed.spec, begin, stop, self._rows_a_page(partition))
         left = None if read is None or read.left is None else Window.parse(read.left)
         return WindowSlice(
@@ -299,23 +307,23 @@ class WindowStream(HubstaffStream):
             path=feed.path.format_map(partition or {}),
             params=self.query(partition),
             cursor_param=self.cursor_param,
-            start=None if left is None else str(plan.clamped(left, self._hubstaff.now())),
+            start=None if left is None else str(plan.clamped(left, self._account.now())),
             parse=self.parse,
             feed=feed,
             read=read,
             plan=plan,
-            now=self._hubstaff.now,
+            now=self._account.now,
         )
 
     def _start(self, spec: WindowSpec) -> dt.datetime:
-        start = self._hubstaff.start_date
+        start = self._account.start_date
         return midnight(start) if spec.by_day else start
 
     def _end(self, spec: WindowSpec) -> dt.datetime:
         """Where the windows end, ``end_date`` included; days go on to the last that has begun anywhere."""
-        began = self._hubstaff.began
+        began = self._account.began
         now = midnight(began + EAST) + DAY if spec.by_day else began.replace(microsecond=0)
-        end = self._hubstaff.end_date
+        end = self._account.end_date
         return now if end is None else min(now, midnight(end) + DAY)
 
     @override
@@ -326,7 +334,7 @@ class WindowStream(HubstaffStream):
     @override
     def get_records(self, context: Context | None) -> Iterator[Record]:
         partition = dict(context or {})
-        for slice_, pages in self._hubstaff.read(self):
+        for slice_, pages in self._api_tap.read(self):
             for page in pages if slice_.partition == partition else ():
                 yield from page.decode()
 
@@ -335,12 +343,12 @@ class WindowStream(HubstaffStream):
         super().remember(slice_)
         if not isinstance(slice_, WindowSlice):
             return
-        length = slice_.plan.stop - max(slice_.plan.start, slice_.feed.spec.earliest(self._hubstaff.began))
-        organization = cast("dict[str, Any]", slice_.partition)["organization_id"]
+        length = slice_.plan.stop - max(slice_.plan.start, slice_.feed.spec.earliest(self._account.began))
+        organization = organization_of(slice_.partition)
         self._spans[organization] += int(length.total_seconds())
         self.bookmarks.of(slice_.partition)["span"] = self._spans[organization]
         if slice_.plan.kept_from is not None:
-            days = (midnight(self._hubstaff.began) - slice_.plan.kept_from) // DAY
+            days = (midnight(self._account.began) - slice_.plan.kept_from) // DAY
             self.bookmarks.of(slice_.partition)[KEPT_DAYS] = days
 
     @override

@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, cast
 
-from singer_http.reading.reader import Reader
 from typing_extensions import override
 
 from tap_hubstaff.streams.named_stream import NamedStream
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
     from singer_http.reading.pages import Page, Slice
     from singer_sdk.helpers.types import Record
     from singer_sdk.metrics import Counter
+
+    from tap_hubstaff.streams.changed_work import WorkUpdates
 
 NEAR = dt.timedelta(days=3)
 """Days of changed work that are no further apart are read in one request."""
@@ -50,6 +51,8 @@ class Activities(NamedStream):
 class DailyActivities(NamedStream):
     """Tracked time by day, and every later change of it."""
 
+    work_updates: WorkUpdates
+    """Tells which days to read again."""
     name = "daily_activities"
     path = "/organizations/{organization_id}/activities/daily"
     filters = _BY_WORK
@@ -66,17 +69,16 @@ class DailyActivities(NamedStream):
     ) -> Iterator[Record]:
         slice_ = cast("WindowSlice", slice_)
         if slice_.feed.name == UPDATES and slice_.start is None and slice_.partition not in self._broken:
-            with Reader(self._api_tap.session, self._older_days(slice_)) as reader:
-                for again, their_pages in reader:
-                    yield from super()._sync_slice(again, their_pages, counter, write_messages=write_messages)
+            for again in self._older_days(slice_):
+                yield from super()._sync_slice(again, self.read_now(again), counter, write_messages=write_messages)
         yield from super()._sync_slice(slice_, pages, counter, write_messages=write_messages)
 
     def _older_days(self, slice_: WindowSlice) -> Iterator[WindowSlice]:
         """The days of changed work that the list of updates leaves out: it tells of the last month only."""
-        began = self._hubstaff.began
+        began = self._account.began
         month = (months_before(midnight(began + EAST), 1) + DAY).date()
         first = max(self._wanted.start, self.spec.earliest(began)).date()
-        changed = self._hubstaff.work_updates.since(slice_.partition, slice_.plan.start).days
+        changed = self.work_updates.since(slice_.partition, slice_.plan.start).days
         stretches: list[tuple[dt.date, dt.date, set[int]]] = []
         for day, user in sorted(place for place in changed if first <= place[0] <= month):
             begin, stop, users = stretches[-1] if stretches else (day, day, set())
@@ -89,10 +91,8 @@ class DailyActivities(NamedStream):
 
     @override
     def forecast(self, organization: int) -> int:
-        asks = (
-            self.bookmarks.get({"organization_id": organization}) and not self._hubstaff.streams["activities"].selected
-        )
-        return super().forecast(organization) + bool(asks)
+        follows = bool(self.bookmarks.get({"organization_id": organization}))
+        return super().forecast(organization) + (follows and self.work_updates.is_asked_by(self))
 
 
 class ToolUsages(WindowStream):

@@ -20,18 +20,19 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
-from singer_http.reading.reader import Reader
 from singer_http.resume import RESUME
 from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
 from typing_extensions import override
 
-from tap_hubstaff.streams.named_stream import NamedStream, Names
-from tap_hubstaff.streams.window_streams import Activities, DailyActivities
+from tap_hubstaff.account import organization_of
+from tap_hubstaff.streams.named_stream import NamedStream
+from tap_hubstaff.streams.window_streams import Activities
 from tap_hubstaff.times import BEGINNING, iso, parse_iso
 from tap_hubstaff.windows.coverage import DELAY, WINDOWS, Coverage, Read
 from tap_hubstaff.windows.window import Window, WindowSpec
 from tap_hubstaff.work_sessions import late
 from tap_hubstaff.work_sessions.model import Activity, Builder, Carryover
+from tap_hubstaff.work_sessions.names import Names
 from tap_hubstaff.work_sessions.rows import activity_of, gone, judged, record_of, seconds
 from tap_hubstaff.work_sessions.stored import (
     flat_builder,
@@ -46,12 +47,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from singer_http.reading.pages import Page, Slice
+    from singer_http.tap import ApiTap
     from singer_sdk.helpers.types import Record
     from singer_sdk.metrics import Counter
 
-    from tap_hubstaff.streams.changed_work import ChangedWork
+    from tap_hubstaff.account import Account
+    from tap_hubstaff.streams.changed_work import ChangedWork, WorkUpdates
     from tap_hubstaff.streams.window_stream import WindowSlice, WindowStream
-    from tap_hubstaff.tap import TapHubstaff
     from tap_hubstaff.work_sessions.model import WorkSession
 
 SESSIONS = "sessions"
@@ -78,14 +80,16 @@ class TimeSessions(NamedStream):
     Follows every later change of them. What was deleted is noticed in the ``lookback_days`` before the last run.
     """
 
+    work_updates: WorkUpdates
+    """Tells which sessions to build anew."""
     name = "time_sessions"
     path = "/organizations/{organization_id}/activities"
     envelope = ("activities",)
     spec = WindowSpec("time_slot", "time_slot", longest=7, months=6)
     filters = frozenset({"user_ids", "project_ids", "task_ids"})
 
-    def __init__(self, tap: TapHubstaff) -> None:
-        super().__init__(tap)
+    def __init__(self, tap: ApiTap, account: Account) -> None:
+        super().__init__(tap, account)
         self._reading: dict[int, _Reading] = {}
         self._names: defaultdict[int, Names] = defaultdict(Names)
         self._following: set[int] = set()
@@ -108,10 +112,7 @@ class TimeSessions(NamedStream):
 
     def along(self, slice_: WindowSlice, pages: Iterator[Page]) -> Iterator[Page]:
         """The pages of activities, of which sessions are built as they go by."""
-        if (
-            cast("dict[str, Any]", slice_.partition)["organization_id"] not in self._following
-            or slice_.feed.name != WINDOWS
-        ):
+        if organization_of(slice_.partition) not in self._following or slice_.feed.name != WINDOWS:
             yield from pages
             return
         ours = replace(slice_, stream=self.name)
@@ -135,13 +136,12 @@ class TimeSessions(NamedStream):
         if organization in self._following:
             return 0
         follows = self._before(self.bookmarks.get({"organization_id": organization})) is not None
-        is_told = any(self._hubstaff.streams[each.name].selected for each in (Activities, DailyActivities))
-        return super().forecast(organization) + (follows and not is_told)
+        return super().forecast(organization) + (follows and self.work_updates.is_asked_by(self))
 
     @override
     def slices(self) -> Iterator[Slice]:
         for slice_ in super().slices():
-            if cast("dict[str, Any]", slice_.partition)["organization_id"] not in self._following:
+            if organization_of(slice_.partition) not in self._following:
                 yield slice_
 
     @property
@@ -195,7 +195,7 @@ class TimeSessions(NamedStream):
             for records in self._follow_up(
                 cast("WindowSlice", slice_), carryover, unflat_regions(bookmark[SESSIONS].get(LATE, ()))
             ):
-                messages = self._messages(records, self._hubstaff.now())
+                messages = self._messages(records, self._account.now())
                 if write_messages:
                     self._api_tap.writer.write_records(messages)
                 yield from messages
@@ -217,7 +217,7 @@ class TimeSessions(NamedStream):
         bookmark = self.bookmarks.of(slice_.partition)
         partition = cast("dict[str, Any]", slice_.partition)
         start = covered = seconds(parse_iso(bookmark["start"]))
-        earliest = seconds(self.spec.earliest(self._hubstaff.began))
+        earliest = seconds(self.spec.earliest(self._account.began))
         if (wanted := seconds(self._start(self.spec))) < covered:
             start = wanted
             regions += late.everything(carryover.since, max(start, earliest), min(covered, carryover.at), covered)
@@ -230,7 +230,7 @@ class TimeSessions(NamedStream):
             touched = {place for place, slot in changed.slots.items() if slot < carryover.at}
             regions += late.regions(touched, carryover.since, earliest, carryover.at, self.page_limit)
         stop = self._end(self.spec) if changed is None else changed.stop
-        carryover.since = seconds(min(stop, self._hubstaff.began) - DELAY)
+        carryover.since = seconds(min(stop, self._account.began) - DELAY)
         while True:
             # From here on there is a place to go on at.
             bookmark[SESSIONS] = {**flat_carryover(carryover), **({LATE: flat_regions(regions)} if regions else {})}
@@ -247,10 +247,10 @@ class TimeSessions(NamedStream):
     def _changes(self, slice_: WindowSlice, carryover: Carryover) -> ChangedWork | None:
         """What was changed since the last run; None where that is longer ago than the vendor can tell."""
         since = BEGINNING + dt.timedelta(seconds=carryover.since)
-        if since < Activities.updates.spec.earliest(self._hubstaff.began):
+        if since < Activities.updates.spec.earliest(self._account.began):
             self._say_once("the last run was longer ago than the vendor's list of updates reaches")
             return None
-        return self._hubstaff.work_updates.since(slice_.partition, since)
+        return self.work_updates.since(slice_.partition, since)
 
     def _reading_again(self, slice_: WindowSlice, region: late.Region) -> Callable[[int, int], list[Activity]]:
         """How the activities of the users of a region are read."""
@@ -260,17 +260,11 @@ class TimeSessions(NamedStream):
         def read(begin: int, stop: int) -> list[Activity]:
             first, last = (BEGINNING + dt.timedelta(seconds=moment) for moment in (begin, stop))
             again = self.again(slice_.partition, first, last, region.users)
-            rows = (row for page in self._nested(again) for row in page.decode())
+            rows = (row for page in self.read_now(again) for row in page.decode())
             found = {row.get("id", 0): self._activity(row, slice_) for row in rows}
             return [judged(one, region, seconds(seen)) for one in found.values()]
 
         return read
-
-    def _nested(self, slice_: Slice) -> Iterator[Page]:
-        """The pages of a slice that what is being written asks for."""
-        with Reader(self._api_tap.session, [slice_]) as reader:
-            for _, pages in reader:
-                yield from pages
 
     # What is read anyway
 
@@ -286,7 +280,7 @@ class TimeSessions(NamedStream):
             self.logger.warning("%s: a carryover of sessions is none of this tap's, so all is read again.", self.name)
             return None
         # What the vendor no longer gives is not gone: sessions from before that stay as they are.
-        earliest = seconds(self.spec.earliest(self._hubstaff.now()))
+        earliest = seconds(self.spec.earliest(self._account.now()))
         return carryover if carryover.at >= earliest else None
 
     @override
@@ -326,7 +320,7 @@ class TimeSessions(NamedStream):
             return  # nothing of the window has been written yet: a run that is cut off begins it again
         super()._turn_page(slice_, page, records)
         bookmark = self.bookmarks.of(slice_.partition)
-        organization = cast("dict[str, Any]", slice_.partition)["organization_id"]
+        organization = organization_of(slice_.partition)
         builder = self._reading[organization].builder
         if following is not None:
             bookmark[RESUME][SESSIONS] = flat_builder(builder)
@@ -355,7 +349,7 @@ class TimeSessions(NamedStream):
         return builder
 
     def _activity(self, row: Record, slice_: Slice) -> Activity:
-        self._names[cast("dict[str, Any]", slice_.partition)["organization_id"]].see(row)
+        self._names[organization_of(slice_.partition)].see(row)
         if row.get("tracked", 0) is None:
             self._say_untimed()
         return activity_of(row, slice_.label)

@@ -1,0 +1,210 @@
+"""What all streams of a run share: its times, its organizations, and the lists that several of them are read from."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import zlib
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from singer_http.http.errors import ApiError, FatalError, MalformedAnswerError
+from singer_http.http.session import UNREADABLE
+from typing_extensions import Self
+
+from tap_hubstaff.client import parse_page
+from tap_hubstaff.times import BEGINNING, midnight, months_before, parse_iso
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from singer_http.reading.pages import Page
+    from singer_http.tap import ApiTap
+
+    Partition = Mapping[str, Any]
+
+DEFAULT_MONTHS = 36
+"""How far back to read without ``start_date``: as far as the longest of the vendor's own reaches."""
+
+
+def organization_of(partition: Partition | None) -> int:
+    """The organization of a partition."""
+    if partition is None:
+        raise ValueError("this list is not read by organization")
+    return int(partition["organization_id"])
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """A team, say, that has lists of its own.
+
+    Attributes:
+        id: Its id.
+        fingerprint: Of all that its organization's list tells of it.
+    """
+
+    id: int
+    fingerprint: str
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any], name: str) -> Self:
+        """The owner that a row of a list stands for."""
+        told = msgspec.json.encode(row, order="sorted")
+        return cls(row_id(row, name), hashlib.sha256(told).hexdigest()[:12])
+
+
+@dataclass(frozen=True, slots=True)
+class _StoredPage:
+    """A page that is kept for the streams that share it: as it came, but compressed."""
+
+    cursor: str | None
+    body: bytes
+    following: str | None
+    at: dt.datetime
+
+
+class Account:
+    """What a run knows of the account before its streams are read.
+
+    Args:
+        tap: Has the settings, and the session that tells the time.
+    """
+
+    def __init__(self, tap: ApiTap) -> None:
+        self._tap = tap
+        self._lists: dict[tuple[str, int | None], list[_StoredPage] | ApiError] = {}
+        self._owners: dict[tuple[str, int], tuple[Owner, ...]] = {}
+        self._created: dict[int, dt.datetime] = {}
+        self.organizations: tuple[int, ...] = ()
+        """The ids of those that are read, in the API's order."""
+        self.is_any_left_out = False
+        """Whether an organization that is wanted cannot be read: no table is whole then."""
+        self.client_names: dict[int | None, msgspec.Raw] = {}
+        """The names of clients, as JSON, by id, where a stream tells them."""
+
+    # Times
+
+    def now(self) -> dt.datetime:
+        """The time by the API's clock, in UTC."""
+        return dt.datetime.fromtimestamp(self._tap.session.now(), dt.timezone.utc)
+
+    @cached_property
+    def began(self) -> dt.datetime:
+        """When the run began: what happens later is the next run's."""
+        return self.now()
+
+    @property
+    def start_date(self) -> dt.datetime:
+        """From when on data are wanted; the vendor may not keep them as long as that."""
+        if self._tap.config.get("start_date"):
+            return parse_iso(self._tap.config["start_date"])
+        return midnight(months_before(self.began, DEFAULT_MONTHS))
+
+    @property
+    def end_date(self) -> dt.datetime | None:
+        """The last day that is wanted, None for today."""
+        return parse_iso(self._tap.config["end_date"]) if self._tap.config.get("end_date") else None
+
+    # Organizations
+
+    @property
+    def wanted(self) -> frozenset[int] | None:
+        """The organizations that the settings restrict the run to, None for all."""
+        return frozenset(self._tap.config.get("organization_ids") or ()) or None
+
+    def know(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Take note of the organizations that the credentials show."""
+        self._created = {row_id(row, "organizations"): _created(row) for row in rows}
+        self.organizations = tuple(each for each in self._created if self.wanted is None or each in self.wanted)
+
+    @property
+    def unknown(self) -> list[int]:
+        """The organizations that the settings name and the credentials do not show."""
+        return sorted((self.wanted or frozenset()).difference(self._created))
+
+    def leave_out(self, organization: int) -> None:
+        """Read nothing of an organization."""
+        self.organizations = tuple(each for each in self.organizations if each != organization)
+        self.is_any_left_out = True
+
+    def created(self, organization: int) -> dt.datetime:
+        """When an organization was created: nothing happened before."""
+        return self._created.get(organization, BEGINNING)
+
+    # Lists that are read once, for several streams
+
+    def keep(self, name: str, organization: int | None, pages: Iterable[Page]) -> None:
+        """Read a list to its end and keep its pages; a failure is kept in their place."""
+        try:
+            self._lists[name, organization] = [
+                _StoredPage(page.cursor, zlib.compress(memoryview(page.records), 1), page.next, page.at)
+                for page in pages
+            ]
+        except FatalError:
+            raise
+        except ApiError as failure:
+            self._lists[name, organization] = failure
+
+    def is_read(self, name: str, organization: int) -> bool:
+        """Whether a list was read."""
+        return (name, organization) in self._lists
+
+    def pages(
+        self, name: str, organization: int | None, parse: Callable[[bytes], Page] | None = None
+    ) -> Iterator[Page]:
+        """The pages of a list that was read already.
+
+        Args:
+            name: The list.
+            organization: Whose it is; None for the list of organizations.
+            parse: Makes a page of an answer; where it is None, the page holds the list of that name.
+
+        Raises:
+            ApiError: They could not be read.
+        """
+        stored = self._lists[name, organization]
+        if isinstance(stored, ApiError):
+            raise stored
+        for one in stored:
+            body = zlib.decompress(one.body)
+            try:
+                page = parse_page(body, (name,)) if parse is None else parse(body)
+            except UNREADABLE:
+                raise MalformedAnswerError(f"{name}: the list holds something other than it should.") from None
+            yield replace(page, next=one.following, cursor=one.cursor, at=one.at)
+
+    def rows(self, name: str, organization: int | None) -> list[dict[str, Any]]:
+        """The rows of a list that was read already; raises as :meth:`pages` does."""
+        return [row for page in self.pages(name, organization) for row in page.decode()]
+
+    def owners(self, name: str, organization: int) -> tuple[Owner, ...]:
+        """The teams, say, of an organization, which have lists of their own.
+
+        Raises:
+            ApiError: They could not be listed.
+        """
+        key = name, organization
+        if key not in self._owners:
+            self._owners[key] = tuple(Owner.of(row, name) for row in self.rows(name, organization))
+        return self._owners[key]
+
+
+def row_id(row: Mapping[str, Any], name: str) -> int:
+    """The id of a row of a list.
+
+    Raises:
+        MalformedAnswerError: It has none.
+    """
+    own = row.get("id")
+    if not isinstance(own, int):
+        raise MalformedAnswerError(f"{name}: a record came without its id.")
+    return own
+
+
+def _created(row: Mapping[str, Any]) -> dt.datetime:
+    try:
+        return parse_iso(row["created_at"])
+    except (LookupError, ValueError, TypeError, AttributeError):
+        return BEGINNING
