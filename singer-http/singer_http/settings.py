@@ -59,7 +59,7 @@ def client_settings(plugin: str) -> tuple[th.Property[Any], ...]:
             th.IntegerType(minimum=1),
             default=DEFAULT_TIMEOUT,
             title="Request timeout",
-            description="Seconds that a request may take until the last byte of its answer.",
+            description="The most seconds that a request may take, to the last byte of its answer.",
         ),
     )
 
@@ -73,7 +73,7 @@ def shared_settings(parallel: int = DEFAULT_PARALLEL) -> tuple[th.Property[Any],
             th.IntegerType(minimum=1),
             default=parallel,
             title="Parallel requests, at most",
-            description="The most requests that are under way at once. 1 sends one after the other.",
+            description="The most requests at the same time. 1 sends one after the other.",
         ),
         th.Property(
             "resume_max_age",
@@ -81,8 +81,8 @@ def shared_settings(parallel: int = DEFAULT_PARALLEL) -> tuple[th.Property[Any],
             default=DEFAULT_RESUME_AGE,
             title="Resume: maximum age",
             description=(
-                "Seconds after the beginning of a full-table read that was cut off for which a later run still goes on"
-                " where it stopped. After that the table is read afresh. 0 always reads afresh."
+                "A full-table read that was cut off continues if it began at most so many seconds ago. An older one is"
+                " read afresh. 0 always reads afresh."
             ),
         ),
         th.Property(
@@ -90,8 +90,8 @@ def shared_settings(parallel: int = DEFAULT_PARALLEL) -> tuple[th.Property[Any],
             th.ArrayType(th.StringType(min_length=1)),
             title="Streams that may be forbidden",
             description=(
-                "Names of streams in which HTTP 403 is expected: what it concerns is left out with a warning, where"
-                " otherwise the run would end with an error."
+                "Streams in which you expect HTTP 403. What is forbidden there is skipped with a warning, and the run"
+                " does not fail for it."
             ),
         ),
         th.Property(
@@ -100,8 +100,7 @@ def shared_settings(parallel: int = DEFAULT_PARALLEL) -> tuple[th.Property[Any],
             default=False,
             title="Keep U+0000",
             description=(
-                "Whether to keep the character U+0000 in texts and names. PostgreSQL takes it in no text: by default it"
-                " is dropped."
+                "Keep the character U+0000 in texts and names. By default it is dropped, because PostgreSQL refuses it."
             ),
         ),
         th.Property(
@@ -110,8 +109,8 @@ def shared_settings(parallel: int = DEFAULT_PARALLEL) -> tuple[th.Property[Any],
             default=False,
             title="Emit ACTIVATE_VERSION messages",
             description=(
-                "Whether to send ACTIVATE_VERSION when a full table has been read completely, for loaders that then"
-                " remove the rows that are gone."
+                "Send ACTIVATE_VERSION after a full table has been read completely. Loaders then remove the rows that"
+                " are gone."
             ),
         ),
     )

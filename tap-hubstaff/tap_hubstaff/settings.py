@@ -32,8 +32,8 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         secret=True,
         title="Personal access token",
         description=(
-            "A personal access token from developer.hubstaff.com. It is a refresh token of 90 days: the tap keeps the"
-            " token that follows from it, see token_path."
+            "A personal access token from developer.hubstaff.com. It is a refresh token of 90 days and works once; the"
+            " tap keeps the tokens that follow in token_path."
         ),
     ),
     th.Property(
@@ -41,14 +41,14 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         th.StringType(pattern=WORD),
         secret=True,
         title="Organization token",
-        description="A token of an organization (hsoat_...), in place of a personal access token.",
+        description="A token of an organization (hsoat_...). Set it instead of a personal access token.",
     ),
     th.Property(
         "refresh_token",
         th.StringType(pattern=WORD),
         secret=True,
         title="Refresh token",
-        description="The refresh token that your own OAuth application was given, in place of a personal access token.",
+        description="The refresh token of your own OAuth application. Set it instead of a personal access token.",
     ),
     th.Property(
         "client_id",
@@ -69,8 +69,8 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         th.StringType(min_length=1),
         title="Folder for tokens",
         description=(
-            "Folder in which the tap keeps refresh tokens, which change with every use, and the count of requests of"
-            " the last hour. It must outlive the run: losing it means creating a new token. The default is the user's"
+            "Folder for refresh tokens, which change with every use, and for the count of requests of the last hour."
+            " Keep it from run to run: without it, you must create a new token. The default is a folder in the user's"
             " state directory."
         ),
     ),
@@ -85,22 +85,22 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         "auth_url",
         th.StringType,
         title="Token URL",
-        description="URL that access tokens are asked for at. The default is Hubstaff's.",
+        description="URL that gives access tokens. The default is Hubstaff's.",
     ),
     th.Property(
         "start_date",
         th.DateType,
         title="Start date",
         description=(
-            "Date or time (ISO 8601, UTC) from which on to read what happened. Hubstaff keeps some data for a month,"
-            " six months or three years only. The default is all that it keeps, or three years where it keeps all."
+            "Date or time (ISO 8601, UTC) from which data is read. Hubstaff keeps some data for a month, six months or"
+            " three years only. The default is all that it keeps, up to three years."
         ),
     ),
     th.Property(
         "end_date",
         th.DateType,
         title="End date",
-        description="The last day to read, for an extract that is not to go on. The default is today.",
+        description="The last day to read, for an extract that does not continue. The default is today.",
     ),
     th.Property(
         "lookback_days",
@@ -108,9 +108,8 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         default=DEFAULT_LOOKBACK,
         title="Lookback",
         description=(
-            "Days before the end of the last run that are read again, in streams that Hubstaff has no list of updates"
-            " for: late uploads and changes of those days arrive. In work sessions, which follow updates, deletions of"
-            " those days are noticed."
+            "Each run reads so many days before the last run again, in streams without a list of updates, to find late"
+            " uploads and changes. In work sessions, it finds deletions of those days."
         ),
     ),
     th.Property(
@@ -119,34 +118,33 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         default=0,
         title="Days to read again",
         description=(
-            "Days before today of which activities and daily activities are read again by every run, besides their"
-            " updates. Hubstaff does not tell what was deleted: rows of these days that a target did not receive again"
-            " (by _sdc_extracted_at, say) are gone."
+            "Each run reads activities and daily activities of the last so many days again, besides their updates."
+            " Hubstaff does not report deletions: rows of those days that do not come again are gone."
         ),
     ),
     th.Property(
         "organization_ids",
         _IDS,
         title="Organization IDs",
-        description="Read only these organizations. The default is every one that the credentials show.",
+        description="Read only these organizations. The default is every organization that your credentials show.",
     ),
     th.Property(
         "user_ids",
         _IDS,
         title="User IDs",
-        description="Read only what belongs to these users, in streams that the API can ask for by user.",
+        description="Read only what belongs to these users, in streams that Hubstaff can filter by user.",
     ),
     th.Property(
         "project_ids",
         _IDS,
         title="Project IDs",
-        description="Read only what belongs to these projects, in streams that the API can ask for by project.",
+        description="Read only what belongs to these projects, in streams that Hubstaff can filter by project.",
     ),
     th.Property(
         "task_ids",
         _IDS,
         title="Task IDs",
-        description="Read only what belongs to these tasks, in streams that the API can ask for by task.",
+        description="Read only what belongs to these tasks, in streams that Hubstaff can filter by task.",
     ),
     th.Property(
         "include_names",
@@ -154,9 +152,9 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         default=False,
         title="Include names",
         description=(
-            "Whether activities, daily_activities and time_sessions also tell the names of user, project, client and"
-            " task, deleted ones included, in user_name, project_name, client_name and task_name: as they were when the"
-            " row was read. It takes no request more, but for the list of clients where the stream clients is not read."
+            "Add user_name, project_name, client_name and task_name to activities, daily_activities and time_sessions,"
+            " as they were at the time of reading, also for what was deleted. This takes no more requests, except for"
+            " the list of clients if you do not read the stream clients."
         ),
     ),
     th.Property(
@@ -165,9 +163,9 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         default=DEFAULT_LINKS_AGE,
         title="Links: maximum age",
         description=(
-            "Seconds after which the members and projects of a team, and the links and tasks of an integration, are"
-            " read again although the team or integration is listed as it was: Hubstaff does not say that every change"
-            " shows there. 0 reads them in every run."
+            "Read the members and projects of a team, and the links and tasks of an integration, again after so many"
+            " seconds, even if the team or integration looks unchanged: Hubstaff may not show every change there. 0"
+            " reads them in every run."
         ),
     ),
     th.Property(
@@ -175,9 +173,9 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         th.ObjectType(additional_properties=th.IntegerType(minimum=0)),
         title="Refresh",
         description=(
-            "Seconds after which a stream is read again, by its name, and by * for every other stream: a run leaves"
-            " out what was read less long ago, so that lists that seldom change take no request in every run. The"
-            " default is 0, which reads all of them. It never ends a read that was cut off."
+            "How many seconds old the rows of a stream may be, by stream; * stands for all other streams. A run skips"
+            " a stream that was read more recently. The default is 0, which reads every stream. A read that was cut off"
+            " always continues."
         ),
     ),
     th.Property(
@@ -185,7 +183,7 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         th.IntegerType(minimum=1, maximum=LONGEST_PAGE),
         default=LONGEST_PAGE,
         title="Page size",
-        description="Records asked for in one request.",
+        description="Records in one page.",
     ),
     th.Property(
         "requests_per_hour",
@@ -193,9 +191,8 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         default=REQUESTS_PER_HOUR,
         title="Requests per hour",
         description=(
-            "The most requests that are sent in any hour, runs before this one included. Hubstaff allows 1,000, and no"
-            " more is taken but for an api_url on this machine; set less where something else uses the same"
-            " application."
+            "The most requests in any hour, earlier runs included. Hubstaff allows 1,000, which is also the most that"
+            " you can set, except for an api_url on this machine. Set less if other programs use the same application."
         ),
     ),
     th.Property(
@@ -204,8 +201,8 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         default="wait",
         title="When the requests are used up",
         description=(
-            "wait goes on when the hour allows more requests; stop ends the run, successfully and with its state, and"
-            " the next run goes on from there."
+            "What to do when the hour's requests are used up. wait continues when more are allowed. stop ends the run"
+            " with its state and exit code 0, and the next run continues."
         ),
     ),
     *shared_settings(DEFAULT_PARALLEL),

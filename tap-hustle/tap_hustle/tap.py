@@ -57,7 +57,7 @@ class TapHustle(ApiTap):
             "auth_url",
             th.StringType,
             title="Token URL",
-            description="URL that access tokens are asked for at. The default is api_url followed by /oauth/token.",
+            description="URL that gives access tokens. The default is api_url followed by /oauth/token.",
         ),
         th.Property(
             "organization_ids",
@@ -65,7 +65,7 @@ class TapHustle(ApiTap):
             title="Organization IDs",
             description=(
                 "Read only these organizations, and what belongs to the whole account. The default is every"
-                " organization that the credentials may read."
+                " organization that your credentials may read."
             ),
         ),
         th.Property(
@@ -73,7 +73,7 @@ class TapHustle(ApiTap):
             th.IntegerType(minimum=1, maximum=LONGEST_PAGE),
             default=LONGEST_PAGE,
             title="Page size",
-            description="Records asked for in one request.",
+            description="Records in one page.",
         ),
         th.Property(
             "requests_per_second",
@@ -81,8 +81,8 @@ class TapHustle(ApiTap):
             default=REQUESTS_PER_SECOND,
             title="Requests per second",
             description=(
-                "The most requests that are sent in any second. Hustle allows 25, and no more is taken but for an"
-                " api_url on this machine; set less where something else uses the same credentials."
+                "The most requests in any second. Hustle allows 25, which is also the most that you can set, except"
+                " for an api_url on this machine. Set less if other programs use the same credentials."
             ),
         ),
         th.Property(
@@ -91,8 +91,8 @@ class TapHustle(ApiTap):
             default=True,
             title="Predict cursors",
             description=(
-                "Whether to ask for the next pages of a long list before their cursors are known, where the cursors"
-                " follow a pattern. Only answers to cursors that turn out right are used."
+                "Ask for the next pages of a long list before their cursors are known, if the cursors follow a"
+                " pattern. A page counts only if its cursor turns out right."
             ),
         ),
         *shared_settings(),

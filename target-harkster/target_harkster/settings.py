@@ -69,7 +69,7 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         required=True,
         secret=True,
         title="Access token",
-        description="A token of a Harkster user, from the settings in the app. Posts are that user's.",
+        description="A token of a Harkster user, from the settings in the app. The posts are this user's.",
     ),
     th.Property(
         "api_url",
@@ -82,7 +82,7 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         "channel",
         th.StringType(min_length=1),
         title="Channel",
-        description="Where posts go: the id of a channel, or Account/Workspace/Channel. Streams may have their own.",
+        description="Where posts go: the id of a channel, or Account/Workspace/Channel. A stream may have its own.",
     ),
     th.Property(
         "streams",
@@ -90,8 +90,8 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         default={},
         title="Streams",
         description=(
-            "By name of the stream: channel, name, mode, key, group_by, closed, when, previous_by, template and fields."
-            " What is left out is inferred from the stream's SCHEMA."
+            "For each stream, by name: channel, name, mode, key, group_by, closed, when, previous_by, template and"
+            " fields. The SCHEMA of the stream decides what you leave out."
         ),
     ),
     th.Property(
@@ -100,7 +100,9 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         default="sqlite:///target-harkster.db",
         secret=True,
         title="Ledger URL",
-        description="The database that knows what was posted: an SQLite file, or PostgreSQL where machines share it.",
+        description=(
+            "The database that knows what was posted: an SQLite file, or PostgreSQL if several machines share it."
+        ),
     ),
     th.Property(
         "first_run",
@@ -108,8 +110,8 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         default="publish",
         title="First run",
         description=(
-            "What becomes of the rows of a stream's first run into a channel: they are published, left as drafts for"
-            " people to publish, or recorded as seen and not posted at all."
+            "What to do with the rows of a stream's first run into a channel: publish them, leave them as drafts for"
+            " people to publish (draft), or record them as seen and post nothing (baseline)."
         ),
     ),
     th.Property(
@@ -118,8 +120,8 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         default=25,
         title="New posts of a first run, at most",
         description=(
-            "The most posts, drafts included, that the first run of a stream makes in a channel. With more new rows the"
-            " run stops before the first of them."
+            "The most posts and drafts that the first run of a stream makes in a channel. If there are more new rows,"
+            " the run stops before it makes the first one."
         ),
     ),
     th.Property(
@@ -128,8 +130,9 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         default="draft",
         title="On quota",
         description=(
-            "What becomes of posts when no more may be published: they wait as drafts in the channel, wait in the"
-            " ledger, or end the run with an error. What waits is published by later runs, oldest first."
+            "What to do with posts that may not be published now: leave them as drafts in the channel (draft), keep"
+            " them in the ledger (defer), or end the run with an error (fail). Later runs publish what waits, oldest"
+            " first."
         ),
     ),
     th.Property(
@@ -137,13 +140,13 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         th.IntegerType(minimum=0),
         default=0,
         title="Quota reserve",
-        description="Posts of the month's quota that are left for others.",
+        description="How many posts of the month to leave for others.",
     ),
     th.Property(
         "max_posts_per_run",
         th.IntegerType(minimum=0),
         title="Posts per run, at most",
-        description="The most posts that one run publishes; with the rest it does as on_quota says.",
+        description="The most posts that one run publishes. on_quota says what becomes of the others.",
     ),
     th.Property(
         "on_move",
@@ -151,8 +154,8 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         default="delete",
         title="On move",
         description=(
-            "What becomes of the post of a row that names another channel than before, when it is posted there: it is"
-            " deleted, or kept and said to be stale. In mode append the row is left alone where it is."
+            "If a row names another channel than before, it is posted there. Its old post is deleted (delete), or"
+            " stays and is reported as stale (keep). In mode append, nothing moves."
         ),
     ),
     th.Property(
@@ -160,7 +163,7 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         th.IntegerType(minimum=0),
         default=10,
         title="Mirror: deletes, at most",
-        description="The most posts that mode mirror deletes at once. With more rows gone nothing is deleted.",
+        description="The most posts that mode mirror deletes at once. If more rows are gone, it deletes nothing.",
     ),
     th.Property(
         "mirror_max_share",
@@ -174,14 +177,14 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         th.BooleanType,
         default=False,
         title="Mirror: recall",
-        description="Whether deleted posts are taken out of the followers' timelines too.",
+        description="Take deleted posts out of the followers' timelines too.",
     ),
     th.Property(
         "reject_path",
         th.StringType(min_length=1),
         default="target-harkster.rejects.jsonl",
         title="Reject file",
-        description="Where rows that cannot be posted are told, as JSON lines. The ledger keeps them for another try.",
+        description="File that shows the rejected rows, one JSON object a line. The ledger keeps them for another try.",
     ),
     th.Property(
         "reject_redact",
@@ -189,8 +192,8 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         default=[],
         title="Rejects: redaction",
         description=(
-            "Properties of such rows, at any depth, whose values are kept nowhere. Rows that have them cannot be tried"
-            " again."
+            "Properties of rejected rows, at any depth, whose values are stored nowhere. A row that has one cannot be"
+            " tried again from the ledger."
         ),
     ),
     th.Property(
@@ -198,48 +201,53 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         th.IntegerType(minimum=0),
         default=100,
         title="Rejects, at most",
-        description="With more rows rejected the run ends at once, with an error.",
+        description="If more rows are rejected, the run ends at once with an error.",
     ),
     th.Property(
         "max_reject_share",
         th.NumberType(minimum=0, maximum=1),
         default=0.5,
         title="Share of rejects, at most",
-        description="With a larger share of its rows rejected the run ends with an error, after the others are posted.",
+        description=(
+            "If a larger share of the rows is rejected, the run ends with an error after it has posted the others."
+        ),
     ),
     th.Property(
         "dry_run",
         th.BooleanType,
         default=False,
         title="Dry run",
-        description="Whether to print what would be done, and change nothing. No STATE is written.",
+        description="Print what would be done, and change nothing. No STATE is written.",
     ),
     th.Property(
         "preview_path",
         th.StringType(min_length=1),
         title="Preview",
-        description="Where to write a web page that shows the posts of the run as they would look.",
+        description="File for a web page that shows the posts of the run.",
     ),
     th.Property(
         "heading_type",
         th.StringType(allowed_values=["heading", "header", "auto"]),
         default="auto",
         title="Heading type",
-        description="What headings are called. The vendor's documents have both; auto looks at the channel's posts.",
+        description=(
+            "The name of the type heading in the API. The vendor's documents have both; auto looks at the posts of the"
+            " channel."
+        ),
     ),
     th.Property(
         "numbers_as",
         th.StringType(allowed_values=["string", "number"]),
         default="string",
         title="Numbers as",
-        description="Whether numbers are sent as strings, as in the vendor's samples, or as numbers.",
+        description="Send numbers as strings, as in the vendor's samples, or as numbers.",
     ),
     th.Property(
         "locale",
         th.StringType(min_length=1),
         default="en",
         title="Locale",
-        description="Language and country of the filters for people, such as en_GB or de: how numbers and dates look.",
+        description="Language and country for numbers and dates in expressions, such as en_GB or de.",
     ),
     th.Property(
         "marker",
@@ -247,7 +255,8 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         default="divider",
         title="Marker",
         description=(
-            "Where each post carries what it is recognised by: as the id of a divider at its end, or in its name."
+            "Where each post carries the mark by which it is recognised: as the id of a divider at its end, or in its"
+            " name."
         ),
     ),
     th.Property(
@@ -255,7 +264,7 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         th.IntegerType(minimum=1),
         default=REQUESTS_PER_SECOND,
         title="Requests per second",
-        description="The most requests that are sent in any second. The vendor names no limit.",
+        description="The most requests in any second. The vendor names no limit.",
     ),
     *client_settings("target"),
 ).to_dict()
