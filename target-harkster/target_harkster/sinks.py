@@ -19,6 +19,7 @@ from target_harkster.ledger.digests import DigestRow
 from target_harkster.ledger.lookups import LookupRow
 from target_harkster.ledger.model import UNVERSIONED
 from target_harkster.ledger.rejects import Reject
+from target_harkster.ledger.store import Phase
 from target_harkster.vendor.posts import marker_of, stream_marker
 
 if TYPE_CHECKING:
@@ -137,6 +138,10 @@ class RowParcel(Parcel):
     retried: Refused | None
 
     @override
+    def row(self) -> bytes:
+        return encoder.encode(self.record)
+
+    @override
     def content(self) -> Content:
         return self.sink.content(self)
 
@@ -157,12 +162,18 @@ class DigestParcel(Parcel):
     """A digest on its way to become a post.
 
     Attributes:
+        rows: Those of the group.
         made: What it shows.
         refused: Told of the field and the reason, should it come to no post.
     """
 
+    rows: list[dict[str, Any]]
     made: Content
     refused: Refused
+
+    @override
+    def row(self) -> bytes:
+        return encoder.encode(self.rows)
 
     @override
     def content(self) -> Content:
@@ -342,7 +353,8 @@ class HarksterSink(RowSink):
     def _digest(self, channel: Channel, marker: str, key: str, done: dict[tuple[str, str], tuple[str, bool]]) -> None:
         layout, ledger, at = self._layout, self._run.ledger, (channel.id, marker)
         rows = [decoder.decode(row) for row in ledger.digests.rows(*at)]
-        is_known = marker in ledger.find(channel.id, [marker])
+        entry = ledger.find(channel.id, [marker]).get(marker)
+        is_known = entry is not None and entry.phase not in {Phase.BASELINE, Phase.DELETED}
         if not rows and not is_known:
             ledger.digests.shown(*at)  # all its rows have moved on before there was a post
             return
@@ -369,7 +381,7 @@ class HarksterSink(RowSink):
             return
         done[at] = key, ledger.lookups.missed == missed
         lane = self._lane(channel)
-        self._run.outbox.add(DigestParcel(lane, key, marker, content.hash, UNVERSIONED, content, refused))
+        self._run.outbox.add(DigestParcel(lane, key, marker, content.hash, UNVERSIONED, rows, content, refused))
         if layout.uses_previous:
             self._run.outbox.flush()  # it may be the one before the next
 

@@ -1,9 +1,11 @@
 """What becomes a post and when: conditions, groups that are closed, names that are looked up, and what was before."""
 
 import datetime as dt
+from pathlib import Path
 from typing import Any
 
 import pytest
+from api_sandbox import RunningSandbox
 from target_harkster.target import TargetHarkster
 from typing_extensions import override
 
@@ -68,6 +70,27 @@ def test_a_post_goes_when_its_row_meets_the_condition_no_more(target: Target) ->
         rows = [record(version=version, id=1, hours=hours), record(version=version, id=2, hours=50)]
         target.ran([schema(PROPERTIES), *rows, {**activate, "version": version}, state(version)], **settings)
     assert shown(target, "id", "hours") == [("2", "50")]
+
+
+def test_a_post_follows_its_row_whether_or_not_that_meets_the_condition(
+    sandbox: RunningSandbox, target: Target, tmp_path: Path
+) -> None:
+    other = Target.into_new_channel(sandbox, tmp_path)
+    channel = {"column": "week", "allowed": [target.channel, other.channel]}
+    settings = {"streams": {"hours": {**OVERTIME, "mode": "upsert", "channel": channel}}}
+    target.ran([schema(PROPERTIES), worked(1, 45, target.channel), worked(2, 9, target.channel), state(1)], **settings)
+    target.ran([schema(PROPERTIES), worked(1, 30, other.channel), worked(2, 9, other.channel), state(2)], **settings)
+    assert (shown(target, "id", "hours"), shown(other, "id", "hours")) == ([], [("1", "30")])
+
+
+def test_a_group_that_was_recorded_is_posted_when_it_is_closed(target: Target) -> None:
+    weekly = {**WEEKLY, "closed": "{{ rows | length == 2 }}"}
+    settings = {"streams": {"hours": weekly}, "first_run": "baseline"}
+    target.ran([schema(PROPERTIES), worked(1, 1), worked(2, 1), state(1)], **settings)
+    target.ran([schema(PROPERTIES), worked(3, 1), state(2)], **settings)
+    assert shown(target, "hours") == []
+    target.ran([schema(PROPERTIES), worked(3, 1, "2026-11-09"), worked(2, 2), state(2)], **settings)
+    assert shown(target, "hours") == ["3"]
 
 
 def test_a_post_goes_with_a_row_that_changed_alone(target: Target) -> None:

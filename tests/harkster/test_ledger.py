@@ -221,7 +221,9 @@ def entry(phase: Phase) -> Entry:
 @pytest.mark.parametrize("phase", Phase)
 def test_decisions(phase: Phase) -> None:
     known = entry(phase)
-    decisions = [decide(known, content, mode) for mode in ("append", "upsert", "mirror") for content in ("same", "new")]
+    decisions = [
+        decide(known, {content}, mode) for mode in ("append", "upsert", "mirror") for content in ("same", "new")
+    ]
     assert decisions[:2] == [Decision.LEAVE] * 2
     assert decisions[2:4] == decisions[4:]
     expected = {
@@ -234,4 +236,4 @@ def test_decisions(phase: Phase) -> None:
         Phase.RENEWING: (Decision.UNCHANGED, Decision.REPLACE),
     }
     assert tuple(decisions[2:4]) == expected.get(phase, (Decision.UNCHANGED, Decision.UPDATE))
-    assert decide(None, "new", "append") is Decision.CREATE
+    assert decide(None, {"new"}, "append") is Decision.CREATE

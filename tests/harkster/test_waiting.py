@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import requests
-from api_sandbox import AccountPlan, ChannelPlan, Fault, WorkspacePlan
+from api_sandbox import AccountPlan, ChannelPlan, Fault, RunningSandbox, WorkspacePlan
 from target_harkster.layout.fields import FIELD_TYPES
 from target_harkster.ledger.rejects import TooManyRejectsError
 from target_harkster.report.plan import plan_of
@@ -175,6 +175,33 @@ def test_a_first_run_can_record_only(target: Target) -> None:
     assert target.posts() == []
     target.ran([schema(), record(id=1, name="1"), record(id=2, name="changed"), record(id=3, name="new")], **settings)
     assert [data(post)["name"] for post in target.posts()] == ["changed", "new"]
+
+
+def test_what_was_recorded_is_no_news_by_another_layout(target: Target) -> None:
+    def layout(label: str) -> dict[str, Any]:
+        fields = [{"id": "name", "type": "text", "label": label, "data": "name"}]
+        return {"first_run": "baseline", "streams": {"hours": {"mode": "upsert", "fields": fields}}}
+
+    rows = [record(id=number, name=str(number)) for number in range(3)]
+    target.ran([schema(), *rows, state(1)], **layout("Name"))
+    target.ran([schema(), *rows, state(2)], **layout("Who"))
+    target.ran([schema(), *rows, state(3)], **layout("Whose"))
+    assert target.posts() == []
+    target.ran([schema(), *rows[:2], record(id=2, name="new"), state(4)], **layout("Who"))
+    assert target.fields() == [[{"type": "text", "id": "name", "label": "Who", "data": "new"}]]
+
+
+def test_a_draft_that_is_left_to_people_stays_one_where_its_row_goes(
+    sandbox: RunningSandbox, target: Target, tmp_path: Path
+) -> None:
+    other = Target.into_new_channel(sandbox, tmp_path)
+    properties = {"id": {"type": "integer"}, "name": {"type": "string"}, "to": {"type": "string"}}
+    channel = {"column": "to", "allowed": [target.channel, other.channel]}
+    settings = {"first_run": "draft", "streams": {"hours": {"mode": "upsert", "channel": channel}}}
+    for number, at in enumerate((target, other), 1):
+        target.ran([schema(properties), record(id=1, name="one", to=at.channel), state(number)], **settings)
+        assert [(post.status, post.publications) for post in at.posts()] == [("draft", 0)]
+    assert target.posts() == []
 
 
 def test_a_first_run_can_leave_drafts_to_people(target: Target) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from target_harkster.ledger.store import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from target_harkster.layout.layout import Mode
     from target_harkster.ledger.store import Entry
@@ -35,12 +35,12 @@ _OVER = frozenset({Phase.DELETED, Phase.REMOVED})
 """Phases in which there is to be no post."""
 
 
-def decide(known: Entry | None, content_hash: str, mode: Mode) -> Decision:
+def decide(known: Entry | None, hashes: Collection[str], mode: Mode) -> Decision:
     """Decide on a row.
 
     Args:
         known: What the ledger has of it.
-        content_hash: Of what it comes to now.
+        hashes: Of what it comes to now, and of the row itself where there is no post of it.
         mode: Of its stream.
     """
     if known is None:
@@ -49,7 +49,7 @@ def decide(known: Entry | None, content_hash: str, mode: Mode) -> Decision:
         return Decision.LEAVE
     if known.phase is Phase.DELETED:
         return Decision.CREATE
-    if known.hash == content_hash:
+    if any(one in hashes for one in known.hash.split()):
         return Decision.UNCHANGED
     if known.phase in _UNSEEN:
         return Decision.CREATE

@@ -224,10 +224,13 @@ class Outbox:
         if not asked:
             return dict(rows)
         known = self._ledger.find(channel, asked)
+        others = {other for marker in asked for other in rows[marker][0].lane.others}
+        elsewhere = self._ledger.elsewhere(others, asked) if others else []
+        without = {Phase.BASELINE, Phase.DELETED}
+        there = {entry.marker for entry in (*known.values(), *elsewhere) if entry.phase not in without}
         wanted = dict(rows)
         for marker in asked:
-            entry = known.get(marker)
-            if entry is None or entry.phase in {Phase.BASELINE, Phase.DELETED}:
+            if marker not in there:
                 wanted[marker] = self._from_wanted(rows[marker])
         return {marker: versions for marker, versions in wanted.items() if versions}
 
@@ -266,13 +269,13 @@ class Outbox:
         for stream, number in unchanged.items():
             self.tally[stream][Decision.UNCHANGED.value] += number
         self._touch(channel, rows)
-        new, moved = self._from_elsewhere(new)
+        new, moved, held = self._from_elsewhere(new)
         found = self._ledger.find(channel, [parcel.marker for parcel, _ in new])
         work: dict[int, Entry] = {}
         changed: list[Entry] = []
         for parcel, content in new:
             known = found.get(parcel.marker)
-            decision = decide(known, content.hash, parcel.lane.mode)
+            decision = decide(known, {content.hash, *parcel.row_hash(known)}, parcel.lane.mode)
             # At the start of this run, when its row was not known: now it is, and can be rejected as a whole.
             was_refused = (
                 known is not None and not known.source and known.phase in {Phase.DEFERRED, Phase.UPDATING}
@@ -280,6 +283,7 @@ class Outbox:
             if self.watch is not None:
                 self.watch(parcel, content, decision, known)
             entry = self._entry(parcel, content, decision, known)
+            entry.held |= known is None and parcel.marker in held
             is_baseline = decision is Decision.CREATE and entry.phase is Phase.BASELINE
             self.tally[parcel.lane.stream][Phase.BASELINE.value if is_baseline else decision.value] += 1
             changed.append(entry)
@@ -287,15 +291,20 @@ class Outbox:
             is_new = decision in {Decision.CREATE, Decision.UPDATE} and not is_baseline
             if is_new or is_counted or was_refused:
                 work[id(parcel)] = entry
-        held = {entry.marker for entry in changed if entry.phase is Phase.COUNTED}
-        self._ledger.save(*changed, *(entry for entry in moved if entry.marker not in held))
+        counted = {entry.marker for entry in changed if entry.phase is Phase.COUNTED}
+        self._ledger.save(*changed, *(entry for entry in moved if entry.marker not in counted))
         return work
 
-    def _from_elsewhere(self, new: list[tuple[Parcel, Content]]) -> tuple[list[tuple[Parcel, Content]], list[Entry]]:
-        """The rows but for those that stay in another channel, and the posts that others have left there."""
+    def _from_elsewhere(
+        self, new: list[tuple[Parcel, Content]]
+    ) -> tuple[list[tuple[Parcel, Content]], list[Entry], set[str]]:
+        """The rows but for those that stay in another channel, and the posts that others have left there.
+
+        With the markers of those that are drafts for people, and stay so wherever their rows go.
+        """
         others = {channel for parcel, _ in new for channel in parcel.lane.others}
         if not others:
-            return new, []
+            return new, [], set()
         had: defaultdict[str, list[Entry]] = defaultdict(list)
         for entry in self._ledger.elsewhere(others, [parcel.marker for parcel, _ in new if parcel.lane.others]):
             had[entry.marker].append(entry)
@@ -321,7 +330,7 @@ class Outbox:
                     )
         for entry in moved:
             entry.phase = Phase.DELETING
-        return staying, moved
+        return staying, moved, {marker for marker, entries in had.items() if any(entry.held for entry in entries)}
 
     def _chosen(self, versions: list[Parcel], source: str | None) -> tuple[Parcel, Content] | None:
         """Of the versions of a row, the one that counts, as if each had come in a batch of its own.
@@ -386,6 +395,9 @@ class Outbox:
         if decision not in {Decision.UNCHANGED, Decision.LEAVE}:
             entry.hash = content.hash
             entry.content = None if entry.phase is Phase.BASELINE else encode_content(content)
+        if entry.phase is Phase.BASELINE and decision is not Decision.LEAVE:
+            # Of the row too: another layout makes other content of it, and no news.
+            entry.hash = " ".join((content.hash, *parcel.row_hash(entry)))
         return entry
 
     def _deliver(self, parcel: Parcel, entry: Entry) -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import abc
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
+
+from target_harkster.ledger.store import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from target_harkster.layout.layout import Mode
+    from target_harkster.ledger.store import Entry
     from target_harkster.vendor.posts import Content
 
     Refused = Callable[[str | None, str], None]
@@ -55,6 +59,16 @@ class Parcel(abc.ABC):
     marker: str
     source: str
     version: int
+
+    @abc.abstractmethod
+    def row(self) -> bytes:
+        """The row, or the rows, as JSON."""
+
+    def row_hash(self, known: Entry | None) -> list[str]:
+        """The hash of the row, where what is known of it tells of the row and of no post."""
+        if known is None or known.phase is not Phase.BASELINE:
+            return []
+        return [blake2b(self.row(), digest_size=16).hexdigest()]
 
     @abc.abstractmethod
     def content(self) -> Content:
