@@ -35,7 +35,8 @@ settings.load_profile("same")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run what takes long first: what is short fills the gaps between the workers at the end."""
-    items.sort(key=lambda item: ("pipelines" not in item.nodeid, "kill" not in item.nodeid))
+    long = ("pipelines", "test_commands", "kill")
+    items.sort(key=lambda item: next((place for place, name in enumerate(long) if name in item.nodeid), len(long)))
 
 
 def pytest_collection_finish() -> None:
