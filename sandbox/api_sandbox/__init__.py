@@ -13,8 +13,9 @@ from api_sandbox.harkster.truth import Event, HarksterTruth, PostTruth
 from api_sandbox.hubstaff.scenario import HubstaffForbidden, HubstaffScenario, Tracked
 from api_sandbox.hustle.scenario import Forbidden, HustleScenario
 from api_sandbox.report import Report
+from api_sandbox.running import RunningSandbox
 from api_sandbox.scenario import Scenario, ScenarioError, load_scenario
-from api_sandbox.server import RunningSandbox, serve_in_thread
+from api_sandbox.server import serve_in_thread
 from api_sandbox.truth import Truth
 
 __all__ = [

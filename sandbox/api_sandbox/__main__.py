@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 import msgspec
 
+from api_sandbox.addresses import Addresses
 from api_sandbox.scenario import Scenario, ScenarioError, load_scenario
-from api_sandbox.server import LOOPBACK, Addresses, NotLoopback, serve
+from api_sandbox.server import LOOPBACK, NotLoopback, serve
 
 
 @click.group()

@@ -1,134 +1,166 @@
-"""The endpoints by which a test or a benchmark in another process steers a sandbox."""
+"""The application of a sandbox: its APIs, and the endpoints by which another process steers it."""
 
-from collections.abc import Awaitable, Callable
+import inspect
+import types
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Annotated, Any
 
 import msgspec
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
-from api_sandbox.faults import Fault
-from api_sandbox.harkster.control import Control, harkster_controls
-from api_sandbox.harkster.routes import ROOT as HARKSTER_PREFIX
-from api_sandbox.hubstaff.control import hubstaff_control_routes
+from api_sandbox.harkster.page import render
+from api_sandbox.harkster.routes import ROOT as HARKSTER
+from api_sandbox.hubstaff.clock import instant
+from api_sandbox.hubstaff.scenario import Tracked
+from api_sandbox.hubstaff.tokens import OAUTH, PERSONAL
 from api_sandbox.sandbox import Sandbox
 
 CONTROL_PREFIX = "/_sandbox"
+
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-class _NewLeads(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Body of `POST leads`."""
-
-    organization: Annotated[int, msgspec.Meta(ge=0)]
-    count: Annotated[int, msgspec.Meta(ge=1)]
-
-
 def application(sandbox: Sandbox) -> Starlette:
-    """The ASGI application of a sandbox: its APIs, and the endpoints that steer them."""
+    """The ASGI application of a sandbox."""
+
+    async def page(_request: Request) -> Response:
+        return HTMLResponse(render(sandbox.harkster.service))
+
+    routes: list[BaseRoute] = [Route(path, _endpoint(work), methods=["GET"]) for path, work in _to_ask(sandbox).items()]
+    routes += [Route(path, _endpoint(work), methods=["POST"]) for path, work in _to_tell(sandbox).items()]
     return Starlette(
         routes=[
-            Mount(CONTROL_PREFIX, routes=_control_routes(sandbox)),
+            Mount(CONTROL_PREFIX, routes=routes),
             Mount("/hustle", app=sandbox.hustle),
             Mount("/hubstaff", app=sandbox.hubstaff),
-            Mount(HARKSTER_PREFIX, app=sandbox.harkster),
+            Route(f"{HARKSTER}/", page),
+            Mount(HARKSTER, app=sandbox.harkster),
         ]
     )
 
 
-def _control_routes(sandbox: Sandbox) -> list[BaseRoute]:
-    """The routes, relative to the control URL."""
+def _to_ask(sandbox: Sandbox) -> Mapping[str, Callable[..., Any]]:
+    """What can be asked for, by path under the control URL; parameters are those of the query."""
+    hubstaff, harkster = sandbox.hubstaff, sandbox.harkster
 
-    async def truth(request: Request) -> Response:
-        found, with_ids = sandbox.truth(), _with_ids(request)
-        return _json(
-            {
-                stream: _listed(ids, with_ids=with_ids)
-                | {
-                    "by_organization": {
-                        owner: _listed(owned, with_ids=with_ids)
-                        for owner, owned in found.by_organization.get(stream, {}).items()
-                    }
-                }
-                for stream, ids in found.ids.items()
-            }
-        )
+    def truth(*, ids: bool = True) -> Any:
+        def listed(own: list[str]) -> dict[str, Any]:
+            return {"count": len(own), "ids": own} if ids else {"count": len(own)}
 
-    async def report(request: Request) -> Response:
+        found = sandbox.truth()
+        return {
+            stream: listed(own)
+            | {"by_organization": {one: listed(its) for one, its in found.by_organization.get(stream, {}).items()}}
+            for stream, own in found.ids.items()
+        }
+
+    def report(*, ids: bool = True) -> Any:
         made = sandbox.report()
-        content = msgspec.to_builtins(made)
-        content["elapsed"] = made.elapsed
+        content = msgspec.to_builtins(made) | {"elapsed": made.elapsed}
         content["served_counts"] = {
             stream: {"records": sum(times.values()), "distinct": len(times)} for stream, times in made.served.items()
         }
-        if not _with_ids(request):
-            del content["served"]
-        return _json(content)
+        return content if ids else {name: value for name, value in content.items() if name != "served"}
 
-    async def faults(request: Request) -> Response:
-        sandbox.faults.replace(*msgspec.json.decode(await request.body(), type=list[Fault]))
-        return Response(status_code=HTTPStatus.NO_CONTENT)
+    def posts(channel: str | None = None) -> Any:
+        found = harkster.truth()
+        if channel is None:
+            return found
+        wanted = harkster.service.directory.channel(channel).id
+        return msgspec.structs.replace(found, posts={wanted: found.posts[wanted]})
 
-    async def reset(_request: Request) -> Response:
-        sandbox.reset()
-        return Response(status_code=HTTPStatus.NO_CONTENT)
-
-    async def expire(_request: Request) -> Response:
-        sandbox.hustle.tokens.expire_all()
-        return Response(status_code=HTTPStatus.NO_CONTENT)
-
-    async def leads(request: Request) -> Response:
-        new = msgspec.json.decode(await request.body(), type=_NewLeads)
-        if new.organization >= len(sandbox.hustle.selector.account.organizations):
-            raise msgspec.ValidationError("there is no such organization")
-        return _json({"ids": sandbox.hustle.book.append(new.organization, new.count)})
-
-    return [
-        Route("/truth", _refusing(truth), methods=["GET"]),
-        Route("/report", _refusing(report), methods=["GET"]),
-        Route("/faults", _refusing(faults), methods=["POST"]),
-        Route("/reset", _refusing(reset), methods=["POST"]),
-        Route("/tokens/expire", _refusing(expire), methods=["POST"]),
-        Route("/leads", _refusing(leads), methods=["POST"]),
-        Mount("/hubstaff", routes=hubstaff_control_routes(sandbox.hubstaff)),
-        *(
-            Route(f"/harkster{path}", _refusing(_endpoint(control)), methods=[method])
-            for method, path, control in harkster_controls(sandbox.harkster)
-        ),
-    ]
+    return {
+        "/truth": truth,
+        "/report": report,
+        "/hubstaff/clock": lambda: {"now": instant(hubstaff.world.clock.now())},
+        "/hubstaff/tokens": lambda: {kind: hubstaff.tokens.current(kind) for kind in (PERSONAL, OAUTH)},
+        "/harkster/truth": posts,
+        "/harkster/channels": lambda: [
+            {"id": one.id, "path": one.path, "followers": one.followers, "access": one.access}
+            for one in harkster.service.directory.channels()
+        ],
+    }
 
 
-def _endpoint(control: Control) -> Endpoint:
-    """An endpoint that answers what a control gives."""
+def _to_tell(sandbox: Sandbox) -> Mapping[str, Callable[..., Any]]:
+    """What can be done, by path under the control URL; parameters are those of the body."""
+    hubstaff, harkster = sandbox.hubstaff, sandbox.harkster
+
+    def advance(advance: Annotated[float, msgspec.Meta(ge=0)]) -> Any:
+        hubstaff.world.advance(advance)
+        return {"now": instant(hubstaff.world.clock.now())}
+
+    def activities(*tracked: Tracked) -> list[str]:
+        return hubstaff.changes.add(tracked)
+
+    return {
+        "/faults": sandbox.faults.replace,
+        "/reset": sandbox.reset,
+        "/tokens/expire": sandbox.hustle.expire_tokens,
+        "/leads": sandbox.hustle.book.append,
+        "/hubstaff/clock": advance,
+        "/hubstaff/edits": hubstaff.changes.edit,
+        "/hubstaff/deletions": hubstaff.changes.delete,
+        "/hubstaff/late": hubstaff.changes.add_late,
+        "/hubstaff/activities": activities,
+        "/hubstaff/tokens/expire": hubstaff.expire_tokens,
+        "/hubstaff/tokens/reset": hubstaff.tokens.reset,
+        "/harkster/quota": harkster.service.set_quota,
+        "/harkster/month": harkster.service.clock.to_next_month,
+        "/harkster/token/revoke": harkster.expire_tokens,
+        "/harkster/channels": harkster.service.open_channel,
+        "/harkster/templates": harkster.service.open_template,
+    }
+
+
+def _endpoint(work: Callable[..., Any]) -> Endpoint:
+    """An endpoint that does some work, with a plain 400 for what it cannot use."""
+    read = _reader(work)
 
     async def endpoint(request: Request) -> Response:
-        content = control(request.query_params, await request.body())
-        return Response(status_code=HTTPStatus.NO_CONTENT) if content is None else _json(content)
+        try:
+            positional, named = read(request, await request.body())
+            done = work(*positional, **named)
+        except (msgspec.MsgspecError, ValueError, LookupError) as error:
+            return _json({"error": str(error)}, HTTPStatus.BAD_REQUEST)
+        if done is None:
+            return Response(status_code=HTTPStatus.NO_CONTENT)
+        return _json({"id": done} if isinstance(done, str) else {"ids": done} if _are_ids(done) else done)
 
     return endpoint
 
 
-def _refusing(endpoint: Endpoint) -> Endpoint:
-    """The endpoint, with a plain 400 for what it cannot use."""
+def _reader(work: Callable[..., Any]) -> Callable[[Request, bytes], tuple[list[Any], dict[str, Any]]]:
+    """Reads the parameters of some work: a list where it takes any number of a thing, else an object."""
+    parameters = list(_parameters(work))
+    if [kind for kind, _ in parameters] == [inspect.Parameter.VAR_POSITIONAL]:
+        items = types.GenericAlias(list, (parameters[0][1][1],))
+        return lambda _request, body: (msgspec.json.decode(body, type=items), {})
+    content = msgspec.defstruct("Content", [one for _, one in parameters], forbid_unknown_fields=True)
 
-    async def guarded(request: Request) -> Response:
-        try:
-            return await endpoint(request)
-        except (msgspec.DecodeError, UnicodeDecodeError, LookupError) as error:
-            return _json({"error": str(error)}, HTTPStatus.BAD_REQUEST)
+    def read(request: Request, body: bytes) -> tuple[list[Any], dict[str, Any]]:
+        if request.method == "GET":
+            # The values of a query are texts, whatever they mean.
+            read = msgspec.convert(dict(request.query_params), content, strict=False)
+        else:
+            read = msgspec.json.decode(body if parameters else b"{}", type=content)
+        return [], msgspec.structs.asdict(read)
 
-    return guarded
-
-
-def _with_ids(request: Request) -> bool:
-    return request.query_params.get("ids", "true") != "false"
+    return read
 
 
-def _listed(ids: list[str], *, with_ids: bool) -> dict[str, Any]:
-    return {"count": len(ids), "ids": ids} if with_ids else {"count": len(ids)}
+def _parameters(work: Callable[..., Any]) -> Iterator[tuple[Any, tuple[str, Any] | tuple[str, Any, Any]]]:
+    for name, one in inspect.signature(work).parameters.items():
+        is_required = one.default is inspect.Parameter.empty
+        yield one.kind, (name, one.annotation) if is_required else (name, one.annotation, one.default)
+
+
+def _are_ids(done: Any) -> bool:
+    return isinstance(done, list) and all(isinstance(one, str) for one in done)
 
 
 def _json(content: Any, status: HTTPStatus = HTTPStatus.OK) -> Response:

@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from starlette.types import Receive, Scope, Send
 
 from api_sandbox.faults import Fault, FaultKind
-from api_sandbox.limits import retry_after
+from api_sandbox.limits import retry_headers
+from api_sandbox.report import Served
 
 JSON = "application/json"
 HTML = "text/html; charset=utf-8"
@@ -47,6 +48,7 @@ class Answer:
         chunk_bytes: Size of the pieces in which the body is sent; None for one piece.
         pause: Seconds between two pieces.
         sound: Whether the body is what the API meant to say, so that what is in it counts as served.
+        served: The page that is in it, if one is.
     """
 
     status: int
@@ -60,6 +62,7 @@ class Answer:
     chunk_bytes: int | None = None
     pause: float = 0.0
     sound: bool = True
+    served: Served | None = None
 
     @property
     def outcome(self) -> str:
@@ -67,82 +70,61 @@ class Answer:
         return str(int(self.status)) if self.ending == "complete" else self.ending
 
 
+def json_answer(content: object, status: int = HTTPStatus.OK) -> Answer:
+    """A success with a JSON body."""
+    return Answer(status, msgspec.json.encode(content))
+
+
+def phrase(status: int) -> str:
+    """What HTTP calls a status."""
+    return HTTPStatus(status).phrase if status in set(HTTPStatus) else "Error"
+
+
 def html_page(status: int) -> bytes:
     """An error page such as a proxy in front of an API shows."""
-    try:
-        phrase = HTTPStatus(status).phrase
-    except ValueError:
-        phrase = "Error"
-    title = f"{status} {phrase}"
+    title = f"{status} {phrase(status)}"
     return f"<!DOCTYPE html>\n<html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>\n".encode()
 
 
-def spoil(answer: Answer, fault: Fault, error_body: bytes) -> Answer:
+def spoil(answer: Answer, fault: Fault, error: tuple[bytes, str]) -> Answer:
     """The answer with a fault of its delivery, or another in its place.
 
     Args:
         answer: The sound answer.
         fault: Any fault; those of pages leave the answer as it is.
-        error_body: The vendor's error of the fault's status.
+        error: Body and media type of the vendor's error of the fault's status.
     """
     if fault.kind == "status":
-        return _status(answer, fault, error_body)
-    spoiler = _SPOILERS.get(fault.kind)
-    return answer if spoiler is None else spoiler(answer, fault)
+        body, media_type = (html_page(fault.status), HTML) if fault.html else error
+        headers = retry_headers(fault.retry_after, fault.retry_after_form)
+        return replace(answer, status=fault.status, body=body, media_type=media_type, headers=headers, sound=False)
+    change = _CHANGES.get(fault.kind)
+    return answer if change is None else replace(answer, **change(answer, fault))
 
 
-def _status(answer: Answer, fault: Fault, error_body: bytes) -> Answer:
-    body, media_type = (html_page(fault.status), HTML) if fault.html else (error_body, JSON)
-    headers = {}
-    if fault.retry_after is not None:
-        headers["retry-after"] = retry_after(fault.retry_after, fault.retry_after_form)
-    return replace(answer, status=fault.status, body=body, media_type=media_type, headers=headers, sound=False)
-
-
-def _slow(answer: Answer, fault: Fault) -> Answer:
-    delay = answer.delay + fault.delay
-    return replace(answer, delay=delay, chunk_bytes=fault.chunk_bytes, pause=fault.pause)
-
-
-def _held(answer: Answer, _fault: Fault) -> Answer:
-    return replace(answer, is_held=True)
-
-
-def _empty(answer: Answer, _fault: Fault) -> Answer:
-    return replace(answer, status=200, body=b"", sound=False)
-
-
-def _not_json(answer: Answer, _fault: Fault) -> Answer:
-    return replace(answer, status=200, body=html_page(200), media_type=HTML, sound=False)
-
-
-def _wrong_shape(answer: Answer, fault: Fault) -> Answer:
-    return replace(answer, status=200, body=_SHAPES[fault.shape], sound=False)
-
-
-def _odd_text(answer: Answer, _fault: Fault) -> Answer:
-    return replace(answer, body=_NAMES.sub(rb"\1\\u0000\\ud83d", answer.body))
-
-
-def _truncated(answer: Answer, fault: Fault) -> Answer:
+def _truncated(answer: Answer, fault: Fault) -> dict[str, Any]:
     cut = int(len(answer.body) * fault.keep)
     if fault.honest_length:
-        return replace(answer, body=answer.body[:cut], sound=False)
-    return replace(answer, ending="close", cut_at=cut, sound=False)
+        return {"body": answer.body[:cut], "sound": False}
+    return {"ending": "close", "cut_at": cut, "sound": False}
 
 
-def _reset(answer: Answer, fault: Fault) -> Answer:
+def _reset(answer: Answer, fault: Fault) -> dict[str, Any]:
     cut = int(len(answer.body) * fault.keep) if fault.when == "mid_body" else NOTHING
-    return replace(answer, ending="reset", cut_at=cut, sound=False)
+    return {"ending": "reset", "cut_at": cut, "sound": False}
 
 
-_SPOILERS: Mapping[FaultKind, Callable[[Answer, Fault], Answer]] = {
+def _slow(answer: Answer, fault: Fault) -> dict[str, Any]:
+    return {"delay": answer.delay + fault.delay, "chunk_bytes": fault.chunk_bytes, "pause": fault.pause}
+
+
+_CHANGES: Mapping[FaultKind, Callable[[Answer, Fault], dict[str, Any]]] = {
     "slow": _slow,
-    "hold": _held,
-    "empty_body": _empty,
-    "not_json": _not_json,
-    "wrong_shape": _wrong_shape,
-    "odd_text": _odd_text,
+    "hold": lambda _answer, _fault: {"is_held": True},
+    "empty_body": lambda _answer, _fault: {"status": 200, "body": b"", "sound": False},
+    "not_json": lambda _answer, _fault: {"status": 200, "body": html_page(200), "media_type": HTML, "sound": False},
+    "wrong_shape": lambda _answer, fault: {"status": 200, "body": _SHAPES[fault.shape], "sound": False},
+    "odd_text": lambda answer, _fault: {"body": _NAMES.sub(rb"\1\\u0000\\ud83d", answer.body)},
     "truncated": _truncated,
     "reset": _reset,
 }
@@ -187,13 +169,3 @@ async def _hang_up(scope: Scope, receive: Receive, *, reset: bool) -> None:
     # Not before the server knows of it: it would complain of an answer that was never finished.
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-def error_answer(status: int, body: bytes, headers: dict[str, str] | None = None) -> Answer:
-    """An error that the API means."""
-    return Answer(status, body, headers=headers or {}, sound=False)
-
-
-def json_answer(content: object) -> Answer:
-    """A success with a JSON body."""
-    return Answer(HTTPStatus.OK, msgspec.json.encode(content))

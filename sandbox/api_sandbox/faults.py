@@ -4,7 +4,7 @@ import asyncio
 import random
 import threading
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -37,22 +37,12 @@ ANSWER_KINDS: frozenset[FaultKind] = frozenset(
 )
 """Faults that stand in the place of the answer; one of them at most acts on a request."""
 
-PAGE_KINDS: frozenset[FaultKind] = frozenset(
-    {
-        "repeat_cursor",
-        "more_without_cursor",
-        "cursor_without_more",
-        "empty_page",
-        "unknown_fields",
-        "null_item",
-    }
-)
-"""Faults inside a well-formed page; several may act together."""
-
 DELAY_KINDS: frozenset[FaultKind] = frozenset({"slow", "hold"})
 """Faults of time, which go with any other."""
 
-LOWEST_STATUS, HIGHEST_STATUS = 200, 599
+PAGE_KINDS: frozenset[FaultKind] = frozenset(get_args(FaultKind)) - ANSWER_KINDS - DELAY_KINDS
+"""Faults inside a well-formed page; several may act together."""
+
 HELD_PATIENCE = 60.0
 """Seconds after which a request that was to be held has not come."""
 
@@ -107,24 +97,23 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     def __post_init__(self) -> None:
         """Refuse values that could never act, so that no test passes because its fault slept."""
-        if self.path != "*" and not self.path.startswith("/"):
-            raise ValueError(f"path must be '*' or begin with '/', not {self.path!r}")
-        if not 0.0 <= self.rate <= 1.0:
-            raise ValueError(f"rate is a share between 0 and 1, not {self.rate}")
-        if not 0.0 <= self.keep < 1.0:
-            raise ValueError(f"keep is a share from 0 to below 1, not {self.keep}")
-        if not LOWEST_STATUS <= self.status <= HIGHEST_STATUS:
-            raise ValueError(f"status must be from {LOWEST_STATUS} to {HIGHEST_STATUS}, not {self.status}")
-        if self.kind == "slow" and not (self.delay or self.chunk_bytes):
-            raise ValueError("a slow fault needs delay or chunk_bytes")
-        if not self.committed and self.kind not in {"reset", "truncated", "empty_body"}:
-            raise ValueError(f"{self.kind} never comes after an exchange, so committed says nothing of it")
-        if self.chunk_bytes is not None and self.chunk_bytes < 1:
-            raise ValueError(f"chunk_bytes must be positive, not {self.chunk_bytes}")
-        if any(ordinal < 1 for ordinal in self.nth) or (self.page is not None and self.page < 1):
-            raise ValueError("nth and page count from 1")
-        if min(self.delay, self.pause, self.back, self.times or 0) < 0:
-            raise ValueError("delay, pause, back and times cannot be negative")
+        problems = {
+            "path must be '*' or begin with '/'": self.path != "*" and not self.path.startswith("/"),
+            "rate is a share between 0 and 1": not 0.0 <= self.rate <= 1.0,
+            "keep is a share from 0 to below 1": not 0.0 <= self.keep < 1.0,
+            "status must be from 200 to 599": not 200 <= self.status <= 599,  # noqa: PLR2004 - as it says
+            "a slow fault needs delay or chunk_bytes": self.kind == "slow" and not (self.delay or self.chunk_bytes),
+            "committed must be of a reset, truncated or empty_body: no other comes after an exchange": (
+                not self.committed and self.kind not in {"reset", "truncated", "empty_body"}
+            ),
+            "chunk_bytes must be positive": self.chunk_bytes is not None and self.chunk_bytes < 1,
+            "nth and page count from 1": min((*self.nth, 1 if self.page is None else self.page)) < 1,
+            "delay, pause, back and times cannot be negative": min(self.delay, self.pause, self.back, self.times or 0)
+            < 0,
+        }
+        for problem, is_there in problems.items():
+            if is_there:
+                raise ValueError(problem)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,19 +164,14 @@ class _Armed:
 
 def _matches(fault: Fault, target: Target) -> bool:
     """Whether every condition of a fault holds, its counters apart."""
-    if fault.path != "*" and not target.path.endswith(fault.path):
-        return False
-    if fault.organization is not None and (
-        target.organization is None or fault.organization not in target.organization
-    ):
-        return False
-    if fault.page is not None and fault.page != target.page:
-        return False
-    if fault.cursor is not None and fault.cursor != target.cursor:
-        return False
-    if fault.operation is not None and fault.operation != target.operation:
-        return fault.operation == "write" and target.operation != "read" and _has_room(fault, target)
-    return _has_room(fault, target)
+    return (
+        (fault.path == "*" or target.path.endswith(fault.path))
+        and (fault.organization is None or fault.organization in (target.organization or ()))
+        and fault.page in {None, target.page}
+        and fault.cursor in {None, target.cursor}
+        and (fault.operation in {None, target.operation} or (fault.operation == "write" and target.operation != "read"))
+        and _has_room(fault, target)
+    )
 
 
 def _has_room(fault: Fault, target: Target) -> bool:

@@ -31,12 +31,9 @@ class SlidingWindow:
         """Whether a request that arrives at `now` (seconds of a monotonic clock) is within the limit."""
         if self.limit is None:
             return True
-        times = self._times
-        while times and times[0] <= now - self.seconds:
-            times.popleft()
-        admitted = len(times) < self.limit
+        admitted = self.used(now) < self.limit
         if admitted or self.counts == "all":
-            times.append(now)
+            self._times.append(now)
         return admitted
 
     def used(self, now: float) -> int:
@@ -76,8 +73,9 @@ class BusiestWindow:
         self.peak = max(self.peak, len(times))
 
 
-def retry_after(seconds: float, form: RetryAfterForm) -> str:
-    """The value of a Retry-After header (RFC 9110, section 10.2.3)."""
-    if form == "date":
-        return format_datetime(datetime.now(timezone.utc) + timedelta(seconds=seconds), usegmt=True)
-    return f"{seconds:g}"
+def retry_headers(seconds: float | None, form: RetryAfterForm) -> dict[str, str]:
+    """The header Retry-After (RFC 9110, section 10.2.3), if it is sent at all."""
+    if seconds is None:
+        return {}
+    then = datetime.now(timezone.utc) + timedelta(seconds=seconds)
+    return {"retry-after": format_datetime(then, usegmt=True) if form == "date" else f"{seconds:g}"}

@@ -106,7 +106,7 @@ def _recipe(value: Any, words: Mapping[str, Word], recipes: Mapping[str, Recipe]
     if name in words:
         word, arguments = words[name], [int(one) if _NUMBER.fullmatch(one) else one for one in rest.split()]
         return lambda known: word(known, *arguments)
-    return lambda known: recipes[name](known) if name in recipes else look_up(known, name)
+    return lambda known: look_up(known, name) if name.partition(".")[0] in known else recipes[name](known)
 
 
 def _of_fields(steps: list[tuple[str, Recipe]]) -> Recipe:

@@ -4,11 +4,25 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http import HTTPStatus
 
 from api_sandbox.limits import BusiestWindow
 
-IdsOfPage = Callable[[], list[str]]
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """The page of a list that an answer shows.
+
+    Attributes:
+        stream: The list.
+        page: Names the range of records, however it was asked for.
+        ids: Gives their ids.
+        past_end: Whether it was asked for by a cursor beyond the end of the list.
+    """
+
+    stream: str
+    page: object
+    ids: Callable[[], list[str]]
+    past_end: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +76,7 @@ class Recorder:
     _busiest: BusiestWindow = field(default_factory=BusiestWindow)
     _token_paths: set[str] = field(default_factory=set)
     _pages: Counter[tuple[str, bytes]] = field(default_factory=Counter)
-    _ids: dict[tuple[str, object], tuple[IdsOfPage, int]] = field(default_factory=dict)
+    _ids: dict[tuple[str, object], tuple[Served, int]] = field(default_factory=dict)
     _pages_past_end: int = 0
     _first: float | None = None
     _last: float | None = None
@@ -84,36 +98,23 @@ class Recorder:
         self._outcomes[path][outcome] += 1
         self._last = time.monotonic()
 
-    def served(self, path: str, query: bytes, *, past_end: bool) -> None:
+    def served(self, path: str, query: bytes, page: Served) -> None:
         """A page went out whole."""
         self._pages[path, query] += 1
-        self._pages_past_end += past_end
-
-    def served_ids(self, stream: str, page: object, ids: IdsOfPage) -> None:
-        """The ids of a page went out.
-
-        Args:
-            stream: The list.
-            page: Names the range of records, however it was asked for.
-            ids: Gives them.
-        """
-        known = self._ids.get((stream, page))
-        self._ids[stream, page] = (ids, 1 if known is None else known[1] + 1)
+        self._pages_past_end += page.past_end
+        _, times = self._ids.get((page.stream, page.page), (page, 0))
+        self._ids[page.stream, page.page] = (page, times + 1)
 
     def report(self) -> Report:
         """What was taken down until now."""
         served: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        for (stream, _page), (ids, times) in self._ids.items():
-            counted = served[stream]
-            for own_id in ids():
-                counted[own_id] += times
+        for page, times in self._ids.values():
+            served[page.stream].update(dict.fromkeys(page.ids(), times))
         token_outcomes = [self._outcomes[path] for path in self._token_paths]
         return Report(
             requests=self._requests,
             outcomes={path: dict(counted) for path, counted in self._outcomes.items()},
-            too_many_requests=sum(
-                counted[str(int(HTTPStatus.TOO_MANY_REQUESTS))] for counted in self._outcomes.values()
-            ),
+            too_many_requests=sum(counted["429"] for counted in self._outcomes.values()),
             token_requests=sum(counted.total() for counted in token_outcomes),
             token_failures=sum(counted.total() - counted["200"] for counted in token_outcomes),
             busiest_second=self._busiest.peak,

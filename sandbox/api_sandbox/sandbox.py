@@ -1,6 +1,5 @@
 """A sandbox without its server: the APIs, their faults, their truth and their report."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -8,7 +7,6 @@ import msgspec
 from api_sandbox.faults import FaultBook
 from api_sandbox.harkster.api import HarksterApi
 from api_sandbox.hubstaff.api import NAMESPACE, HubstaffApi
-from api_sandbox.hubstaff.handle import truth_of
 from api_sandbox.hustle.api import HustleApi
 from api_sandbox.report import Recorder, Report
 from api_sandbox.scenario import Scenario
@@ -35,7 +33,7 @@ class Sandbox:
 
     def truth(self) -> Truth:
         """What there is to be read; the streams of Hubstaff have `hubstaff/` before their names."""
-        return self.truth_of_hustle().beside(NAMESPACE, truth_of(self.hubstaff))
+        return self.truth_of_hustle().beside(NAMESPACE, self.hubstaff.world.truth())
 
     def truth_of_hustle(self) -> Truth:
         """What there is to be read of Hustle."""
@@ -48,10 +46,10 @@ class Sandbox:
             },
         )
 
-    def records(self, stream: str) -> Iterator[dict[str, Any]]:
-        """Every record of a list of Hustle, as a sound API answers it."""
+    def records(self, stream: str) -> list[dict[str, Any]]:
+        """Every record of a list of Hustle, as a sound API answers it, in order."""
         rows = self.hustle.selector.all_rows()[stream]
-        return map(msgspec.json.decode, rows.encoded(0, len(rows)))
+        return [msgspec.json.decode(row) for row in rows.encoded(0, len(rows))]
 
     def report(self) -> Report:
         """What was served."""

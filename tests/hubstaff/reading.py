@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from api_sandbox import RunningSandbox
-    from api_sandbox.hubstaff.handle import RunningHubstaff
+    from api_sandbox.running import RunningHubstaff
 
 KEYS = {
     "members": ("organization_id", "user_id"),

@@ -75,7 +75,7 @@ def read(monkeypatch: pytest.MonkeyPatch, handlers_kept: None) -> Callable[..., 
         with monkeypatch.context() as patched:
             out = io.BytesIO()
             patched.setattr(sys, "stdout", io.TextIOWrapper(out, write_through=True))
-            patched.setattr("api_sandbox.hustle.api.time", SimpleNamespace(monotonic=arrive))
+            patched.setattr("api_sandbox.api.time", SimpleNamespace(monotonic=arrive))
             patched.setattr("tap_hustle.tap.open_session", lambda *args: clock.watch(open_session(*args)))
             sandbox.run(lambda running: setattr(running.hustle.tokens, "clock", clock.monotonic))
             TapHustle(config=config, clock=clock).sync_all()

@@ -27,8 +27,7 @@ def serve(cleanup: ExitStack) -> Callable[[Scenario], RunningSandbox]:
 @pytest.fixture
 def stopped_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """No time goes by in the sandboxes: all requests of a test come in one second."""
-    for vendor in ("hustle", "harkster"):
-        monkeypatch.setattr(f"api_sandbox.{vendor}.api.time", SimpleNamespace(monotonic=lambda: 0.0, time=time.time))
+    monkeypatch.setattr("api_sandbox.api.time", SimpleNamespace(monotonic=lambda: 0.0, time=time.time))
 
 
 @pytest.fixture

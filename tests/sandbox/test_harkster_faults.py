@@ -103,7 +103,7 @@ def test_a_slow_answer_is_slow_once(
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
 
-    monkeypatch.setattr("api_sandbox.harkster.api.asyncio", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr("api_sandbox.api.asyncio", SimpleNamespace(sleep=sleep))
     monkeypatch.setattr("api_sandbox.delivery.asyncio", SimpleNamespace(sleep=sleep))
     assert write(call, sandbox, "create").status_code == 200
     assert slept.count(0.5) == 1

@@ -1,8 +1,8 @@
 from typing import Any
 
 import pytest
+from api_sandbox.api import Refused
 from api_sandbox.harkster.bodies import read_content, read_recall
-from api_sandbox.harkster.errors import Refused
 from api_sandbox.harkster.fields import Rules, check_dataset
 from msgspec import json
 

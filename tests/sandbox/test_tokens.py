@@ -6,7 +6,7 @@ import msgspec
 import pytest
 import requests
 from api_sandbox import HustleScenario, RunningSandbox, Scenario
-from api_sandbox.hustle.errors import Refused
+from api_sandbox.api import Refused
 from api_sandbox.hustle.tokens import Credentials, LoginGuard, TokenDesk
 from requests.adapters import HTTPAdapter
 from typing_extensions import override

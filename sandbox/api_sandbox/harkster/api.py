@@ -1,39 +1,36 @@
-"""The Harkster API as an ASGI application."""
+"""The Harkster API."""
 
-import asyncio
 import hmac
-import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from hashlib import blake2b
 from http import HTTPStatus
 
 import msgspec
-from starlette.requests import ClientDisconnect, Request
-from starlette.types import Receive, Scope, Send
+from starlette.requests import Request
+from typing_extensions import override
 
-from api_sandbox.delivery import HTML, Answer, deliver, spoil
-from api_sandbox.faults import DELAY_KINDS, PAGE_KINDS, Fault, FaultBook, FaultKind, Target
-from api_sandbox.harkster.errors import Refused, error_content, refusal
-from api_sandbox.harkster.page import render
+from api_sandbox.api import Refused, VendorApi, pass_by
+from api_sandbox.delivery import Answer
+from api_sandbox.faults import DELAY_KINDS, Fault, FaultBook, FaultKind, Target
+from api_sandbox.harkster.errors import error_content
 from api_sandbox.harkster.paging import Page, spoil_page, token_page
-from api_sandbox.harkster.routes import ROOT, Call, understand
+from api_sandbox.harkster.routes import Call
 from api_sandbox.harkster.scenario import HarksterScenario
 from api_sandbox.harkster.service import Sent, Service
 from api_sandbox.harkster.truth import HarksterTruth
-from api_sandbox.limits import SlidingWindow, retry_after
+from api_sandbox.limits import SlidingWindow, retry_headers
 from api_sandbox.report import Recorder
+from api_sandbox.tokens import bearer
 
 CONTINUATION = "x-harkster-continuation"
 _ENDS = {"empty": "", "null": "null"}
 _INSTEAD: frozenset[FaultKind] = frozenset({"status", "empty_body", "not_json", "wrong_shape", "reset"})
 """Faults that may stand in the place of what is asked for, as nothing of the true answer is in them."""
-_GONE = "gone"
-"""Outcome of a request whose client left before it was read."""
 
 
-class HarksterApi:
-    """The API of one user, and the page that shows what was posted.
+class HarksterApi(VendorApi):
+    """The API of one user.
 
     Attributes:
         access_token: What opens it.
@@ -41,22 +38,23 @@ class HarksterApi:
     """
 
     def __init__(self, seed: int, scenario: HarksterScenario, faults: FaultBook, recorder: Recorder) -> None:
+        super().__init__(scenario.latency, faults, recorder)
         self.access_token = scenario.access_token or blake2b(f"{seed}/harkster".encode(), digest_size=20).hexdigest()
         self.service = Service(seed, scenario)
         self._window = SlidingWindow(scenario.requests_per_second, counts=scenario.rate_limit_counts)
         self._rate_refusals = 0
         self._revoked = False
         self._scenario = scenario
-        self._faults = faults
-        self._recorder = recorder
 
+    @override
     def reset(self, recorder: Recorder) -> None:
         """Let the token work again, forget the limiter's window, and report to another recorder. Posts stay."""
+        super().reset(recorder)
         self._revoked = False
         self._window.clear()
-        self._recorder = recorder
 
-    def revoke(self) -> None:
+    @override
+    def expire_tokens(self) -> None:
         """Make the token useless until the next reset."""
         self._revoked = True
 
@@ -73,41 +71,42 @@ class HarksterApi:
             rate_refusals=self._rate_refusals,
         )
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        if scope["path"] == f"{ROOT}/":
-            await deliver(Answer(HTTPStatus.OK, render(self.service), HTML), scope, receive, send)
-            return
-        request, recorder = Request(scope, receive), self._recorder
-        call = understand(request.method, request.url.path)
-        recorder.began(call.label)
-        try:
-            body = await request.body()
-        except ClientDisconnect:
-            recorder.ended(call.label, _GONE)
-            return
-        headers = request.headers
-        sent = Sent(headers.get(CONTINUATION), headers.get("content-type", ""), body)
-        answer = await self._answer(call, sent, headers.get("authorization"))
-        if answer.is_held:
-            await self._faults.gate.hold()
-        await deliver(answer, scope, receive, send)
-        recorder.ended(call.label, answer.outcome)
+    @override
+    def label(self, request: Request) -> str:
+        return self._call(request).label
 
-    async def _answer(self, call: Call, sent: Sent, authorization: str | None) -> Answer:
-        """The answer to a request, when it has been on the way for its time."""
-        await asyncio.sleep(self._scenario.latency / 2)
-        now = time.monotonic()
-        self._recorder.arrived(now)
-        try:
-            self._admit(now, authorization)
-            page = token_page(call.path, sent.continuation) if call.listing else None
-            drawn = self._faults.draw(Target(call.path, page=page, operation=call.operation))
-            answer = await self._faulty(call, sent, drawn)
-        except Refused as refused:
-            answer = refusal(refused, self._scenario.error_form)
-        await asyncio.sleep(self._scenario.latency / 2)
+    @override
+    def error(self, refused: Refused) -> tuple[bytes, str]:
+        return error_content(refused.status, refused.message, self._scenario.error_form)
+
+    @override
+    async def serve(self, request: Request, body: bytes, now: float) -> Answer:
+        """Do what is asked for, between the faults that come before and those that come after."""
+        self._admit(now, request.headers.get("authorization"))
+        call = self._call(request)
+        sent = Sent(request.headers.get(CONTINUATION), request.headers.get("content-type", ""), body)
+        page = token_page(call.path, sent.continuation) if call.is_listing else None
+        drawn = self.draw(Target(call.path, page=page, operation=call.operation))
+        for fault in drawn:
+            if fault.kind == "slow" and fault.when == "before":
+                await pass_by(fault.delay)
+            if fault.kind == "hold" and fault.when == "before":
+                await self._faults.gate.hold()
+        instead = any(fault.kind in _INSTEAD and fault.when == "before" for fault in drawn)
+        return self.spoilt(Answer(HTTPStatus.OK, b"") if instead else self._sound(call, sent, drawn), drawn)
+
+    @override
+    def spoilt(self, answer: Answer, faults: Iterable[Fault]) -> Answer:
+        for fault in faults:
+            spoilt = super().spoilt(answer, [fault])
+            if fault.kind in DELAY_KINDS and fault.when == "before":
+                # Its time has passed already.
+                spoilt = replace(spoilt, delay=answer.delay, is_held=answer.is_held)
+            answer = spoilt
         return answer
+
+    def _call(self, request: Request) -> Call:
+        return self.service.understand(request.method, request.scope["path"])
 
     def _admit(self, now: float, authorization: str | None) -> None:
         """Let a request in, or raise Refused."""
@@ -115,62 +114,25 @@ class HarksterApi:
         if not self._window.admit(now):
             self._rate_refusals += 1
             headers = {"x-harkster-quota-reached": "false"} if scenario.quota_reached_false else {}
-            if scenario.retry_after is not None:
-                headers["retry-after"] = retry_after(scenario.retry_after, scenario.retry_after_form)
+            headers |= retry_headers(scenario.retry_after, scenario.retry_after_form)
             raise Refused(HTTPStatus.TOO_MANY_REQUESTS, "too many requests", headers)
-        scheme, _, token = (authorization or "").partition(" ")
-        if (
-            self._revoked
-            or scheme.lower() != "bearer"
-            or not hmac.compare_digest(token.encode(), self.access_token.encode())
-        ):
+        if self._revoked or not hmac.compare_digest(bearer(authorization).encode(), self.access_token.encode()):
             raise Refused(HTTPStatus.UNAUTHORIZED, "the access token is missing or wrong")
 
-    async def _faulty(self, call: Call, sent: Sent, drawn: Sequence[Fault]) -> Answer:
-        """Do what is asked for, between the faults that come before and those that come after."""
-        for fault in drawn:
-            if fault.kind == "expire_token":
-                self.revoke()
-                raise Refused(HTTPStatus.UNAUTHORIZED, "the access token has just been revoked")
-            if fault.kind == "slow" and fault.when == "before":
-                await asyncio.sleep(fault.delay)
-            if fault.kind == "hold" and fault.when == "before":
-                await self._faults.gate.hold()
-        instead = any(fault.kind in _INSTEAD and fault.when == "before" for fault in drawn)
-        answer = Answer(HTTPStatus.OK, b"") if instead else self._sound(call, sent, drawn)
-        for fault in drawn:
-            body, media_type = error_content(fault.status, "a fault of the sandbox", self._scenario.error_form)
-            spoilt = spoil(answer, fault, body)
-            if fault.kind in DELAY_KINDS and fault.when == "before":
-                spoilt = replace(spoilt, delay=answer.delay, is_held=answer.is_held)
-            elif fault.kind == "status" and not fault.html:
-                spoilt = replace(spoilt, media_type=media_type)
-            answer = spoilt
-        return answer
-
-    def _sound(self, call: Call, sent: Sent, drawn: Sequence[Fault]) -> Answer:
+    def _sound(self, call: Call, sent: Sent, drawn: list[Fault]) -> Answer:
         """Do what is asked for."""
         try:
             found = self.service.perform(call, sent)
+            answer = self._listed(spoil_page(found, drawn)) if isinstance(found, Page) else found
         except Refused as refused:
-            answer = refusal(refused, self._scenario.error_form)
-        else:
-            if isinstance(found, Page):
-                found = self._listed(spoil_page(found, [fault for fault in drawn if fault.kind in PAGE_KINDS]))
-            answer = found
-        answer.headers.update(self._quota_headers(call))
+            answer = self.refusal(refused)
+        when, account = self._scenario.quota_headers, self.service.account_of(call)
+        if account is not None and (when == "always" or (when == "writes" and call.operation != "read")):
+            used = self.service.posts.used(account)
+            answer.headers.update({"x-harkster-quota": str(account.quota), "x-harkster-usage": str(used)})
         return answer
 
     def _listed(self, page: Page) -> Answer:
-        headers = {} if page.following is None else {CONTINUATION: page.following}
-        if page.following is None and self._scenario.continuation_end != "missing":
-            headers[CONTINUATION] = _ENDS[self._scenario.continuation_end]
+        following = _ENDS.get(self._scenario.continuation_end) if page.following is None else page.following
+        headers = {} if following is None else {CONTINUATION: following}
         return Answer(HTTPStatus.OK, msgspec.json.encode(page.items), headers=headers)
-
-    def _quota_headers(self, call: Call) -> dict[str, str]:
-        when = self._scenario.quota_headers
-        account = self.service.account_of(call)
-        if account is None or when == "never" or (when == "writes" and call.operation == "read"):
-            return {}
-        used = self.service.posts.used(account)
-        return {"x-harkster-quota": str(account.quota), "x-harkster-usage": str(used)}

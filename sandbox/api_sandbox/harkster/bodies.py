@@ -6,8 +6,9 @@ from typing import Any
 
 import msgspec
 
-from api_sandbox.harkster.errors import Refused
+from api_sandbox.api import Refused
 from api_sandbox.harkster.fields import Dataset, Rules, check_dataset
+from api_sandbox.tokens import media_type
 
 _ATTRIBUTES = frozenset({"data", "isDraft", "name"})
 
@@ -62,7 +63,7 @@ def read_recall(content_type: str, body: bytes) -> bool:
 
 
 def _object(content_type: str, body: bytes) -> dict[str, Any]:
-    if content_type.partition(";")[0].strip().lower() != "application/json":
+    if media_type(content_type) != "application/json":
         raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the Content-Type must be application/json")
     try:
         sent = msgspec.json.decode(body)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from api_sandbox.harkster.ids import IdMint
-from api_sandbox.harkster.scenario import Access, ChannelPlan, TemplatePlan
+from api_sandbox.harkster.scenario import Access, AccountPlan, ChannelPlan, TemplatePlan
 
 
 @dataclass(slots=True)
@@ -27,6 +27,11 @@ class Account:
     quota: int
     used: int
     workspaces: list["Workspace"] = field(default_factory=list)
+
+    def channels(self) -> Iterator["Channel"]:
+        """The channels of its workspaces."""
+        for workspace in self.workspaces:
+            yield from workspace.channels
 
     def content(self) -> dict[str, Any]:
         """As the API shows it."""
@@ -55,7 +60,7 @@ class Template:
     name: str
     fields: tuple[dict[str, Any], ...]
 
-    def content(self, *, listed: bool) -> dict[str, Any]:
+    def content(self, *, listed: bool = True) -> dict[str, Any]:
         """As the API shows it: `data` is a string in lists, an object alone (guide, Channel Templates)."""
         data = {"type": "fields", "dataset": self.fields}
         return {"id": self.id, "data": msgspec.json.encode(data).decode() if listed else data, "name": self.name}
@@ -109,9 +114,9 @@ class Directory:
         self.workspaces_by_id: dict[str, Workspace] = {}
         self.channels_by_id: dict[str, Channel] = {}
 
-    def add_account(self, name: str, quota: int, used: int) -> Account:
-        """Open an account."""
-        account = Account(self._mint.new(), name, quota, used)
+    def add_account(self, plan: AccountPlan) -> Account:
+        """Open an account. Its workspaces are not opened here."""
+        account = Account(self._mint.new(), plan.name, plan.quota, plan.used)
         self.accounts_by_id[account.id] = account
         return account
 
@@ -149,8 +154,8 @@ class Directory:
 
     def channels(self) -> Iterator[Channel]:
         """All channels, by workspace, those that the user may not see too."""
-        for workspace in self.workspaces():
-            yield from workspace.channels
+        for account in self.accounts:
+            yield from account.channels()
 
     def account(self, name_or_id: str) -> Account:
         """The one account of a name or id.

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from math import isfinite
 from typing import Any
 
-from api_sandbox.harkster.errors import Refused
+from api_sandbox.api import Refused
 from api_sandbox.harkster.scenario import DateForm, HeadingName, ValueForm
 
 Dataset = list[dict[str, Any]]

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
+from api_sandbox.api import Refused
 from api_sandbox.faults import Fault
-from api_sandbox.harkster.errors import Refused
 
 _NEW_FIELDS = {"addedLater": {"nested": [1, None]}, "added later": None}
 

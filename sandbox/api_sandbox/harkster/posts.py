@@ -1,46 +1,47 @@
 """The posts: what writes do to them, to their followers and to the quota (guide, Limits and Posts)."""
 
-from dataclasses import dataclass
-from datetime import datetime
+from datetime import timedelta
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
+import msgspec
+
+from api_sandbox.api import Refused
 from api_sandbox.harkster.bodies import Content
 from api_sandbox.harkster.clock import Clock
 from api_sandbox.harkster.directory import Account, Channel, Directory
-from api_sandbox.harkster.errors import QuotaReached, Refused
+from api_sandbox.harkster.errors import QuotaReached
 from api_sandbox.harkster.fields import Dataset
 from api_sandbox.harkster.ids import IdMint
 from api_sandbox.harkster.scenario import HarksterScenario
-from api_sandbox.harkster.truth import Event, EventKind, PostStatus, PostTruth
+from api_sandbox.harkster.truth import Event, EventKind, PostTruth
 
 
-@dataclass(frozen=True, slots=True)
-class Author:
+class Author(NamedTuple):
     """Who publishes a post."""
 
     id: str
     name: str
 
 
-@dataclass(slots=True)
-class Post:
-    """A post; see `PostTruth` for what the attributes mean."""
+_AUTHORS = tuple(Author(f"{name.lower()}-1", name) for name in ("Jamie", "Samantha", "Noor"))
+_STATUSES = ("green", "amber", None, "red", "grey")
+_DONE = ("New website is live\nBudget approved", "Two interviews\nOne offer", "Nothing, all were ill")
+_WEEK = timedelta(days=7)
 
-    id: str
+
+class Post(PostTruth, kw_only=True, eq=False):
+    """A post, with what the truth does not tell.
+
+    Attributes:
+        number: Its place among all posts.
+        channel: Its channel.
+        author: Who published it.
+    """
+
     number: int
     channel: Channel
-    name: str | None
-    dataset: Dataset
     author: Author
-    by_user: bool
-    created_at: datetime
-    status: PostStatus = "draft"
-    published_at: datetime | None = None
-    publications: int = 0
-    notifications: int = 0
-    updates: int = 0
-    recalled: bool = False
 
     def content(self, *, as_strings: bool) -> dict[str, Any]:
         """As the API shows it.
@@ -64,21 +65,8 @@ class Post:
         }
 
     def truth(self) -> PostTruth:
-        """What has become of it."""
-        return PostTruth(
-            id=self.id,
-            channel_id=self.channel.id,
-            name=self.name,
-            dataset=self.dataset,
-            status=self.status,
-            publications=self.publications,
-            notifications=self.notifications,
-            updates=self.updates,
-            recalled=self.recalled,
-            by_user=self.by_user,
-            created_at=self.created_at,
-            published_at=self.published_at,
-        )
+        """What has become of it until now."""
+        return msgspec.convert(self, PostTruth, from_attributes=True)
 
 
 def _with_string(field: dict[str, Any]) -> dict[str, Any]:
@@ -188,13 +176,22 @@ class PostBook:
             post.recalled = True
             self._note("recalled", post)
 
-    def write_history(self, channel: Channel, name: str, dataset: Dataset, author: Author, at: datetime) -> None:
-        """A post that somebody else published before."""
-        post = self._new(channel, name, dataset, author)
-        post.created_at = post.published_at = at
-        post.status = "published"
-        post.publications = 1
-        post.notifications = channel.followers
+    def write_history(self, channel: Channel, weeks: int) -> None:
+        """Fill a channel with one post of somebody else in each of so many weeks, the last one a week ago."""
+        heading = "header" if self._scenario.heading == "both" else self._scenario.heading
+        for week in range(weeks):
+            dataset: Dataset = [
+                {"type": heading, "id": "1", "label": "Summary"},
+                {"type": "status", "id": "2", "label": "Status", "data": _STATUSES[week % len(_STATUSES)]},
+                {"type": "progress", "id": "3", "label": "Progress", "data": str(min(100, 20 + 17 * week))},
+                {"type": "divider", "id": "4"},
+                {"type": "bulletPoints", "id": "5", "label": "Done", "data": _DONE[week % len(_DONE)]},
+            ]
+            post = self._new(channel, "Weekly check-in", dataset, _AUTHORS[week % len(_AUTHORS)])
+            post.created_at = post.published_at = self._clock.now() - (weeks - week) * _WEEK
+            post.status = "published"
+            post.publications = 1
+            post.notifications = channel.followers
 
     def _check_quota(self, account: Account) -> None:
         if self.used(account) >= account.quota:
@@ -214,6 +211,7 @@ class PostBook:
             id=self._mint.new(),
             number=len(self._posts),
             channel=channel,
+            channel_id=channel.id,
             name=name,
             dataset=self._with_ids(dataset),
             author=author,

@@ -26,7 +26,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     notified: int = 0
 
 
-class PostTruth(msgspec.Struct, frozen=True, kw_only=True):
+class PostTruth(msgspec.Struct, kw_only=True):
     """A post.
 
     Attributes:
@@ -48,14 +48,14 @@ class PostTruth(msgspec.Struct, frozen=True, kw_only=True):
     channel_id: str
     name: str | None
     dataset: list[dict[str, Any]]
-    status: PostStatus
-    publications: int
-    notifications: int
-    updates: int
-    recalled: bool
     by_user: bool
     created_at: datetime
-    published_at: datetime | None
+    status: PostStatus = "draft"
+    publications: int = 0
+    notifications: int = 0
+    updates: int = 0
+    recalled: bool = False
+    published_at: datetime | None = None
 
 
 class HarksterTruth(msgspec.Struct, frozen=True, kw_only=True):

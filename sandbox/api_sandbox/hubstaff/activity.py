@@ -7,7 +7,7 @@ from typing import Any
 
 from api_sandbox.hubstaff.account import Member, Project, Task
 from api_sandbox.hubstaff.clock import MINUTE, instant
-from api_sandbox.hubstaff.records import Fields
+from api_sandbox.recipes import Fields
 
 SLOT = 10 * MINUTE
 _CLIENTS = ("windows", "mac", "linux", "android", "ios", "web")

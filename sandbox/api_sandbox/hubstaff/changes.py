@@ -9,7 +9,7 @@ from api_sandbox.hubstaff.account import Organization
 from api_sandbox.hubstaff.activity import SLOT, Activity
 from api_sandbox.hubstaff.clock import DAY, instant
 from api_sandbox.hubstaff.records import Record
-from api_sandbox.hubstaff.scenario import Tracked
+from api_sandbox.hubstaff.scenario import Count, Positive, Tracked
 from api_sandbox.hubstaff.world import World
 
 _TEXTS = ("name", "summary", "message", "notes", "note", "description")
@@ -36,7 +36,7 @@ class Changes:
         # Not for secrets: the same changes in every run.
         self._chance = random.Random(f"{self.world.seed}/changes")  # noqa: S311
 
-    def edit(self, stream: str, count: int, organization: int | None = None) -> list[str]:
+    def edit(self, stream: str, count: Positive, organization: Count | None = None) -> list[str]:
         """Change rows, of which `updated_at` then tells, and give their ids.
 
         Args:
@@ -54,7 +54,7 @@ class Changes:
             self._edit_record(record)
         return [record.id for record in records]
 
-    def delete(self, stream: str, count: int, organization: int | None = None) -> list[str]:
+    def delete(self, stream: str, count: Positive, organization: Count | None = None) -> list[str]:
         """Delete rows for good, of which no list of updates tells, and give their ids.
 
         Args:
@@ -72,7 +72,7 @@ class Changes:
             self.world.later(self.world.clock.now(), _bind(self.world.lists.forget, stream, record))
         return [record.id for record in records]
 
-    def add_late(self, count: int, organization: int | None = None, days: int = 30) -> list[str]:
+    def add_late(self, count: Positive, organization: Count | None = None, days: Positive = 30) -> list[str]:
         """Upload activities now that were tracked in the past, and give their ids.
 
         Args:

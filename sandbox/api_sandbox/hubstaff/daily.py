@@ -10,7 +10,7 @@ from api_sandbox.hubstaff.account import Organization
 from api_sandbox.hubstaff.activities import ActivityBook
 from api_sandbox.hubstaff.activity import Activity, ActivityRow
 from api_sandbox.hubstaff.clock import day_of, instant
-from api_sandbox.hubstaff.records import Fields
+from api_sandbox.recipes import Fields
 
 _ROOM = 4096  # Ids for the pairs of project and task of a member on a day.
 _FIRST_DAY = date(2015, 1, 1).toordinal()

@@ -5,10 +5,11 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
-from api_sandbox.delivery import HTML, Answer
+from api_sandbox.api import Refused
 from api_sandbox.hubstaff.clock import HOUR, Clock
-from api_sandbox.hubstaff.errors import TOO_MANY_REQUESTS, refuse
+from api_sandbox.hubstaff.errors import PROXY, TOO_MANY_REQUESTS, refuse
 from api_sandbox.hubstaff.scenario import HubstaffScenario
+from api_sandbox.hubstaff.tokens import PERSONAL
 from api_sandbox.limits import SlidingWindow
 
 _SCRIPTS = (
@@ -28,12 +29,15 @@ _SCRIPTS = (
 """How the default User-Agents of scripts begin, in small letters."""
 
 
-def refused_agent(agent: str | None) -> Answer | None:
-    """The proxy's answer to a request that comes from a script that does not tell its name; None for others."""
+def check_agent(agent: str | None) -> None:
+    """Let a request pass that does not come from a script that hides its name.
+
+    Raises:
+        Refused: 403, by the proxy.
+    """
     name = (agent or "").strip().lower()
-    if name and not name.startswith(_SCRIPTS):
-        return None
-    return Answer(HTTPStatus.FORBIDDEN, b"<html><body>error code: 1010</body></html>\n", HTML, sound=False)
+    if not name or name.startswith(_SCRIPTS):
+        raise Refused(HTTPStatus.FORBIDDEN, "scripts are refused", code=PROXY)
 
 
 @dataclass(slots=True)
@@ -62,7 +66,7 @@ class HourlyLimit:
         window, now = self._windows[application], self.clock.now()
         if not window.admit(now):
             headers = {"retry-after": str(math.ceil(window.wait(now))), **self.headers(application)}
-            raise refuse(HTTPStatus.TOO_MANY_REQUESTS, TOO_MANY_REQUESTS, headers=headers)
+            raise refuse(TOO_MANY_REQUESTS, headers=headers)
 
     def headers(self, application: str) -> dict[str, str]:
         """What an answer tells of the limit."""
@@ -76,6 +80,6 @@ class HourlyLimit:
             "x-rate-limit-reset": str(math.ceil(window.wait(now))),
         }
 
-    def used(self, application: str) -> int:
-        """How many requests count within the last hour."""
+    def used(self, application: str = PERSONAL) -> int:
+        """How many requests of an application (personal, oauth, organization) count within the last hour."""
         return self._windows[application].used(self.clock.now())

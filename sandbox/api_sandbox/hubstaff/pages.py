@@ -9,7 +9,8 @@ import msgspec
 
 from api_sandbox.faults import Fault
 from api_sandbox.hubstaff.queries import Query
-from api_sandbox.hubstaff.records import Fields, Row
+from api_sandbox.hubstaff.records import Row
+from api_sandbox.recipes import Fields
 
 _NEW_FIELDS = {"added_later": {"nested": [1, None, {"deep": True}]}, "added later": None, "": "no name"}
 

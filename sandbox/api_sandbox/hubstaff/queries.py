@@ -4,11 +4,10 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http import HTTPStatus
 from urllib.parse import parse_qsl
 
 from api_sandbox.hubstaff.clock import Clock
-from api_sandbox.hubstaff.errors import NOT_FOUND, invalid, refuse
+from api_sandbox.hubstaff.errors import INVALID, NOT_FOUND, refuse
 from api_sandbox.hubstaff.listing import Listing
 from api_sandbox.hubstaff.table import ITEMS, LISTINGS
 from api_sandbox.hubstaff.windows import Bounds, read_windows
@@ -69,39 +68,39 @@ class Query:
         return self.listing.path, self.owner, stretches, filters, chosen, tuple(sorted(self.parameters.items()))
 
 
-def find_listing(path: str) -> tuple[Listing, int] | None:
-    """The list that a path names, and the id in it; None if there is no such list."""
+def find_listing(path: str) -> tuple[Listing | None, int]:
+    """The list that a path names, if there is one, and the id in it."""
     for pattern, listing in _PATHS:
         found = pattern.fullmatch(path)
         if found is not None:
             return listing, int(found[1]) if found.groups() else 0
-    return None
+    return None, 0
 
 
-def find_item(path: str) -> tuple[str, str, int] | None:
-    """Stream, key of the answer and id of a path that names one record."""
+def find_item(path: str) -> tuple[str, str, int]:
+    """Stream, key of the answer and id of a path that names one record.
+
+    Raises:
+        Refused: There is no such path.
+    """
     found = _ITEM.fullmatch(path)
     if found is None or found[1] not in ITEMS:
-        return None
+        raise refuse(NOT_FOUND)
     stream, envelope = ITEMS[found[1]]
     return stream, envelope, int(found[2])
 
 
-def parse_query(path: str, query_string: bytes, clock: Clock) -> Query:
+def parse_query(listing: Listing, owner: int, query_string: bytes, clock: Clock) -> Query:
     """The query of a request.
 
     Raises:
-        Refused: There is no such list, a parameter is missing, or has a value that is not allowed.
+        Refused: A parameter is missing, or has a value that is not allowed.
     """
-    found = find_listing(path)
-    if found is None:
-        raise refuse(HTTPStatus.NOT_FOUND, NOT_FOUND, "There is no such path")
-    listing, owner = found
     given = _given(query_string)
     single = {name: values[-1] for name, values in given.items()}
     for name in listing.requires:
         if name not in given:
-            raise invalid(f"{name} is missing")
+            raise refuse(INVALID, f"{name} is missing")
     return Query(
         listing=listing,
         owner=owner,
@@ -112,7 +111,7 @@ def parse_query(path: str, query_string: bytes, clock: Clock) -> Query:
         shown=_shown(listing, given),
         parameters={name: single[name] for name in _OTHERS if name in single},
         limit=_number("page_limit", single.get("page_limit"), DEFAULT_LIMIT, 1, MAX_LIMIT),
-        start=_number("page_start_id", single.get("page_start_id"), 0, 0, 10**18),
+        start=_number("page_start_id", single.get("page_start_id"), 0, 0, 10**18) if listing.paged else 0,
     )
 
 
@@ -132,7 +131,7 @@ def _number(name: str, text: str | None, default: int, least: int, most: int) ->
     if text is None:
         return default
     if not _DIGITS.fullmatch(text) or not least <= int(text) <= most:
-        raise invalid(f"{name} must be a whole number from {least} to {most}")
+        raise refuse(INVALID, f"{name} must be a whole number from {least} to {most}")
     return int(text)
 
 
@@ -142,7 +141,7 @@ def _filters(listing: Listing, given: Mapping[str, list[str]]) -> dict[str, froz
         if name in given:
             values = _split(given[name])
             if name not in _TEXTS and not all(map(_DIGITS.fullmatch, values)):
-                raise invalid(f"{name} must be ids")
+                raise refuse(INVALID, f"{name} must be ids")
             found[path] = frozenset(values)
     return found
 
@@ -154,7 +153,7 @@ def _chosen(listing: Listing, given: Mapping[str, list[str]]) -> dict[str, froze
         if values is None:
             continue
         if not set(values) <= set(choice.values) or not values or (len(values) > 1 and not choice.many):
-            raise invalid(f"{name} does not have a valid value")
+            raise refuse(INVALID, f"{name} does not have a valid value")
         if choice.everything not in values:
             found[choice.field or name] = frozenset(values)
     return found
@@ -165,7 +164,7 @@ def _includes(listing: Listing, given: Mapping[str, list[str]]) -> tuple[str, ..
     known = {*listing.includes, *(name.partition("=")[2] for name in listing.extras)}
     for name in wanted:
         if name not in known:
-            raise invalid("include does not have a valid value")
+            raise refuse(INVALID, "include does not have a valid value")
     return tuple(name for name in listing.includes if name in wanted)
 
 
@@ -179,7 +178,7 @@ def _shown(listing: Listing, given: Mapping[str, list[str]]) -> frozenset[str]:
         elif parameter in given:
             text = given[parameter][-1].lower()
             if text not in _FLAGS:
-                raise invalid(f"{parameter} must be true or false")
+                raise refuse(INVALID, f"{parameter} must be true or false")
             if _FLAGS[text]:
                 shown.add(hidden)
     return frozenset(shown)

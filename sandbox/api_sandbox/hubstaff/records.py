@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-Fields = dict[str, Any]
+from api_sandbox.recipes import Fields
 
 
 class Row(Protocol):

@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from http import HTTPStatus
 
 from api_sandbox.hubstaff.account import Account, Organization
 from api_sandbox.hubstaff.activities import ActivityBook
@@ -71,18 +70,18 @@ class Selector:
         listing = query.listing
         organization = self.organization(listing, query.owner)
         if listing.scope and organization is None:
-            raise refuse(HTTPStatus.NOT_FOUND, NOT_FOUND)
+            raise refuse(NOT_FOUND)
         if organization is not None and organization.index in self.scenario.inactive_organizations:
-            raise refuse(HTTPStatus.FORBIDDEN, INACTIVE_PLAN)
+            raise refuse(INACTIVE_PLAN)
         for forbidden in self.scenario.forbidden:
             if forbidden.stream in {"*", listing.stream} and (
                 forbidden.organizations is None
                 or (organization is not None and organization.index in forbidden.organizations)
             ):
-                raise refuse(HTTPStatus.FORBIDDEN, FORBIDDEN)
+                raise refuse(FORBIDDEN)
         role = self.scenario.role
         if (listing.money and role != "owner") or (listing.managers and role == "user"):
-            raise refuse(HTTPStatus.FORBIDDEN, FORBIDDEN)
+            raise refuse(FORBIDDEN)
         for bounds in query.bounds.values():
             if bounds.window.by_plan and bounds.start < day_of(self._kept_from()).isoformat():
                 raise too_early(bounds.window)

@@ -1,11 +1,10 @@
 """Side loads: the records that the rows of a page name, in the same answer."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from api_sandbox.hubstaff.lists import Lists
-from api_sandbox.hubstaff.records import Fields, Row
+from api_sandbox.hubstaff.records import Row
+from api_sandbox.recipes import Fields
 
 _PATHS: Mapping[str, tuple[str, ...]] = {
     "users": (
@@ -28,24 +27,11 @@ _PATHS: Mapping[str, tuple[str, ...]] = {
 """Where rows name what can be side loaded."""
 
 
-@dataclass(slots=True)
-class Sideloads:
-    """Finds what rows name.
-
-    Attributes:
-        lists: Where to look.
-    """
-
-    lists: Lists
-
-    def of(self, rows: Sequence[Row], includes: Sequence[str]) -> dict[str, list[Fields]]:
-        """The records that are named, each once, in the order of ids."""
-        return {name: self._named(name, rows) for name in includes}
-
-    def _named(self, name: str, rows: Sequence[Row]) -> list[Fields]:
-        ids: set[Any] = set()
-        for row in rows:
-            for path in _PATHS[name]:
-                ids.update(row.values(path))
-        found = [self.lists.find(name, own_id) for own_id in sorted(ids - {None})]
-        return [record.content for record in found if record is not None]
+def sideloads(lists: Lists, rows: Sequence[Row], includes: Sequence[str]) -> dict[str, list[Fields]]:
+    """The records that are named, each once, in the order of ids."""
+    found: dict[str, list[Fields]] = {}
+    for name in includes:
+        ids = {own_id for row in rows for path in _PATHS[name] for own_id in row.values(path)} - {None}
+        records = (lists.find(name, own_id) for own_id in sorted(ids))
+        found[name] = [record.content for record in records if record is not None]
+    return found

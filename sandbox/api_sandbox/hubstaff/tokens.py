@@ -6,7 +6,7 @@ OAuth application begins with the refresh token that its user's consent gave, an
 
 import hmac
 import math
-from base64 import b64decode, urlsafe_b64encode
+from base64 import b64decode
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from itertools import count
@@ -16,9 +16,10 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from api_sandbox.hubstaff.clock import HOUR, Clock
-from api_sandbox.hubstaff.errors import UNAUTHORIZED, Refused, refuse, refuse_grant
+from api_sandbox.hubstaff.errors import UNAUTHORIZED, refuse, refuse_grant
 from api_sandbox.hubstaff.scenario import HubstaffScenario
 from api_sandbox.limits import SlidingWindow
+from api_sandbox.tokens import bearer, jwt, media_type
 
 FORM = "application/x-www-form-urlencoded"
 PERSONAL, OAUTH, ORGANIZATION = "personal", "oauth", "organization"
@@ -90,7 +91,7 @@ class TokenDesk:
         Raises:
             Refused: 400 for a malformed request or a token that does not work, 401 for wrong client credentials, 429.
         """
-        if content_type.partition(";")[0].strip().lower() != FORM:
+        if media_type(content_type) != FORM:
             raise refuse_grant(HTTPStatus.BAD_REQUEST, "invalid_request", f"the body must be {FORM}")
         form = dict(parse_qsl(body.decode("latin-1"), keep_blank_values=True))
         if form.get("grant_type") != "refresh_token":
@@ -109,16 +110,14 @@ class TokenDesk:
         Raises:
             Refused: 401 for a token that is missing, unknown or expired; a refresh token is no access token.
         """
-        scheme, _, token = (authorization or "").partition(" ")
-        token = token.strip()
-        if scheme.lower() == "bearer":
-            if hmac.compare_digest(token.encode(), self.credentials.organization_token.encode()):
-                return ORGANIZATION
-            now = self._clock.now()
-            for kind, chain in self._chains.items():
-                if chain.access.get(token, float("-inf")) > now:
-                    return kind
-        raise refuse(HTTPStatus.UNAUTHORIZED, UNAUTHORIZED)
+        token = bearer(authorization)
+        if hmac.compare_digest(token.encode(), self.credentials.organization_token.encode()):
+            return ORGANIZATION
+        now = self._clock.now()
+        for kind, chain in self._chains.items():
+            if chain.access.get(token, float("-inf")) > now:
+                return kind
+        raise refuse(UNAUTHORIZED)
 
     def expire_access(self) -> None:
         """End the life of every access token now; refresh tokens stay."""
@@ -165,7 +164,8 @@ class TokenDesk:
                 chain.used.add(chain.current)
                 chain.current = ""
                 chain.access.clear()
-            raise self._invalid_grant()
+            message = "the refresh token is unknown, used, revoked or expired"
+            raise refuse_grant(self._scenario.reuse_status, "invalid_grant", message)
         chain.used.add(token)
         chain.current = self._refresh_token(chain)
         access = self._jwt({"app": kind, "exp": int(now + self._scenario.access_token_lifetime)})
@@ -179,11 +179,6 @@ class TokenDesk:
             "scope": "openid profile email hubstaff:read",
         }
 
-    def _invalid_grant(self) -> Refused:
-        return refuse_grant(
-            self._scenario.reuse_status, "invalid_grant", "the refresh token is unknown, used, revoked or expired"
-        )
-
     def _begin(self, kind: str) -> _Chain:
         chain = _Chain(kind, "")
         chain.current = self._refresh_token(chain)
@@ -196,10 +191,7 @@ class TokenDesk:
         return token
 
     def _jwt(self, claims: dict[str, Any]) -> str:
-        now = int(self._clock.now())
-        claims = {"jti": str(next(self._numbers)), "iat": now, **claims}
-        text = f"{_part({'alg': 'HS256', 'typ': 'JWT'})}.{_part(claims)}"
-        return f"{text}.{_base64(hmac.digest(self._secret, text.encode(), 'sha256'))}"
+        return jwt(self._secret, {"jti": str(next(self._numbers)), "iat": int(self._clock.now()), **claims})
 
     def _digest(self, name: str) -> str:
         return hmac.digest(self._secret, name.encode(), "sha256").hex()
@@ -215,11 +207,3 @@ def _basic(authorization: str | None) -> tuple[str, str] | None:
     except ValueError:
         return "", ""
     return user, password
-
-
-def _part(content: dict[str, Any]) -> str:
-    return _base64(msgspec.json.encode(content))
-
-
-def _base64(raw: bytes) -> str:
-    return urlsafe_b64encode(raw).decode().rstrip("=")

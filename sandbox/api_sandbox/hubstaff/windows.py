@@ -3,9 +3,9 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Literal
 
+from api_sandbox.api import Refused
 from api_sandbox.hubstaff.clock import (
     DAY,
     Clock,
@@ -15,7 +15,7 @@ from api_sandbox.hubstaff.clock import (
     parse_day,
     parse_instant,
 )
-from api_sandbox.hubstaff.errors import RANGE_TOO_LONG, TOO_LONG_AGO, Refused, invalid, refuse
+from api_sandbox.hubstaff.errors import INVALID, RANGE_TOO_LONG, TOO_LONG_AGO, refuse
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def read_windows(windows: Sequence[Window], given: Mapping[str, str], clock: Clo
         start, stop = given.get(f"{window.name}[start]"), given.get(f"{window.name}[stop]")
         if window.required and (start is None or (stop is None and not window.stop_optional)):
             missing = "start" if start is None else "stop"
-            raise invalid(f"{window.name}[{missing}] is missing")
+            raise refuse(INVALID, f"{window.name}[{missing}] is missing")
         if start is None and stop is None:
             continue
         found[window.name] = (_days if window.unit == "day" else _times)(window, start, stop, clock)
@@ -109,13 +109,13 @@ def earliest(window: Window, clock: Clock) -> float | None:
 def _times(window: Window, start: str | None, stop: str | None, clock: Clock) -> Bounds:
     ends = [None if text is None else parse_instant(text) for text in (start, stop)]
     if (start is not None and ends[0] is None) or (stop is not None and ends[1] is None):
-        raise invalid(f"{window.name} is not an ISO 8601 time")
+        raise refuse(INVALID, f"{window.name} is not an ISO 8601 time")
     first, last = ends
     if last is None and window.required:
         last = clock.now()
     if first is not None and last is not None:
         if last < first:
-            raise invalid(f"{window.name}[stop] is before {window.name}[start]")
+            raise refuse(INVALID, f"{window.name}[stop] is before {window.name}[start]")
         if window.days is not None and last - first > window.days * DAY:
             raise _too_long(window)
     reach = earliest(window, clock)
@@ -131,11 +131,11 @@ def _times(window: Window, start: str | None, stop: str | None, clock: Clock) ->
 def _days(window: Window, start: str | None, stop: str | None, clock: Clock) -> Bounds:
     ends = [None if text is None else parse_day(text) for text in (start, stop)]
     if (start is not None and ends[0] is None) or (stop is not None and ends[1] is None):
-        raise invalid(f"{window.name} is not an ISO 8601 date")
+        raise refuse(INVALID, f"{window.name} is not an ISO 8601 date")
     first, last = ends
     if first is not None and last is not None:
         if last < first:
-            raise invalid(f"{window.name}[stop] is before {window.name}[start]")
+            raise refuse(INVALID, f"{window.name}[stop] is before {window.name}[start]")
         counted = (last - first).days + (0 if window.apart else 1)
         if window.days is not None and counted > window.days:
             raise _too_long(window)
@@ -147,9 +147,9 @@ def _days(window: Window, start: str | None, stop: str | None, clock: Clock) -> 
 
 
 def _too_long(window: Window) -> Refused:
-    return refuse(HTTPStatus.BAD_REQUEST, RANGE_TOO_LONG, f"{window.name} may have {window.days} days at most")
+    return refuse(RANGE_TOO_LONG, f"{window.name} may have {window.days} days at most")
 
 
 def too_early(window: Window) -> Refused:
     """A refusal of what is no longer kept."""
-    return refuse(HTTPStatus.BAD_REQUEST, TOO_LONG_AGO, f"{window.name} begins before what is kept")
+    return refuse(TOO_LONG_AGO, f"{window.name} begins before what is kept")

@@ -1,9 +1,14 @@
 """The account as a whole: what there is, and what becomes of it as time goes on."""
 
 from bisect import insort
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
+from typing import Any
+
+import msgspec
 
 from api_sandbox.hubstaff.account import Organization, build_account
 from api_sandbox.hubstaff.activities import ActivityBook
@@ -16,6 +21,7 @@ from api_sandbox.hubstaff.records import Row
 from api_sandbox.hubstaff.scenario import HubstaffScenario
 from api_sandbox.hubstaff.selector import Selector
 from api_sandbox.hubstaff.table import LISTINGS
+from api_sandbox.truth import Truth
 
 _SECONDARY = frozenset({"client", "project"})
 """What most lists can also be asked for by, besides the organization."""
@@ -76,6 +82,11 @@ class World:
         insort(self._pending, _Pending(due, self._number, change))
         self.catch_up()
 
+    def advance(self, seconds: float) -> None:
+        """Move the clock on: people go on working, tokens grow old, the hour passes, changes are seen."""
+        self.clock.advance(seconds)
+        self.catch_up()
+
     def catch_up(self) -> None:
         """Let everything be seen that is due."""
         now = self.clock.now()
@@ -108,6 +119,42 @@ class World:
             for owner in self._owners(listing, organization):
                 rows = self.selector.everything(listing, owner, organization, since)
                 yield from ((organization, row) for row in rows)
+
+    def truth(self, streams: Iterable[str] | None = None, since: datetime | None = None) -> Truth:
+        """What there is to be read now: nothing of before the time that a list reaches back to.
+
+        Args:
+            streams: Of which streams; None for all.
+            since: Nothing of before, in streams that grow day by day.
+        """
+        ids: dict[str, list[str]] = {}
+        owned: dict[str, dict[str, list[str]]] = {}
+        for stream in self.streams() if streams is None else streams:
+            distinct: dict[str, None] = {}
+            by_organization: defaultdict[str, list[str]] = defaultdict(list)
+            for organization, row in self.rows(stream, None if since is None else since.timestamp()):
+                distinct[row.id] = None
+                if organization is not None:
+                    by_organization[str(organization.id)].append(row.id)
+            ids[stream] = list(distinct)
+            owned[stream] = dict(by_organization)
+        return Truth(ids, owned)
+
+    def ids(self, stream: str, organization: str | None = None, since: datetime | None = None) -> list[str]:
+        """The ids of one stream, which is quicker than everything of a big account.
+
+        Args:
+            stream: Its name.
+            organization: Id of an organization; None for the whole account.
+            since: Nothing of before, in streams that grow day by day; None for as far back as the list reaches.
+        """
+        found = self.truth([stream], since)
+        return found.ids[stream] if organization is None else found.by_organization[stream].get(organization, [])
+
+    def records(self, stream: str) -> list[dict[str, Any]]:
+        """Every record of a stream, as a sound API answers it if nothing is hidden."""
+        rows = msgspec.json.encode([row.fields() for _owner, row in self.rows(stream)])
+        return msgspec.json.decode(rows, type=list[dict[str, Any]])
 
     def _listings(self) -> Iterator[Listing]:
         """One path for each stream: that of organizations, where there are others too."""

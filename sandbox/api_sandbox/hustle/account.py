@@ -2,25 +2,14 @@
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from typing import Any
 
 from api_sandbox.dice import Dice, Ids, moment
-from api_sandbox.hustle.resources import KINDS, LISTS, Fields, Record, TypeNames
+from api_sandbox.hustle.resources import KINDS, LISTS, Record, TypeNames
 from api_sandbox.hustle.scenario import HustleScenario
-from api_sandbox.texts import TEXTS
+from api_sandbox.recipes import Fields, load_recipes
 
 _MONTH = 30 * 24 * 3_600_000  # Milliseconds.
-_INTEGRATION_TYPES = (
-    "bbluminate",
-    "evertrue",
-    "msdynamics",
-    "pdi",
-    "salesforce_managed_package",
-    "van",
-    "van_myvoters",
-    "webhook",
-)
-_VISIBILITIES = ("LEAD_PROFILES", "OPT_OUT", "NEVER")
-_FIELD_WORDS = ("_vanId", "tShirt", "favourite_colour", "Precinct2024", "x", "donor_level", "lastGift", "yes_no")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +96,7 @@ class _Builder:
         self._scenario = scenario
         self._ids = ids
         self._types = TypeNames.of(scenario)
+        self._recipes = load_recipes("api_sandbox.hustle", {})
         self._rows: dict[str, list[Record]] = {name: [] for name in LISTS if name != "leads"}
 
     def build(self) -> Account:
@@ -119,11 +109,11 @@ class _Builder:
             filled = index < scenario.organizations - scenario.empty_organizations
             groups = self._add("groups", owner, scenario.groups * filled)
             for number in range(scenario.agents * filled):
-                self._add("agents", owner, 1, {"groupId": groups[number % len(groups)]["id"]})
+                self._add("agents", owner, 1, group_id=groups[number % len(groups)]["id"])
             tags = self._add("tags", owner, scenario.tags * filled)
             custom = self._add("custom_fields", owner, scenario.custom_fields * filled)
             integrations = self._add("integrations", owner, scenario.integrations * filled)
-            self._add_organization(owner, [made["id"] for made in integrations])
+            self._add("organizations", None, 1, integrations=[made["id"] for made in integrations])
             organizations.append(
                 Organization(
                     id=owner,
@@ -133,101 +123,24 @@ class _Builder:
                     field_names=tuple(made["name"] for made in [*custom, *shared_fields]),
                 )
             )
-        for number in range(scenario.webhook_registrations):
-            self._add_webhook(number, organizations)
+        ids = [organization.id for organization in organizations]
+        self._add("webhook_registrations", None, scenario.webhook_registrations, organization_ids=ids)
         return Account(organizations, self._rows)
 
-    def _begin(self, name: str) -> tuple[Fields, Dice]:
-        """The fields that every resource has, and the dice for the rest."""
-        number = len(self._rows[name])
-        dice = Dice(f"{self._seed}/{name}/{number}")
-        made = {
-            "id": self._ids.make(KINDS[name], number),
-            "type": self._types.of_list(name, dice),
-            "createdAt": moment(number * 3_600_000 + dice.below(_MONTH)),
-        }
-        return made, dice
-
-    def _add(self, name: str, owner: str | None, count: int, extra: Fields | None = None) -> list[Fields]:
+    def _add(self, name: str, owner: str | None, count: int, **known: Any) -> list[Fields]:
         """Add records to a list that are owned by an organization, or by the account."""
         added = []
-        for _ in range(count):
-            made, dice = self._begin(name)
-            made.update(extra or {})
-            if owner is not None:
-                made["organizationId"] = owner
-            made.update(self._own_fields(name, dice, made["id"]))
+        for number in range(len(self._rows[name]), len(self._rows[name]) + count):
+            dice = Dice(f"{self._seed}/{name}/{number}")
+            made = {
+                "id": self._ids.make(KINDS[name], number),
+                "type": self._types.of_list(name, dice),
+                "createdAt": moment(number * 3_600_000 + dice.below(_MONTH)),
+                **({} if owner is None else {"organizationId": owner}),
+            }
+            new = self._scenario.new_enum_values
+            known |= {"dice": dice, "id": made["id"], "number": number, "is_odd": number % 2, "new_enum_values": new}
+            made |= self._recipes[name](known | {"_type": None})
             self._rows[name].append(Record.of(made))
             added.append(made)
         return added
-
-    def _own_fields(self, name: str, dice: Dice, own_id: str) -> Fields:
-        if name == "groups":
-            return self._group(dice)
-        if name == "agents":
-            return _agent(dice)
-        if name == "tags":
-            return {"name": TEXTS.title(dice), "agentVisibility": dice.pick(_VISIBILITIES)}
-        if name == "custom_fields":
-            # The id makes the name unique: an organization has no two custom fields of one name.
-            return {"name": f"{dice.pick(_FIELD_WORDS)}_{own_id[:5]}", "agentVisible": dice.chance(60)}
-        return {"name": TEXTS.title(dice), "integrationType": self._integration_type(dice)}
-
-    def _group(self, dice: Dice) -> Fields:
-        place = dice.pick(TEXTS.places)
-        country = "MX" if self._scenario.new_enum_values and dice.chance(30) else place.country
-        made: Fields = {
-            "name": TEXTS.title(dice),
-            "countryCode": country,
-            "active": dice.chance(80),
-            "timezone": place.timezone,
-        }
-        if dice.chance(50):
-            made["description"] = dice.pick(TEXTS.notes)
-        if dice.chance(60):
-            made["location"] = {"label": place.label, "coordinates": {"lat": place.lat, "lng": place.lng}}
-        return made
-
-    def _integration_type(self, dice: Dice) -> str:
-        if self._scenario.new_enum_values and dice.chance(30):
-            return "carrier_pigeon"
-        return dice.pick(_INTEGRATION_TYPES)
-
-    def _add_organization(self, own_id: str, integrations: list[str]) -> None:
-        made, dice = self._begin("organizations")
-        made.update({"id": own_id, "name": TEXTS.title(dice), "integrations": integrations})
-        if dice.chance(50):
-            made["balances"] = {
-                "smsBalance": dice.below(1_000_000) - 500,
-                "mmsBalance": dice.below(10_000),
-                "callBalance": dice.below(100) / 2,
-            }
-        self._rows["organizations"].append(Record.of(made))
-
-    def _add_webhook(self, number: int, organizations: list[Organization]) -> None:
-        made, dice = self._begin("webhook_registrations")
-        scope: Fields = {"type": "account"}
-        if organizations and dice.chance(50):
-            scope = {"type": "organizations", "organizationIds": [dice.pick(organizations).id]}
-        config: Fields = {"type": "messageStatus-v1", "scope": scope}
-        # By turns, so that two registrations are enough to see both variants.
-        if number % 2 == 0:
-            opt_out = dice.chance(70)
-            config = {
-                "type": "consentUpdate-v1",
-                "scope": scope,
-                "includeOptOut": opt_out,
-                "includeOptIn": not opt_out or dice.chance(50),
-            }
-        made["targetUrl"] = f"https://hooks.example.org/{number}?key=a%20b"
-        made["config"] = config
-        made["secretForHMAC"] = dice.chance(50)
-        self._rows["webhook_registrations"].append(Record.of(made))
-
-
-def _agent(dice: Dice) -> Fields:
-    given, family = dice.pick(TEXTS.given), dice.pick(TEXTS.family)
-    made: Fields = {"name": given, "fullName": f"{given} {family}"}
-    if dice.chance(70):
-        made["phoneNumber"] = f"+1{2_000_000_000 + dice.below(8_000_000_000)}"
-    return made

@@ -20,7 +20,7 @@ from http import HTTPStatus
 
 import msgspec
 
-from api_sandbox.hustle.errors import Refused
+from api_sandbox.api import Refused
 from api_sandbox.hustle.queries import Query
 from api_sandbox.hustle.scenario import CursorKind
 

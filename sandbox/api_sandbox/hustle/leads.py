@@ -6,8 +6,9 @@ import msgspec
 
 from api_sandbox.dice import Dice, Ids, moment
 from api_sandbox.hustle.account import Account, Organization
-from api_sandbox.hustle.resources import KINDS, Fields, TypeNames
-from api_sandbox.hustle.scenario import HustleScenario
+from api_sandbox.hustle.resources import KINDS, TypeNames
+from api_sandbox.hustle.scenario import Count, HustleScenario, Positive
+from api_sandbox.recipes import Fields
 from api_sandbox.texts import TEXTS
 
 Key = tuple[int, int]
@@ -48,8 +49,18 @@ class LeadBook:
         """How many leads an organization has."""
         return len(self._encoded[organization])
 
-    def append(self, organization: int, count: int) -> list[str]:
-        """Add leads at the end of an organization's list, as new contacts do, and give their ids."""
+    def append(self, organization: Count, count: Positive) -> list[str]:
+        """Add leads at the end of an organization's list, as new contacts do, and give their ids.
+
+        Args:
+            organization: Index of the organization.
+            count: How many.
+
+        Raises:
+            LookupError: There is no such organization.
+        """
+        if organization >= len(self._organizations):
+            raise LookupError("there is no such organization")
         begin = self.count(organization)
         self._encoded[organization].extend([None] * count)
         self._members.clear()

@@ -10,6 +10,7 @@ from api_sandbox.faults import Fault
 from api_sandbox.hustle.cursors import Cursors
 from api_sandbox.hustle.queries import Query
 from api_sandbox.hustle.rows import Rows
+from api_sandbox.report import Served
 
 _NEW_FIELDS = b',"addedLater":{"nested":[1,null,{"deep":true}]},"added_Later":1.5,"added later":null,"":"no name"}'
 _THOUSAND = 1000
@@ -45,11 +46,6 @@ class Page:
     new_fields: bool = False
     null_item: bool = False
 
-    @property
-    def past_end(self) -> bool:
-        """Whether the cursor led to where there is nothing and never will be more."""
-        return self.place > 0 and self.begin == self.end and not self.has_more
-
     def body(self) -> bytes:
         """The page as JSON. The records are joined as they are kept, not serialised again."""
         items = self.rows.encoded(self.begin, self.end)
@@ -64,6 +60,13 @@ class Page:
     def ids(self) -> list[str]:
         """The ids of the records of the page."""
         return self.rows.ids(self.begin, self.end)
+
+    def served(self, edits: int) -> Served:
+        """What the report is told: of another state of the account, the same range may hold other records."""
+        past_end = self.place > 0 and self.begin == self.end and not self.has_more
+        return Served(
+            self.query.name, (self.query.key, self.begin, self.end, len(self.rows), edits), self.ids, past_end
+        )
 
 
 @dataclass(frozen=True, slots=True)

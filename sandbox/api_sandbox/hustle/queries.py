@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import parse_qsl
 
+from api_sandbox.api import Refused
 from api_sandbox.hustle.account import Account
-from api_sandbox.hustle.errors import Refused
 from api_sandbox.hustle.leads import LeadBook
 from api_sandbox.hustle.resources import LISTS, Record
 from api_sandbox.hustle.rows import ChosenLeads, LeadRows, RecordRows, Rows

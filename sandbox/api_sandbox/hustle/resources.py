@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 
 from api_sandbox.dice import Dice
 from api_sandbox.hustle.scenario import HustleScenario
+from api_sandbox.recipes import Fields
 
 LISTS = (
     "organizations",
@@ -34,8 +34,6 @@ _TYPES: Mapping[str, tuple[str, str]] = {
     "integrations": ("integration", "Integration"),
     "webhook_registrations": ("webhook_registration", "WebhookRegistration"),
 }
-
-Fields = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

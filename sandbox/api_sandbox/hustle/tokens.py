@@ -1,8 +1,6 @@
 """Access tokens: the client credentials flow, and the blocks for those who fail at it."""
 
-import hmac
 import time
-from base64 import urlsafe_b64encode
 from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,12 +10,11 @@ from typing import Any
 
 import msgspec
 
-from api_sandbox.hustle.errors import Refused
+from api_sandbox.api import Refused
+from api_sandbox.tokens import bearer, jwt, media_type
 
 _DAY = 24 * 3600.0
 SCOPE = "read:account write:account"
-
-Clock = Callable[[], float]
 
 
 class Credentials(msgspec.Struct, frozen=True):
@@ -52,7 +49,7 @@ class LoginGuard:
     per_account: int
     per_day: int
     block_seconds: float
-    clock: Clock = time.monotonic
+    clock: Callable[[], float] = time.monotonic
     _failed: defaultdict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     _blocked_until: dict[tuple[str, str], float] = field(default_factory=dict)
     _of_day: defaultdict[str, deque[float]] = field(default_factory=lambda: defaultdict(deque))
@@ -100,7 +97,7 @@ class TokenDesk:
     guard: LoginGuard
     lifetime: float
     expires_in: float
-    clock: Clock = time.monotonic
+    clock: Callable[[], float] = time.monotonic
     _ends: dict[str, float] = field(default_factory=dict)
     _numbers: "count[int]" = field(default_factory=count)
 
@@ -117,7 +114,7 @@ class TokenDesk:
             raise
         if self.guard.blocks(caller, shown.client_id):
             self.guard.failed(caller, shown.client_id)
-            raise Refused(HTTPStatus.FORBIDDEN, "too many failed attempts; this caller is blocked")
+            raise _blocked()
         if shown != self.credentials:
             self.guard.failed(caller, shown.client_id)
             raise Refused(HTTPStatus.UNAUTHORIZED, "client_id or client_secret is wrong")
@@ -130,13 +127,13 @@ class TokenDesk:
         }
 
     def _read(self, content_type: str, body: bytes, caller: str) -> Credentials:
-        if content_type.partition(";")[0].strip().lower() != "application/json":
+        if media_type(content_type) != "application/json":
             raise Refused(HTTPStatus.BAD_REQUEST, "the body must be application/json")
         try:
             asked = msgspec.json.decode(body, type=_TokenRequest)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             if self.guard.blocks(caller, ""):
-                raise Refused(HTTPStatus.FORBIDDEN, "too many failed attempts; this caller is blocked") from error
+                raise _blocked() from error
             raise Refused(HTTPStatus.BAD_REQUEST, f"the token request is malformed: {error}") from error
         if asked.grant_type != "client_credentials":
             raise Refused(HTTPStatus.BAD_REQUEST, "grant_type must be client_credentials")
@@ -144,17 +141,8 @@ class TokenDesk:
 
     def _issue(self) -> str:
         now = int(time.time())
-        header = {"alg": "HS256", "typ": "JWT"}
-        claims = {
-            "sub": self.credentials.client_id,
-            "scope": SCOPE,
-            "iat": now,
-            "exp": now + int(self.expires_in),
-            "jti": str(next(self._numbers)),
-        }
-        text = f"{_part(header)}.{_part(claims)}"
-        digest = hmac.digest(self.credentials.client_secret.encode(), text.encode(), "sha256")
-        token = f"{text}.{_base64(digest)}"
+        claims = {"sub": self.credentials.client_id, "scope": SCOPE, "iat": now, "exp": now + int(self.expires_in)}
+        token = jwt(self.credentials.client_secret.encode(), {**claims, "jti": str(next(self._numbers))})
         self._ends[token] = self.clock() + self.lifetime
         return token
 
@@ -164,8 +152,7 @@ class TokenDesk:
         Raises:
             Refused: 401 for any other.
         """
-        scheme, _, token = (authorization or "").partition(" ")
-        if scheme.lower() != "bearer" or self._ends.get(token.strip(), float("-inf")) <= self.clock():
+        if self._ends.get(bearer(authorization), float("-inf")) <= self.clock():
             raise Refused(HTTPStatus.UNAUTHORIZED, "the access token is missing, unknown or expired")
 
     def expire_all(self) -> None:
@@ -173,9 +160,5 @@ class TokenDesk:
         self._ends.clear()
 
 
-def _part(content: dict[str, Any]) -> str:
-    return _base64(msgspec.json.encode(content))
-
-
-def _base64(raw: bytes) -> str:
-    return urlsafe_b64encode(raw).decode().rstrip("=")
+def _blocked() -> Refused:
+    return Refused(HTTPStatus.FORBIDDEN, "too many failed attempts; this caller is blocked")
