@@ -69,6 +69,12 @@ WORDS: Mapping[str, Word] = {
 }
 
 
+def load_yaml(package: str, name: str) -> Any:
+    """Read a file of data that is in a package."""
+    text = files(package).joinpath(name).read_text(encoding="utf-8")
+    return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
+
+
 def load_recipes(package: str, words: Mapping[str, Word]) -> Mapping[str, Recipe]:
     """Read the `recipes.yml` of a package.
 
@@ -76,12 +82,10 @@ def load_recipes(package: str, words: Mapping[str, Word]) -> Mapping[str, Recipe
         package: Where it is.
         words: What its recipes can say besides `WORDS`.
     """
-    text = files(package).joinpath("recipes.yml").read_text(encoding="utf-8")
     recipes: dict[str, Recipe] = {}
     # Recipes find each other when they are used first, so their order does not matter.
     every = {**WORDS, **words}
-    content = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
-    for name, recipe in content.items():
+    for name, recipe in load_yaml(package, "recipes.yml").items():
         recipes[name] = _recipe(recipe, every, recipes)
     return recipes
 

@@ -9,7 +9,7 @@ from unittest import mock
 
 import msgspec
 import pytest
-from api_sandbox.hubstaff.activity import ActivityRow
+from api_sandbox.hubstaff.activity import Activity
 from singer_http.http.errors import ConfigurationError
 from tap_hubstaff import client
 from tap_hubstaff.client import parse_page, state_folder
@@ -159,15 +159,15 @@ def test_members_that_are_none_end_their_lists_alone(
 def test_numbers_may_be_null(read: Read, serve: Serve, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     sandbox = serve(clock="stopped", history_days=3, organizations=1, shared_members=0, activity_delay=0.0)
     config, streams = settings(sandbox, lookback_days=5), ("activities", "time_sessions", "daily_activities")
-    fields = ActivityRow.fields
+    fields = Activity.fields
     (odd,) = sandbox.hubstaff.edit("activities", 1)
 
-    def without(row: ActivityRow) -> dict[str, Any]:
+    def without(row: Activity) -> dict[str, Any]:
         told = fields(row)
         numbers = {name for name, value in told.items() if type(value) is int and not name.endswith("id")}
         return {**told, **dict.fromkeys(numbers)} if str(told["id"]) == odd else told
 
-    monkeypatch.setattr(ActivityRow, "fields", without)
+    monkeypatch.setattr(Activity, "fields", without)
     state = None
     for _ in range(2):
         run = read(sandbox, config, state, *streams)

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 import requests
 from api_sandbox import HubstaffScenario, RunningSandbox, Scenario, serve_in_thread
-from api_sandbox.hubstaff.listing import Listing
-from api_sandbox.hubstaff.table import ITEMS, LISTINGS
+from api_sandbox.hubstaff.listing import ITEMS, LISTINGS, Listing
 
 SPEC_NAME = "hubstaff-v2.swagger.json"
 SPECS = Path(os.environ.get("VENDOR_SPECS", Path(__file__).parents[3] / "shared" / "specs"))

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 import requests
 from api_sandbox import HubstaffForbidden, HubstaffScenario, RunningSandbox, Scenario, serve_in_thread
-from api_sandbox.hubstaff.listing import Listing
-from api_sandbox.hubstaff.table import LISTINGS
+from api_sandbox.hubstaff.listing import LISTINGS, Listing
 
 Serve = Callable[[Scenario], RunningSandbox]
 Get = Callable[..., requests.Response]

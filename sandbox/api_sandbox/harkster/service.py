@@ -15,8 +15,9 @@ from api_sandbox.harkster.ids import IdMint
 from api_sandbox.harkster.paging import Item, Page, page_of
 from api_sandbox.harkster.posts import Post, PostBook
 from api_sandbox.harkster.routes import Call, understand
-from api_sandbox.harkster.scenario import ChannelPlan, Count, HarksterScenario, TemplatePlan
+from api_sandbox.harkster.scenario import ChannelPlan, HarksterScenario, TemplatePlan
 from api_sandbox.harkster.truth import PostTruth
+from api_sandbox.settings import Count
 
 Found = Answer | Page
 _T = TypeVar("_T")

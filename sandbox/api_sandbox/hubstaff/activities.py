@@ -4,25 +4,23 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from operator import attrgetter
 
 from api_sandbox.hubstaff.account import Account, Organization
 from api_sandbox.hubstaff.activity import SLOT, Activity
-from api_sandbox.hubstaff.clock import DAY, Clock, day_of
+from api_sandbox.hubstaff.clock import DAY, Clock, day_of, days_between
 from api_sandbox.hubstaff.scenario import HubstaffScenario, Tracked
 from api_sandbox.hubstaff.shifts import EPOCH, LATEST_UPLOAD_DAYS, Shifts
+
+_ONE_DAY = timedelta(days=1)
+_BY_KEY = attrgetter("key")
 
 
 @dataclass(slots=True)
 class ActivityBook:
     """All activities of an account.
 
-    Base activities of a day depend on the seed and the day alone, so it does not matter when they are asked for.
-
-    Attributes:
-        seed: Decides them.
-        scenario: How many.
-        account: Of whom.
-        clock: Until when.
+    Those of a day that are of chance depend on the seed and the day alone: it does not matter when they are asked for.
     """
 
     seed: int
@@ -51,33 +49,30 @@ class ActivityBook:
     def by_slot(self, organization: Organization, start: float, stop: float) -> list[Activity]:
         """Those whose slot begins in [start, stop), in the order of ids."""
         now = self.clock.horizon()
-        return sorted(
-            (
-                activity
-                for activity in self._between(organization, start - SLOT, stop)
-                if start <= activity.starts - activity.starts % SLOT < stop and activity.seen <= now
-            ),
-            key=_id,
+        found = (
+            activity
+            for activity in self._between(organization, start - SLOT, stop)
+            if start <= activity.starts - activity.starts % SLOT < stop and activity.seen <= now
         )
+        return sorted(found, key=_BY_KEY)
 
     def by_update(self, organization: Organization, start: float, stop: float) -> list[Activity]:
         """Those whose last change was in [start, stop), in the order of ids."""
         now = self.clock.horizon()
         found = {
-            activity.id: activity
+            activity.key: activity
             for activity in self._between(organization, start - (LATEST_UPLOAD_DAYS + 2) * DAY, stop)
             if start <= activity.updated < stop and activity.seen <= now
         }
         for activity in self._touched[organization.index].values():
             if start <= activity.updated < stop:
-                found[activity.id] = activity
-        return sorted(found.values(), key=_id)
+                found[activity.key] = activity
+        return sorted(found.values(), key=_BY_KEY)
 
     def of_date(self, organization: Organization, day: date) -> list[Activity]:
-        """Those that readers see and whose date is a day, in the order of ids."""
-        now = self.clock.horizon()
-        shifts = (*self.of_shift(organization, day - timedelta(days=1)), *self.of_shift(organization, day))
-        return sorted((a for a in shifts if a.date == day and a.seen <= now), key=_id)
+        """Those whose date is a day, seen by readers or not, in the order of ids."""
+        shifts = (*self._of_shift(organization, day - _ONE_DAY), *self._of_shift(organization, day))
+        return sorted((activity for activity in shifts if activity.date == day), key=_BY_KEY)
 
     def all(self, organization: Organization) -> list[Activity]:
         """All that readers see, in the order of ids."""
@@ -89,7 +84,7 @@ class ActivityBook:
         project = organization.projects[wanted.project]
         starts = int(wanted.starts_at.timestamp())
         return Activity(
-            id=self._next_id(created),
+            key=self._next_id(created),
             organization=organization.index,
             member=organization.members[wanted.member],
             project=project,
@@ -114,31 +109,31 @@ class ActivityBook:
     def touch(self, activity: Activity) -> None:
         """Note that an activity has changed, so that it is found by its update."""
         self._changes += 1
-        self._touched[activity.organization][activity.id] = activity
+        self._touched[activity.organization][activity.key] = activity
 
     def take_out(self, activity: Activity) -> None:
         """Delete an activity: no list knows of it any more."""
         self._changes += 1
         activity.gone = True
         organization = self.account.organizations[activity.organization]
-        for day in (activity.date, activity.date - timedelta(days=1)):
-            rows = self.of_shift(organization, day)
+        for day in (activity.date, activity.date - _ONE_DAY):
+            rows = self._of_shift(organization, day)
             rows[:] = [row for row in rows if row is not activity]
-        self._touched[activity.organization].pop(activity.id, None)
+        self._touched[activity.organization].pop(activity.key, None)
 
     def _between(self, organization: Organization, start: float, stop: float) -> Iterator[Activity]:
         """At least those that start in [start, stop)."""
-        first = max(day_of(start) - timedelta(days=2), self._first(organization))
-        last = min(day_of(stop), day_of(self.clock.horizon())) + timedelta(days=1)
-        for number in range((last - first).days + 1):
-            yield from self.of_shift(organization, first + timedelta(days=number))
+        first = max(day_of(start) - 2 * _ONE_DAY, self._first(organization))
+        last = min(day_of(stop), day_of(self.clock.horizon())) + _ONE_DAY
+        for day in days_between(first, last):
+            yield from self._of_shift(organization, day)
 
     def _first(self, organization: Organization) -> date:
         """No activity is of a day before."""
         extra = (day for index, day in self._extra if index == organization.index)
-        return min((organization.began, *extra)) - timedelta(days=1)
+        return min((organization.began, *extra)) - _ONE_DAY
 
-    def of_shift(self, organization: Organization, day: date) -> list[Activity]:
+    def _of_shift(self, organization: Organization, day: date) -> list[Activity]:
         """The activities of the shifts that began on a day, seen by readers or not."""
         key = (organization.index, day)
         if key not in self._days:
@@ -153,7 +148,3 @@ class ActivityBook:
         if self._last_id % stride < stride // 2:
             self._last_id += stride // 2 - self._last_id % stride
         return self._last_id
-
-
-def _id(activity: Activity) -> int:
-    return activity.id

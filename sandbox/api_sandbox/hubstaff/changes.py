@@ -9,8 +9,9 @@ from api_sandbox.hubstaff.account import Organization
 from api_sandbox.hubstaff.activity import SLOT, Activity
 from api_sandbox.hubstaff.clock import DAY, instant
 from api_sandbox.hubstaff.records import Record
-from api_sandbox.hubstaff.scenario import Count, Positive, Tracked
+from api_sandbox.hubstaff.scenario import Tracked
 from api_sandbox.hubstaff.world import World
+from api_sandbox.settings import Count, Positive
 
 _TEXTS = ("name", "summary", "message", "notes", "note", "description")
 """Fields of which an edit changes the first that there is."""
@@ -48,7 +49,7 @@ class Changes:
             activities = self._some_activities(count, organization)
             for activity in activities:
                 self._edit_activity(activity)
-            return [str(activity.id) for activity in activities]
+            return [activity.id for activity in activities]
         records = self._some_records(stream, count, organization)
         for record in records:
             self._edit_record(record)
@@ -66,7 +67,7 @@ class Changes:
             activities = self._some_activities(count, organization)
             for activity in activities:
                 self._delete_activity(activity)
-            return [str(activity.id) for activity in activities]
+            return [activity.id for activity in activities]
         records = self._some_records(stream, count, organization)
         for record in records:
             self.world.later(self.world.clock.now(), _bind(self.world.lists.forget, stream, record))
@@ -119,7 +120,7 @@ class Changes:
             world.activities.put(activity)
 
         world.later(self._due(now), upload)
-        return str(activity.id)
+        return activity.id
 
     def _due(self, now: float) -> float:
         """When readers see what happens now."""

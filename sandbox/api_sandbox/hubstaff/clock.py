@@ -3,7 +3,7 @@
 import math
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
 
@@ -17,21 +17,17 @@ class Clock:
 
     Attributes:
         start: Seconds since 1970 at which the clock was set.
-        ticks: Seconds of a monotonic clock; a constant makes a clock that only leaps.
+        runs: Whether it goes on by itself.
     """
 
-    start: float = field(default_factory=time.time)
-    ticks: Callable[[], float] = time.monotonic
+    start: float
+    runs: bool = True
     _leapt: float = 0.0
-    _began: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Begin to count."""
-        self._began = self.ticks()
+    _began: float = field(default_factory=time.monotonic)
 
     def now(self) -> float:
         """Seconds since 1970."""
-        return self.horizon() + self.ticks() - self._began
+        return self.horizon() + (time.monotonic() - self._began if self.runs else 0.0)
 
     def horizon(self) -> float:
         """The time up to which people have worked and recorded; it only leaps.
@@ -43,11 +39,6 @@ class Clock:
     def advance(self, seconds: float) -> None:
         """Leap."""
         self._leapt += seconds
-
-
-def stopped(start: float) -> Clock:
-    """A clock that only leaps."""
-    return Clock(start, lambda: 0.0)
 
 
 def instant(seconds: float) -> str:
@@ -80,6 +71,11 @@ def parse_day(text: str) -> date | None:
 def day_of(seconds: float) -> date:
     """The UTC date of a time."""
     return datetime.fromtimestamp(seconds, timezone.utc).date()
+
+
+def days_between(first: date, last: date) -> Iterator[date]:
+    """The days from first to last, both included."""
+    return (first + timedelta(days=number) for number in range((last - first).days + 1))
 
 
 def months_before(day: date, months: int) -> date:

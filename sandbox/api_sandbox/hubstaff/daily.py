@@ -1,20 +1,22 @@
 """Daily activities: what was tracked on a day of the organization, by user, project and task."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from operator import attrgetter
 from typing import Any
 
 from api_sandbox.hubstaff.account import Organization
 from api_sandbox.hubstaff.activities import ActivityBook
-from api_sandbox.hubstaff.activity import Activity, ActivityRow
-from api_sandbox.hubstaff.clock import day_of, instant
+from api_sandbox.hubstaff.activity import Activity
+from api_sandbox.hubstaff.clock import day_of, days_between, instant
 from api_sandbox.recipes import Fields
 
 _ROOM = 4096  # Ids for the pairs of project and task of a member on a day.
 _FIRST_DAY = date(2015, 1, 1).toordinal()
-_LATEST_UPLOAD_DAYS = 4
+_LATEST_UPLOAD = timedelta(days=4)
+_ONE_DAY = timedelta(days=1)
 
 Group = tuple[int, int, int | None]
 """User, project and task."""
@@ -41,27 +43,24 @@ class DailyRow:
 
     def values(self, path: str) -> Sequence[Any]:
         """The ids that lists are filtered by."""
-        return ActivityRow(self.activities[0]).values(path)
+        return self.activities[0].values(path)
 
     def fields(self) -> Fields:
         """What the API answers."""
-        rows = self.activities
-        first = rows[0]
-        tracked = sum(row.tracked for row in rows)
+        rows, first = self.activities, self.activities[0]
+        summed: Counter[str] = Counter()
+        for row in rows:
+            summed.update(row.seconds())
         return {
             "id": self.key,
             "date": first.date.isoformat(),
             "user_id": first.member.user_id,
             "project_id": first.project.id,
             "task_id": None if first.task is None else first.task.id,
-            "keyboard": sum(row.keyboard for row in rows),
-            "mouse": sum(row.mouse for row in rows),
-            "overall": sum(row.overall for row in rows),
-            "tracked": tracked,
-            "input_tracked": sum(row.input_tracked for row in rows),
+            **summed,
             "manual": sum(row.tracked for row in rows if row.manual),
-            "idle": tracked // 50,
-            "resumed": tracked // 90,
+            "idle": summed["tracked"] // 50,
+            "resumed": summed["tracked"] // 90,
             "billable": sum(row.tracked for row in rows if row.project.billable),
             "work_break": 0,
             "created_at": instant(min(row.created for row in rows)),
@@ -71,11 +70,7 @@ class DailyRow:
 
 @dataclass(slots=True)
 class DailyBook:
-    """All daily activities, from the activities that readers see.
-
-    Attributes:
-        activities: What they sum up.
-    """
+    """All daily activities, from the activities that readers see."""
 
     activities: ActivityBook
     _numbers: dict[tuple[int, date, Group], int] = field(default_factory=dict)
@@ -86,61 +81,54 @@ class DailyBook:
 
     def by_date(self, organization: Organization, start: date, stop: date) -> list[DailyRow]:
         """Those of the days from start to stop, both included, in the order of ids."""
-        last = min(stop, day_of(self.activities.clock.horizon()) + timedelta(days=1))
-        days = (start + timedelta(days=number) for number in range((last - start).days + 1))
-        return sorted((row for day in days for row in self._of(organization, day)), key=_key)
+        last = min(stop, day_of(self.activities.clock.horizon()) + _ONE_DAY)
+        return self._of_days(organization, days_between(start, last))
 
     def by_update(self, organization: Organization, start: float, stop: float) -> list[DailyRow]:
         """Those that were summed up last in [start, stop), in the order of ids."""
-        first = day_of(start) - timedelta(days=_LATEST_UPLOAD_DAYS)
-        last = min(day_of(stop), day_of(self.activities.clock.horizon())) + timedelta(days=1)
-        days = {first + timedelta(days=number) for number in range((last - first).days + 1)}
+        last = min(day_of(stop), day_of(self.activities.clock.horizon())) + _ONE_DAY
+        days = set(days_between(day_of(start) - _LATEST_UPLOAD, last))
         days.update(activity.date for activity in self.activities.by_update(organization, start, stop))
         days.update(day for day, _group in self._summed_again[organization.index])
-        found = (row for day in days for row in self._of(organization, day) if start <= row.updated < stop)
-        return sorted(found, key=_key)
+        return [row for row in self._of_days(organization, days) if start <= row.updated < stop]
 
     def sum_again(self, activity: Activity, now: int) -> None:
         """Note that a group was summed up again, because an activity leaves it or changes."""
         self._summed_again[activity.organization][activity.date, _group(activity)] = now
 
-    def _of(self, organization: Organization, day: date) -> list[DailyRow]:
+    def _of_days(self, organization: Organization, days: Iterable[date]) -> list[DailyRow]:
         if self._version != self.activities.version:
             self._made.clear()
             self._version = self.activities.version
-        key = (organization.index, day)
-        if key not in self._made:
-            self._made[key] = list(self._sums(organization, day))
-        return self._made[key]
+        found = []
+        for day in days:
+            key = (organization.index, day)
+            if key not in self._made:
+                self._made[key] = list(self._sums(organization, day))
+            found += self._made[key]
+        return sorted(found, key=attrgetter("key"))
 
-    def _sums(self, organization: Organization, day: date) -> Iterable[DailyRow]:
-        again = self._summed_again[organization.index]
+    def _sums(self, organization: Organization, day: date) -> Iterator[DailyRow]:
+        again, now = self._summed_again[organization.index], self.activities.clock.horizon()
         groups: defaultdict[Group, list[Activity]] = defaultdict(list)
         for activity in self.activities.of_date(organization, day):
-            groups[_group(activity)].append(activity)
-        self._number(organization, day)
+            # Ids are given for ever, and in an order that does not hang on what readers see already.
+            self._number(organization, day, activity)
+            if activity.seen <= now:
+                groups[_group(activity)].append(activity)
         for group, rows in groups.items():
             updated = max(activity.updated for activity in rows)
             number = self._numbers[organization.index, day, group]
             yield DailyRow(number, rows, max(updated, again.get((day, group), 0)))
 
-    def _number(self, organization: Organization, day: date) -> None:
-        """Give ids: in an order that does not hang on what readers see already, and for ever."""
-        shifts = (day - timedelta(days=1), day)
-        rows = (row for shift in shifts for row in self.activities.of_shift(organization, shift) if row.date == day)
-        for activity in sorted(rows, key=lambda row: row.id):
-            named = (organization.index, day, _group(activity))
-            if named not in self._numbers:
-                lane = activity.member.lane
-                place = (day.toordinal() - _FIRST_DAY) * self.activities.account.lanes + lane
-                self._numbers[named] = place * _ROOM + self._taken[lane, day]
-                self._taken[lane, day] += 2  # As everywhere, a number is left free between two ids.
+    def _number(self, organization: Organization, day: date, activity: Activity) -> None:
+        named, lane = (organization.index, day, _group(activity)), activity.member.lane
+        if named not in self._numbers:
+            place = (day.toordinal() - _FIRST_DAY) * self.activities.account.lanes + lane
+            self._numbers[named] = place * _ROOM + self._taken[lane, day]
+            self._taken[lane, day] += 2  # As everywhere, a number is left free between two ids.
 
 
 def _group(activity: Activity) -> Group:
     task = None if activity.task is None else activity.task.id
     return activity.member.user_id, activity.project.id, task
-
-
-def _key(row: DailyRow) -> int:
-    return row.key

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 
 from api_sandbox.dice import Dice
 from api_sandbox.hubstaff.account import Account, Member, Organization
-from api_sandbox.hubstaff.clock import DAY, HOUR, Clock, day_of, parse_instant
+from api_sandbox.hubstaff.clock import DAY, HOUR, Clock, day_of, days_between, parse_instant
 from api_sandbox.hubstaff.recipes import recipes
 from api_sandbox.hubstaff.records import Record
 from api_sandbox.hubstaff.scenario import HubstaffScenario
@@ -48,7 +48,7 @@ class EventBook:
         # Days of the organization and of UTC are not the same.
         first = max(first - timedelta(days=2), organization.began)
         last = min(last + timedelta(days=1), day_of(now) + timedelta(days=1))
-        days = (first + timedelta(days=number) for number in range((last - first).days + 1))
+        days = days_between(first, last)
         return [row for day in days for row in self._day(stream, organization, day) if row.since <= now]
 
     def _day(self, stream: str, organization: Organization, day: date) -> list[Record]:

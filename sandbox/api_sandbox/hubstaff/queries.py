@@ -8,8 +8,7 @@ from urllib.parse import parse_qsl
 
 from api_sandbox.hubstaff.clock import Clock
 from api_sandbox.hubstaff.errors import INVALID, NOT_FOUND, refuse
-from api_sandbox.hubstaff.listing import Listing
-from api_sandbox.hubstaff.table import ITEMS, LISTINGS
+from api_sandbox.hubstaff.listing import ITEMS, LISTINGS, Listing
 from api_sandbox.hubstaff.windows import Bounds, read_windows
 
 DEFAULT_LIMIT = 100

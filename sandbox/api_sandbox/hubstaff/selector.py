@@ -4,10 +4,10 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from operator import attrgetter
 
 from api_sandbox.hubstaff.account import Account, Organization
 from api_sandbox.hubstaff.activities import ActivityBook
-from api_sandbox.hubstaff.activity import Activity, ActivityRow
 from api_sandbox.hubstaff.clock import DAY, Clock, day_of, instant, months_before, parse_instant
 from api_sandbox.hubstaff.daily import DailyBook, DailyRow
 from api_sandbox.hubstaff.errors import FORBIDDEN, INACTIVE_PLAN, NOT_FOUND, refuse
@@ -123,14 +123,14 @@ class Selector:
         starts = [start for start in (reach, since) if start is not None]
         start = max(starts, default=float(organization.midnight(organization.began) - DAY))
         if listing.source == "activities":
-            return list(map(ActivityRow, self.activities.by_slot(organization, start, self.clock.horizon() + DAY)))
+            return list(self.activities.by_slot(organization, start, self.clock.horizon() + DAY))
         today = day_of(self.clock.horizon()) + timedelta(days=1)
         if listing.source == "daily":
             first = max(day_of(start), organization.began - timedelta(days=366))
             return list(self.daily.by_date(organization, first, today))
         text = instant(math.ceil(start)) if window.unit == "time" else day_of(start).isoformat()
         rows = self.events.between(listing.stream, organization, day_of(start), today)
-        return [row for row in rows if row.content[window.field] >= text]
+        return [row for row in rows if (window.of(row.content) or "") >= text]
 
     def _source(self, query: Query) -> list[Row]:
         listing = query.listing
@@ -166,7 +166,7 @@ class Selector:
         if listing.source == "daily_updates":
             return self._daily_updates(organization, start, stop)
         find = self.activities.by_slot if listing.source == "activities" else self.activities.by_update
-        return map(ActivityRow, find(organization, start, stop))
+        return find(organization, start, stop)
 
     def _listed(self, query: Query, organization: Organization) -> Iterable[Record]:
         listing = query.listing
@@ -185,7 +185,7 @@ class Selector:
         """The rows within the stretches, and of the chosen values."""
         chosen = {path: values for path, values in query.chosen.items() if path != "project_statuses"}
         for row in rows:
-            if all(_holds(bounds, row) for bounds in query.bounds.values()) and all(
+            if all(bounds.holds(row.content) for bounds in query.bounds.values()) and all(
                 not values.isdisjoint(row.values(path)) for path, values in chosen.items()
             ):
                 yield row
@@ -207,11 +207,9 @@ class Selector:
         return rows
 
     def _last(self, organization: Organization) -> list[Record]:
-        latest: dict[int, Activity] = {}
-        for activity in self.activities.all(organization):
-            known = latest.get(activity.member.user_id)
-            if known is None or known.ends < activity.ends:
-                latest[activity.member.user_id] = activity
+        # Of those that ended at once, the first counts.
+        activities = sorted(reversed(self.activities.all(organization)), key=attrgetter("ends"))
+        latest = {activity.member.user_id: activity for activity in activities}
         rows = []
         for member in organization.members:
             last = latest.get(member.user_id)
@@ -242,9 +240,3 @@ class Selector:
 
 def _names(row: Row, path: str, ids: frozenset[str]) -> bool:
     return not ids.isdisjoint(map(str, row.values(path)))
-
-
-def _holds(bounds: Bounds, row: Record) -> bool:
-    window = bounds.window
-    end = None if window.end_field is None else row.content.get(window.end_field)
-    return bounds.holds(row.content.get(window.field), end)

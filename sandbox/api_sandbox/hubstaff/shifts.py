@@ -110,7 +110,7 @@ class Shifts:
             created += 60 if late else 1
         shift.uploads.add(created)
         return Activity(
-            id=(created - EPOCH) * self.stride + 2 * shift.member.lane + late,
+            key=(created - EPOCH) * self.stride + 2 * shift.member.lane + late,
             organization=shift.organization.index,
             member=shift.member,
             project=project,

@@ -5,26 +5,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 from api_sandbox.api import Refused
-from api_sandbox.hubstaff.clock import (
-    DAY,
-    Clock,
-    day_of,
-    instant,
-    instant_months_before,
-    parse_day,
-    parse_instant,
-)
+from api_sandbox.hubstaff.clock import DAY, Clock, day_of, instant, instant_months_before, parse_day, parse_instant
 from api_sandbox.hubstaff.errors import INVALID, RANGE_TOO_LONG, TOO_LONG_AGO, refuse
 
+_ALWAYS = ("0000", "9999")
 
-@dataclass(frozen=True, slots=True)
-class Window:
+
+class Window(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A stretch that a list can be asked for.
 
     Attributes:
         name: The parameters are `name[start]` and `name[stop]`.
-        field: The field whose value must be in it.
+        field: The field whose value must be in it, if that is named otherwise.
         unit: `time`, whose stop is exclusive, or `day`, whose stop is inclusive.
         required: Whether both ends must be given, or either may be missing.
         days: The most days it may have; None for any number.
@@ -37,7 +32,7 @@ class Window:
     """
 
     name: str
-    field: str
+    field: str = ""
     unit: Literal["time", "day"] = "time"
     required: bool = True
     days: int | None = None
@@ -47,6 +42,10 @@ class Window:
     end_field: str | None = None
     stop_optional: bool = False
     by_plan: bool = False
+
+    def of(self, content: Mapping[str, str]) -> str | None:
+        """What must be in it, of a row."""
+        return content.get(self.field or self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +62,15 @@ class Bounds:
     start: str
     stop: str
 
-    def holds(self, value: str | None, end: str | None = None) -> bool:
-        """Whether a value, or a stretch up to `end`, is in it."""
+    def holds(self, content: Mapping[str, str]) -> bool:
+        """Whether a row is in it, or a part of the row's own stretch."""
+        window, value = self.window, self.window.of(content)
         if value is None:
             return False
-        if self.window.end_field is not None:
+        if window.end_field is not None:
+            end = content.get(window.end_field)
             return value <= self.stop and (end is None or end >= self.start)
-        return self.start <= value and (value <= self.stop if self.window.unit == "day" else value < self.stop)
-
-
-_ALWAYS = ("0000", "9999")
+        return self.start <= value and (value <= self.stop if window.unit == "day" else value < self.stop)
 
 
 def read_windows(windows: Sequence[Window], given: Mapping[str, str], clock: Clock) -> dict[str, Bounds]:
@@ -83,13 +81,12 @@ def read_windows(windows: Sequence[Window], given: Mapping[str, str], clock: Clo
     """
     found = {}
     for window in windows:
-        start, stop = given.get(f"{window.name}[start]"), given.get(f"{window.name}[stop]")
-        if window.required and (start is None or (stop is None and not window.stop_optional)):
-            missing = "start" if start is None else "stop"
-            raise refuse(INVALID, f"{window.name}[{missing}] is missing")
-        if start is None and stop is None:
-            continue
-        found[window.name] = (_days if window.unit == "day" else _times)(window, start, stop, clock)
+        texts = given.get(f"{window.name}[start]"), given.get(f"{window.name}[stop]")
+        for end, text in zip(("start", "stop"), texts, strict=True):
+            if text is None and window.required and not (end == "stop" and window.stop_optional):
+                raise refuse(INVALID, f"{window.name}[{end}] is missing")
+        if texts != (None, None):
+            found[window.name] = (_days if window.unit == "day" else _times)(window, texts, clock)
     return found
 
 
@@ -106,50 +103,52 @@ def earliest(window: Window, clock: Clock) -> float | None:
     return then if window.unit == "time" else then - then % DAY
 
 
-def _times(window: Window, start: str | None, stop: str | None, clock: Clock) -> Bounds:
-    ends = [None if text is None else parse_instant(text) for text in (start, stop)]
-    if (start is not None and ends[0] is None) or (stop is not None and ends[1] is None):
-        raise refuse(INVALID, f"{window.name} is not an ISO 8601 time")
-    first, last = ends
-    if last is None and window.required:
-        last = clock.now()
-    if first is not None and last is not None:
-        if last < first:
-            raise refuse(INVALID, f"{window.name}[stop] is before {window.name}[start]")
-        if window.days is not None and last - first > window.days * DAY:
-            raise _too_long(window)
+def too_early(window: Window) -> Refused:
+    """A refusal of what is no longer kept."""
+    return refuse(TOO_LONG_AGO, f"{window.name} begins before what is kept")
+
+
+Texts = tuple[str | None, str | None]
+
+
+def _times(window: Window, texts: Texts, clock: Clock) -> Bounds:
+    ends = [None if text is None else parse_instant(text) for text in texts]
+    _check_read(window, texts, ends, "time")
+    first, last = ends[0], clock.now() if ends[1] is None and window.required else ends[1]
+    _check_length(window, None if first is None or last is None else (last - first) / DAY)
     reach = earliest(window, clock)
     if first is not None and reach is not None and first < reach:
         raise too_early(window)
     # Rows have whole seconds: the first one at or after a fraction is the next.
-    texts = [fallback if end is None else instant(math.ceil(end)) for end, fallback in zip(ends, _ALWAYS, strict=True)]
-    if ends[1] is None and last is not None:
-        texts[1] = instant(math.ceil(last))
-    return Bounds(window, *texts)
+    start, stop = (
+        always if end is None else instant(math.ceil(end)) for end, always in zip((first, last), _ALWAYS, strict=True)
+    )
+    return Bounds(window, start, stop)
 
 
-def _days(window: Window, start: str | None, stop: str | None, clock: Clock) -> Bounds:
-    ends = [None if text is None else parse_day(text) for text in (start, stop)]
-    if (start is not None and ends[0] is None) or (stop is not None and ends[1] is None):
-        raise refuse(INVALID, f"{window.name} is not an ISO 8601 date")
+def _days(window: Window, texts: Texts, clock: Clock) -> Bounds:
+    ends = [None if text is None else parse_day(text) for text in texts]
+    _check_read(window, texts, ends, "date")
     first, last = ends
-    if first is not None and last is not None:
-        if last < first:
-            raise refuse(INVALID, f"{window.name}[stop] is before {window.name}[start]")
-        counted = (last - first).days + (0 if window.apart else 1)
-        if window.days is not None and counted > window.days:
-            raise _too_long(window)
+    _check_length(window, None if first is None or last is None else (last - first).days)
     reach = earliest(window, clock)
     if first is not None and reach is not None and first < day_of(reach):
         raise too_early(window)
-    texts = [fallback if end is None else end.isoformat() for end, fallback in zip(ends, _ALWAYS, strict=True)]
-    return Bounds(window, *texts)
+    pairs = zip(ends, _ALWAYS, strict=True)
+    return Bounds(window, *(always if end is None else end.isoformat() for end, always in pairs))
 
 
-def _too_long(window: Window) -> Refused:
-    return refuse(RANGE_TOO_LONG, f"{window.name} may have {window.days} days at most")
+def _check_read(window: Window, texts: Texts, ends: Sequence[object], kind: str) -> None:
+    if any(text is not None and end is None for text, end in zip(texts, ends, strict=True)):
+        raise refuse(INVALID, f"{window.name} is not an ISO 8601 {kind}")
 
 
-def too_early(window: Window) -> Refused:
-    """A refusal of what is no longer kept."""
-    return refuse(TOO_LONG_AGO, f"{window.name} begins before what is kept")
+def _check_length(window: Window, days: float | None) -> None:
+    """Check by how many days the ends differ."""
+    if days is None:
+        return
+    if days < 0:
+        raise refuse(INVALID, f"{window.name}[stop] is before {window.name}[start]")
+    counted = days + (1 if window.unit == "day" and not window.apart else 0)
+    if window.days is not None and counted > window.days:
+        raise refuse(RANGE_TOO_LONG, f"{window.name} may have {window.days} days at most")

@@ -1,5 +1,6 @@
 """The account as a whole: what there is, and what becomes of it as time goes on."""
 
+import time
 from bisect import insort
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -12,15 +13,14 @@ import msgspec
 
 from api_sandbox.hubstaff.account import Organization, build_account
 from api_sandbox.hubstaff.activities import ActivityBook
-from api_sandbox.hubstaff.clock import Clock, day_of, stopped
+from api_sandbox.hubstaff.clock import Clock, day_of
 from api_sandbox.hubstaff.daily import DailyBook
 from api_sandbox.hubstaff.events import EventBook
-from api_sandbox.hubstaff.listing import Listing
+from api_sandbox.hubstaff.listing import LISTINGS, Listing
 from api_sandbox.hubstaff.lists import Lists
 from api_sandbox.hubstaff.records import Row
 from api_sandbox.hubstaff.scenario import HubstaffScenario
 from api_sandbox.hubstaff.selector import Selector
-from api_sandbox.hubstaff.table import LISTINGS
 from api_sandbox.truth import Truth
 
 _SECONDARY = frozenset({"client", "project"})
@@ -38,9 +38,8 @@ class World:
     """
 
     def __init__(self, seed: int, scenario: HubstaffScenario) -> None:
-        start = None if scenario.now is None else scenario.now.timestamp()
-        running = Clock() if start is None else Clock(start)
-        self.clock = running if scenario.clock == "running" else stopped(running.start)
+        start = time.time() if scenario.now is None else scenario.now.timestamp()
+        self.clock = Clock(start, runs=scenario.clock == "running")
         self.seed = seed
         self.scenario = scenario
         self.account = build_account(seed, scenario, day_of(self.clock.start))

@@ -7,8 +7,9 @@ import msgspec
 from api_sandbox.dice import Dice, Ids, moment
 from api_sandbox.hustle.account import Account, Organization
 from api_sandbox.hustle.resources import KINDS, TypeNames
-from api_sandbox.hustle.scenario import Count, HustleScenario, Positive
+from api_sandbox.hustle.scenario import HustleScenario
 from api_sandbox.recipes import Fields
+from api_sandbox.settings import Count, Positive
 from api_sandbox.texts import TEXTS
 
 Key = tuple[int, int]
