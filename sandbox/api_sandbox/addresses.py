@@ -18,7 +18,6 @@ class HustleAddress(Credentials, frozen=True, kw_only=True):
 
     Attributes:
         api_url: Base of the lists, without a slash at the end.
-        auth_url: Where tokens are given.
     """
 
     api_url: str
@@ -42,7 +41,6 @@ class HarksterAddress(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         api_url: Base of the API, without a slash at the end.
-        access_token: The user's token.
         page_url: A page that shows what was posted.
     """
 
@@ -62,14 +60,7 @@ class HarksterStart(HarksterAddress, frozen=True, kw_only=True):
 
 
 class Addresses(msgspec.Struct, frozen=True):
-    """What a client needs to know of a running sandbox.
-
-    Attributes:
-        hustle: The Hustle API.
-        hubstaff: The Hubstaff API.
-        harkster: The Harkster API.
-        control_url: Base of the control endpoints.
-    """
+    """What a client needs to know of a running sandbox."""
 
     hustle: HustleAddress
     hubstaff: HubstaffAddress

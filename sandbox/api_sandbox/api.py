@@ -23,9 +23,6 @@ class Refused(Exception):  # noqa: N818 - a refusal is an answer, not a defect
     """A request that an API answers with an error.
 
     Attributes:
-        status: The HTTP status.
-        message: What went wrong.
-        headers: Further headers.
         code: What the vendor calls the error, where it has a name for it.
     """
 

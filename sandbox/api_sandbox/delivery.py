@@ -37,10 +37,6 @@ class Answer:
     """An HTTP answer and how to send it.
 
     Attributes:
-        status: HTTP status.
-        body: The whole body.
-        media_type: Content-Type.
-        headers: Further headers.
         ending: `complete`; or what happens to the connection after `cut_at`.
         cut_at: How many bytes of the body are sent; None for all; NOTHING for not even a status line.
         delay: Seconds before the answer begins.

@@ -121,14 +121,11 @@ class Target:
     """What a request is, as far as faults are concerned.
 
     Attributes:
-        path: The whole path of the request.
         organization: Id and index of the organization asked for, if one was.
         page: Place in the chain of pages, from 1; None where the request is no page.
-        cursor: The cursor sent in.
         steps_aside: The request comes from a cursor that an `empty_page` gave, so no other empty page may
             stand in its place, lest the data never come.
         with_token: The request needs an access token, which can expire.
-        operation: What it does.
     """
 
     path: str
@@ -225,12 +222,7 @@ class Gate:
 
 @dataclass(slots=True)
 class FaultBook:
-    """All faults of a running sandbox and their counters.
-
-    Attributes:
-        seed: Makes the faults with a `rate` hit the same ordinals in every run.
-        gate: Holds the requests that `hold` hits.
-    """
+    """All faults of a running sandbox and their counters."""
 
     seed: int
     gate: Gate = field(default_factory=Gate)

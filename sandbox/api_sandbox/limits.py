@@ -53,12 +53,7 @@ class SlidingWindow:
 
 @dataclass(slots=True)
 class BusiestWindow:
-    """The highest number of requests that fell into any window of time.
-
-    Attributes:
-        seconds: Length of the window.
-        peak: The highest number so far.
-    """
+    """The highest number of requests that fell into any window of time."""
 
     seconds: float = 1.0
     peak: int = 0

@@ -13,9 +13,7 @@ class Served:
     """The page of a list that an answer shows.
 
     Attributes:
-        stream: The list.
         page: Names the range of records, however it was asked for.
-        ids: Gives their ids.
         past_end: Whether it was asked for by a cursor beyond the end of the list.
     """
 

@@ -117,15 +117,7 @@ class RunningFaults(msgspec.Struct, frozen=True):
 
 
 class RunningSandbox:
-    """A sandbox that is served in a thread, which can be asked after the end too.
-
-    Attributes:
-        hustle: Where the Hustle API is and what opens it.
-        hubstaff: Likewise, and how to steer it.
-        harkster: The Harkster API: where it is, what opens it, and what was posted.
-        control_url: Base of the control endpoints.
-        faults: What goes wrong; more can be added.
-    """
+    """A sandbox that is served in a thread, which can be asked after the end too."""
 
     def __init__(self, sandbox: Sandbox, where: Addresses, loop: asyncio.AbstractEventLoop) -> None:
         self._sandbox = sandbox

@@ -8,20 +8,14 @@ from api_sandbox.faults import FaultBook
 from api_sandbox.harkster.api import HarksterApi
 from api_sandbox.hubstaff.api import NAMESPACE, HubstaffApi
 from api_sandbox.hustle.api import HustleApi
+from api_sandbox.hustle.queries import MAX_LIMIT, Query
 from api_sandbox.report import Recorder, Report
 from api_sandbox.scenario import Scenario
 from api_sandbox.truth import Truth
 
 
 class Sandbox:
-    """All that one scenario simulates. Its methods belong in the thread that serves it.
-
-    Attributes:
-        faults: What goes wrong.
-        hustle: The Hustle API.
-        hubstaff: The Hubstaff API.
-        harkster: The Harkster API.
-    """
+    """All that one scenario simulates. Its methods belong in the thread that serves it."""
 
     def __init__(self, scenario: Scenario) -> None:
         self.faults = FaultBook(scenario.seed)
@@ -37,19 +31,12 @@ class Sandbox:
 
     def truth_of_hustle(self) -> Truth:
         """What there is to be read of Hustle."""
-        selector = self.hustle.selector
-        return Truth(
-            ids={name: rows.ids(0, len(rows)) for name, rows in selector.all_rows().items()},
-            by_organization={
-                name: {owner: rows.ids(0, len(rows)) for owner, rows in owned.items()}
-                for name, owned in selector.rows_by_organization().items()
-            },
-        )
+        return self.hustle.selector.truth()
 
     def records(self, stream: str) -> list[dict[str, Any]]:
         """Every record of a list of Hustle, as a sound API answers it, in order."""
-        rows = self.hustle.selector.all_rows()[stream]
-        return [msgspec.json.decode(row) for row in rows.encoded(0, len(rows))]
+        rows = self.hustle.selector.rows(Query(stream, {}, MAX_LIMIT))
+        return [msgspec.json.decode(row.encoded) for row in rows]
 
     def report(self) -> Report:
         """What was served."""

@@ -21,9 +21,6 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     Attributes:
         seed: Decides all data and all chances.
-        hustle: The Hustle API.
-        hubstaff: The Hubstaff API.
-        harkster: The Harkster API.
         faults: What goes wrong, from the start; more can be added while it runs.
     """
 

@@ -30,12 +30,7 @@ _INSTEAD: frozenset[FaultKind] = frozenset({"status", "empty_body", "not_json", 
 
 
 class HarksterApi(VendorApi):
-    """The API of one user.
-
-    Attributes:
-        access_token: What opens it.
-        service: What it does.
-    """
+    """The API of one user."""
 
     def __init__(self, seed: int, scenario: HarksterScenario, faults: FaultBook, recorder: Recorder) -> None:
         super().__init__(scenario.latency, faults, recorder)

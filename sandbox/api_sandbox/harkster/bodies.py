@@ -15,13 +15,7 @@ _ATTRIBUTES = frozenset({"data", "isDraft", "name"})
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a post shall be.
-
-    Attributes:
-        dataset: Its fields.
-        draft: Whether it stays unseen; a post is public unless it is said not to be.
-        name: For information only.
-    """
+    """What a post shall be."""
 
     dataset: Dataset
     draft: bool

@@ -12,15 +12,7 @@ from api_sandbox.harkster.scenario import Access, AccountPlan, ChannelPlan, Temp
 
 @dataclass(slots=True)
 class Account:
-    """An account and what is left of its quota.
-
-    Attributes:
-        id: Its id.
-        name: Its name.
-        quota: Posts that may be published in a month.
-        used: Posts published in this month.
-        workspaces: Its workspaces.
-    """
+    """An account and what is left of its quota."""
 
     id: str
     name: str
@@ -100,13 +92,7 @@ class Channel:
 
 
 class Directory:
-    """All accounts of the user.
-
-    Attributes:
-        accounts_by_id: Accounts.
-        workspaces_by_id: Workspaces.
-        channels_by_id: Channels, those that the user may not see too.
-    """
+    """All accounts of the user."""
 
     def __init__(self, mint: IdMint) -> None:
         self._mint = mint

@@ -32,13 +32,7 @@ class _FieldError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Where the guide leaves a choice, the one that is made.
-
-    Attributes:
-        heading: Names of the heading type that are taken.
-        values: How numbers are taken.
-        dates: How dates are taken.
-    """
+    """Where the guide leaves a choice, the one that is made."""
 
     heading: HeadingName
     values: ValueForm

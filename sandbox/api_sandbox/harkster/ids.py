@@ -9,11 +9,7 @@ _LENGTH = 19  # As in the guide's example of a request for a post.
 
 @dataclass(slots=True)
 class IdMint:
-    """Gives ids, the same ones in the same order for a seed.
-
-    Attributes:
-        seed: Of the scenario.
-    """
+    """Gives ids, the same ones in the same order for a seed."""
 
     seed: int
     _given: int = 0

@@ -18,7 +18,6 @@ class _Token(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     """What is in a token.
 
     Attributes:
-        path: The list.
         page: Place in the chain of pages, from 1.
         after: Key of the last item that was given; None if none was.
         detour: It comes from an empty page with more to come.
@@ -39,7 +38,6 @@ class Item:
 
     Attributes:
         key: Orders the list. Items may come and go between two pages; no other is then lost or given twice.
-        content: What is shown.
     """
 
     key: int
@@ -51,8 +49,6 @@ class Page:
     """A page of a list.
 
     Attributes:
-        items: What is in it.
-        number: From 1.
         here: The token that leads to it; None for the first page.
         following: The token that leads on; None at the end.
         beyond: The token that leads on even where nothing is.

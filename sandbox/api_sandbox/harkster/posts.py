@@ -31,13 +31,7 @@ _WEEK = timedelta(days=7)
 
 
 class Post(PostTruth, kw_only=True, eq=False):
-    """A post, with what the truth does not tell.
-
-    Attributes:
-        number: Its place among all posts.
-        channel: Its channel.
-        author: Who published it.
-    """
+    """A post, with what the truth does not tell."""
 
     number: int
     channel: Channel
@@ -75,12 +69,7 @@ def _with_string(field: dict[str, Any]) -> dict[str, Any]:
 
 
 class PostBook:
-    """All posts of all channels.
-
-    Attributes:
-        events: What was done to them.
-        quota_refusals: How often the quota was found used up.
-    """
+    """All posts of all channels."""
 
     def __init__(
         self,

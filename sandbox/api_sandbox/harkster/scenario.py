@@ -30,7 +30,6 @@ class ChannelPlan(Settings, frozen=True, kw_only=True):
         name: Need not be unique, nor free of slashes.
         followers: Who is notified of each post.
         access: The user may `post`, only `read`, or not even see it (`none`).
-        templates: Its templates.
         history: Posts that somebody else published there before; they count for no quota.
     """
 
@@ -52,10 +51,8 @@ class AccountPlan(Settings, frozen=True, kw_only=True):
     """An account.
 
     Attributes:
-        name: Its name.
         quota: Posts that may be published in a month: 100 on the free tier (guide, Limits).
         used: How many of them are gone at the start.
-        workspaces: Its workspaces.
     """
 
     name: Name

@@ -33,13 +33,7 @@ class Sent:
 
 
 class Service:
-    """The accounts and posts of a user, and the operations on them.
-
-    Attributes:
-        clock: The time.
-        directory: Accounts, workspaces, channels and templates.
-        posts: The posts.
-    """
+    """The accounts and posts of a user, and the operations on them."""
 
     def __init__(self, seed: int, scenario: HarksterScenario) -> None:
         mint = IdMint(seed)

@@ -15,8 +15,6 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         kind: What. A post that is created in public is `created`, then `published`; each further
             `published` of the same post is a second one to its followers.
-        post_id: To which post.
-        channel_id: In which channel.
         notified: How many followers were told.
     """
 
@@ -30,17 +28,12 @@ class PostTruth(msgspec.Struct, kw_only=True):
     """A post.
 
     Attributes:
-        id: Its id.
-        channel_id: Its channel.
         name: As sent; None if none was.
-        dataset: Its fields, each with an id.
-        status: What it is now.
         publications: How often its followers were shown it as new: more than 1 is a post twice.
         notifications: How many notifications went out for it, over all followers.
         updates: How often its content was replaced.
         recalled: Whether it was deleted from the followers' timelines too.
         by_user: Whether the owner of the token made it; False for the history of a channel.
-        created_at: When it came to be.
         published_at: When it was last published; None if never.
     """
 

@@ -24,15 +24,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A project, as far as tracking needs it.
-
-    Attributes:
-        id: Its id.
-        index: Its place among the projects of its organization.
-        status: Archived projects have history too.
-        billable: Whether time on it is billable.
-        tasks: Its tasks.
-    """
+    """A project, as far as tracking needs it."""
 
     id: int
     index: int
@@ -46,13 +38,9 @@ class Member:
     """A member, as far as tracking needs it.
 
     Attributes:
-        user_id: The user, who may be a member of other organizations too.
-        index: Place among the members of the organization.
         lane: Place among the members of the account, so that no two ids meet.
-        role: Of the membership.
         joined: The first day on which time was tracked.
         removed: The day from which on there is no tracking; None for members who are still there.
-        projects: On which time is tracked.
     """
 
     user_id: int
@@ -73,15 +61,9 @@ class Organization:
     """An organization.
 
     Attributes:
-        id: Its id.
-        index: Its place among the organizations.
         zone: Name of the time zone whose days `date` means.
         began: The first day with tracked time.
         today: The last day before anybody moves the clock.
-        members: Of now and of before.
-        projects: Active and archived.
-        todos: Ids of its global to-dos.
-        currency: Of rates and invoices.
     """
 
     id: int
@@ -117,7 +99,6 @@ class Account:
     """Everything that tracking needs.
 
     Attributes:
-        organizations: In order.
         lanes: How many memberships there are in the account.
         me: The user whose tokens these are.
     """

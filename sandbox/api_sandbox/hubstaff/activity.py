@@ -19,15 +19,9 @@ class Activity:
 
     Attributes:
         key: Its id, which grows with the time of upload.
-        organization: Index of the organization.
-        starts: When the work in it began.
-        tracked: Seconds of work.
         date: The day of the organization.
-        created: When it was uploaded.
-        updated: When it was changed last.
         seen: From when on readers see it.
         spread: Chance for the fields that nobody counts.
-        gone: Whether it was deleted.
     """
 
     key: int

@@ -31,14 +31,7 @@ _REMEMBERED = 64
 
 
 class HubstaffApi(VendorApi):
-    """The API of one account. Its tokens and its hour outlive a reset: forgetting them would lock clients out.
-
-    Attributes:
-        world: The account with its clock, and what there is to be read.
-        changes: Changes it.
-        tokens: Gives out tokens.
-        limit: Of requests an hour.
-    """
+    """The API of one account. Its tokens and its hour outlive a reset: forgetting them would lock clients out."""
 
     token_paths = frozenset({AUTH_PATH})
     # The refresh token sent in still works.

@@ -23,11 +23,7 @@ class NothingToChange(ValueError):  # noqa: N818 - reads better in a traceback t
 
 @dataclass(slots=True)
 class Changes:
-    """Makes changes. Each happens now; readers see those of activities up to `activity_delay` later.
-
-    Attributes:
-        world: What is changed.
-    """
+    """Makes changes. Each happens now; readers see those of activities up to `activity_delay` later."""
 
     world: World
     _chance: random.Random = field(init=False)

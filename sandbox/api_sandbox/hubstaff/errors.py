@@ -15,10 +15,7 @@ class ErrorCode:
     """One entry of the vendor's list of errors.
 
     Attributes:
-        code: The text, which older clients read.
         number: Within the range that the Swagger gives to the kind of error.
-        meaning: What it says.
-        status: The HTTP status.
     """
 
     code: str

@@ -28,10 +28,6 @@ class EventBook:
     """All events of an account, made day by day when somebody asks.
 
     Attributes:
-        seed: Decides them.
-        scenario: How many.
-        account: Whose.
-        clock: Until when.
         places: Ids of job sites and attendance schedules, by stream and index of the organization.
     """
 

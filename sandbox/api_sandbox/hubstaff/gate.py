@@ -42,12 +42,7 @@ def check_agent(agent: str | None) -> None:
 
 @dataclass(slots=True)
 class HourlyLimit:
-    """So many requests an hour for each application, wherever the hour begins.
-
-    Attributes:
-        scenario: How many.
-        clock: Which time it is.
-    """
+    """So many requests an hour for each application, wherever the hour begins."""
 
     scenario: HubstaffScenario
     clock: Clock

@@ -20,16 +20,11 @@ class Page:
     """One page, as it will be answered.
 
     Attributes:
-        query: What was asked.
-        rows: The rows of the page.
         number: From 1 in the chain of pages.
         following: What `next_page_start_id` is; None where there is no pagination in the answer.
-        past_end: Whether `page_start_id` led to where there is nothing though there are rows.
         detour: Whether it was reached by the `next_page_start_id` of an `empty_page`.
         detours: Places that an `empty_page` may send to: those that lead to the same rows.
         pagination: Whether the answer has a `pagination` of null, as if something had been forgotten.
-        new_fields: Whether the rows have fields that the Swagger does not know.
-        null_item: Whether there is a null among the rows.
     """
 
     query: Query

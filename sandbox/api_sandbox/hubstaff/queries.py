@@ -35,16 +35,11 @@ class Query:
     """One question to a list, without the place in it.
 
     Attributes:
-        listing: The list.
         owner: Id of what the path belongs to; 0 for the account.
         bounds: Stretches of time, by the name of the window.
         filters: Ids that are asked for, by the path of the values in the rows.
         chosen: Values of the parameters of few values, by the path of the field.
-        includes: What to side load.
         shown: Fields that are hidden without being asked for.
-        parameters: Parameters that only some lists know.
-        limit: Rows a page.
-        start: Where the page begins.
     """
 
     listing: Listing

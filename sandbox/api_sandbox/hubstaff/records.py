@@ -36,7 +36,6 @@ class Record:
     Attributes:
         key: Its place in its list; for rows without an id it is a number that the answer does not show.
         id: What truth and report call it.
-        content: What the API answers.
         since: Seconds since 1970 from which on it exists.
     """
 
@@ -70,9 +69,6 @@ class Numbers:
     """Ids of one kind of thing: growing, never twice in the account, and never one after the other.
 
     Between two ids there is always a number, so that a page can be asked for by another than its first row's id.
-
-    Attributes:
-        last: The last one given.
     """
 
     last: int

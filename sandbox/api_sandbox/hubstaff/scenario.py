@@ -15,9 +15,7 @@ class Tracked(Settings, frozen=True, kw_only=True):
     """One activity that a test wants, by the places of its owners in their lists.
 
     Attributes:
-        starts_at: When the work in the time slot began.
         tracked: Seconds worked.
-        organization: Index of the organization.
         member: Index of the member in the organization, the removed ones included.
         project: Index of the project in the organization, the archived ones included.
         task: Index of the task in the project; None for work on no task.

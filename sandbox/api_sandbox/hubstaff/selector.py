@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from operator import attrgetter
 
 from api_sandbox.hubstaff.account import Account, Organization
 from api_sandbox.hubstaff.activities import ActivityBook
@@ -25,17 +24,7 @@ _DAY_LENGTH = len("2026-01-01")
 
 @dataclass(slots=True)
 class Selector:
-    """Finds rows.
-
-    Attributes:
-        scenario: What is forbidden.
-        account: Who there is.
-        clock: Until when.
-        lists: What does not grow day by day.
-        activities: What was tracked.
-        daily: Its sums.
-        events: What else happened.
-    """
+    """Finds rows."""
 
     scenario: HubstaffScenario
     account: Account
@@ -208,7 +197,7 @@ class Selector:
 
     def _last(self, organization: Organization) -> list[Record]:
         # Of those that ended at once, the first counts.
-        activities = sorted(reversed(self.activities.all(organization)), key=attrgetter("ends"))
+        activities = sorted(self.activities.all(organization), key=lambda one: (one.ends, -one.key))
         latest = {activity.member.user_id: activity for activity in activities}
         rows = []
         for member in organization.members:

@@ -28,10 +28,7 @@ class _Shift:
     """One member on one day.
 
     Attributes:
-        organization: Where.
-        member: Who.
         midnights: Seconds since 1970 at which the day and the one after it begin.
-        chance: Decides.
         uploads: When activities were uploaded already: ids count seconds, so no two may fall together.
     """
 
@@ -44,13 +41,7 @@ class _Shift:
 
 @dataclass(frozen=True, slots=True)
 class Shifts:
-    """Makes the activities of shifts. Each hangs on the seed, the member and the day alone.
-
-    Attributes:
-        seed: Decides them.
-        scenario: How many.
-        lanes: Memberships in the account.
-    """
+    """Makes the activities of shifts. Each hangs on the seed, the member and the day alone."""
 
     seed: int
     scenario: HubstaffScenario

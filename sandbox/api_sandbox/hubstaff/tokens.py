@@ -31,8 +31,6 @@ class HubstaffCredentials(msgspec.Struct, frozen=True):
     Attributes:
         personal_access_token: A refresh token, used without client credentials.
         organization_token: Goes straight into the requests.
-        client_id: Of the OAuth application.
-        client_secret: Of the OAuth application.
         refresh_token: Of the OAuth application.
     """
 
@@ -51,8 +49,6 @@ class _Chain:
         application: Which limit its requests count for.
         current: The one refresh token that works.
         used: Those that worked once.
-        expires: By refresh token, when it ends.
-        access: By access token, when it ends.
     """
 
     application: str
@@ -63,11 +59,7 @@ class _Chain:
 
 
 class TokenDesk:
-    """Gives tokens out and knows which of them work.
-
-    Attributes:
-        credentials: What the chains began with.
-    """
+    """Gives tokens out and knows which of them work."""
 
     def __init__(self, seed: int, scenario: HubstaffScenario, clock: Clock) -> None:
         self._secret = f"{seed}/hubstaff".encode()

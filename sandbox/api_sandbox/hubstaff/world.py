@@ -28,14 +28,7 @@ _SECONDARY = frozenset({"client", "project"})
 
 
 class World:
-    """Everything that there is to be read.
-
-    Attributes:
-        clock: Its time.
-        account: Who there is.
-        activities: What was tracked.
-        daily: Its sums.
-    """
+    """Everything that there is to be read."""
 
     def __init__(self, seed: int, scenario: HubstaffScenario) -> None:
         start = time.time() if scenario.now is None else scenario.now.timestamp()

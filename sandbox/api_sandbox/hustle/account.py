@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from api_sandbox.dice import Dice, Ids, moment
-from api_sandbox.hustle.resources import KINDS, LISTS, Record, TypeNames
+from api_sandbox.hustle.resources import KINDS, LISTS, Record, type_of
 from api_sandbox.hustle.scenario import HustleScenario
 from api_sandbox.recipes import Fields, load_recipes
 
@@ -17,9 +17,6 @@ class Organization:
     """What leads need to know of their organization.
 
     Attributes:
-        id: Its id.
-        index: Its place in the list of organizations.
-        group_ids: Its groups.
         tag_ids: Tags that its leads may have: its own and the account's.
         field_names: Custom fields that its leads may have: its own and the account's.
     """
@@ -36,10 +33,6 @@ class Account:
     """All records but leads, by list, in the order in which the API gives them.
 
     Attributes:
-        organizations: The organizations, in order.
-        records: By list.
-        index_of: Place of each organization among the organizations.
-        by_id: By list and id.
         by_organization: By list and the id of the organization; records of the account itself are in none.
         edits: How often something was changed.
     """
@@ -95,7 +88,6 @@ class _Builder:
         self._seed = seed
         self._scenario = scenario
         self._ids = ids
-        self._types = TypeNames.of(scenario)
         self._recipes = load_recipes("api_sandbox.hustle", {})
         self._rows: dict[str, list[Record]] = {name: [] for name in LISTS if name != "leads"}
 
@@ -134,7 +126,7 @@ class _Builder:
             dice = Dice(f"{self._seed}/{name}/{number}")
             made = {
                 "id": self._ids.make(KINDS[name], number),
-                "type": self._types.of_list(name, dice),
+                "type": type_of(name, self._scenario.type_spelling, dice),
                 "createdAt": moment(number * 3_600_000 + dice.below(_MONTH)),
                 **({} if owner is None else {"organizationId": owner}),
             }

@@ -33,11 +33,7 @@ class HustleApi(VendorApi):
     """The API of one account.
 
     Attributes:
-        credentials: What opens it.
-        tokens: Gives out tokens.
-        book: The leads.
         selector: Finds records; the truth to test against comes from it too.
-        forbidden: What the credentials may not read.
         before_answer: Called with the path of each request for resources before anything is looked up for it.
     """
 

@@ -45,8 +45,6 @@ class Cursors:
     """Writes and reads the cursors of one server.
 
     Attributes:
-        kind: What they look like.
-        secret: Makes opaque cursors unguessable.
         drift_after: Under `drifting`, how many pages sequential cursors lead to, the first page included.
         refuse_unissued: Whether a cursor works only where this server gave it.
     """

@@ -1,12 +1,13 @@
 """Leads: any number of them, each made when first asked for and serialised once."""
 
 from fractions import Fraction
+from functools import cached_property
 
 import msgspec
 
 from api_sandbox.dice import Dice, Ids, moment
 from api_sandbox.hustle.account import Account, Organization
-from api_sandbox.hustle.resources import KINDS, TypeNames
+from api_sandbox.hustle.resources import KINDS, type_of
 from api_sandbox.hustle.scenario import HustleScenario
 from api_sandbox.recipes import Fields
 from api_sandbox.settings import Count, Positive
@@ -25,6 +26,24 @@ _PHONE_TYPES = ("mobile", "mobile", "mobile", "landline", "voip", "invalid", "bl
 _DAY = 24 * 3_600_000  # Milliseconds.
 
 
+class Lead:
+    """One lead, made and serialised when somebody asks for it first."""
+
+    def __init__(self, book: "LeadBook", key: Key) -> None:
+        self._book = book
+        self.key = key
+
+    @cached_property
+    def id(self) -> str:
+        """Its id."""
+        return self._book.id_of(self.key)
+
+    @cached_property
+    def encoded(self) -> bytes:
+        """What the API answers, as JSON."""
+        return msgspec.json.encode(self._book.fields(self.key))
+
+
 class LeadBook:
     """All leads of the account.
 
@@ -36,19 +55,19 @@ class LeadBook:
         self._seed = seed
         self._scenario = scenario
         self._ids = ids
-        self._types = TypeNames.of(scenario)
         self._organizations = account.organizations
-        self._encode = msgspec.json.Encoder().encode
-        counts = spread(scenario)
-        self._encoded: list[list[bytes | None]] = [[None] * count for count in counts]
-        self._members: dict[tuple[str, str], list[Key]] = {}
+        self._leads = [
+            [Lead(self, (index, place)) for place in range(count)] for index, count in enumerate(spread(scenario))
+        ]
+        self._joined: dict[tuple[int, ...], list[Lead]] = {}
+        self._members: dict[tuple[str, str], list[Lead]] = {}
         self._owner_of_group = {
             group: organization.index for organization in self._organizations for group in organization.group_ids
         }
 
     def count(self, organization: int) -> int:
         """How many leads an organization has."""
-        return len(self._encoded[organization])
+        return len(self._leads[organization])
 
     def append(self, organization: Count, count: Positive) -> list[str]:
         """Add leads at the end of an organization's list, as new contacts do, and give their ids.
@@ -63,76 +82,60 @@ class LeadBook:
         if organization >= len(self._organizations):
             raise LookupError("there is no such organization")
         begin = self.count(organization)
-        self._encoded[organization].extend([None] * count)
+        added = [Lead(self, (organization, place)) for place in range(begin, begin + count)]
+        # A new list, as answers may hold the old one.
+        self._leads[organization] = self._leads[organization] + added
+        self._joined.clear()
         self._members.clear()
-        return self.ids(organization, begin, begin + count)
+        return [lead.id for lead in added]
 
-    def ids(self, organization: int, begin: int, end: int) -> list[str]:
-        """The ids of a range of an organization's leads."""
-        return [self.id_of((organization, place)) for place in range(begin, end)]
+    def of(self, organizations: tuple[int, ...]) -> list[Lead]:
+        """The leads of some organizations, one organization after the other."""
+        if len(organizations) == 1:
+            return self._leads[organizations[0]]
+        if organizations not in self._joined:
+            self._joined[organizations] = [lead for index in organizations for lead in self._leads[index]]
+        return self._joined[organizations]
 
     def id_of(self, key: Key) -> str:
         """The id of a lead."""
         organization, place = key
         return self._ids.make(_KIND, place * len(self._organizations) + organization)
 
-    def find(self, own_id: str) -> Key | None:
-        """The lead of an id."""
+    def with_id(self, own_id: str) -> list[Lead]:
+        """The lead of an id, if there is one."""
         number = self._ids.find(_KIND, own_id)
         if number is None or not self._organizations:
-            return None
+            return []
         place, organization = divmod(number, len(self._organizations))
-        return (organization, place) if place < self.count(organization) else None
+        return self._leads[organization][place : place + 1]
 
-    def with_phone(self, number: str) -> list[Key]:
+    def with_phone(self, number: str) -> list[Lead]:
         """The leads with a phone number: at most one in each organization."""
         if not number.startswith("+1") or len(number) != _PHONE_LENGTH:
             return []
         place = (int(number[2:]) - _FIRST_PHONE) * _PHONE_STEP_BACK % _PHONES
-        return [
-            (index, place)
-            for index in range(len(self._encoded))
-            if place < self.count(index) and _phone(place) == number
-        ]
+        return [lead for leads in self._leads for lead in leads[place : place + 1] if _phone(place) == number]
 
-    def in_group(self, group: str, status: str) -> list[Key]:
+    def in_group(self, group: str, status: str) -> list[Lead]:
         """The leads of a group that are `active` in it, `inactive`, or `all`."""
         owner = self._owner_of_group.get(group)
         if owner is None:
             return []
         if (group, status) not in self._members:
-            self._members[group, status] = [
-                (owner, place) for place in range(self.count(owner)) if self._is_in(group, status, (owner, place))
-            ]
+            found = [lead for lead in self._leads[owner] if self._is_in(group, status, lead.key)]
+            self._members[group, status] = found
         return self._members[group, status]
+
+    def warm(self) -> None:
+        """Serialise all leads now."""
+        for leads in self._leads:
+            for lead in leads:
+                _ = lead.encoded
 
     def _is_in(self, group: str, status: str, key: Key) -> bool:
         active, inactive = _membership(self._organizations[key[0]], self._dice(key))
         return (status != "inactive" and group in active) or (status != "active" and group in inactive)
-
-    def encoded(self, organization: int, begin: int, end: int) -> list[bytes]:
-        """A range of an organization's leads as JSON."""
-        kept = self._encoded[organization]
-        return [
-            done if done is not None else self._write((organization, begin + place))
-            for place, done in enumerate(kept[begin:end])
-        ]
-
-    def encoded_one(self, key: Key) -> bytes:
-        """One lead as JSON."""
-        organization, place = key
-        return self._encoded[organization][place] or self._write(key)
-
-    def warm(self) -> None:
-        """Serialise all leads now."""
-        for index in range(len(self._encoded)):
-            self.encoded(index, 0, self.count(index))
-
-    def _write(self, key: Key) -> bytes:
-        organization, place = key
-        done = self._encode(self.fields(key))
-        self._encoded[organization][place] = done
-        return done
 
     def _dice(self, key: Key) -> Dice:
         index, place = key
@@ -146,7 +149,7 @@ class LeadBook:
         active, inactive = _membership(organization, dice)
         made: Fields = {
             "id": self.id_of(key),
-            "type": self._types.of_list("leads", dice),
+            "type": type_of("leads", self._scenario.type_spelling, dice),
             # By place and not by lead: one person may be a lead of several organizations.
             "phoneNumber": _phone(place),
             "organizationId": organization.id,

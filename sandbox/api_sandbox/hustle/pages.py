@@ -1,6 +1,6 @@
 """Pages: which part of a query's records a cursor leads to, and the envelope around it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -9,7 +9,7 @@ from api_sandbox.dice import Dice
 from api_sandbox.faults import Fault
 from api_sandbox.hustle.cursors import Cursors
 from api_sandbox.hustle.queries import Query
-from api_sandbox.hustle.rows import Rows
+from api_sandbox.hustle.resources import Row
 from api_sandbox.report import Served
 
 _NEW_FIELDS = b',"addedLater":{"nested":[1,null,{"deep":true}]},"added_Later":1.5,"added later":null,"":"no name"}'
@@ -21,21 +21,13 @@ class Page:
     """One page, as it will be answered.
 
     Attributes:
-        query: What was asked.
-        rows: All records of the query.
-        begin: The first record of the page within `rows`.
-        end: The record after the last one.
         place: The place that the cursor sent in named; 0 for the first page.
         number: From 1 in the chain of pages.
         detour: Whether it was reached by the cursor of an `empty_page`.
-        cursor: The cursor answered.
-        has_more: The hasMore answered.
-        new_fields: Whether the records have fields that the spec does not know.
-        null_item: Whether there is a null among the records.
     """
 
     query: Query
-    rows: Rows
+    rows: Sequence[Row]
     begin: int
     end: int
     place: int
@@ -48,7 +40,7 @@ class Page:
 
     def body(self) -> bytes:
         """The page as JSON. The records are joined as they are kept, not serialised again."""
-        items = self.rows.encoded(self.begin, self.end)
+        items = [row.encoded for row in self.rows[self.begin : self.end]]
         if self.new_fields:
             items = [item[:-1] + _NEW_FIELDS for item in items]
         if self.null_item:
@@ -59,7 +51,7 @@ class Page:
 
     def ids(self) -> list[str]:
         """The ids of the records of the page."""
-        return self.rows.ids(self.begin, self.end)
+        return [row.id for row in self.rows[self.begin : self.end]]
 
     def served(self, edits: int) -> Served:
         """What the report is told: of another state of the account, the same range may hold other records."""
@@ -71,21 +63,14 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Paginator:
-    """Cuts the records of queries into pages.
-
-    Attributes:
-        cursors: Writes and reads cursors.
-        last_page_cursor: Whether the last page has a cursor.
-        short_pages: The share of pages that are shorter than the limit though more follows.
-        seed: Decides which.
-    """
+    """Cuts the records of queries into pages."""
 
     cursors: Cursors
     last_page_cursor: bool
     short_pages: float
     seed: int
 
-    def page(self, query: Query, rows: Rows, cursor: str | None) -> Page:
+    def page(self, query: Query, rows: Sequence[Row], cursor: str | None) -> Page:
         """The page that a cursor leads to.
 
         Raises:

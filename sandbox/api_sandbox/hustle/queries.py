@@ -1,16 +1,18 @@
 """Queries on lists: which parameters each list knows, what they may be, and which records they select."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import parse_qsl
 
 from api_sandbox.api import Refused
 from api_sandbox.hustle.account import Account
 from api_sandbox.hustle.leads import LeadBook
-from api_sandbox.hustle.resources import LISTS, Record
-from api_sandbox.hustle.rows import ChosenLeads, LeadRows, RecordRows, Rows
+from api_sandbox.hustle.resources import LISTS, Record, Row
+from api_sandbox.recipes import Fields
+from api_sandbox.truth import Truth
 
 DEFAULT_LIMIT = 100
 """Records a page if nothing is asked for: the vendor's guide."""
@@ -39,18 +41,12 @@ _ALLOWED: Mapping[str, re.Pattern[str]] = {
     ),
     "configType": re.compile("consentUpdate-v1|messageStatus-v1"),
 }
-_LIMIT_DIGITS = 4
+_LIMIT = re.compile("[0-9]{1,4}")
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One question to a list, without the place in it.
-
-    Attributes:
-        name: The list.
-        filters: What restricts it, by parameter.
-        limit: Records a page.
-    """
+    """One question to a list, without the place in it."""
 
     name: str
     filters: Mapping[str, str]
@@ -80,17 +76,10 @@ def parse_query(name: str, query_string: bytes) -> tuple[Query, str | None]:
             raise Refused(HTTPStatus.BAD_REQUEST, f"{parameter} has a value that is not allowed")
         filters[parameter] = value
     cursor = filters.pop("cursor", None)
-    limit = _parse_limit(filters.pop("limit", str(DEFAULT_LIMIT)))
-    return Query(name, filters, limit), cursor
-
-
-def _parse_limit(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= _LIMIT_DIGITS):
-        raise Refused(HTTPStatus.BAD_REQUEST, "limit is not a whole number within the bounds")
-    limit = int(text)
-    if not 1 <= limit <= MAX_LIMIT:
-        raise Refused(HTTPStatus.BAD_REQUEST, f"limit must be from 1 to {MAX_LIMIT}")
-    return limit
+    limit = filters.pop("limit", str(DEFAULT_LIMIT))
+    if not _LIMIT.fullmatch(limit) or not 1 <= int(limit) <= MAX_LIMIT:
+        raise Refused(HTTPStatus.BAD_REQUEST, f"limit must be a whole number from 1 to {MAX_LIMIT}")
+    return Query(name, filters, int(limit)), cursor
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,30 +89,22 @@ class Selector:
     account: Account
     book: LeadBook
 
-    def rows(self, query: Query) -> Rows:
+    def rows(self, query: Query) -> Sequence[Row]:
         """The records of a query."""
-        if query.name == "leads":
-            return self._leads(query.filters)
-        return RecordRows(self._records(query.name, query.filters))
+        return self._leads(query.filters) if query.name == "leads" else self._records(query.name, query.filters)
 
-    def all_rows(self) -> dict[str, Rows]:
-        """Every list, without filters."""
-        return {name: self.rows(Query(name, {}, MAX_LIMIT)) for name in LISTS}
+    def truth(self) -> Truth:
+        """The ids of everything, and of what each organization owns."""
 
-    def rows_by_organization(self) -> dict[str, dict[str, Rows]]:
-        """The records that each organization owns, by list, for the lists whose records may have an owner."""
-        owned: dict[str, dict[str, Rows]] = {
-            name: {
-                organization.id: RecordRows(self.account.by_organization[name].get(organization.id, []))
-                for organization in self.account.organizations
-            }
-            for name in ("groups", "agents", "tags", "custom_fields", "integrations")
-        }
-        owned["leads"] = {
-            organization.id: LeadRows.of(self.book, (organization.index,))
-            for organization in self.account.organizations
-        }
-        return owned
+        def ids(name: str, **filters: str) -> list[str]:
+            return [row.id for row in self.rows(Query(name, filters, MAX_LIMIT))]
+
+        owned = ("groups", "agents", "leads", "tags", "custom_fields", "integrations")
+        owners = [organization.id for organization in self.account.organizations]
+        return Truth(
+            {name: ids(name) for name in LISTS},
+            {name: {owner: ids(name, organizationId=owner) for owner in owners} for name in owned},
+        )
 
     def organization(self, query: Query) -> tuple[str, int] | None:
         """Id and index of the organization that a query asks for, if it is one."""
@@ -144,41 +125,29 @@ class Selector:
             rows = self.account.records[name]
         return [record for record in rows if _matches(record, rest)] if rest else rows
 
-    def _leads(self, filters: Mapping[str, str]) -> Rows:
+    def _leads(self, filters: Mapping[str, str]) -> Sequence[Row]:
         owner, group = filters.get("organizationId"), filters.get("groupId")
-        index = None if owner is None else self.account.index_of.get(owner)
         visible = self.account.by_id["organizations"]
-        if owner is not None and (index is None or owner not in visible):
-            return ChosenLeads(self.book, ())
-        status = filters.get("leadStatusInGroup", "active")
-        keys = None if group is None else self.book.in_group(group, status)
-        for found in self._found_leads(filters):
-            keys = found if keys is None else [key for key in keys if key in found]
-        if keys is None:
-            everyone = [each.index for each in self.account.organizations if each.id in visible]
-            return LeadRows.of(self.book, everyone if index is None else (index,))
-        return ChosenLeads(self.book, [key for key in keys if index in (None, key[0])])
-
-    def _found_leads(self, filters: Mapping[str, str]) -> list[list[tuple[int, int]]]:
-        """What the filters that find single leads find, each by itself."""
-        found = []
+        indices = tuple(
+            one.index for one in self.account.organizations if one.id in visible and owner in (None, one.id)
+        )
+        found = [] if group is None else [self.book.in_group(group, filters.get("leadStatusInGroup", "active"))]
         if "id" in filters:
-            key = self.book.find(filters["id"])
-            found.append([] if key is None else [key])
+            found.append(self.book.with_id(filters["id"]))
         if "phoneNumber" in filters:
             found.append(self.book.with_phone(filters["phoneNumber"]))
-        return found
+        if not found:
+            return self.book.of(indices)
+        first, *others = found
+        return [lead for lead in first if lead.key[0] in indices and all(lead in other for other in others)]
 
 
 def _matches(record: Record, filters: Mapping[str, str]) -> bool:
-    fields = record.fields
-    for parameter, value in filters.items():
-        if parameter == "active":
-            if fields["active"] != (value == "true"):
-                return False
-        elif parameter == "configType":
-            if fields["config"]["type"] != value:
-                return False
-        elif fields.get(parameter) != value:
-            return False
-    return True
+    return all(_text(record.fields, parameter) == value for parameter, value in filters.items())
+
+
+def _text(fields: Fields, parameter: str) -> Any:
+    """What a parameter is compared with."""
+    if parameter == "active":
+        return "true" if fields["active"] else "false"
+    return fields["config"]["type"] if parameter == "configType" else fields.get(parameter)

@@ -38,12 +38,6 @@ class LoginGuard:
 
     The vendor says when a block begins but not what ends the count. Here only a block does, not a success, and
     an attempt while blocked counts as failed too: the strict reading.
-
-    Attributes:
-        per_account: Failed attempts after which a caller is blocked for the account.
-        per_day: Failed attempts within 24 hours after which a caller is blocked altogether.
-        block_seconds: How long the block for the account lasts.
-        clock: Seconds, monotonic.
     """
 
     per_account: int
@@ -86,11 +80,8 @@ class TokenDesk:
     """Gives tokens out and knows which of them work.
 
     Attributes:
-        credentials: The right ones.
-        guard: Keeps those out who fail.
         lifetime: Seconds for which a token works.
         expires_in: Seconds that are told of it.
-        clock: Seconds, monotonic.
     """
 
     credentials: Credentials
