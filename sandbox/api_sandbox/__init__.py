@@ -9,34 +9,28 @@ In a test::
 
 from api_sandbox.faults import Fault
 from api_sandbox.harkster.scenario import AccountPlan, ChannelPlan, HarksterScenario, TemplatePlan, WorkspacePlan
-from api_sandbox.harkster.truth import Event, HarksterTruth, PostTruth
+from api_sandbox.harkster.truth import PostTruth
 from api_sandbox.hubstaff.scenario import HubstaffForbidden, HubstaffScenario, Tracked
 from api_sandbox.hustle.scenario import Forbidden, HustleScenario
-from api_sandbox.report import Report
 from api_sandbox.running import RunningSandbox
 from api_sandbox.scenario import Scenario, ScenarioError, load_scenario
 from api_sandbox.server import serve_in_thread
-from api_sandbox.truth import Truth
 
 __all__ = [
     "AccountPlan",
     "ChannelPlan",
-    "Event",
     "Fault",
     "Forbidden",
     "HarksterScenario",
-    "HarksterTruth",
     "HubstaffForbidden",
     "HubstaffScenario",
     "HustleScenario",
     "PostTruth",
-    "Report",
     "RunningSandbox",
     "Scenario",
     "ScenarioError",
     "TemplatePlan",
     "Tracked",
-    "Truth",
     "WorkspacePlan",
     "load_scenario",
     "serve_in_thread",

@@ -47,16 +47,7 @@ class HarksterAddress(msgspec.Struct, frozen=True, kw_only=True):
     api_url: str
     access_token: str
     page_url: str
-
-
-class HarksterStart(HarksterAddress, frozen=True, kw_only=True):
-    """The Harkster API, and where to begin.
-
-    Attributes:
-        channel: Id of the first channel.
-    """
-
-    channel: str
+    first_channel: str = msgspec.field(name="channel")
 
 
 class Addresses(msgspec.Struct, frozen=True):
@@ -64,7 +55,7 @@ class Addresses(msgspec.Struct, frozen=True):
 
     hustle: HustleAddress
     hubstaff: HubstaffAddress
-    harkster: HarksterStart
+    harkster: HarksterAddress
     control_url: str
 
 
@@ -75,11 +66,11 @@ def addresses(sandbox: Sandbox, root: str) -> Addresses:
     return Addresses(
         HustleAddress(api_url=root + BASE, auth_url=root + AUTH_PATH, **of_hustle),
         HubstaffAddress(api_url=root + HUBSTAFF_BASE, auth_url=root + HUBSTAFF_AUTH_PATH, **of_hubstaff),
-        HarksterStart(
+        HarksterAddress(
             api_url=root + HARKSTER_BASE,
             access_token=harkster.access_token,
             page_url=f"{root}{HARKSTER_ROOT}/",
-            channel=next(iter(harkster.service.directory.channels())).id,
+            first_channel=next(iter(harkster.service.directory.channels())).id,
         ),
         root + CONTROL_PREFIX,
     )

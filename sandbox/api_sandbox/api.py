@@ -20,7 +20,7 @@ _T = TypeVar("_T")
 
 @dataclass(eq=False)
 class Refused(Exception):  # noqa: N818 - a refusal is an answer, not a defect
-    """A request that an API answers with an error.
+    """A request that an API answers with an error. Whatever reads or does what is asked for may raise it.
 
     Attributes:
         code: What the vendor calls the error, where it has a name for it.
@@ -110,11 +110,7 @@ class VendorApi(ABC):
         return Answer(refused.status, *self.error(refused), dict(refused.headers), sound=False)
 
     def draw(self, target: Target) -> list[Fault]:
-        """The faults that act on a request.
-
-        Raises:
-            Refused: 401, as one of them ends all tokens.
-        """
+        """The faults that act on a request. One that ends all tokens refuses it."""
         drawn = self._faults.draw(target)
         if any(fault.kind == "expire_token" for fault in drawn):
             self.expire_tokens()

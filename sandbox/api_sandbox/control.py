@@ -70,7 +70,7 @@ def _to_ask(sandbox: Sandbox) -> Mapping[str, Callable[..., Any]]:
         found = harkster.truth()
         if channel is None:
             return found
-        wanted = harkster.service.directory.channel(channel).id
+        wanted = harkster.service.channel_id(channel)
         return msgspec.structs.replace(found, posts={wanted: found.posts[wanted]})
 
     return {

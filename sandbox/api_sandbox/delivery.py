@@ -83,13 +83,7 @@ def html_page(status: int) -> bytes:
 
 
 def spoil(answer: Answer, fault: Fault, error: tuple[bytes, str]) -> Answer:
-    """The answer with a fault of its delivery, or another in its place.
-
-    Args:
-        answer: The sound answer.
-        fault: Any fault; those of pages leave the answer as it is.
-        error: Body and media type of the vendor's error of the fault's status.
-    """
+    """The answer with a fault of its delivery, or the vendor's error of the fault's status in its place."""
     if fault.kind == "status":
         body, media_type = (html_page(fault.status), HTML) if fault.html else error
         headers = retry_headers(fault.retry_after, fault.retry_after_form)

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -10,38 +11,24 @@ import msgspec
 
 from api_sandbox.limits import RetryAfterForm
 
-FaultKind = Literal[
-    "status",
-    "empty_body",
-    "not_json",
-    "truncated",
-    "reset",
-    "wrong_shape",
-    "expire_token",
-    "odd_text",
-    "slow",
-    "hold",
-    "repeat_cursor",
-    "more_without_cursor",
-    "cursor_without_more",
-    "empty_page",
-    "unknown_fields",
-    "null_item",
+AnswerKind = Literal[
+    "status", "empty_body", "not_json", "truncated", "reset", "wrong_shape", "expire_token", "odd_text"
 ]
+"""Faults that stand in the place of the answer; one of them at most acts on a request."""
+DelayKind = Literal["slow", "hold"]
+"""Faults of time, which go with any other."""
+PageKind = Literal[
+    "repeat_cursor", "more_without_cursor", "cursor_without_more", "empty_page", "unknown_fields", "null_item"
+]
+"""Faults inside a well-formed page; several may act together."""
+FaultKind = AnswerKind | DelayKind | PageKind
+
+ANSWER_KINDS: frozenset[FaultKind] = frozenset(get_args(AnswerKind))
+DELAY_KINDS: frozenset[FaultKind] = frozenset(get_args(DelayKind))
+PAGE_KINDS: frozenset[FaultKind] = frozenset(get_args(PageKind))
 
 Operation = Literal["read", "write", "create", "update", "publish", "delete"]
 """What a request does; `write` is any that is not `read`."""
-
-ANSWER_KINDS: frozenset[FaultKind] = frozenset(
-    {"status", "empty_body", "not_json", "truncated", "reset", "wrong_shape", "expire_token", "odd_text"}
-)
-"""Faults that stand in the place of the answer; one of them at most acts on a request."""
-
-DELAY_KINDS: frozenset[FaultKind] = frozenset({"slow", "hold"})
-"""Faults of time, which go with any other."""
-
-PAGE_KINDS: frozenset[FaultKind] = frozenset(get_args(FaultKind)) - ANSWER_KINDS - DELAY_KINDS
-"""Faults inside a well-formed page; several may act together."""
 
 HELD_PATIENCE = 60.0
 """Seconds after which a request that was to be held has not come."""
@@ -66,34 +53,20 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     times: int | None = None
     rate: float = 1.0
 
+    # The details of the kinds: the README says which has which.
     status: int = 500
-    """`status`: the code answered."""
     html: bool = False
-    """`status`: an HTML page, as a proxy in front of an API writes it, and not the vendor's envelope."""
     retry_after: float | None = None
-    """`status`: seconds promised in a Retry-After header; none is sent by default."""
     retry_after_form: RetryAfterForm = "seconds"
-    """`status`: whether Retry-After is a number of seconds or an HTTP date."""
     keep: float = 0.5
-    """`truncated`, and `reset` in mid-body: the share of the body that is sent."""
     honest_length: bool = True
-    """`truncated`: Content-Length tells what is sent. If false it tells the whole and the connection closes."""
     when: Literal["before", "after", "mid_body"] = "before"
-    """On writes, whether the fault acts before anything is done, which then never is (`slow`, `hold`: is done late), or
-    `after` it was done. `reset` answers nothing in both cases; with `mid_body` it acts after, when a part of the
-    body is out. `truncated` always acts after."""
     committed: bool = True
-    """Where tokens are exchanged, `reset`, `truncated` and `empty_body`: whether the exchange has taken place."""
     delay: float = 0.0
-    """`slow`: seconds before the answer begins."""
     chunk_bytes: int | None = None
-    """`slow`: the body goes out in pieces of so many bytes."""
     pause: float = 0.0
-    """`slow`: seconds between two pieces."""
     back: int = 0
-    """`repeat_cursor`: 0 gives the cursor that was sent in; n the one of n pages before."""
     shape: Literal["object", "list", "null", "text"] = "object"
-    """`wrong_shape`: the JSON value that stands for the answer: `{}`, `[]`, `null` or a string."""
 
     def __post_init__(self) -> None:
         """Refuse values that could never act, so that no test passes because its fault slept."""
@@ -245,12 +218,9 @@ class FaultBook:
         """The faults that act on a request: at most one on the answer, or any number on the page, and delays."""
         if not self._armed:
             return []
-        drawn = [armed.fault for armed in self._armed if self._draws(armed, DELAY_KINDS, target)]
-        for armed in self._armed:
-            if self._draws(armed, ANSWER_KINDS, target):
-                return [*drawn, armed.fault]
-        return drawn + [armed.fault for armed in self._armed if self._draws(armed, PAGE_KINDS, target)]
+        drawn = [*self._drawn(DELAY_KINDS, target)]
+        answer = next(self._drawn(ANSWER_KINDS, target), None)
+        return [*drawn, answer] if answer else [*drawn, *self._drawn(PAGE_KINDS, target)]
 
-    @staticmethod
-    def _draws(armed: _Armed, kinds: frozenset[FaultKind], target: Target) -> bool:
-        return armed.fault.kind in kinds and armed.fires(target)
+    def _drawn(self, kinds: frozenset[FaultKind], target: Target) -> Iterator[Fault]:
+        return (armed.fault for armed in self._armed if armed.fault.kind in kinds and armed.fires(target))

@@ -126,9 +126,9 @@ class RunningSandbox:
         self.hubstaff = RunningHubstaff(
             **msgspec.structs.asdict(where.hubstaff), run=lambda work: self.run(lambda sandbox: work(sandbox.hubstaff))
         )
-        harkster = msgspec.structs.asdict(where.harkster)
-        del harkster["channel"]
-        self.harkster = RunningHarkster(**harkster, run=lambda work: self.run(lambda sandbox: work(sandbox.harkster)))
+        self.harkster = RunningHarkster(
+            **msgspec.structs.asdict(where.harkster), run=lambda work: self.run(lambda sandbox: work(sandbox.harkster))
+        )
         self.control_url = where.control_url
         self.faults = RunningFaults(self.run)
 

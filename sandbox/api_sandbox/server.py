@@ -10,11 +10,13 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
 
 import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
 from typing_extensions import override
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api_sandbox.addresses import Addresses, addresses
 from api_sandbox.control import application
-from api_sandbox.protocol import SandboxProtocol
+from api_sandbox.delivery import TRANSPORT
 from api_sandbox.running import RunningSandbox
 from api_sandbox.sandbox import Sandbox
 from api_sandbox.scenario import Scenario
@@ -37,9 +39,9 @@ def listen(host: str, port: int) -> socket.socket:
     """
     try:
         address = ipaddress.ip_address(LOOPBACK if host == "localhost" else host)
-    except ValueError as error:
-        raise NotLoopback(f"{host} is not an address of loopback") from error
-    if not address.is_loopback:
+    except ValueError:
+        address = None
+    if address is None or not address.is_loopback:
         raise NotLoopback(f"{host} is not an address of loopback")
     family = socket.AF_INET6 if address.version == 6 else socket.AF_INET  # noqa: PLR2004
     # asyncio turns Nagle's algorithm off only where the protocol is named; with it each answer waits 40 ms.
@@ -59,6 +61,28 @@ def _root(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+class _Protocol(HttpToolsProtocol):
+    """Puts the transport into each scope, so that an answer can end in a reset. ASGI itself has no word for it."""
+
+    @override
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.app = _with_transport(self.app, transport)
+
+
+def _with_transport(app: ASGIApp, transport: asyncio.Transport) -> ASGIApp:
+    async def reaching(scope: Scope, receive: Receive, send: Send) -> None:
+        scope.setdefault("extensions", {})[TRANSPORT] = transport
+        try:
+            await app(scope, receive, send)
+        except asyncio.CancelledError:
+            # Only a server that stops cancels, after it closed the connection: nobody is left to be told.
+            if not transport.is_closing():
+                raise
+
+    return reaching
+
+
 class _Server(uvicorn.Server):
     """uvicorn's server, which leaves signals alone and stops at once."""
 
@@ -66,7 +90,7 @@ class _Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 application(sandbox),
-                http=SandboxProtocol,
+                http=_Protocol,
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -78,7 +102,6 @@ class _Server(uvicorn.Server):
         )
         self._when_ready = when_ready
         self._stopping: asyncio.Event | None = None
-        self.loop: asyncio.AbstractEventLoop | None = None
 
     def stop(self) -> None:
         """Stop serving; to be called in the loop."""
@@ -93,7 +116,6 @@ class _Server(uvicorn.Server):
     @override
     async def main_loop(self) -> None:
         self._stopping = asyncio.Event()
-        self.loop = asyncio.get_running_loop()
         self._when_ready(self)
         await self._stopping.wait()
 

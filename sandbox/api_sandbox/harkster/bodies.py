@@ -23,11 +23,7 @@ class Content:
 
 
 def read_content(content_type: str, body: bytes, rules: Rules) -> Content:
-    """The body of a POST or PUT of a post.
-
-    Raises:
-        Refused: 415 for another media type, 400 for anything else that is wrong.
-    """
+    """The body of a POST or PUT of a post."""
     sent = _object(content_type, body)
     unknown = sent.keys() - _ATTRIBUTES
     if unknown:
@@ -44,11 +40,7 @@ def read_content(content_type: str, body: bytes, rules: Rules) -> Content:
 
 
 def read_recall(content_type: str, body: bytes) -> bool:
-    """The body of a DELETE: whether the post is taken out of the followers' timelines.
-
-    Raises:
-        Refused: 415 for another media type, 400 for anything else that is wrong.
-    """
+    """The body of a DELETE: whether the post is taken out of the followers' timelines."""
     sent = _object(content_type, body)
     recall = sent.get("recallMessage")
     if sent.keys() != {"recallMessage"} or not isinstance(recall, bool):

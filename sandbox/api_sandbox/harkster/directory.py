@@ -1,6 +1,6 @@
 """What a post is published to: accounts, their workspaces, and the channels in these with their templates."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -10,15 +10,20 @@ from api_sandbox.harkster.ids import IdMint
 from api_sandbox.harkster.scenario import Access, AccountPlan, ChannelPlan, TemplatePlan
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Account:
-    """An account and what is left of its quota."""
+    """An account and what is left of its quota of this month."""
 
     id: str
     name: str
     quota: int
     used: int
     workspaces: list["Workspace"] = field(default_factory=list)
+
+    @property
+    def path(self) -> str:
+        """Its name."""
+        return self.name
 
     def channels(self) -> Iterator["Channel"]:
         """The channels of its workspaces."""
@@ -30,7 +35,7 @@ class Account:
         return {"id": self.id, "name": self.name}
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Workspace:
     """A workspace of an account."""
 
@@ -39,12 +44,17 @@ class Workspace:
     account: Account
     channels: list["Channel"] = field(default_factory=list)
 
+    @property
+    def path(self) -> str:
+        """Names of account and workspace."""
+        return f"{self.account.name}/{self.name}"
+
     def content(self) -> dict[str, Any]:
         """As the API shows it."""
         return {"id": self.id, "accountId": self.account.id, "accountName": self.account.name, "name": self.name}
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Template:
     """A template of a channel."""
 
@@ -58,7 +68,7 @@ class Template:
         return {"id": self.id, "data": msgspec.json.encode(data).decode() if listed else data, "name": self.name}
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Channel:
     """A channel of a workspace."""
 
@@ -77,46 +87,43 @@ class Channel:
     @property
     def path(self) -> str:
         """Names of account, workspace and channel; not always unique."""
-        return f"{self.account.name}/{self.workspace.name}/{self.name}"
+        return f"{self.workspace.path}/{self.name}"
 
     def content(self) -> dict[str, Any]:
         """As the API shows it."""
-        return {
-            "id": self.id,
-            "accountId": self.account.id,
-            "accountName": self.account.name,
-            "name": self.name,
-            "workspaceId": self.workspace.id,
-            "workspaceName": self.workspace.name,
-        }
+        room = self.workspace.content()
+        return {**room, "id": self.id, "name": self.name, "workspaceId": room["id"], "workspaceName": room["name"]}
+
+
+_T = TypeVar("_T", Account, Workspace, Channel)
 
 
 class Directory:
-    """All accounts of the user."""
+    """All accounts of the user, with the channels that the user may not see."""
 
     def __init__(self, mint: IdMint) -> None:
         self._mint = mint
-        self.accounts_by_id: dict[str, Account] = {}
-        self.workspaces_by_id: dict[str, Workspace] = {}
-        self.channels_by_id: dict[str, Channel] = {}
+        self._by_id: dict[str, Account | Workspace | Channel] = {}
+        self.accounts: list[Account] = []
 
     def add_account(self, plan: AccountPlan) -> Account:
         """Open an account. Its workspaces are not opened here."""
         account = Account(self._mint.new(), plan.name, plan.quota, plan.used)
-        self.accounts_by_id[account.id] = account
+        self._by_id[account.id] = account
+        self.accounts.append(account)
         return account
 
     def add_workspace(self, account: Account, name: str) -> Workspace:
         """Open a workspace."""
         workspace = Workspace(self._mint.new(), name, account)
-        self.workspaces_by_id[workspace.id] = workspace
+        self._by_id[workspace.id] = workspace
         account.workspaces.append(workspace)
         return workspace
 
     def add_channel(self, workspace: Workspace, plan: ChannelPlan) -> Channel:
         """Open a channel with its templates. Its history is not written here."""
         channel = Channel(self._mint.new(), plan.name, workspace, plan.followers, plan.access)
-        self.channels_by_id[channel.id] = channel
+        self._by_id[channel.id] = channel
         workspace.channels.append(channel)
         for template in plan.templates:
             self.add_template(channel, template)
@@ -128,54 +135,31 @@ class Directory:
         channel.templates.append(template)
         return template
 
-    @property
-    def accounts(self) -> Iterable[Account]:
-        """All accounts, in the order of their opening."""
-        return self.accounts_by_id.values()
-
     def workspaces(self) -> Iterator[Workspace]:
         """All workspaces, by account."""
         for account in self.accounts:
             yield from account.workspaces
 
     def channels(self) -> Iterator[Channel]:
-        """All channels, by workspace, those that the user may not see too."""
+        """All channels, by workspace."""
         for account in self.accounts:
             yield from account.channels()
 
-    def account(self, name_or_id: str) -> Account:
-        """The one account of a name or id.
+    def find(self, kind: type[_T], own_id: str) -> _T | None:
+        """The account, workspace or channel of an id."""
+        found = self._by_id.get(own_id)
+        return found if isinstance(found, kind) else None
 
-        Raises:
-            LookupError: There is none, or several.
-        """
-        return _only(name_or_id, [(account, account.name) for account in self.accounts])
+    def named(self, kind: type[_T], wanted: str) -> _T:
+        """The one thing of an id or a path (`Account/Workspace/Channel`), or a LookupError."""
+        every = [thing for thing in self._by_id.values() if isinstance(thing, kind)]
+        found = [thing for thing in every if wanted in {thing.id, thing.path}]
+        if len(found) != 1:
+            paths = ", ".join(f"{thing.path} ({thing.id})" for thing in every)
+            raise LookupError(f"{len(found)} things are called {wanted!r}; there are: {paths}")
+        return found[0]
 
-    def workspace(self, path_or_id: str) -> Workspace:
-        """The one workspace of an id or of an `Account/Workspace`.
-
-        Raises:
-            LookupError: There is none, or several.
-        """
-        return _only(path_or_id, [(room, f"{room.account.name}/{room.name}") for room in self.workspaces()])
-
-    def channel(self, name_or_id: str) -> Channel:
-        """The one channel of an id, a name, or an `Account/Workspace/Channel`.
-
-        Raises:
-            LookupError: There is none, or several.
-        """
-        found = [(channel, channel.path) for channel in self.channels()]
-        named = [(channel, channel.name) for channel in self.channels() if channel.name == name_or_id]
-        return _only(name_or_id, named or found)
-
-
-_T = TypeVar("_T", Account, Workspace, Channel)
-
-
-def _only(wanted: str, named: list[tuple[_T, str]]) -> _T:
-    found = [thing for thing, name in named if wanted in {thing.id, name}]
-    if len(found) != 1:
-        names = ", ".join(f"{name} ({thing.id})" for thing, name in named)
-        raise LookupError(f"{len(found)} things are called {wanted!r}; there are: {names}")
-    return found[0]
+    def channel(self, wanted: str) -> Channel:
+        """The one channel of a name, an id or a path; else a LookupError."""
+        named = [channel for channel in self.channels() if channel.name == wanted]
+        return named[0] if len(named) == 1 else self.named(Channel, wanted)

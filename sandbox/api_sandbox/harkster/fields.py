@@ -40,11 +40,7 @@ class Rules:
 
 
 def check_dataset(dataset: Any, rules: Rules) -> None:
-    """Check the fields of a post.
-
-    Raises:
-        Refused: 400, naming the first field that is wrong and why.
-    """
+    """Check the fields of a post."""
     if not isinstance(dataset, list) or not dataset:
         raise Refused(HTTPStatus.BAD_REQUEST, "data.dataset must be a list of fields")
     seen: set[str] = set()
@@ -83,25 +79,24 @@ def _check(field: Any, rules: Rules) -> None:
         raise _FieldError(f"{kind} takes no options")
 
 
-def _number(field: Mapping[str, Any], rules: Rules) -> float | None:
-    data = field.get("data")
-    if data is None:
-        return None
-    if isinstance(data, str):
-        if rules.values == "numbers" or not _DECIMAL.fullmatch(data):
-            raise _FieldError(f"data {data!r} is not a number")
-        return float(data)
-    if rules.values == "strings" or isinstance(data, bool) or not isinstance(data, int | float) or not isfinite(data):
-        raise _FieldError(f"data {data!r} is not a number")
-    return data
-
-
 def _check_number(field: Mapping[str, Any], rules: Rules) -> None:
-    _number(field, rules)
+    kind, data = field["type"], field.get("data")
+    if isinstance(data, str):
+        sound = rules.values != "numbers" and _DECIMAL.fullmatch(data) is not None
+    else:
+        is_number = isinstance(data, int | float) and not isinstance(data, bool) and isfinite(data)
+        sound = data is None or (rules.values != "strings" and is_number)
+    if not sound:
+        raise _FieldError(f"data {data!r} is not a number")
+    if kind == "counter" and (isinstance(data, float) or (isinstance(data, str) and not _WHOLE.fullmatch(data))):
+        raise _FieldError(f"data {data!r} is not a whole number")
+    # The guide says of a status that it must be null or a colour, and of a progress that it must be a number.
+    if kind == "progress" and (data is None or not 0 <= float(data) <= _FULL_PROGRESS):
+        raise _FieldError(f"data {data!r} is not from 0 to 100")
 
 
 def _check_currency(field: Mapping[str, Any], rules: Rules) -> None:
-    _number(field, rules)
+    _check_number(field, rules)
     options = field.get("options")
     if not isinstance(options, dict) or options.keys() != {"ccy"}:
         raise _FieldError("currency needs options with ccy and nothing else")
@@ -109,41 +104,18 @@ def _check_currency(field: Mapping[str, Any], rules: Rules) -> None:
         raise _FieldError(f"options.ccy {options['ccy']!r} is not the code of a currency")
 
 
-def _check_counter(field: Mapping[str, Any], rules: Rules) -> None:
-    _number(field, rules)
-    data = field.get("data")
-    if isinstance(data, float) or (isinstance(data, str) and not _WHOLE.fullmatch(data)):
-        raise _FieldError(f"data {data!r} is not a whole number")
-
-
-def _check_progress(field: Mapping[str, Any], rules: Rules) -> None:
-    number = _number(field, rules)
-    # The guide says of a status that it must be null or a colour, and of a progress that it must be a number.
-    if number is None or not 0 <= number <= _FULL_PROGRESS:
-        raise _FieldError(f"data {field.get('data')!r} is not from 0 to 100")
-
-
-def _check_lines(field: Mapping[str, Any], _rules: Rules) -> None:
+def _check_text(field: Mapping[str, Any], _rules: Rules) -> None:
     data = field.get("data")
     if not isinstance(data, str | None):
         raise _FieldError("data must be a string")
-
-
-def _check_text(field: Mapping[str, Any], rules: Rules) -> None:
-    _check_lines(field, rules)
-    data = field.get("data") or ""
-    if "\n" in data or "\r" in data:
+    if field["type"] == "text" and re.search("[\n\r]", data or ""):
         raise _FieldError("data must be a single line")
 
 
-def _check_heading(field: Mapping[str, Any], _rules: Rules) -> None:
-    if field.get("data") is not None or field.get("name") is not None:
-        raise _FieldError("a heading has a label, no data and no name")
-
-
-def _check_divider(field: Mapping[str, Any], _rules: Rules) -> None:
-    if any(field.get(attribute) is not None for attribute in ("label", "data", "name")):
-        raise _FieldError("a divider has no label, no data and no name")
+def _check_bare(field: Mapping[str, Any], _rules: Rules) -> None:
+    bare = ("label", "data", "name") if field["type"] == "divider" else ("data", "name")
+    if any(field.get(attribute) is not None for attribute in bare):
+        raise _FieldError(f"a {field['type']} has {', no '.join(('no ' + bare[0], *bare[1:-1]))} and no {bare[-1]}")
 
 
 def _check_status(field: Mapping[str, Any], _rules: Rules) -> None:
@@ -154,9 +126,7 @@ def _check_status(field: Mapping[str, Any], _rules: Rules) -> None:
 
 def _check_date(field: Mapping[str, Any], rules: Rules) -> None:
     data = field.get("data")
-    if data is None:
-        return
-    if not isinstance(data, str) or not _is_date(data, rules.dates):
+    if data is not None and not (isinstance(data, str) and _is_date(data, rules.dates)):
         raise _FieldError(f"data {data!r} is not a date")
 
 
@@ -176,18 +146,10 @@ def _is_date(text: str, form: DateForm) -> bool:
 
 
 _CHECKS: Mapping[str, Callable[[Mapping[str, Any], Rules], None]] = {
-    "number": _check_number,
+    **dict.fromkeys(("number", "percentage", "counter", "progress"), _check_number),
+    **dict.fromkeys(("text", "note", "bulletPoints", "snippet"), _check_text),
+    **dict.fromkeys(("heading", "header", "divider"), _check_bare),
     "currency": _check_currency,
-    "percentage": _check_number,
-    "counter": _check_counter,
-    "text": _check_text,
-    "note": _check_lines,
-    "bulletPoints": _check_lines,
-    "snippet": _check_lines,
-    "heading": _check_heading,
-    "header": _check_heading,
-    "divider": _check_divider,
     "date": _check_date,
     "status": _check_status,
-    "progress": _check_progress,
 }

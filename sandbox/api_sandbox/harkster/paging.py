@@ -66,17 +66,7 @@ class Page:
 
 
 def page_of(path: str, items: Sequence[Item], token: str | None, size: int) -> Page:
-    """The page that a token leads to.
-
-    Args:
-        path: Names the list.
-        items: All of it, by ascending keys.
-        token: As the client sent it.
-        size: Items in a page.
-
-    Raises:
-        Refused: 400 for a token that was never given for this list.
-    """
+    """The page that a token leads to, of a list by ascending keys."""
     # A client that sends back the end of another vendor's variant begins again.
     at = _Token(path, 1, None) if token in {None, "", "null"} else _read(path, token or "")
     rest = [item for item in items if at.after is None or item.key > at.after]

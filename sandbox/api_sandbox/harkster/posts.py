@@ -38,19 +38,13 @@ class Post(PostTruth, kw_only=True, eq=False):
     author: Author
 
     def content(self, *, as_strings: bool) -> dict[str, Any]:
-        """As the API shows it.
-
-        Args:
-            as_strings: Whether numbers among its values are shown as strings.
-        """
+        """As the API shows it, with numbers as strings or as they were sent."""
         draft = self.status == "draft"
         shown = None if draft or self.published_at is None else self.published_at.isoformat()
+        dataset = [_with_string(field) for field in self.dataset] if as_strings else self.dataset
         return {
             "id": self.id,
-            "data": {
-                "type": "fields",
-                "dataset": [_with_string(field) for field in self.dataset] if as_strings else self.dataset,
-            },
+            "data": {"type": "fields", "dataset": dataset},
             "isDraft": draft,
             "name": self.name,
             "publishedByAt": shown,
@@ -71,13 +65,7 @@ def _with_string(field: dict[str, Any]) -> dict[str, Any]:
 class PostBook:
     """All posts of all channels."""
 
-    def __init__(
-        self,
-        directory: Directory,
-        mint: IdMint,
-        clock: Clock,
-        scenario: HarksterScenario,
-    ) -> None:
+    def __init__(self, directory: Directory, mint: IdMint, clock: Clock, scenario: HarksterScenario) -> None:
         self.events: list[Event] = []
         self.quota_refusals = 0
         self._user = Author(mint.new(), scenario.user)
@@ -94,11 +82,7 @@ class PostBook:
         return self._by_channel.get(channel.id, [])
 
     def find(self, channel: Channel, post_id: str) -> Post:
-        """A post that is there.
-
-        Raises:
-            Refused: 404 for an unknown or deleted post, and for one of another channel.
-        """
+        """A post that is there."""
         post = self._posts.get(post_id)
         if post is None or post.channel is not channel or post.status == "deleted":
             raise Refused(HTTPStatus.NOT_FOUND, "there is no such post in this channel")
@@ -113,11 +97,7 @@ class PostBook:
         return account.used
 
     def create(self, channel: Channel, content: Content) -> Post:
-        """Make a post, and publish it unless it is a draft.
-
-        Raises:
-            QuotaReached: Nothing was made.
-        """
+        """Make a post, and publish it unless it is a draft."""
         if not content.draft:
             self._check_quota(channel.account)
         post = self._new(channel, content.name, content.dataset, self._user)
@@ -127,11 +107,7 @@ class PostBook:
         return post
 
     def update(self, post: Post, content: Content) -> None:
-        """Replace the content of a post; as nothing says otherwise, isDraft decides anew whether it is public.
-
-        Raises:
-            QuotaReached: Nothing was changed.
-        """
+        """Replace the content of a post; as nothing says otherwise, isDraft decides anew whether it is public."""
         publishes = not content.draft and (post.status == "draft" or self._scenario.update_published == "notify")
         if publishes:
             self._check_quota(post.channel.account)
@@ -146,12 +122,7 @@ class PostBook:
             self._note("unpublished", post)
 
     def publish(self, post: Post) -> None:
-        """Publish a post, even a second time: nothing in the guide says that this does no harm.
-
-        Raises:
-            QuotaReached: Nothing was changed.
-            Refused: 409 for a published post, where the scenario says so.
-        """
+        """Publish a post, even a second time: nothing in the guide says that this does no harm."""
         if post.status == "published" and self._scenario.republish == "refuse":
             raise Refused(HTTPStatus.CONFLICT, "the post is published already")
         self._check_quota(post.channel.account)
@@ -177,7 +148,7 @@ class PostBook:
                 {"type": "bulletPoints", "id": "5", "label": "Done", "data": _DONE[week % len(_DONE)]},
             ]
             post = self._new(channel, "Weekly check-in", dataset, _AUTHORS[week % len(_AUTHORS)])
-            post.created_at = post.published_at = self._clock.now() - (weeks - week) * _WEEK
+            post.published_at = self._clock.now() - (weeks - week) * _WEEK
             post.status = "published"
             post.publications = 1
             post.notifications = channel.followers
@@ -205,7 +176,6 @@ class PostBook:
             dataset=self._with_ids(dataset),
             author=author,
             by_user=author is self._user,
-            created_at=self._clock.now(),
         )
         self._posts[post.id] = post
         self._by_channel.setdefault(channel.id, []).append(post)

@@ -51,51 +51,30 @@ class Service:
                     self._open(workspace, channel)
 
     def channel_id(self, name: str) -> str:
-        """Id of the one channel that is called so: by its name or `Account/Workspace/Channel`.
-
-        Raises:
-            LookupError: There is none, or several.
-        """
+        """Id of the one channel of a name or an `Account/Workspace/Channel`; else a LookupError."""
         return self.directory.channel(name).id
 
     def account_id(self, name: str) -> str:
-        """Id of the one account that is called so.
-
-        Raises:
-            LookupError: There is none, or several.
-        """
-        return self.directory.account(name).id
+        """Id of the one account of a name; else a LookupError."""
+        return self.directory.named(Account, name).id
 
     def posts_of_user(self, channel: str | None = None) -> list[PostTruth]:
-        """The posts that the owner of the token made, in order, the deleted ones too.
-
-        Args:
-            channel: Name or id of the channel; all channels if None.
-        """
+        """The posts that the owner of the token made in a channel, or in all, in order, the deleted ones too."""
         channels = self.directory.channels() if channel is None else [self.directory.channel(channel)]
         posts = [post.truth() for each in channels for post in self.posts.of_channel(each)]
         return [post for post in posts if post.by_user]
 
     def open_channel(self, workspace: str, channel: ChannelPlan) -> str:
         """Open a channel in a workspace (`Account/Workspace`, or an id), and give its id."""
-        return self._open(self.directory.workspace(workspace), channel).id
+        return self._open(self.directory.named(Workspace, workspace), channel).id
 
     def open_template(self, channel: str, template: TemplatePlan) -> str:
         """Put a template into a channel (name or id), and give its id."""
         return self.directory.add_template(self.directory.channel(channel), template).id
 
     def set_quota(self, account: str, *, quota: Count | None = None, used: Count | None = None) -> None:
-        """Change how many posts an account may publish in a month, and how many it has published.
-
-        Args:
-            account: Name or id.
-            quota: None leaves it.
-            used: None leaves it.
-
-        Raises:
-            LookupError: No account is called so, or several are.
-        """
-        found = self.directory.account(account)
+        """Change how many posts an account (name or id) may publish in a month, and how many it has; None leaves it."""
+        found = self.directory.named(Account, account)
         # Counted for this month first, lest what is set here be forgotten with the last one.
         self.posts.used(found)
         found.quota = found.quota if quota is None else quota
@@ -106,11 +85,7 @@ class Service:
         return understand(self._operations, method, path)
 
     def perform(self, call: Call, sent: Sent) -> Found:
-        """Do what is asked for.
-
-        Raises:
-            Refused: Nothing was done.
-        """
+        """Do what is asked for."""
         if call.route is None:
             raise Refused(call.missing, "there is nothing of the kind here")
         return self._operations[call.route](call, sent)
@@ -201,13 +176,13 @@ class Service:
         return Answer(HTTPStatus.NO_CONTENT, b"")
 
     def _account(self, call: Call) -> Account:
-        return _known(self.directory.accounts_by_id.get(call.owner_id))
+        return _known(self.directory.find(Account, call.owner_id))
 
     def _workspace(self, call: Call) -> Workspace:
-        return _known(self.directory.workspaces_by_id.get(call.owner_id))
+        return _known(self.directory.find(Workspace, call.owner_id))
 
     def _channel(self, call: Call) -> Channel:
-        channel = _known(self.directory.channels_by_id.get(call.owner_id))
+        channel = _known(self.directory.find(Channel, call.owner_id))
         if channel.access == "none":
             raise Refused(HTTPStatus.FORBIDDEN, "this user has no access to the channel")
         return channel

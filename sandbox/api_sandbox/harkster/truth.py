@@ -42,7 +42,6 @@ class PostTruth(msgspec.Struct, kw_only=True):
     name: str | None
     dataset: list[dict[str, Any]]
     by_user: bool
-    created_at: datetime
     status: PostStatus = "draft"
     publications: int = 0
     notifications: int = 0

@@ -7,7 +7,6 @@ from functools import cache
 from zoneinfo import ZoneInfo
 
 from api_sandbox.dice import Dice
-from api_sandbox.hubstaff.clock import day_of
 from api_sandbox.hubstaff.records import Numbers
 from api_sandbox.hubstaff.scenario import HubstaffScenario
 
@@ -82,11 +81,7 @@ class Organization:
 
     def date_at(self, seconds: float) -> date:
         """The day of the organization at a time."""
-        day = day_of(seconds)
-        for candidate in (day - timedelta(days=1), day, day + timedelta(days=1)):
-            if self.midnight(candidate) <= seconds < self.midnight(candidate + timedelta(days=1)):
-                return candidate
-        raise AssertionError(day)
+        return datetime.fromtimestamp(seconds, ZoneInfo(self.zone)).date()
 
 
 @cache
@@ -109,13 +104,7 @@ class Account:
 
 
 def build_account(seed: int, scenario: HubstaffScenario, today: date) -> Account:
-    """Make the account of a scenario.
-
-    Args:
-        seed: Decides all chances.
-        scenario: Sizes.
-        today: The last day of its history.
-    """
+    """Make the account of a scenario, whose history ends today."""
     return _Builder(seed, scenario, today).build()
 
 

@@ -14,11 +14,10 @@ from api_sandbox.hubstaff.changes import Changes
 from api_sandbox.hubstaff.errors import ERROR_CODES, METHOD_NOT_ALLOWED, NOT_FOUND, error_content, refuse, refuse_grant
 from api_sandbox.hubstaff.gate import HourlyLimit, check_agent
 from api_sandbox.hubstaff.listing import Listing
-from api_sandbox.hubstaff.pages import Page, Paginator
+from api_sandbox.hubstaff.pages import Page, Paginator, sideloads
 from api_sandbox.hubstaff.queries import Query, find_item, find_listing, parse_query
-from api_sandbox.hubstaff.records import Row
+from api_sandbox.hubstaff.rows import Row
 from api_sandbox.hubstaff.scenario import HubstaffScenario
-from api_sandbox.hubstaff.sideloads import sideloads
 from api_sandbox.hubstaff.tokens import TokenDesk
 from api_sandbox.hubstaff.world import World
 from api_sandbox.report import Recorder, Served

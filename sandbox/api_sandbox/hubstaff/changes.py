@@ -41,42 +41,18 @@ class Changes:
             count: How many rows.
             organization: Index of the organization; None for all of them.
         """
-        if stream == "activities":
-            activities = self._some_activities(count, organization)
-            for activity in activities:
-                self._edit_activity(activity)
-            return [activity.id for activity in activities]
-        records = self._some_records(stream, count, organization)
-        for record in records:
-            self._edit_record(record)
-        return [record.id for record in records]
+        return self._each(self._some(stream, count, organization), self._edit_activity, self._edit_record)
 
     def delete(self, stream: str, count: Positive, organization: Count | None = None) -> list[str]:
-        """Delete rows for good, of which no list of updates tells, and give their ids.
+        """Delete rows for good, of which no list of updates tells, and give their ids; arguments as for edits."""
 
-        Args:
-            stream: As for edits.
-            count: How many rows.
-            organization: Index of the organization; None for all of them.
-        """
-        if stream == "activities":
-            activities = self._some_activities(count, organization)
-            for activity in activities:
-                self._delete_activity(activity)
-            return [activity.id for activity in activities]
-        records = self._some_records(stream, count, organization)
-        for record in records:
-            self.world.later(self.world.clock.now(), _bind(self.world.lists.forget, stream, record))
-        return [record.id for record in records]
+        def forget(record: Record) -> None:
+            self.world.later(self.world.clock.now(), lambda: self.world.lists.forget(stream, record))
+
+        return self._each(self._some(stream, count, organization), self._delete_activity, forget)
 
     def add_late(self, count: Positive, organization: Count | None = None, days: Positive = 30) -> list[str]:
-        """Upload activities now that were tracked in the past, and give their ids.
-
-        Args:
-            count: How many.
-            organization: Index of the organization; None for all of them.
-            days: They were tracked within so many days before now.
-        """
+        """Upload activities now that were tracked within so many days before, and give their ids."""
         horizon = int(self.world.clock.horizon())
         added = []
         for one in self._organizations(organization, count):
@@ -98,11 +74,7 @@ class Changes:
         return added
 
     def add(self, tracked: Sequence[Tracked]) -> list[str]:
-        """Upload the activities that a test wants now, and give their ids.
-
-        Args:
-            tracked: What was tracked.
-        """
+        """Upload the activities that a test wants now, and give their ids."""
         try:
             return [self._upload(one) for one in tracked]
         except IndexError as error:
@@ -111,12 +83,22 @@ class Changes:
     def _upload(self, wanted: Tracked) -> str:
         world, now = self.world, int(self.world.clock.now())
         activity = world.activities.make(wanted, created=now, seen=0.0)
-
-        def upload() -> None:
-            world.activities.put(activity)
-
-        world.later(self._due(now), upload)
+        world.later(self._due(now), lambda: world.activities.put(activity))
         return activity.id
+
+    def _each(
+        self,
+        rows: Sequence[Activity | Record],
+        activity: Callable[[Activity], None],
+        record: Callable[[Record], None],
+    ) -> list[str]:
+        """Do something to rows, and give their ids."""
+        for row in rows:
+            if isinstance(row, Activity):
+                activity(row)
+            else:
+                record(row)
+        return [row.id for row in rows]
 
     def _due(self, now: float) -> float:
         """When readers see what happens now."""
@@ -161,30 +143,24 @@ class Changes:
 
         self.world.later(now, change)
 
-    def _some_activities(self, count: int, organization: int | None) -> list[Activity]:
-        self.world.catch_up()
-        chosen = (one for one in self.world.account.organizations if organization in {None, one.index})
-        found = [activity for one in chosen for activity in self.world.activities.all(one)]
-        if len(found) < count:
-            raise NothingToChange(f"there are {len(found)} activities, not {count}")
-        return self._chance.sample(found, count)
-
-    def _some_records(self, stream: str, count: int, organization: int | None) -> list[Record]:
+    def _some(self, stream: str, count: int, organization: int | None) -> Sequence[Activity | Record]:
+        """Rows by chance."""
         if stream not in self.world.streams():
             raise NothingToChange(f"there is no stream {stream}")
-        found: dict[str, Record] = {}
-        for owner, row in self.world.rows(stream):
-            if organization in {None, None if owner is None else owner.index} and isinstance(row, Record):
-                found[row.id] = row
-        rows = [row for row in found.values() if "updated_at" in row.content]
-        if len(rows) < count:
-            raise NothingToChange(f"there are {len(rows)} {stream} that can be changed, not {count}")
-        return self._chance.sample(rows, count)
+        self.world.catch_up()
+        found: dict[str, Activity | Record] = {}
+        if stream == "activities":
+            chosen = (one for one in self.world.account.organizations if organization in {None, one.index})
+            found = {activity.id: activity for one in chosen for activity in self.world.activities.all(one)}
+        else:
+            for owner, row in self.world.rows(stream):
+                of_it = organization in {None, None if owner is None else owner.index}
+                if of_it and isinstance(row, Record) and "updated_at" in row.content:
+                    found[row.id] = row
+        if len(found) < count:
+            raise NothingToChange(f"there are {len(found)} {stream} that can be changed, not {count}")
+        return self._chance.sample(list(found.values()), count)
 
     def _organizations(self, organization: int | None, count: int) -> list[Organization]:
         everyone = self.world.account.organizations
         return [everyone[number % len(everyone) if organization is None else organization] for number in range(count)]
-
-
-def _bind(forget: Callable[[str, Record], None], stream: str, record: Record) -> Callable[[], None]:
-    return lambda: forget(stream, record)

@@ -30,11 +30,7 @@ _SCRIPTS = (
 
 
 def check_agent(agent: str | None) -> None:
-    """Let a request pass that does not come from a script that hides its name.
-
-    Raises:
-        Refused: 403, by the proxy.
-    """
+    """Let a request pass that does not come from a script that hides its name."""
     name = (agent or "").strip().lower()
     if not name or name.startswith(_SCRIPTS):
         raise Refused(HTTPStatus.FORBIDDEN, "scripts are refused", code=PROXY)
@@ -53,11 +49,7 @@ class HourlyLimit:
         self._windows = defaultdict(lambda: SlidingWindow(self.scenario.requests_per_hour, seconds=HOUR))
 
     def admit(self, application: str) -> None:
-        """Count a request.
-
-        Raises:
-            Refused: 429 if it is one too many; Retry-After tells in how many seconds one more is allowed.
-        """
+        """Count a request."""
         window, now = self._windows[application], self.clock.now()
         if not window.admit(now):
             headers = {"retry-after": str(math.ceil(window.wait(now))), **self.headers(application)}

@@ -14,24 +14,6 @@ from api_sandbox.recipes import Fields
 
 _FUTURE_DAYS = 60
 """Some records of the small lists begin to exist within so many days after the start."""
-_SMALL = (
-    "clients",
-    "invites",
-    "job_sites",
-    "attendance_schedules",
-    "time_off_policies",
-    "time_off_requests",
-    "holidays",
-    "timesheets",
-    "team_payments",
-    "client_invoices",
-    "team_invoices",
-    "rates",
-    "budget_histories",
-    "limit_histories",
-    "smart_notification_rules",
-    "work_break_projects",
-)
 
 
 @dataclass(slots=True)
@@ -58,7 +40,7 @@ class Lists:
             self._work(organization)
             self._teams(organization)
             self._integrations(organization)
-            for stream in _SMALL:
+            for stream in recipes()["small_lists"]({}):
                 self._small(stream, organization)
             self._clients_of_projects(organization)
             self._balances(organization)

@@ -1,18 +1,41 @@
-"""Pages: which part of a query's rows `page_start_id` leads to, and the envelope around it."""
+"""Pages: which part of a query's rows `page_start_id` leads to, and what is side loaded with it."""
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from typing import Any
 
 import msgspec
 
 from api_sandbox.faults import Fault
+from api_sandbox.hubstaff.lists import Lists
 from api_sandbox.hubstaff.queries import Query
-from api_sandbox.hubstaff.records import Row
+from api_sandbox.hubstaff.rows import Row
 from api_sandbox.recipes import Fields
 
 _NEW_FIELDS = {"added_later": {"nested": [1, None, {"deep": True}]}, "added later": None, "": "no name"}
+
+
+_PATHS: Mapping[str, tuple[str, ...]] = {
+    "users": (
+        "user_id",
+        "assignee_ids",
+        "author_id",
+        "invited_by_id",
+        "blame_user_id",
+        "details.user_id",
+        "matches.user_id",
+        "created_by_id",
+    ),
+    "projects": ("project_id", "project_ids", "last_project_id", "details.project_id", "project_members.project_id"),
+    "tasks": ("task_id", "last_task_id"),
+    "clients": ("client_id",),
+    "job_sites": ("job_site_id",),
+    "attendance_schedules": ("attendance_schedule_id",),
+    "time_off_policies": ("time_off_policy_id",),
+}
+"""Where rows name what can be side loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +101,7 @@ class Paginator:
 
     def page(self, query: Query, rows: Sequence[Row]) -> Page:
         """The page of a query."""
-        begin = bisect_left(rows, query.start, key=_key)
+        begin = bisect_left(rows, query.start, key=attrgetter("key"))
         shown = rows[begin : begin + query.limit]
         end = begin + len(shown)
         before = rows[begin - 1].key if begin else 0
@@ -113,5 +136,11 @@ class Paginator:
         return page
 
 
-def _key(row: Row) -> int:
-    return row.key
+def sideloads(lists: Lists, rows: Sequence[Row], includes: Sequence[str]) -> dict[str, list[Fields]]:
+    """The records that are named, each once, in the order of ids."""
+    found: dict[str, list[Fields]] = {}
+    for name in includes:
+        ids = {own_id for row in rows for path in _PATHS[name] for own_id in row.values(path)} - {None}
+        records = (lists.find(name, own_id) for own_id in sorted(ids))
+        found[name] = [record.content for record in records if record is not None]
+    return found

@@ -72,11 +72,7 @@ def find_listing(path: str) -> tuple[Listing | None, int]:
 
 
 def find_item(path: str) -> tuple[str, str, int]:
-    """Stream, key of the answer and id of a path that names one record.
-
-    Raises:
-        Refused: There is no such path.
-    """
+    """Stream, key of the answer and id of a path that names one record."""
     found = _ITEM.fullmatch(path)
     if found is None or found[1] not in ITEMS:
         raise refuse(NOT_FOUND)
@@ -85,11 +81,7 @@ def find_item(path: str) -> tuple[str, str, int]:
 
 
 def parse_query(listing: Listing, owner: int, query_string: bytes, clock: Clock) -> Query:
-    """The query of a request.
-
-    Raises:
-        Refused: A parameter is missing, or has a value that is not allowed.
-    """
+    """The query of a request."""
     given = _given(query_string)
     single = {name: values[-1] for name, values in given.items()}
     for name in listing.requires:

@@ -1,32 +1,10 @@
-"""What lists are made of: records that know their place in the list, and how to find values in them."""
+"""Records that know their place in their list, and how to find values in them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from api_sandbox.recipes import Fields
-
-
-class Row(Protocol):
-    """One row of a list."""
-
-    @property
-    def key(self) -> int:
-        """Its place: lists are in this order, and `page_start_id` is one of these."""
-        ...
-
-    @property
-    def id(self) -> str:
-        """What truth and report call it."""
-        ...
-
-    def fields(self) -> Fields:
-        """What the API answers."""
-        ...
-
-    def values(self, path: str) -> Sequence[Any]:
-        """The values at a path: one, as many as a list there has, or none."""
-        ...
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
-from api_sandbox.settings import Count, Positive, Seconds, Settings, Share
+from api_sandbox.settings import Count, ForbiddenParts, Positive, Seconds, Settings, Share
 
 Role = Literal["owner", "manager", "user"]
 
@@ -29,16 +29,14 @@ class Tracked(Settings, frozen=True, kw_only=True):
     task: Count | None = None
 
 
-class HubstaffForbidden(Settings, frozen=True, kw_only=True):
-    """A part of the account that the user may not read: answered with 403.
+class HubstaffForbidden(ForbiddenParts, frozen=True, kw_only=True):
+    """What the user may not read: answered with 403.
 
     Attributes:
         stream: `*` or the name of a stream (`screenshots`), on all paths that give it.
-        organizations: Indices of organizations; None forbids the stream in all of them.
     """
 
     stream: str = "*"
-    organizations: tuple[Count, ...] | None = None
 
 
 class HubstaffScenario(Settings, frozen=True, kw_only=True):

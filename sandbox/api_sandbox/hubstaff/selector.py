@@ -14,7 +14,8 @@ from api_sandbox.hubstaff.events import EventBook
 from api_sandbox.hubstaff.listing import Listing
 from api_sandbox.hubstaff.lists import Lists
 from api_sandbox.hubstaff.queries import Query, flag
-from api_sandbox.hubstaff.records import Record, Row
+from api_sandbox.hubstaff.records import Record
+from api_sandbox.hubstaff.rows import Row
 from api_sandbox.hubstaff.scenario import HubstaffScenario
 from api_sandbox.hubstaff.windows import Bounds, earliest, too_early
 
@@ -51,23 +52,16 @@ class Selector:
         return self._owners.get((listing.scope, owner))
 
     def check(self, query: Query) -> None:
-        """Let a request pass that may be answered.
-
-        Raises:
-            Refused: 404 for what is not there, 403 for what may not be seen, 400 for what is no longer kept.
-        """
+        """Let a request pass that may be answered."""
         listing = query.listing
         organization = self.organization(listing, query.owner)
         if listing.scope and organization is None:
             raise refuse(NOT_FOUND)
         if organization is not None and organization.index in self.scenario.inactive_organizations:
             raise refuse(INACTIVE_PLAN)
-        for forbidden in self.scenario.forbidden:
-            if forbidden.stream in {"*", listing.stream} and (
-                forbidden.organizations is None
-                or (organization is not None and organization.index in forbidden.organizations)
-            ):
-                raise refuse(FORBIDDEN)
+        index = None if organization is None else organization.index
+        if any(one.stream in {"*", listing.stream} and one.covers(index) for one in self.scenario.forbidden):
+            raise refuse(FORBIDDEN)
         role = self.scenario.role
         if (listing.money and role != "owner") or (listing.managers and role == "user"):
             raise refuse(FORBIDDEN)
@@ -93,14 +87,7 @@ class Selector:
         return rows
 
     def everything(self, listing: Listing, owner: int, organization: Organization, since: float | None) -> list[Row]:
-        """Every row of a list that can be read, whatever it hides if it is not asked for more.
-
-        Args:
-            listing: The list.
-            owner: Id of what the path belongs to.
-            organization: Whose rows.
-            since: Nothing of before, in lists that grow day by day.
-        """
+        """Every row of a list that can be read, whatever it hides if it is not asked for more."""
         if listing.source == "last":
             return list(self._last(organization))
         if not listing.paged:

@@ -53,8 +53,8 @@ class _Chain:
 
     application: str
     current: str
+    expires: float
     used: set[str] = field(default_factory=set)
-    expires: dict[str, float] = field(default_factory=dict)
     access: dict[str, float] = field(default_factory=dict)
 
 
@@ -68,7 +68,8 @@ class TokenDesk:
         self._numbers = count()
         # One chain stands for all logins of a user, so the limit of exchanges is one for each.
         self._exchanges = {kind: SlidingWindow(scenario.exchanges_per_hour, seconds=HOUR) for kind in (PERSONAL, OAUTH)}
-        self._chains = {kind: self._begin(kind) for kind in (PERSONAL, OAUTH)}
+        self._first = {kind: self._refresh_token(kind) for kind in (PERSONAL, OAUTH)}
+        self._chains = {kind: _Chain(kind, *first) for kind, first in self._first.items()}
         self.credentials = HubstaffCredentials(
             personal_access_token=self._chains[PERSONAL].current,
             organization_token=f"hsoat_{self._digest('organization')}",
@@ -78,11 +79,7 @@ class TokenDesk:
         )
 
     def answer(self, content_type: str, body: bytes, authorization: str | None) -> dict[str, Any]:
-        """The answer to a request for tokens; the refresh token sent in is dead after it.
-
-        Raises:
-            Refused: 400 for a malformed request or a token that does not work, 401 for wrong client credentials, 429.
-        """
+        """The answer to a request for tokens; the refresh token sent in is dead after it."""
         if media_type(content_type) != FORM:
             raise refuse_grant(HTTPStatus.BAD_REQUEST, "invalid_request", f"the body must be {FORM}")
         form = dict(parse_qsl(body.decode("latin-1"), keep_blank_values=True))
@@ -97,11 +94,7 @@ class TokenDesk:
         return self._rotate(kind, form["refresh_token"])
 
     def application(self, authorization: str | None) -> str:
-        """The application that a request's access token belongs to.
-
-        Raises:
-            Refused: 401 for a token that is missing, unknown or expired; a refresh token is no access token.
-        """
+        """The application that a request's access token belongs to."""
         token = bearer(authorization)
         if hmac.compare_digest(token.encode(), self.credentials.organization_token.encode()):
             return ORGANIZATION
@@ -122,12 +115,8 @@ class TokenDesk:
 
     def reset(self) -> None:
         """Begin anew: the credentials work again and everything that followed from them is forgotten."""
-        for kind, first in (
-            (PERSONAL, self.credentials.personal_access_token),
-            (OAUTH, self.credentials.refresh_token),
-        ):
-            chain = self._chains[kind]
-            self._chains[kind] = _Chain(kind, first, expires={first: chain.expires[first]})
+        for kind, first in self._first.items():
+            self._chains[kind] = _Chain(kind, *first)
             self._exchanges[kind].clear()
 
     def _client(self, form: dict[str, str], authorization: str | None) -> str:
@@ -151,7 +140,7 @@ class TokenDesk:
 
     def _rotate(self, kind: str, token: str) -> dict[str, Any]:
         chain, now = self._chains[kind], self._clock.now()
-        if token != chain.current or chain.expires[token] <= now:
+        if token != chain.current or chain.expires <= now:
             if token in chain.used and self._scenario.reuse == "revoke":
                 chain.used.add(chain.current)
                 chain.current = ""
@@ -159,7 +148,7 @@ class TokenDesk:
             message = "the refresh token is unknown, used, revoked or expired"
             raise refuse_grant(self._scenario.reuse_status, "invalid_grant", message)
         chain.used.add(token)
-        chain.current = self._refresh_token(chain)
+        chain.current, chain.expires = self._refresh_token(kind)
         access = self._jwt({"app": kind, "exp": int(now + self._scenario.access_token_lifetime)})
         chain.access[access] = now + self._scenario.access_token_lifetime
         told = self._scenario.expires_in
@@ -171,16 +160,10 @@ class TokenDesk:
             "scope": "openid profile email hubstaff:read",
         }
 
-    def _begin(self, kind: str) -> _Chain:
-        chain = _Chain(kind, "")
-        chain.current = self._refresh_token(chain)
-        return chain
-
-    def _refresh_token(self, chain: _Chain) -> str:
+    def _refresh_token(self, kind: str) -> tuple[str, float]:
+        """A new refresh token, and when it ends."""
         expires = self._clock.now() + self._scenario.refresh_token_lifetime
-        token = self._jwt({"typ": "Refresh", "app": chain.application, "exp": int(expires)})
-        chain.expires[token] = expires
-        return token
+        return self._jwt({"typ": "Refresh", "app": kind, "exp": int(expires)}), expires
 
     def _jwt(self, claims: dict[str, Any]) -> str:
         return jwt(self._secret, {"jti": str(next(self._numbers)), "iat": int(self._clock.now()), **claims})

@@ -74,11 +74,7 @@ class Bounds:
 
 
 def read_windows(windows: Sequence[Window], given: Mapping[str, str], clock: Clock) -> dict[str, Bounds]:
-    """The stretches of a request, by the name of the window.
-
-    Raises:
-        Refused: An end is missing or no time, the stretch is too long, reversed, or begins too long ago.
-    """
+    """The stretches of a request, by the name of the window."""
     found = {}
     for window in windows:
         texts = given.get(f"{window.name}[start]"), given.get(f"{window.name}[stop]")

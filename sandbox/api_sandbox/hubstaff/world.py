@@ -18,7 +18,7 @@ from api_sandbox.hubstaff.daily import DailyBook
 from api_sandbox.hubstaff.events import EventBook
 from api_sandbox.hubstaff.listing import LISTINGS, Listing
 from api_sandbox.hubstaff.lists import Lists
-from api_sandbox.hubstaff.records import Row
+from api_sandbox.hubstaff.rows import Row
 from api_sandbox.hubstaff.scenario import HubstaffScenario
 from api_sandbox.hubstaff.selector import Selector
 from api_sandbox.truth import Truth
@@ -92,12 +92,7 @@ class World:
         yield "users"
 
     def rows(self, stream: str, since: float | None = None) -> Iterator[tuple[Organization | None, Row]]:
-        """Every row of a stream with its organization: whatever the API can be asked for now.
-
-        Args:
-            stream: Its name.
-            since: Seconds since 1970: nothing of before, in streams that grow day by day.
-        """
+        """Every row of a stream with its organization: whatever the API can be asked for now."""
         self.catch_up()
         if stream == "organizations":
             yield from ((None, row) for row in self.lists.of(stream, 0))
@@ -113,12 +108,7 @@ class World:
                 yield from ((organization, row) for row in rows)
 
     def truth(self, streams: Iterable[str] | None = None, since: datetime | None = None) -> Truth:
-        """What there is to be read now: nothing of before the time that a list reaches back to.
-
-        Args:
-            streams: Of which streams; None for all.
-            since: Nothing of before, in streams that grow day by day.
-        """
+        """What there is to be read now; in streams that grow day by day, since a time at most."""
         ids: dict[str, list[str]] = {}
         owned: dict[str, dict[str, list[str]]] = {}
         for stream in self.streams() if streams is None else streams:
@@ -133,13 +123,7 @@ class World:
         return Truth(ids, owned)
 
     def ids(self, stream: str, organization: str | None = None, since: datetime | None = None) -> list[str]:
-        """The ids of one stream, which is quicker than everything of a big account.
-
-        Args:
-            stream: Its name.
-            organization: Id of an organization; None for the whole account.
-            since: Nothing of before, in streams that grow day by day; None for as far back as the list reaches.
-        """
+        """The ids of one stream, of an organization (by its id) or all; quicker than the truth of a big account."""
         found = self.truth([stream], since)
         return found.ids[stream] if organization is None else found.by_organization[stream].get(organization, [])
 

@@ -121,10 +121,7 @@ class HustleApi(VendorApi):
         return self.spoilt(Answer(HTTPStatus.OK, page.body(), served=served), drawn)
 
     def _page(self, query: Query, cursor: str | None, organization: tuple[str, int] | None) -> Page:
-        for forbidden in self.forbidden:
-            if forbidden.path in {"*", f"/{query.name}"} and (
-                forbidden.organizations is None
-                or (organization is not None and organization[1] in forbidden.organizations)
-            ):
-                raise Refused(HTTPStatus.FORBIDDEN, "these credentials may not read this")
+        index = None if organization is None else organization[1]
+        if any(one.path in {"*", f"/{query.name}"} and one.covers(index) for one in self.forbidden):
+            raise Refused(HTTPStatus.FORBIDDEN, "these credentials may not read this")
         return self._paginator.page(query, self.selector.rows(query), cursor)

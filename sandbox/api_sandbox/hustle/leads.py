@@ -7,7 +7,7 @@ import msgspec
 
 from api_sandbox.dice import Dice, Ids, moment
 from api_sandbox.hustle.account import Account, Organization
-from api_sandbox.hustle.resources import KINDS, type_of
+from api_sandbox.hustle.resources import KINDS, Record, type_of
 from api_sandbox.hustle.scenario import HustleScenario
 from api_sandbox.recipes import Fields
 from api_sandbox.settings import Count, Positive
@@ -42,6 +42,10 @@ class Lead:
     def encoded(self) -> bytes:
         """What the API answers, as JSON."""
         return msgspec.json.encode(self._book.fields(self.key))
+
+
+Row = Record | Lead
+"""One thing of any list."""
 
 
 class LeadBook:

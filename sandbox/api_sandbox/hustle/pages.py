@@ -8,8 +8,8 @@ import msgspec
 from api_sandbox.dice import Dice
 from api_sandbox.faults import Fault
 from api_sandbox.hustle.cursors import Cursors
+from api_sandbox.hustle.leads import Row
 from api_sandbox.hustle.queries import Query
-from api_sandbox.hustle.resources import Row
 from api_sandbox.report import Served
 
 _NEW_FIELDS = b',"addedLater":{"nested":[1,null,{"deep":true}]},"added_Later":1.5,"added later":null,"":"no name"}'
@@ -71,11 +71,7 @@ class Paginator:
     seed: int
 
     def page(self, query: Query, rows: Sequence[Row], cursor: str | None) -> Page:
-        """The page that a cursor leads to.
-
-        Raises:
-            Refused: The cursor is not one of the query.
-        """
+        """The page that a cursor leads to."""
         place, detour = (0, False) if cursor is None else self.cursors.read(query, cursor)
         total = len(rows)
         begin = min(place if self.cursors.count_items else self._page_begin(query, place, total), total)

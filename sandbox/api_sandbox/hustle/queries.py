@@ -9,8 +9,8 @@ from urllib.parse import parse_qsl
 
 from api_sandbox.api import Refused
 from api_sandbox.hustle.account import Account
-from api_sandbox.hustle.leads import LeadBook
-from api_sandbox.hustle.resources import LISTS, Record, Row
+from api_sandbox.hustle.leads import LeadBook, Row
+from api_sandbox.hustle.resources import LISTS, Record
 from api_sandbox.recipes import Fields
 from api_sandbox.truth import Truth
 
@@ -59,11 +59,7 @@ class Query:
 
 
 def parse_query(name: str, query_string: bytes) -> tuple[Query, str | None]:
-    """The query of a request, and its cursor.
-
-    Raises:
-        Refused: A parameter is twice there, or has a value that the spec does not allow.
-    """
+    """The query of a request, and its cursor."""
     filters: dict[str, str] = {}
     known = FILTERS[name] | {"limit", "cursor"}
     for parameter, value in parse_qsl(query_string.decode("latin-1"), keep_blank_values=True):

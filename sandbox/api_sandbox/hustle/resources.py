@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import msgspec
 
@@ -23,20 +22,6 @@ LISTS = (
 
 KINDS: Mapping[str, int] = {name: number for number, name in enumerate(LISTS)}
 """The number of a list, by which ids of different lists differ."""
-
-
-class Row(Protocol):
-    """One thing of a list."""
-
-    @property
-    def id(self) -> str:
-        """Its id."""
-        ...
-
-    @property
-    def encoded(self) -> bytes:
-        """What the API answers, as JSON."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

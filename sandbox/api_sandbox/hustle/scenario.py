@@ -5,24 +5,21 @@ from typing import Annotated, Literal
 import msgspec
 
 from api_sandbox.limits import Counts, RetryAfterForm
-from api_sandbox.settings import Count, Positive, Seconds, Settings
+from api_sandbox.settings import Count, ForbiddenParts, Positive, Seconds, Settings
 
 Weights = tuple[Annotated[float, msgspec.Meta(ge=0)], ...]
 
 CursorKind = Literal["sequential", "offsets", "opaque", "drifting"]
 
 
-class Forbidden(Settings, frozen=True, kw_only=True):
-    """A part of the account that the credentials may not read: answered with 403.
+class Forbidden(ForbiddenParts, frozen=True, kw_only=True):
+    """What the credentials may not read: answered with 403.
 
     Attributes:
-        path: `*` or the path of a list (`/leads`).
-        organizations: Indices of organizations, asked for with `organizationId`; None forbids the path as a
-            whole. A list without `organizationId` is not concerned by forbidden organizations.
+        path: `*` or the path of a list (`/leads`). Asked for without `organizationId` it is not forbidden by parts.
     """
 
     path: str = "*"
-    organizations: tuple[Count, ...] | None = None
 
 
 class HustleScenario(Settings, frozen=True, kw_only=True):

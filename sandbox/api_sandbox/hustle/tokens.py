@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from api_sandbox.api import Refused
+from api_sandbox.api import Refused, attempt
 from api_sandbox.tokens import bearer, jwt, media_type
 
 _DAY = 24 * 3600.0
@@ -24,12 +24,10 @@ class Credentials(msgspec.Struct, frozen=True):
     client_secret: str
 
 
-class _TokenRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _TokenRequest(Credentials, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Body of a token request; the spec allows no other field."""
 
     grant_type: str
-    client_id: str
-    client_secret: str
 
 
 @dataclass(slots=True)
@@ -93,22 +91,17 @@ class TokenDesk:
     _numbers: "count[int]" = field(default_factory=count)
 
     def answer(self, content_type: str, body: bytes, caller: str) -> dict[str, Any]:
-        """The answer to a token request.
-
-        Raises:
-            Refused: 400 for a malformed request, 401 for wrong credentials, 403 for a blocked caller.
-        """
-        try:
-            shown = self._read(content_type, body, caller)
-        except Refused:
-            self.guard.failed(caller, "")
-            raise
-        if self.guard.blocks(caller, shown.client_id):
-            self.guard.failed(caller, shown.client_id)
-            raise _blocked()
-        if shown != self.credentials:
-            self.guard.failed(caller, shown.client_id)
-            raise Refused(HTTPStatus.UNAUTHORIZED, "client_id or client_secret is wrong")
+        """The answer to a token request."""
+        shown = attempt(lambda: _read(content_type, body))
+        account = "" if isinstance(shown, Refused) else shown.client_id
+        refused = shown if isinstance(shown, Refused) else None
+        if self.guard.blocks(caller, account):
+            refused = Refused(HTTPStatus.FORBIDDEN, "too many failed attempts; this caller is blocked")
+        elif refused is None and shown != self.credentials:
+            refused = Refused(HTTPStatus.UNAUTHORIZED, "client_id or client_secret is wrong")
+        if refused is not None:
+            self.guard.failed(caller, account)
+            raise refused
         told = float(self.expires_in)
         return {
             "access_token": self._issue(),
@@ -116,19 +109,6 @@ class TokenDesk:
             "expires_in": int(told) if told.is_integer() else told,
             "token_type": "Bearer",
         }
-
-    def _read(self, content_type: str, body: bytes, caller: str) -> Credentials:
-        if media_type(content_type) != "application/json":
-            raise Refused(HTTPStatus.BAD_REQUEST, "the body must be application/json")
-        try:
-            asked = msgspec.json.decode(body, type=_TokenRequest)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            if self.guard.blocks(caller, ""):
-                raise _blocked() from error
-            raise Refused(HTTPStatus.BAD_REQUEST, f"the token request is malformed: {error}") from error
-        if asked.grant_type != "client_credentials":
-            raise Refused(HTTPStatus.BAD_REQUEST, "grant_type must be client_credentials")
-        return Credentials(asked.client_id, asked.client_secret)
 
     def _issue(self) -> str:
         now = int(time.time())
@@ -138,11 +118,7 @@ class TokenDesk:
         return token
 
     def check(self, authorization: str | None) -> None:
-        """Let a request pass whose Authorization header has a token that works.
-
-        Raises:
-            Refused: 401 for any other.
-        """
+        """Let a request pass whose Authorization header has a token that works."""
         if self._ends.get(bearer(authorization), float("-inf")) <= self.clock():
             raise Refused(HTTPStatus.UNAUTHORIZED, "the access token is missing, unknown or expired")
 
@@ -151,5 +127,13 @@ class TokenDesk:
         self._ends.clear()
 
 
-def _blocked() -> Refused:
-    return Refused(HTTPStatus.FORBIDDEN, "too many failed attempts; this caller is blocked")
+def _read(content_type: str, body: bytes) -> Credentials:
+    if media_type(content_type) != "application/json":
+        raise Refused(HTTPStatus.BAD_REQUEST, "the body must be application/json")
+    try:
+        asked = msgspec.json.decode(body, type=_TokenRequest)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Refused(HTTPStatus.BAD_REQUEST, f"the token request is malformed: {error}") from error
+    if asked.grant_type != "client_credentials":
+        raise Refused(HTTPStatus.BAD_REQUEST, "grant_type must be client_credentials")
+    return Credentials(asked.client_id, asked.client_secret)
