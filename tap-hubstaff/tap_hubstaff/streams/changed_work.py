@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from singer_http.reading.pages import Page
 
     from tap_hubstaff.account import Account
-    from tap_hubstaff.streams.window_stream import WindowSlice, WindowStream
+    from tap_hubstaff.streams.window_slice import WindowSlice
+    from tap_hubstaff.streams.window_stream import WindowStream
 
 QUARTER = 6 * 60 * 60
 """To a quarter of a day the times of changed work are told apart, and not to a slot."""

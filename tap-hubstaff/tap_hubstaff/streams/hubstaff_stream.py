@@ -90,8 +90,8 @@ class HubstaffBookmark(Bookmark):
 class HubstaffStream(ApiStream):
     """A list of each organization.
 
-    A subclass says what the vendor says: the path, what the list is called in the answer, and what it has to be
-    asked for so that it hides nothing.
+    A subclass says what the vendor says: the path, unless it ends with the stream's name; what the list is called in
+    the answer; and what it has to be asked for so that it hides nothing.
     """
 
     schema: ClassVar[StreamSchema] = StreamSchema(SchemaDirectory(schemas))
@@ -109,6 +109,12 @@ class HubstaffStream(ApiStream):
     """Whether there is a list of each organization; False for the one list of organizations."""
     filters: ClassVar[frozenset[str]] = frozenset()
     """The settings ``user_ids``, ``project_ids`` and ``task_ids`` that the list can be asked by."""
+
+    @override
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "name" in vars(cls) and "path" not in vars(cls):
+            cls.path = f"/organizations/{{organization_id}}/{vars(cls)['name']}"
 
     def __init__(self, tap: ApiTap, account: Account) -> None:
         super().__init__(tap)

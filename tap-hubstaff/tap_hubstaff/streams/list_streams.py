@@ -70,7 +70,6 @@ class Members(HubstaffStream):
 
     name = "members"
     shares = "members"
-    path = "/organizations/{organization_id}/members"
     primary_keys = ("organization_id", "user_id")
     asked_for: ClassVar[Mapping[str, str | int]] = {
         "include_removed": "true",
@@ -124,7 +123,6 @@ class Projects(HubstaffStream):
     """Projects, archived ones included."""
 
     name = "projects"
-    path = "/organizations/{organization_id}/projects"
     asked_for: ClassVar[Mapping[str, str | int]] = {"status": "all"}
     filters = frozenset({"project_ids"})
 
@@ -133,7 +131,6 @@ class Tasks(HubstaffStream):
     """Tasks of every status."""
 
     name = "tasks"
-    path = "/organizations/{organization_id}/tasks"
     asked_for: ClassVar[Mapping[str, str | int]] = {"status": ALL_TASKS}
     filters = frozenset({"user_ids", "project_ids"})
 
@@ -142,7 +139,6 @@ class GlobalTodos(HubstaffStream):
     """To-dos that every project may have."""
 
     name = "global_todos"
-    path = "/organizations/{organization_id}/global_todos"
 
 
 class Clients(HubstaffStream):
@@ -150,7 +146,6 @@ class Clients(HubstaffStream):
 
     name = "clients"
     shares = "clients"
-    path = "/organizations/{organization_id}/clients"
     asked_for: ClassVar[Mapping[str, str | int]] = {"status": "all"}
 
 
@@ -159,14 +154,12 @@ class Teams(HubstaffStream):
 
     name = "teams"
     shares = "teams"
-    path = "/organizations/{organization_id}/teams"
 
 
 class Invites(HubstaffStream):
     """Invitations, accepted and expired ones included."""
 
     name = "invites"
-    path = "/organizations/{organization_id}/invites"
     asked_for: ClassVar[Mapping[str, str | int]] = {"status": "all"}
 
 
@@ -174,7 +167,6 @@ class LastActivities(HubstaffStream):
     """When each member was last seen tracking, removed ones included."""
 
     name = "last_activities"
-    path = "/organizations/{organization_id}/last_activities"
     primary_keys = ("organization_id", "user_id")
     asked_for: ClassVar[Mapping[str, str | int]] = {"include_removed": "true"}
 
@@ -183,14 +175,12 @@ class Timesheets(HubstaffStream):
     """Timesheets, read whole: they are approved, denied and paid long after their days."""
 
     name = "timesheets"
-    path = "/organizations/{organization_id}/timesheets"
 
 
 class JobSites(HubstaffStream):
     """Places of work."""
 
     name = "job_sites"
-    path = "/organizations/{organization_id}/job_sites"
 
 
 class AttendanceSchedules(HubstaffStream):
@@ -201,7 +191,6 @@ class AttendanceSchedules(HubstaffStream):
     """
 
     name = "attendance_schedules"
-    path = "/organizations/{organization_id}/attendance_schedules"
 
     @override
     def query(self, partition: Mapping[str, Any] | None) -> dict[str, str | int]:
@@ -218,7 +207,6 @@ class TimeOffPolicies(HubstaffStream):
     """Policies for time off, archived ones included."""
 
     name = "time_off_policies"
-    path = "/organizations/{organization_id}/time_off_policies"
     asked_for: ClassVar[Mapping[str, str | int]] = {"status": "all"}
 
 
@@ -226,7 +214,6 @@ class TimeOffRequests(HubstaffStream):
     """Requests for time off, whatever was answered."""
 
     name = "time_off_requests"
-    path = "/organizations/{organization_id}/time_off_requests"
     filters = frozenset({"user_ids"})
 
     @override
@@ -241,7 +228,6 @@ class TimeOffBalances(HubstaffStream):
     """What each member has left of each policy, in the current year."""
 
     name = "time_off_balances"
-    path = "/organizations/{organization_id}/time_off_balances"
     primary_keys = ("time_off_policy_id", "user_id")
     filters = frozenset({"user_ids"})
 
@@ -250,14 +236,12 @@ class Holidays(HubstaffStream):
     """Holidays."""
 
     name = "holidays"
-    path = "/organizations/{organization_id}/holidays"
 
 
 class TeamPayments(HubstaffStream):
     """Payments to members, with their details; the vendor gives those of the last three years."""
 
     name = "team_payments"
-    path = "/organizations/{organization_id}/team_payments"
     filters = frozenset({"user_ids", "project_ids"})
 
     @override
@@ -271,7 +255,6 @@ class ClientInvoices(HubstaffStream):
     """Invoices to clients, with their lines."""
 
     name = "client_invoices"
-    path = "/organizations/{organization_id}/client_invoices"
     asked_for: ClassVar[Mapping[str, str | int]] = {"include_line_items": "true"}
 
 
@@ -279,7 +262,6 @@ class TeamInvoices(HubstaffStream):
     """Invoices of members, with their lines."""
 
     name = "team_invoices"
-    path = "/organizations/{organization_id}/team_invoices"
     asked_for: ClassVar[Mapping[str, str | int]] = {"include_line_items": "true"}
     filters = frozenset({"user_ids"})
 
@@ -288,7 +270,6 @@ class Rates(HubstaffStream):
     """Pay and bill rates. The Swagger does not say what is in them: unknown properties are kept."""
 
     name = "rates"
-    path = "/organizations/{organization_id}/rates"
     filters = frozenset({"user_ids"})
 
 
@@ -296,7 +277,6 @@ class BudgetHistories(HubstaffStream):
     """What the budgets of projects and clients have been."""
 
     name = "budget_histories"
-    path = "/organizations/{organization_id}/budget_histories"
     filters = frozenset({"project_ids"})
 
 
@@ -304,7 +284,6 @@ class LimitHistories(HubstaffStream):
     """What the limits of members have been."""
 
     name = "limit_histories"
-    path = "/organizations/{organization_id}/limit_histories"
     filters = frozenset({"user_ids"})
 
 
@@ -313,7 +292,6 @@ class Integrations(HubstaffStream):
 
     name = "integrations"
     shares = "integrations"
-    path = "/organizations/{organization_id}/integrations"
 
 
 class SmartNotificationRules(HubstaffStream):
@@ -327,7 +305,6 @@ class WorkBreakProjects(HubstaffStream):
     """Breaks that members may take. The Swagger gives the list a name in the singular."""
 
     name = "work_break_projects"
-    path = "/organizations/{organization_id}/work_break_projects"
     envelope = ("work_break_projects", "work_break_project")
     filters = frozenset({"project_ids"})
 
@@ -336,7 +313,6 @@ class Seats(HubstaffStream):
     """How many seats are paid for and taken: one record for each organization."""
 
     name = "seats"
-    path = "/organizations/{organization_id}/seats"
     primary_keys = ("organization_id",)
     envelope = ("organization_seat",)
 

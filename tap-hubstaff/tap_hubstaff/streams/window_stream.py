@@ -8,21 +8,20 @@ from __future__ import annotations
 import functools
 import logging
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-import msgspec
-from singer_http.http.errors import ApiError, RefusedRequestError, ServerFailedError
-from singer_http.reading.pages import Page, Slice
+from singer_http.http.errors import ApiError
 from singer_http.reading.reader import Reader
-from singer_http.resume import RESUME, FullTable, fingerprint
+from singer_http.resume import RESUME, FullTable
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 from typing_extensions import override
 
 from tap_hubstaff.account import organization_of
-from tap_hubstaff.streams.hubstaff_stream import LIMIT, HubstaffBookmark, HubstaffStream, ListSlice
-from tap_hubstaff.times import DAY, EAST, WEST, midnight, parse_iso
+from tap_hubstaff.streams.hubstaff_stream import HubstaffBookmark, HubstaffStream
+from tap_hubstaff.streams.window_slice import Feed, WindowSlice, time_of
+from tap_hubstaff.times import DAY, EAST, WEST, midnight
 from tap_hubstaff.windows.coverage import FOREVER, UPDATES, Coverage, Read, Wanted
 from tap_hubstaff.windows.filtered_bookmarks import FilteredBookmarks
 from tap_hubstaff.windows.plan import WindowPlan
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
+    from singer_http.reading.pages import Page, Slice
     from singer_http.tap import ApiTap
     from singer_sdk import metrics
     from singer_sdk.helpers.types import Context, Record
@@ -42,28 +42,10 @@ if TYPE_CHECKING:
     Observer = Callable[["WindowSlice", Iterator[Page]], Iterator[Page]]
 
 logger = logging.getLogger(__name__)
-FILTERS = "filters"
 REREAD = "reread"
 """Reading once more what was read before."""
 KEPT_DAYS = "kept_days"
 """For how many days an organization keeps a list, where that was found out."""
-MOST_FILTERS = 8
-"""Of so many filters an organization's bookmarks are kept, besides those of no filter."""
-
-
-@dataclass(frozen=True, slots=True)
-class Feed:
-    """One way to read a stream by windows.
-
-    Attributes:
-        name: What the state calls it.
-        path: The list.
-        spec: How it is asked for a window.
-    """
-
-    name: str
-    path: str
-    spec: WindowSpec
 
 
 class WindowBookmark(HubstaffBookmark):
@@ -79,68 +61,6 @@ class WindowBookmark(HubstaffBookmark):
     kept_days: int | None = None
     span: int | None = None
     sessions: dict[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WindowSlice(ListSlice):
-    """The windows of one organization, as one chain of pages: a cursor is a window and a page in it.
-
-    Attributes:
-        feed: What is read.
-        read: What it is read for; None where that leaves nothing in the state.
-        plan: Which windows.
-        now: Tells the time.
-    """
-
-    feed: Feed
-    read: Read | None
-    plan: WindowPlan
-    now: Callable[[], dt.datetime]
-
-    @override
-    def query(self, cursor: str | None) -> dict[str, str | int]:
-        window = self._window(cursor)
-        if window.is_search:
-            return {**self.params, **self.feed.spec.params(self.plan.probe(window)), LIMIT: 1}
-        page: dict[str, str | int] = {} if window.page is None else {self.cursor_param: window.page}
-        return {**self.params, **self.feed.spec.params(window), **page}
-
-    @override
-    def page(self, body: bytes, cursor: str | None) -> Page:
-        page = self.parse(body)
-        window = self._window(cursor)
-        if window.is_search:
-            found = self._searched(self.plan.after_acceptance(window))
-            return Page(msgspec.Raw(b"[]"), found, is_last_of_part=True)
-        self.plan.saw(window, _times(page.records, self.feed.spec.field))
-        if page.next is not None:
-            return Page(page.records, str(self.plan.onward(window, page.next)))
-        following = self.plan.after(window)
-        return Page(page.records, None if following is None else str(following), is_last_of_part=True)
-
-    @override
-    def is_divisible(self, cursor: str | None) -> bool:
-        return self.plan.narrower(self._window(cursor)) is not None or ListSlice.is_divisible(self, cursor)
-
-    @override
-    def instead(self, cursor: str | None, failure: ApiError) -> str | None:
-        window = self._window(cursor)
-        if isinstance(failure, RefusedRequestError) and (following := self.plan.after_refusal(window)):
-            return self._searched(following)
-        if isinstance(failure, ServerFailedError) and (half := self.plan.narrower(window)):
-            logger.info("%s: too much for one request; asking for a shorter window.", self.label)
-            return str(half)
-        return ListSlice.instead(self, cursor, failure)
-
-    def _searched(self, window: Window) -> str:
-        if self.plan.kept_from is not None and not window.is_search:
-            kept_from = self.plan.kept_from.date()
-            logger.warning("%s: the organization keeps nothing of before %s; read from there.", self.label, kept_from)
-        return str(window)
-
-    def _window(self, cursor: str | None) -> Window:
-        """The window that a cursor stands for; without one, the first that there is now."""
-        return self.plan.first(self.now()) if cursor is None else Window.parse(cursor)
 
 
 class WindowStream(HubstaffStream):
@@ -178,8 +98,7 @@ class WindowStream(HubstaffStream):
     @override
     def bookmarks(self) -> FilteredBookmarks:
         chosen = {name: sorted(set(self.config[name])) for name in self.filters if self.config.get(name)}
-        by = {FILTERS: fingerprint(chosen)} if chosen and not self._is_full else {}
-        return FilteredBookmarks(self.stream_state, by)
+        return FilteredBookmarks(self.stream_state, {} if self._is_full else chosen)
 
     @property
     def _followed(self) -> WindowSpec:
@@ -353,7 +272,7 @@ class WindowStream(HubstaffStream):
 
     @override
     def post_process(self, row: Record, context: Context | None = None) -> Record | None:
-        moment = None if self.updates is None else _time(row.get(self.spec.field))
+        moment = None if self.updates is None else time_of(row.get(self.spec.field))
         is_wanted = moment is None or self._wanted.start <= moment < self._wanted.stop
         return row if is_wanted else None  # updates tell of all times
 
@@ -385,29 +304,5 @@ class WindowStream(HubstaffStream):
             for name in (RESUME, "stop"):
                 bookmark.pop(name, None)
             bookmark |= {"replication_key": self.replication_key, **read.claim.told()}
-            self._forget_old_filters(slice_.partition)
+            self.bookmarks.drop_old_filters(slice_.partition)
         self.state_manager.is_flushed = False
-
-    def _forget_old_filters(self, partition: Partition | None) -> None:
-        """Keep the bookmarks of the filters that were read by last."""
-        own = [one for one in self.bookmarks.beside(partition or {}) if FILTERS in one["context"]]
-        for one in sorted(own, key=lambda one: one.get("replication_key_value", ""))[:-MOST_FILTERS]:
-            self.bookmarks.drop(one)
-
-
-@functools.cache
-def _rows_of(field: str) -> msgspec.json.Decoder[list[Any]]:
-    row = msgspec.defstruct("Row", [("moment", Any, None)], rename={"moment": field})
-    return msgspec.json.Decoder(list[row])  # type: ignore[valid-type] # made just now
-
-
-def _times(records: msgspec.Raw, field: str) -> list[dt.datetime | None]:
-    """The times of the rows of a page, None of rows that do not tell."""
-    return [_time(row.moment) for row in _rows_of(field).decode(records)]
-
-
-def _time(moment: Any) -> dt.datetime | None:
-    try:
-        return parse_iso(moment)
-    except (TypeError, ValueError, AttributeError):
-        return None

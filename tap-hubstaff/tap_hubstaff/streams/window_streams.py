@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, cast
 from typing_extensions import override
 
 from tap_hubstaff.streams.named_stream import NamedStream
-from tap_hubstaff.streams.window_stream import Feed, WindowSlice, WindowStream
+from tap_hubstaff.streams.window_slice import Feed, WindowSlice
+from tap_hubstaff.streams.window_stream import WindowStream
 from tap_hubstaff.times import DAY, EAST, midnight, months_before, parse_iso
 from tap_hubstaff.windows.coverage import UPDATES
 from tap_hubstaff.windows.window import WindowSpec
@@ -38,7 +39,6 @@ class Activities(NamedStream):
     """Tracked time in slots of ten minutes, and every later change of it."""
 
     name = "activities"
-    path = "/organizations/{organization_id}/activities"
     filters = _BY_WORK
     spec = WindowSpec("time_slot", "time_slot", longest=7, months=6)
     updates = Feed(
@@ -99,7 +99,6 @@ class ToolUsages(WindowStream):
     """Applications and sites used, in slots of ten minutes; the vendor keeps a month."""
 
     name = "tool_usages"
-    path = "/organizations/{organization_id}/tool_usages"
     filters = _BY_WORK
     spec = WindowSpec("time_slot", "time_slot", longest=7, months=1)
 
@@ -117,7 +116,6 @@ class Screenshots(WindowStream):
     """Screenshots: where and when they were taken, and the URLs of the pictures."""
 
     name = "screenshots"
-    path = "/organizations/{organization_id}/screenshots"
     filters = frozenset({"user_ids", "project_ids"})
     spec = WindowSpec("time_slot", "time_slot", longest=7, months=6)
 
@@ -126,7 +124,6 @@ class Notes(WindowStream):
     """Notes that members took on their work."""
 
     name = "notes"
-    path = "/organizations/{organization_id}/notes"
     filters = _BY_WORK
     spec = WindowSpec("time_slot", "time_slot", longest=31, months=36)
 
@@ -135,7 +132,6 @@ class Locations(WindowStream):
     """Where members were while they tracked time."""
 
     name = "locations"
-    path = "/organizations/{organization_id}/locations"
     spec = WindowSpec("time_slot", "time_slot", longest=7)
 
 
@@ -143,7 +139,6 @@ class JobSiteVisits(WindowStream):
     """Visits to job sites."""
 
     name = "job_site_visits"
-    path = "/organizations/{organization_id}/job_site_visits"
     filters = _BY_MEMBER
     spec = WindowSpec("enter", "enter_at", longest=None)
 
@@ -152,7 +147,6 @@ class PassiveJobSiteVisits(WindowStream):
     """Visits to job sites, told by the places where members were."""
 
     name = "passive_job_site_visits"
-    path = "/organizations/{organization_id}/passive_job_site_visits"
     filters = _BY_MEMBER
     spec = WindowSpec("enter", "enter_at", longest=None)
 
@@ -165,7 +159,6 @@ class AttendanceShifts(WindowStream):
     """
 
     name = "attendance_shifts"
-    path = "/organizations/{organization_id}/attendance_shifts"
     spec = WindowSpec("date", "date", longest=31, months=36, by_day=True, is_kept_by_plan=True)
 
 
@@ -173,7 +166,6 @@ class TimeEditLogs(WindowStream):
     """Who changed tracked time by hand, and why."""
 
     name = "time_edit_logs"
-    path = "/organizations/{organization_id}/time_edit_logs"
     filters = _BY_WORK
     spec = WindowSpec("created", "created_at", longest=31, months=36)
 

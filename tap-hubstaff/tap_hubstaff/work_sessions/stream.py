@@ -53,7 +53,8 @@ if TYPE_CHECKING:
 
     from tap_hubstaff.account import Account
     from tap_hubstaff.streams.changed_work import ChangedWork, WorkUpdates
-    from tap_hubstaff.streams.window_stream import WindowSlice, WindowStream
+    from tap_hubstaff.streams.window_slice import WindowSlice
+    from tap_hubstaff.streams.window_stream import WindowStream
     from tap_hubstaff.work_sessions.model import WorkSession
 
 SESSIONS = "sessions"
@@ -254,7 +255,7 @@ class TimeSessions(NamedStream):
 
     def _reading_again(self, slice_: WindowSlice, region: late.Region) -> Callable[[int, int], list[Activity]]:
         """How the activities of the users of a region are read."""
-        own = self.bookmarks.beside(slice_.partition or {})
+        own = self.bookmarks.beside(slice_.partition)
         seen = max((covered.as_of + DELAY for one in own if (covered := Coverage.of(one))), default=BEGINNING)
 
         def read(begin: int, stop: int) -> list[Activity]:
@@ -340,7 +341,7 @@ class TimeSessions(NamedStream):
             seconds(min(slice_.plan.stop, read.as_of) - DELAY - self.lookback),
         )
         own = Coverage.of(bookmark) if before is not None else None
-        beside = [covered for one in self.bookmarks.beside(slice_.partition or {}) if (covered := Coverage.of(one))]
+        beside = [covered for one in self.bookmarks.beside(slice_.partition) if (covered := Coverage.of(one))]
         others = [covered.as_of for covered in beside if own is None or covered.as_of > own.as_of]
         if before is None and bookmark.keys() & {RESUME, "replication_key_value"}:
             builder.others = (0, seconds(read.as_of))  # what runs have given out whose bookmark is not believed

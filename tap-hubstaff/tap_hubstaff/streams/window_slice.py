@@ -1,0 +1,123 @@
+"""Windows as one chain of pages: which one is asked for next, and what is done where one is refused or too much."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from singer_http.http.errors import ApiError, RefusedRequestError, ServerFailedError
+from singer_http.reading.pages import Page
+from typing_extensions import override
+
+from tap_hubstaff.streams.hubstaff_stream import LIMIT, ListSlice
+from tap_hubstaff.times import parse_iso
+from tap_hubstaff.windows.window import Window
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Callable
+
+    from tap_hubstaff.windows.coverage import Read
+    from tap_hubstaff.windows.plan import WindowPlan
+    from tap_hubstaff.windows.window import WindowSpec
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """One way to read a stream by windows.
+
+    Attributes:
+        name: What the state calls it.
+        path: The list.
+        spec: How it is asked for a window.
+    """
+
+    name: str
+    path: str
+    spec: WindowSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowSlice(ListSlice):
+    """The windows of one organization, as one chain of pages: a cursor is a window and a page in it.
+
+    Attributes:
+        feed: What is read.
+        read: What it is read for; None where that leaves nothing in the state.
+        plan: Which windows.
+        now: Tells the time.
+    """
+
+    feed: Feed
+    read: Read | None
+    plan: WindowPlan
+    now: Callable[[], dt.datetime]
+
+    @override
+    def query(self, cursor: str | None) -> dict[str, str | int]:
+        window = self._window(cursor)
+        if window.is_search:
+            return {**self.params, **self.feed.spec.params(self.plan.probe(window)), LIMIT: 1}
+        page: dict[str, str | int] = {} if window.page is None else {self.cursor_param: window.page}
+        return {**self.params, **self.feed.spec.params(window), **page}
+
+    @override
+    def page(self, body: bytes, cursor: str | None) -> Page:
+        page = self.parse(body)
+        window = self._window(cursor)
+        if window.is_search:
+            found = self._searched(self.plan.after_acceptance(window))
+            return Page(msgspec.Raw(b"[]"), found, is_last_of_part=True)
+        self.plan.saw(window, _times(page.records, self.feed.spec.field))
+        if page.next is not None:
+            return Page(page.records, str(self.plan.onward(window, page.next)))
+        following = self.plan.after(window)
+        return Page(page.records, None if following is None else str(following), is_last_of_part=True)
+
+    @override
+    def is_divisible(self, cursor: str | None) -> bool:
+        return self.plan.narrower(self._window(cursor)) is not None or ListSlice.is_divisible(self, cursor)
+
+    @override
+    def instead(self, cursor: str | None, failure: ApiError) -> str | None:
+        window = self._window(cursor)
+        if isinstance(failure, RefusedRequestError) and (following := self.plan.after_refusal(window)):
+            return self._searched(following)
+        if isinstance(failure, ServerFailedError) and (half := self.plan.narrower(window)):
+            logger.info("%s: too much for one request; asking for a shorter window.", self.label)
+            return str(half)
+        return ListSlice.instead(self, cursor, failure)
+
+    def _searched(self, window: Window) -> str:
+        if self.plan.kept_from is not None and not window.is_search:
+            kept_from = self.plan.kept_from.date()
+            logger.warning("%s: the organization keeps nothing of before %s; read from there.", self.label, kept_from)
+        return str(window)
+
+    def _window(self, cursor: str | None) -> Window:
+        """The window that a cursor stands for; without one, the first that there is now."""
+        return self.plan.first(self.now()) if cursor is None else Window.parse(cursor)
+
+
+@functools.cache
+def _rows_of(field: str) -> msgspec.json.Decoder[list[Any]]:
+    row = msgspec.defstruct("Row", [("moment", Any, None)], rename={"moment": field})
+    return msgspec.json.Decoder(list[row])  # type: ignore[valid-type] # made just now
+
+
+def _times(records: msgspec.Raw, field: str) -> list[dt.datetime | None]:
+    """The times of the rows of a page, None of rows that do not tell."""
+    return [time_of(row.moment) for row in _rows_of(field).decode(records)]
+
+
+def time_of(moment: Any) -> dt.datetime | None:
+    """The time that a property of a row tells; None where it tells none."""
+    try:
+        return parse_iso(moment)
+    except (TypeError, ValueError, AttributeError):
+        return None
