@@ -80,9 +80,9 @@ class Life:
                 self.receive(read, begin, stop, wanted)
                 begin = stop
                 if begin < read.stop:
-                    self.bookmark["resume"] = read.told(str(Window(begin, min(begin + 3 * DAY, read.stop))))
+                    self.bookmark["resume"] = read.to_resume(str(Window(begin, min(begin + 3 * DAY, read.stop))))
             if read.begin < read.stop:
-                self.bookmark = read.claim.told()
+                self.bookmark = read.claim.to_bookmark()
             # As the state is written and read.
             self.bookmark = msgspec.to_builtins(msgspec.convert(json.loads(json.dumps(self.bookmark)), WindowBookmark))
         return True
@@ -152,7 +152,7 @@ def test_a_first_load_that_was_cut_off_follows_what_changed_since_it_began() -> 
 def test_a_bookmark_of_the_future_is_not_believed() -> None:
     row = Row(BEGAN + DAY, [BEGAN + DAY])
     life = Life([row], BY_TIME, 0 * HOUR, follows=True)
-    life.bookmark = Coverage(BEGAN, FOREVER, BEGAN + 3 * DAY).told()
+    life.bookmark = Coverage(BEGAN, FOREVER, BEGAN + 3 * DAY).to_bookmark()
     assert life.run(life.wanted(BEGAN, None, BEGAN + 2 * DAY), 1000)
     assert life.table == {0: 1}
     assert life.bookmark["replication_key_value"] == iso(BEGAN + 2 * DAY - DELAY)

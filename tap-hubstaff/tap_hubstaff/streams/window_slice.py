@@ -1,4 +1,4 @@
-"""Windows as one chain of pages: which one is asked for next, and what is done where one is refused or too much."""
+"""Windows as one chain of pages: which one comes next, and what happens when one is refused or too much."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """One way to read a stream by windows.
+    """A list that rows of a stream come from: by when things happened, or by when they were changed.
 
     Attributes:
-        name: What the state calls it.
+        name: What STATE calls it.
         path: The list.
         spec: How it is asked for a window.
     """
@@ -47,9 +47,9 @@ class WindowSlice(ListSlice):
     """The windows of one organization, as one chain of pages: a cursor is a window and a page in it.
 
     Attributes:
-        feed: What is read.
-        read: What it is read for; None where that leaves nothing in the state.
-        plan: Which windows.
+        feed: The list.
+        read: Why it is read; None if STATE does not hold it.
+        plan: The windows.
         now: Tells the time.
     """
 
@@ -89,18 +89,20 @@ class WindowSlice(ListSlice):
         if isinstance(failure, RefusedRequestError) and (following := self.plan.after_refusal(window)):
             return self._searched(following)
         if isinstance(failure, ServerFailedError) and (half := self.plan.narrower(window)):
-            logger.info("%s: too much for one request; asking for a shorter window.", self.label)
+            logger.info("%s: the API could not answer for the whole window. Asking for half of it.", self.label)
             return str(half)
         return ListSlice.instead(self, cursor, failure)
 
     def _searched(self, window: Window) -> str:
         if self.plan.kept_from is not None and not window.is_search:
             kept_from = self.plan.kept_from.date()
-            logger.warning("%s: the organization keeps nothing of before %s; read from there.", self.label, kept_from)
+            logger.warning(
+                "%s: the organization keeps nothing from before %s. Reading begins there.", self.label, kept_from
+            )
         return str(window)
 
     def _window(self, cursor: str | None) -> Window:
-        """The window that a cursor stands for; without one, the first that there is now."""
+        """The window of a cursor; without one, the first window."""
         return self.plan.first(self.now()) if cursor is None else Window.parse(cursor)
 
 
@@ -111,12 +113,12 @@ def _rows_of(field: str) -> msgspec.json.Decoder[list[Any]]:
 
 
 def _times(records: msgspec.Raw, field: str) -> list[dt.datetime | None]:
-    """The times of the rows of a page, None of rows that do not tell."""
+    """The times of the rows of a page; None for a row without one."""
     return [time_of(row.moment) for row in _rows_of(field).decode(records)]
 
 
 def time_of(moment: Any) -> dt.datetime | None:
-    """The time that a property of a row tells; None where it tells none."""
+    """The time in a property of a row; None if it is none."""
     try:
         return parse_iso(moment)
     except (TypeError, ValueError, AttributeError):

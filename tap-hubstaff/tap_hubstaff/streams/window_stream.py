@@ -1,6 +1,6 @@
-"""The base class of the streams that are read window by window, and gone on with where the last run ended.
+"""The base class of streams that are read window by window, and continue where the last run ended.
 
-What has been covered, and what is to be read next, is in :mod:`tap_hubstaff.windows.coverage`.
+What was covered, and what to read next, is decided in :mod:`tap_hubstaff.windows.coverage`.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 REREAD = "reread"
-"""Reading once more what was read before."""
+"""Reading again what was read before."""
 KEPT_DAYS = "kept_days"
-"""For how many days an organization keeps a list, where that was found out."""
+"""How many days an organization keeps a list, if that was searched for."""
 
 
 class WindowBookmark(HubstaffBookmark):
-    """What STATE holds of an organization, and of its windows while they are being read."""
+    """What STATE holds of an organization, and of a read of its windows that is not done."""
 
     resume: WindowBookmark | None = None
     start: str | None = None
@@ -66,24 +66,24 @@ class WindowBookmark(HubstaffBookmark):
 class WindowStream(HubstaffStream):
     """A list that is asked for a window of time.
 
-    Without a bookmark it is read from ``start_date`` on, or from where the vendor's own reach begins. With one, the
-    updates since then are read where the API has a list of them, and else what happened since then and in the
-    ``lookback_days`` before.
+    Without a bookmark it is read from ``start_date``, or from as far back as the vendor keeps. With one, a run reads
+    the list of updates since then, if the API has one; else what happened since then and in the ``lookback_days``
+    before.
 
-    The lists of updates do not tell of what was deleted. Where ``reread_days`` asks for it, so many days are read again
-    besides: rows of those days that a target has not received in this run are gone.
+    Lists of updates do not tell what was deleted. ``reread_days`` reads so many days again: rows of those days that a
+    target did not receive in this run are gone.
     """
 
     bookmark = WindowBookmark
     spec: ClassVar[WindowSpec]
     """How the list is asked for a window."""
     updates: ClassVar[Feed | None] = None
-    """The list of what was changed, where there is one."""
+    """The list of what was changed, if there is one."""
 
     def __init__(self, tap: ApiTap, account: Account) -> None:
         super().__init__(tap, account)
         self.observers: list[Observer] = []
-        """They see the pages as they go by."""
+        """They see each page before it is written."""
         self.incremental_key = self._followed.field  # type: ignore[misc] # of this class, but for its name
         self.replication_key = self.incremental_key
         self._broken: list[Partition | None] = []
@@ -106,7 +106,7 @@ class WindowStream(HubstaffStream):
 
     @property
     def lookback(self) -> dt.timedelta:
-        """How much before the bookmark is read again."""
+        """How much before the bookmark is read again, if there are no updates."""
         return cast("int", self.config["lookback_days"]) * DAY
 
     @override
@@ -119,7 +119,7 @@ class WindowStream(HubstaffStream):
             yield from self._due(partition)
 
     def _due(self, partition: Partition) -> list[WindowSlice]:
-        """What is to be read for an organization, in order; the state is looked at once, before any of it is read."""
+        """What to read of an organization, in order. STATE is looked at once, before any of it is read."""
         reads = list(self._reads(self.bookmarks.get(partition)))
         found = [self.window_slice(partition, self._feed(read), read.begin, read.stop, read) for read in reads]
         if reads[-1].feed == UPDATES and self.config["reread_days"]:
@@ -152,15 +152,15 @@ class WindowStream(HubstaffStream):
     ) -> None:
         wanted = self._wanted
         if any(moment > wanted.now for moment in (covered and covered.as_of, cut_off and cut_off.as_of) if moment):
-            self._say_once("a bookmark is of the future")
+            self._say_once("A bookmark is of the future")
         elif covered is not None and wanted.is_too_long_ago(covered):
-            self._say_once("the last run was longer ago than the vendor's list of updates reaches")
+            self._say_once("The last run is longer ago than the list of updates reaches back")
         elif (covered is None and "replication_key_value" in bookmark) or (cut_off is None and RESUME in bookmark):
-            self._say_once("a bookmark does not say what it covers")
+            self._say_once("A bookmark does not say what it covers")
 
     @functools.cache  # noqa: B019 - a stream lives as long as the run
     def _say_once(self, reason: str) -> None:
-        self.logger.warning("%s: %s, so all is read again.", self.name, reason)
+        self.logger.warning("%s: %s. Everything is read again.", self.name, reason)
 
     @cached_property
     def _wanted(self) -> Wanted:
@@ -176,14 +176,14 @@ class WindowStream(HubstaffStream):
         )
 
     def _last_days(self, partition: Partition) -> WindowSlice:
-        """The last days once more, as what was deleted is in no list of updates."""
+        """The last days again: no list of updates tells what was deleted."""
         begin = max(self._start(self.spec), midnight(self._account.began - self.config["reread_days"] * DAY))
         return self.again(partition, begin, self._end(self.spec))
 
     def again(
         self, partition: Partition | None, begin: dt.datetime, stop: dt.datetime, users: Collection[int] = ()
     ) -> WindowSlice:
-        """What happened from one moment to another, read once more, of some users or (none given) of all."""
+        """What happened between two moments, read again: of some users, or of all if none is given."""
         slice_ = self.window_slice(partition, Feed(REREAD, self.path, self.spec), begin, stop)
         named = {"user_ids": ",".join(map(str, sorted(users)))} if 0 < len(users) <= MOST_USERS else {}
         return replace(slice_, params={**slice_.params, **named})
@@ -192,7 +192,7 @@ class WindowStream(HubstaffStream):
     def forecast(self, organization: int) -> int:
         partition = {"organization_id": organization}
         bookmark, due = self.bookmarks.get(partition), self._due(partition)
-        least = sum(slice_.plan.windows(self._account.now()) for slice_ in due)
+        least = sum(slice_.plan.fewest_windows(self._account.now()) for slice_ in due)
         if not bookmark.get("requests") or not bookmark.get("span"):
             return least
         length = sum((slice_.plan.stop - slice_.plan.start).total_seconds() for slice_ in due)
@@ -200,7 +200,7 @@ class WindowStream(HubstaffStream):
         return max(least, round(estimate))
 
     def read_now(self, slice_: Slice) -> Iterator[Page]:
-        """The pages of a slice, asked for while another one is being written."""
+        """The pages of a slice, fetched at once, while another one is being written."""
         with Reader(self._api_tap.session, [slice_]) as reader:
             for _, pages in reader:
                 yield from pages
@@ -212,7 +212,7 @@ class WindowStream(HubstaffStream):
     def window_slice(
         self, partition: Partition | None, feed: Feed, begin: dt.datetime, stop: dt.datetime, read: Read | None = None
     ) -> WindowSlice:
-        """The windows of a feed from a moment to another, begun at the first or where an earlier run was cut off."""
+        """The windows of a feed between two moments, from the first or from where an earlier run was cut off."""
         # Nothing happened before the organization was created.
         created = self._account.created(organization_of(partition))
         begin = max(begin, midnight(created - WEST) if feed.spec.by_day else created)
@@ -239,7 +239,7 @@ class WindowStream(HubstaffStream):
         return midnight(start) if spec.by_day else start
 
     def _end(self, spec: WindowSpec) -> dt.datetime:
-        """Where the windows end, ``end_date`` included; days go on to the last that has begun anywhere."""
+        """Where the windows end: with ``end_date``, or with the last day that has begun anywhere."""
         began = self._account.began
         now = midnight(began + EAST) + DAY if spec.by_day else began.replace(microsecond=0)
         end = self._account.end_date
@@ -274,14 +274,14 @@ class WindowStream(HubstaffStream):
     def post_process(self, row: Record, context: Context | None = None) -> Record | None:
         moment = None if self.updates is None else time_of(row.get(self.spec.field))
         is_wanted = moment is None or self._wanted.start <= moment < self._wanted.stop
-        return row if is_wanted else None  # updates tell of all times
+        return row if is_wanted else None  # updates are of any time
 
     @override
     def _sync_slice(
         self, slice_: Slice, pages: Iterator[Page], counter: metrics.Counter, *, write_messages: bool
     ) -> Iterator[Record]:
         if slice_.partition in self._broken:
-            return  # what failed before it has to be read first
+            return  # what failed before has to be read first
         for observe in self.observers:
             pages = observe(cast("WindowSlice", slice_), pages)
         try:
@@ -294,15 +294,15 @@ class WindowStream(HubstaffStream):
     def _turn_page(self, slice_: Slice, page: Page, records: Sequence[Record]) -> None:
         read = cast("WindowSlice", slice_).read
         if read is None:
-            return  # it is begun anew by every run
+            return  # every run reads it from the beginning
         bookmark = self.bookmarks.of(slice_.partition)
         if page.next is not None:
-            bookmark[RESUME] = read.told(page.next)
+            bookmark[RESUME] = read.to_resume(page.next)
         elif self._is_full:
             bookmark[RESUME] = {"done": True}
         else:
             for name in (RESUME, "stop"):
                 bookmark.pop(name, None)
-            bookmark |= {"replication_key": self.replication_key, **read.claim.told()}
+            bookmark |= {"replication_key": self.replication_key, **read.claim.to_bookmark()}
             self.bookmarks.drop_old_filters(slice_.partition)
         self.state_manager.is_flushed = False

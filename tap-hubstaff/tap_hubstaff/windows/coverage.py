@@ -1,11 +1,11 @@
-"""What a bookmark of a windowed stream claims, and what is to be read so that it covers what the settings ask for.
+"""What the bookmark of a window stream claims, and what to read until it covers what the settings ask for.
 
 A bookmark claims that all rows of a stretch of time were read as they were at some moment::
 
     {"start": "2026-01-01T00:00:00Z", "stop": "2026-02-01T00:00:00Z", "replication_key_value": "2026-02-11T11:40:00Z"}
 
-``stop`` is there where ``end_date`` ended the stretch. What was cut off says besides what it was reading, as of when,
-and what the bookmark may claim once that is done::
+``stop`` is there only if ``end_date`` ended the stretch. A read that was cut off also says what it was reading, as of
+when, and what the bookmark may claim once that is done::
 
     {"resume": {"feed": "windows", "begin": "2026-01-01T00:00:00Z", "stop": "2026-01-31T12:00:00Z",
                 "as_of": "2026-01-31T12:00:00Z", "claims": ["2026-01-01T00:00:00Z", null],
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from tap_hubstaff.windows.window import WindowSpec
 
 DELAY = dt.timedelta(minutes=20)
-"""The vendor: data may be delayed so long."""
+"""The vendor may delay data by so much."""
 FOREVER = dt.datetime.max.replace(tzinfo=dt.timezone.utc)
 WINDOWS = "windows"
 """Reading by when things happened."""
 GAP = "gap"
-"""The same, of what settings that have changed since ask for besides."""
+"""The same, for what changed settings ask for besides."""
 UPDATES = "updates"
 """Reading what was changed since."""
 
@@ -44,8 +44,8 @@ class Coverage:
 
     Attributes:
         start: Its beginning.
-        stop: Its end, which is no part of it; :data:`FOREVER` where it goes on to the moment that it is as of.
-        as_of: From when on anything may have changed.
+        stop: Its end, exclusive; :data:`FOREVER` where it reaches to ``as_of``.
+        as_of: Anything may have changed since.
     """
 
     start: dt.datetime
@@ -54,36 +54,36 @@ class Coverage:
 
     @classmethod
     def of(cls, bookmark: Mapping[str, Any]) -> Self | None:
-        """What a bookmark claims; None where it does not say."""
+        """What a bookmark claims; None if it does not say."""
         try:
             stop = parse_iso(bookmark["stop"]) if "stop" in bookmark else FOREVER
             return cls(parse_iso(bookmark["start"]), stop, parse_iso(bookmark["replication_key_value"]))
         except (LookupError, ValueError):
             return None
 
-    def told(self) -> dict[str, Any]:
-        """As a bookmark."""
+    def to_bookmark(self) -> dict[str, Any]:
+        """As a bookmark holds it."""
         stop = {} if self.stop == FOREVER else {"stop": iso(self.stop)}
         return {"start": iso(self.start), **stop, "replication_key_value": iso(self.as_of)}
 
     def within(self, start: dt.datetime, stop: dt.datetime) -> Coverage | None:
-        """What it claims of a stretch, None where that is nothing."""
+        """What it claims of a stretch; None if nothing."""
         start, stop = max(self.start, start), min(self.stop, stop)
         return Coverage(start, stop, self.as_of) if start < stop else None
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Something to be read, window by window.
+    """Something to read, window by window.
 
     Attributes:
-        feed: What.
-        begin: From when on.
-        stop: Up to when.
-        as_of: When this was begun: what changes later may be missing.
+        feed: Which feed.
+        begin: From when.
+        stop: Until when.
+        as_of: When the read began: later changes may be missing.
         claim: What is covered once it is done.
-        left: The window, and the page in it, where it was cut off; None where it is begun.
-        sessions: What was kept of sessions there.
+        left: The window and page where it was cut off; None if it begins now.
+        sessions: What was stored of work sessions there.
     """
 
     feed: str
@@ -94,18 +94,18 @@ class Read:
     left: str | None = None
     sessions: dict[str, Any] | None = None
 
-    def told(self, cursor: str) -> dict[str, Any]:
-        """What the state holds of it while it goes on."""
+    def to_resume(self, cursor: str) -> dict[str, Any]:
+        """What STATE holds of it until it is done."""
         claims = [iso(self.claim.start), None if self.claim.stop == FOREVER else iso(self.claim.stop)]
         moments = {"begin": iso(self.begin), "stop": iso(self.stop), "as_of": iso(self.as_of)}
         return {"feed": self.feed, **moments, "claims": claims, "cursor": cursor}
 
     @classmethod
     def cut_off(cls, resume: Mapping[str, Any], before: Coverage | None) -> Self | None:
-        """The read that was cut off; None where there was none, or it cannot be gone on with.
+        """The read that was cut off; None if there was none, or if it cannot continue.
 
         Args:
-            resume: What :meth:`told` has left.
+            resume: What :meth:`to_resume` wrote.
             before: What was covered before it.
         """
         try:
@@ -120,16 +120,16 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the settings ask for, and how it can be had.
+    """What the settings ask for, and how to get it.
 
     Attributes:
-        spec: How windows of the list are asked for.
-        updates: How its list of updates is asked for, None where there is none.
-        start: From when on.
-        stop: Up to when, :data:`FOREVER` for no end.
-        end: Where the windows end by now.
-        now: The time, by the API's clock.
-        lookback: How much before the last run is read again, where there are no updates.
+        spec: How the list is asked for windows.
+        updates: How its list of updates is asked; None if there is none.
+        start: From when.
+        stop: Until when; :data:`FOREVER` for no end.
+        end: Where the windows end today.
+        now: The time by the API's clock.
+        lookback: How much before the last run is read again, if there are no updates.
     """
 
     spec: WindowSpec
@@ -141,10 +141,10 @@ class Wanted:
     lookback: dt.timedelta
 
     def reads(self, covered: Coverage | None, cut_off: Read | None) -> Iterator[Read]:
-        """What is to be read, one after the other, until everything is covered that is wanted.
+        """What to read, in order, until all that is wanted is covered.
 
         Args:
-            covered: What earlier runs have covered, None for nothing.
+            covered: What earlier runs covered; None for nothing.
             cut_off: What the last one was reading.
         """
         covered = self.believed(covered)
@@ -166,27 +166,27 @@ class Wanted:
         yield following
 
     def believed(self, covered: Coverage | None) -> Coverage | None:
-        """What is to be gone by: nothing where it is none of what is wanted, or where updates no longer tell."""
+        """The coverage to build on; None if it is unwanted, of the future, or too old for the list of updates."""
         if covered is None or covered.as_of > self.now or self.is_too_long_ago(covered):
             return None
         return covered.within(self.start, self.stop)
 
     @property
     def everything(self) -> Read:
-        """All that is wanted, to be read at once."""
+        """One read of all that is wanted."""
         return Read(WINDOWS, self.start, self.end, self.now, self.claim)
 
     @property
     def claim(self) -> Coverage:
-        """What is covered by a run that reads everything."""
+        """What a run covers that reads everything."""
         return Coverage(self.start, self.stop, self.now - DELAY)
 
     def is_too_long_ago(self, covered: Coverage) -> bool:
-        """Whether the list of updates no longer tells what has changed since."""
+        """Whether the list of updates no longer reaches back so far."""
         return self.updates is not None and covered.as_of < self.updates.earliest(self.now)
 
     def _following(self, covered: Coverage) -> Read:
-        """What has happened or changed since."""
+        """Reads what happened or changed since."""
         if self.updates is not None:
             return Read(UPDATES, covered.as_of, self.now, self.now, self.claim)
         since = covered.as_of - self.lookback
@@ -194,7 +194,7 @@ class Wanted:
         return Read(WINDOWS, max(since, self.start), self.end, self.now, self.claim)
 
     def _may_go_on(self, cut_off: Read, covered: Coverage | None) -> bool:
-        """Whether a read that was cut off is still of use, and its claim still right."""
+        """Whether a read that was cut off is still useful, and its claim still true."""
         claim = cut_off.claim
         if cut_off.as_of > self.now or self.is_too_long_ago(claim) or claim.within(self.start, self.stop) is None:
             return False

@@ -1,13 +1,13 @@
-"""The rows of a list that are to be expected in a stretch of time, and where a window had best end by them.
+"""Expects how many rows a list has in a stretch of time, and tells where a window should end.
 
-Every window ends in a page that is only partly full. What a window costs is its requests for each row that it brings:
-too short, its one page is half empty; a few rows too long, it takes a page more for them.
+The last page of every window is only partly full. A window costs its requests for each row that it brings: if it is
+too short, its only page is half empty; if it is a few rows too long, they take one more page.
 
-- Rows of each hour of the week (each day, for lists that are asked by day) are expected by an exponentially smoothed
-  rate: ``rate += ALPHA * (rows - rate)``, and by the plain mean until there are 1 / ALPHA observations.
-- Arrivals are taken for a Poisson process: where ``mean`` rows are expected, ``mean + K * sqrt(mean)`` may come.
+- Exponential smoothing expects the rows of each hour of the week (each weekday, for lists that are asked by day):
+  ``rate += ALPHA * (rows - rate)``; the first 1 / ALPHA observations count as a plain mean.
+- Arrivals are a Poisson process: where ``mean`` rows are expected, ``mean + K * sqrt(mean)`` may come.
 
-Time is counted in slots here: hours, or days.
+Time is counted in slots: hours or days.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 WEEK = 7
 ALPHA = 0.2
-"""What a new observation counts for: about the last five weeks are judged by."""
+"""The weight of a new observation: about the last five weeks count."""
 K = 2.0
-"""Standard deviations that a window leaves room for."""
+"""A window leaves room for so many standard deviations."""
 MOST_PAGES = 20
-"""A window that has brought so many ends where it has come to: work sessions hold the rows of a window in memory."""
+"""A window ends after so many full pages: work sessions hold the rows of a window in memory."""
 LAST_ROWS = 20
-"""Rows at the end of a page by which it is told how far the page reaches: some rows come late, few come early."""
+"""So many rows at the end of a page tell how far it reaches: some rows come late, few come early."""
 
 
 @dataclass(slots=True)
@@ -47,7 +47,7 @@ class Density:
     _window: list[int] | None = None
 
     def begin(self) -> None:
-        """A window is read from its first page on."""
+        """A window is read from its first page."""
         self._window = []
 
     def saw(self, rows: Iterable[int]) -> None:
@@ -56,13 +56,13 @@ class Density:
             self._window += rows
 
     def give_up(self) -> None:
-        """The rows of this window cannot be told the time of."""
+        """Learn nothing from this window: its rows do not tell their times."""
         self._window = None
 
     def end(self, start: int, stop: int) -> None:
-        """The window from one slot to another has been read to its end."""
+        """The window between two slots was read to its end."""
         if self._window is None:
-            return  # its first pages were an earlier run's
+            return  # an earlier run read its first pages
         found = Counter(self._window)
         for slot in range(start, stop):
             place = slot % (WEEK * self.slots)
@@ -72,35 +72,35 @@ class Density:
         self._window = None
 
     def stop(self, start: int, latest: int) -> int:
-        """Where a window from a slot on had best end.
+        """Where a window that begins at a slot should end.
 
-        Of a window that takes several pages, only the last is uncertain, and the ones before it tell more.
+        If it takes several pages, only the last is uncertain, and the pages before it will tell more.
         """
         stop, pages = self._best(start, start, latest, seen=0, there=0)
         return stop if pages == 1 else latest
 
     def earlier_stop(self, start: int, stop: int) -> int:
-        """Where the window that is being read had best end, by what its pages tell so far.
+        """Where the window that is being read should end, by what its pages tell so far.
 
-        Never before the end of what was seen of it: that would be read twice.
+        Never before a row that was seen: that row would be read twice.
         """
         if not self._window:
             return stop
         if len(self._window) >= MOST_PAGES * self.page:
             return max(self._window) + 1
-        # Before this slot all but a few have come; from it on, as many are missing as are expected and not there yet.
+        # Almost all rows before this slot are there; from it on, the expected ones are missing that are not there yet.
         lately = sorted(self._window[-LAST_ROWS:])
         reached = max(start, lately[len(lately) // 4])
         there = sum(slot >= reached for slot in self._window)
         return self._best(reached, max(self._window) + 1, stop, seen=len(self._window), there=there)[0]
 
     def _best(self, reached: int, earliest: int, latest: int, *, seen: int, there: int) -> tuple[int, int]:
-        """The end with the fewest requests a row, and the pages that are to come up to there.
+        """The end with the fewest requests for each row, and the pages that are still to come before it.
 
         Args:
-            reached: From this slot on rows are to be expected ...
-            earliest: ... and after this one the window may end ...
-            latest: ... but not after this one.
+            reached: Rows are expected from this slot on.
+            earliest: The window ends no earlier than after this slot ...
+            latest: ... and no later than before this one.
             seen: Rows that the window has brought so far.
             there: How many of them are of ``reached`` and later.
         """
@@ -111,7 +111,7 @@ class Density:
                 return latest, 0
             mean += rate
             rest = max(1e-9, mean - there)
-            # One page is uncertain at most: before the one after it is asked for, this is judged again.
+            # Only one page is uncertain: the end is judged again before the page after it is asked for.
             deviation = math.sqrt(min(rest, self.page))
             pages = math.ceil((rest + K * deviation) / self.page)
             cost = (seen / self.page + pages) / (seen + rest)

@@ -1,7 +1,7 @@
-"""Windows of time: how far back they may begin, how long they may be, and how long they had best be.
+"""Plans windows of time: where they begin, and how long they are.
 
-Requests are what is scarce (1,000 an hour), and every window ends in a page that is only partly full. So windows end
-where they fill whole pages, judged by the rows seen so far: see :mod:`tap_hubstaff.windows.density`.
+Requests are scarce (1,000 an hour), and the last page of every window is only partly full. So a window ends where it
+fills whole pages, judged by the rows seen so far: see :mod:`tap_hubstaff.windows.density`.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 RECOVERY = 16
-"""Windows that have to go well before a length that was too much is tried again."""
+"""After so many windows without a failure, a longer one is tried again."""
 
 
 class WindowPlan:
-    """The windows of one partition, one after the other up to a given end.
+    """The windows of one partition, one after the other.
 
-    Used by one chain of requests, never by two threads at once.
+    One chain of requests uses it, never two threads at once.
 
     Args:
         spec: How the list is asked for a window.
-        start: Where to begin; later where the vendor does not reach so far back.
-        stop: Where to end.
+        start: Where the first window begins, or later if the vendor keeps less.
+        stop: Where the last one ends.
         page: Rows in a full page.
     """
 
@@ -44,14 +44,14 @@ class WindowPlan:
         self._most: dt.timedelta | None = None
         self._gone_well = 0
         self.kept_from: dt.datetime | None = None
-        """The first day that the organization keeps, where that had to be found out."""
+        """The first day that the organization keeps, if that was searched for."""
 
     def first(self, now: dt.datetime) -> Window:
-        """The window to begin with."""
+        """The first window."""
         return self._next(min(max(self.start, self.spec.earliest(now)), self.stop))
 
     def saw(self, window: Window, times: Sequence[dt.datetime | None]) -> None:
-        """Take note of the times of the rows of a page, None where a row does not tell."""
+        """Take note of the times of the rows of a page; None is a row without one."""
         if window.page is None:
             self._density.begin()
         if None in times:
@@ -59,9 +59,9 @@ class WindowPlan:
         self._density.saw((time - BEGINNING) // self._slot for time in times if time is not None)
 
     def onward(self, window: Window, page: str) -> Window:
-        """The next page of a window, which may end earlier by what has been seen of it.
+        """The next page of a window, whose end may move closer.
 
-        What has been seen stays within it, so the list up to that page is the same for the API.
+        It never moves before a row that was seen, so the list up to that page stays the same for the API.
         """
         stop = window.stop
         if self.spec.longest is not None:
@@ -73,7 +73,7 @@ class WindowPlan:
         return Window(window.start, stop, page)
 
     def after(self, window: Window) -> Window | None:
-        """The window that follows one that has been read to its end, None after the last."""
+        """The window after one that was read to its end; None after the last."""
         if window.stop >= self.stop:
             return None
         self._density.end(*self._slots(window))
@@ -81,20 +81,20 @@ class WindowPlan:
         return self._next(window.stop)
 
     def clamped(self, window: Window, now: dt.datetime) -> Window:
-        """A window of an earlier run, less what the vendor no longer gives."""
+        """A window of an earlier run, without what the vendor no longer gives."""
         earliest = self.spec.earliest(now)
         if window.start >= earliest:
             return window
         return Window(min(earliest, self.stop), min(max(window.stop, earliest + self.spec.shortest), self.stop))
 
     def narrower(self, window: Window) -> Window | None:
-        """What to ask for where a window was too much for one request, None where it is as short as can be."""
+        """A shorter window, for one that was too much for one request; None if there is none."""
         return window.half(self.spec.shortest)
 
-    # Where an organization keeps a list for a time of its own, the first day that it takes is found by bisection.
+    # Where each organization keeps a list for its own time, bisection finds the first day that the API accepts.
 
     def after_refusal(self, window: Window) -> Window | None:
-        """What to ask for after a window whose beginning was refused; None where that cannot be for its age."""
+        """What to ask for after a window that was refused; None where its age cannot be the reason."""
         if not self.spec.is_kept_by_plan:
             return None
         if window.is_search:
@@ -102,22 +102,22 @@ class WindowPlan:
         return None if self.stop - window.start <= DAY else Window(window.start, self.stop, SEARCH)
 
     def after_acceptance(self, search: Window) -> Window:
-        """What to ask for after a day that was not refused."""
+        """What to ask for after a day that was accepted."""
         return self._search(search.start, self.probe(search).start)
 
     def probe(self, search: Window) -> Window:
-        """The day to be tried next: the last one first, as something else may be wrong with the request."""
+        """The day to try next. The last day comes first: something else may be wrong with the request."""
         days = 1 if search.stop == self.stop else search.length // DAY - search.length // DAY // 2
         return Window(search.stop - days * DAY, search.stop - (days - 1) * DAY)
 
-    def _search(self, refused: dt.datetime, taken: dt.datetime) -> Window:
-        if taken - refused > DAY:
-            return Window(refused, taken, SEARCH)
-        self.kept_from = taken
-        return self._next(taken)
+    def _search(self, refused: dt.datetime, accepted: dt.datetime) -> Window:
+        if accepted - refused > DAY:
+            return Window(refused, accepted, SEARCH)
+        self.kept_from = accepted
+        return self._next(accepted)
 
-    def windows(self, now: dt.datetime) -> int:
-        """How many windows there are at least."""
+    def fewest_windows(self, now: dt.datetime) -> int:
+        """How many windows there will be at least."""
         length = self.stop - max(self.start, self.spec.earliest(now))
         return 1 if self.spec.longest is None else max(1, math.ceil(length / (self.spec.longest * DAY)))
 
@@ -137,14 +137,14 @@ class WindowPlan:
         return self._planned
 
     def _slots(self, window: Window) -> tuple[int, int]:
-        """The slots that are wholly within a window: the first, and the one after the last."""
+        """The slots that lie wholly within a window: the first, and the one after the last."""
         return -((BEGINNING - window.start) // self._slot), (window.stop - BEGINNING) // self._slot
 
     def _moment(self, slot: int) -> dt.datetime:
         return BEGINNING + slot * self._slot
 
     def _learn(self, window: Window) -> None:
-        """Keep to a length that the API can give, and try more again when it has gone well for a while."""
+        """Keep to a length that the API can give; after :data:`RECOVERY` windows try a longer one."""
         if self._planned is not None and window.start == self._planned.start and window.stop < self._planned.stop:
             self._most, self._gone_well = window.length, 0
         elif self._most is not None:

@@ -1,4 +1,4 @@
-"""A window of time, and what the vendor says of those of a list: how long they may be, how far back they begin."""
+"""A window of time, and the vendor's limits for the windows of a list."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from typing_extensions import override
 from tap_hubstaff.times import BEGINNING, DAY, EAST, HOUR, iso, midnight, months_before, parse_iso
 
 MARGIN = dt.timedelta(hours=1)
-"""Kept from the end of what the vendor keeps: a request may wait so long for its turn."""
+"""Windows begin so much later than the vendor's limit: a request may wait that long for its turn."""
 SHORTEST = HOUR
-"""No window of times is halved to less than this."""
+"""No window of times is halved below this."""
 SEARCH = "?"
-"""In the place of a page: the first day that an organization keeps is searched for in a window."""
+"""Stands for a page while the first day that an organization keeps is searched for."""
 MOST_USERS = 100
-"""More are not named in one request, which would become too long."""
+"""One request names no more users: it would become too long."""
 
 
 @dataclass(frozen=True, slots=True)
 class WindowSpec:
-    """The parameters that a list takes a window by, and what the vendor says of it.
+    """How a list is asked for a window, and the vendor's limits.
 
     Attributes:
         name: The parameters are ``name[start]`` and ``name[stop]``.
-        field: The property that they select by.
-        longest: Days that a window may have; None where the vendor names no limit, so that one window holds all.
-        months: How many months the list reaches back; None where it keeps everything.
-        days: How many days it reaches back, where that is said in days.
-        by_day: Whether it takes days of the organization, the last one included, and not times.
-        is_kept_by_plan: Whether each organization keeps it for a time of its own, and refuses what begins before.
+        field: The property of the rows that they select by.
+        longest: The most days of a window; None where the vendor names no limit: one window then holds everything.
+        months: How many months back the list reaches; None where it keeps everything.
+        days: The same in days, where the vendor counts days.
+        by_day: Whether it takes days of the organization, the last one included, instead of times.
+        is_kept_by_plan: Whether each organization keeps it for its own time, and refuses windows that begin earlier.
     """
 
     name: str
@@ -43,11 +43,11 @@ class WindowSpec:
 
     @property
     def shortest(self) -> dt.timedelta:
-        """What no window is halved below."""
+        """No window is halved below this."""
         return DAY if self.by_day else SHORTEST
 
     def earliest(self, now: dt.datetime) -> dt.datetime:
-        """The first moment, or midnight, that the vendor still gives."""
+        """The first moment or midnight that the vendor still gives."""
         if self.days is not None:
             return now - dt.timedelta(days=self.days) + MARGIN
         if self.months is None:
@@ -66,12 +66,12 @@ class WindowSpec:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A stretch of time, and where in its list of rows to go on.
+    """A stretch of time, and where to continue in its rows.
 
     Attributes:
-        start: Its beginning.
-        stop: Its end, which is no part of it.
-        page: The ``page_start_id`` to go on with, None for the beginning of the list; or :data:`SEARCH`.
+        start: Its first moment.
+        stop: Its end, exclusive.
+        page: The ``page_start_id`` to continue with; None for the beginning; :data:`SEARCH` for a search.
     """
 
     start: dt.datetime
@@ -88,14 +88,14 @@ class Window:
         """Read what ``str`` wrote.
 
         Raises:
-            ValueError: It is no window.
+            ValueError: The text is no window.
         """
         start, stop, *page = text.split("/")
         return cls(parse_iso(start), parse_iso(stop), page[0] if page else None)
 
     @property
     def is_search(self) -> bool:
-        """Whether it is no window, but where the first day is searched for: its start is refused, its end is not."""
+        """Whether the first kept day is searched for in it: the API refuses its start and accepts its end."""
         return self.page == SEARCH
 
     @property
@@ -104,7 +104,7 @@ class Window:
         return self.stop - self.start
 
     def half(self, shortest: dt.timedelta) -> Window | None:
-        """Its first half, None where that would be too short."""
+        """Its first half; None where that would be too short."""
         if self.length >= 2 * DAY:
             return replace(self, stop=self.start + self.length // DAY // 2 * DAY)
         half = self.length // 2

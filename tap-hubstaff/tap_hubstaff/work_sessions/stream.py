@@ -249,7 +249,7 @@ class TimeSessions(NamedStream):
         """What was changed since the last run; None where that is longer ago than the vendor can tell."""
         since = BEGINNING + dt.timedelta(seconds=carryover.since)
         if since < Activities.updates.spec.earliest(self._account.began):
-            self._say_once("the last run was longer ago than the vendor's list of updates reaches")
+            self._say_once("The last run is longer ago than the list of updates reaches back")
             return None
         return self.work_updates.since(slice_.partition, since)
 
