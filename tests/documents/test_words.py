@@ -7,7 +7,13 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING
 
+import click
 import pytest
+from api_sandbox.__main__ import main as sandbox
+from tap_hubstaff.tap import TapHubstaff
+from tap_hustle.tap import TapHustle
+from target_harkster.cli import harkster
+from target_harkster.target import TargetHarkster
 
 from tests.documents.blocks import DOCUMENTS, ROOT, anchors, code_words, links
 
@@ -68,6 +74,33 @@ def test_targets_of_make_are_there(document: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
     said = {word for code in code_words(document) for word in re.findall(r"\bmake ([a-z-]+)", code)}
     assert said <= targets
+
+
+PROGRAMS: dict[str, click.Command] = {
+    "harkster": harkster,
+    "api-sandbox": sandbox,
+    **{plugin.name: plugin.cli for plugin in (TapHustle, TapHubstaff, TargetHarkster)},
+}
+
+
+@every_document
+def test_options_are_those_of_the_programs(document: Path) -> None:
+    for code in code_words(document):
+        program, *words = code.rpartition("| ")[2].split()
+        if program not in PROGRAMS:
+            continue
+        command = PROGRAMS[program]
+        known = options_of(command)
+        if isinstance(command, click.Group) and (inner := [word for word in words if word in command.commands]):
+            known |= options_of(command.commands[inner[0]])
+        elif isinstance(command, click.Group):
+            assert all(word.startswith("-") for word in words), code
+        assert set(re.findall(r"--[a-z][a-z-]*", code)) <= known, code
+
+
+def options_of(command: click.Command) -> set[str]:
+    """The options that a command takes."""
+    return {option for parameter in command.params for option in parameter.opts} | {"--help"}
 
 
 def test_the_readme_is_short() -> None:
