@@ -10,7 +10,6 @@ from singer_http.http.clock import Clock, Stopped
 from typing_extensions import override
 
 if TYPE_CHECKING:
-    from pyrate_limiter import RateItem
     from singer_http.http.session import Session
 
 
@@ -34,14 +33,14 @@ class LeapingClock(Clock):
         budget = session.budget
         try_spend, give_back, timed = budget._try_spend, budget.give_back, session._timed
 
-        def spend() -> RateItem | float:
+        def spend(now: float) -> float:
             # Within the budget's turn: the next one who sleeps for a turn knows of this request.
-            spent = try_spend()
-            if not isinstance(spent, float):
+            wait = try_spend(now)
+            if not wait:
                 self._count(1)
-            return spent
+            return wait
 
-        def unspend(spent: RateItem) -> None:
+        def unspend(spent: float) -> None:
             give_back(spent)
             self._count(-1)
 

@@ -19,7 +19,7 @@ from singer_sdk.singerlib.encoding.base import GenericSingerWriter
 from typing_extensions import override
 
 from singer_http.http.clock import Stopped
-from singer_http.http.errors import OutputError
+from singer_http.http.errors import FatalError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -53,7 +53,7 @@ class Stdout:
         self._is_closed = False
 
     def write(self, lines: bytes | bytearray) -> None:
-        """Write all of it, or raise :class:`OutputError`; once that has failed, what else is given is dropped.
+        """Write all of it, or raise :class:`FatalError`; once that has failed, what else is given is dropped.
 
         Raises :class:`Stopped` when a signal has asked for the end, and the reader takes nothing.
         """
@@ -66,10 +66,10 @@ class Stdout:
             sys.stdout.flush()
         except BrokenPipeError:
             self._is_closed = True
-            raise OutputError("The reader of the messages went away before the end: see the target's log.") from None
+            raise FatalError("The reader of the messages went away before the end: see the target's log.") from None
         except OSError as error:
             self._is_closed = True
-            raise OutputError(f"stdout cannot be written to: {error.strerror}. Mend that, and run again.") from None
+            raise FatalError(f"stdout cannot be written to: {error.strerror}. Mend that, and run again.") from None
 
     def end(self, code: int) -> None:
         """Have little patience with the reader from now on; when asked again, end the process, but within no line."""
@@ -149,7 +149,7 @@ class BufferedWriter(GenericSingerWriter["bytes", "Message"]):
         if lines:
             try:
                 self.stdout.write(lines)
-            except OutputError as error:
+            except FatalError as error:
                 raise Stopped from error
 
     def _add(self, lines: bytes) -> None:
@@ -178,4 +178,4 @@ def batches(messages: Iterator[dict[str, Any]], batcher: Batcher, config: BatchC
             ]
         except OSError as error:
             reason = error.strerror or type(error).__name__
-            raise Stopped from OutputError(f"A BATCH file cannot be written: {reason}. Mend that, and run again.")
+            raise Stopped from FatalError(f"A BATCH file cannot be written: {reason}. Mend that, and run again.")

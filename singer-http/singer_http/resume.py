@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 RESUME = "resume"
-_TOO_OLD = "it began longer ago than resume_max_age"
 FUTURE = 60
 """Seconds by which a time in STATE may be ahead of the API's clock, which is known to the second."""
+_TOO_OLD = "it began longer ago than resume_max_age"
 
 
 class Bookmark(msgspec.Struct, omit_defaults=True, kw_only=True):
@@ -43,24 +43,18 @@ class Bookmark(msgspec.Struct, omit_defaults=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A page to begin with.
+    """A page to begin with."""
 
-    Attributes:
-        cursor: What it is asked for with, None for the beginning of the list.
-        begins_with: The :func:`fingerprint` of its first key; None where pages do not move, or nothing is in it.
-    """
-
-    cursor: str | None = None
-    begins_with: str | None = None
+    cursor: str | None = None  # None for the beginning of the list
+    begins_with: str | None = None  # the fingerprint of its first key; None where pages do not move, or it is empty
 
 
 START = Place()
 
 
-def fingerprint(*slice_: Any) -> str:
+def fingerprint(*parts: Any) -> str:
     """A short text that is another one where anything in its arguments is."""
-    told = msgspec.json.encode(slice_, order="sorted", enc_hook=str)
-    return hashlib.sha256(told).hexdigest()[:12]
+    return hashlib.sha256(msgspec.json.encode(parts, order="sorted", enc_hook=str)).hexdigest()[:12]
 
 
 def validated(name: str, state: Any, kind: type[Bookmark]) -> dict[str, Any]:
@@ -152,12 +146,11 @@ class FullTable:
     def begin(self) -> None:
         """Note that the table is being read."""
         if not self.is_resumed:
-            # Its version may remove rows that INCREMENTAL reads go on behind.
-            self._bookmarks.forget(places=True)
+            self._bookmarks.forget(places=True)  # its version may remove rows that INCREMENTAL reads go on behind
             self._bookmarks.stream[RESUME] = {"version": self.version, "fingerprint": self.fingerprint}
 
     def turn(self, partition: Mapping[str, Any] | None, place: Place | None, *, is_last: bool) -> None:
-        """A page is written: the next run goes on with this place, if the read is cut off; None where it was."""
+        """Note that a page is written: the next run goes on at this place; None for where it did."""
         left = self._bookmarks.of(partition).setdefault(RESUME, {})
         if is_last:
             _put(left, START)
@@ -193,10 +186,8 @@ class Incremental:
             return _place(bookmark)
         if not self._has_warned and "cursor" in bookmark:
             self._has_warned = True
-            logger.warning(
-                "%s: read from the beginning, as the last run read it with other settings or another version.",
-                self._name,
-            )
+            reason = "as the last run read it with other settings or another version"
+            logger.warning("%s: read from the beginning, %s.", self._name, reason)
         return START
 
     def begin(self) -> None:
@@ -204,7 +195,7 @@ class Incremental:
         self._bookmarks.forget()
 
     def turn(self, partition: Mapping[str, Any] | None, place: Place | None, key: str = "", newest: str = "") -> None:
-        """A page is written: go on with this place, None where it holds nothing; with the newest key in it."""
+        """Note that a page is written: go on at this place, None where the page is empty; with the newest key in it."""
         if place is None:
             return
         bookmark = self._bookmarks.of(partition)

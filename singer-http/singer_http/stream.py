@@ -28,12 +28,13 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Generator, Iterator, Mapping, Sequence
 
+    from singer_sdk import Tap
     from singer_sdk.helpers._batch import BatchConfig
     from singer_sdk.helpers.types import Context, Record
     from singer_sdk.metrics import Counter
     from singer_sdk.singerlib import Catalog, MetadataMapping
 
-    from singer_http.tap import ApiTap
+    from singer_http.run import Run
 
     Partition = Mapping[str, Any]
 
@@ -63,9 +64,9 @@ class ApiStream(Stream, abc.ABC):
     interleave: ClassVar[int] = 1
     """How many partitions are read in turns, a page of each."""
 
-    def __init__(self, tap: ApiTap) -> None:
+    def __init__(self, tap: Tap, run: Run) -> None:
         super().__init__(tap=tap)
-        self._api_tap = tap
+        self.run = run
         self._failed = False
         self._doubt: str | None = None
         self._replaced = 0
@@ -103,13 +104,8 @@ class ApiStream(Stream, abc.ABC):
             return Incremental(self.name, self.bookmarks, fingerprint(rows))
         left_out = sorted(".".join(breadcrumb) for breadcrumb, is_selected in self.mask.items() if not is_selected)
         written = {setting: value for setting, value in self.config.items() if setting.startswith(_WRITING)}
-        return FullTable(
-            self.name,
-            self.bookmarks,
-            fingerprint(rows, self.primary_keys, left_out, written),
-            self._api_tap.session.now(),
-            self.config["resume_max_age"],
-        )
+        known = fingerprint(rows, self.primary_keys, left_out, written)
+        return FullTable(self.name, self.bookmarks, known, self.run.session.now(), self.config["resume_max_age"])
 
     # Catalog
 
@@ -160,21 +156,35 @@ class ApiStream(Stream, abc.ABC):
             interleave=self.interleave,
         )
 
+    # Reading
+
+    @property
+    def is_read_ahead(self) -> bool:
+        """Whether the run's reader reads the slices; False where their pages are at hand before the stream's turn."""
+        return True
+
+    def read(self) -> Iterator[tuple[Slice, Iterator[Page]]]:
+        """The slices, each with its pages."""
+        if self.run.reader is not None:
+            yield from self.run.reader.of_stream(self.name)
+            return
+        # A stream on its own, such as in a dry run of some records: nothing is fetched that may not be needed.
+        with Reader(self.run.session, self.slices()) as reader:
+            yield from reader
+
+    @override
+    def get_records(self, context: Context | None) -> Iterator[Record]:
+        """The records of one partition as the API gives them, outside of a run."""
+        with Reader(self.run.session, [self._slice(context)]) as reader:
+            for _, pages in reader:
+                for page in pages:
+                    yield from page.decode()
+
     def _begin(self) -> None:
         """Note in the state that the stream is being read."""
         self.resume.begin()
         if isinstance(self.resume, FullTable) and self.config.get("emit_activate_version_messages"):
             self._stream_version = self.resume.version
-
-    # Reading
-
-    @override
-    def get_records(self, context: Context | None) -> Iterator[Record]:
-        """The records of one partition as the API gives them, outside of a run."""
-        with Reader(self._api_tap.session, [self._slice(context)]) as reader:
-            for _, pages in reader:
-                for page in pages:
-                    yield from page.decode()
 
     @override
     def _sync_records(
@@ -187,11 +197,11 @@ class ApiStream(Stream, abc.ABC):
         """
         self._written = 0
         self._begin()
-        self._api_tap.progress.begin(self.name)
+        self.run.progress.begin(self.name)
         counter = self.get_record_counter()
         paths = set()
         with counter, self.get_sync_timer():
-            for slice_, pages in self._api_tap.read(self):
+            for slice_, pages in self.read():
                 counter.with_context(slice_.partition)
                 paths.add(slice_.path)
                 try:
@@ -200,16 +210,11 @@ class ApiStream(Stream, abc.ABC):
                     raise Stopped from failure
                 except ApiError as failure:
                     self._leave_out(slice_, failure)
-        self._api_tap.writer.flush()
+        self.run.writer.flush()
         self._report_changes()
-        self._log_metric(
-            metrics.Point(
-                "counter",
-                metric=metrics.Metric.HTTP_REQUEST_COUNT,
-                value=sum(self._api_tap.session.requests[path] for path in paths),
-                tags={metrics.Tag.STREAM: self.name, metrics.Tag.ENDPOINT: self.path},
-            )
-        )
+        requests = sum(self.run.session.requests[path] for path in paths)
+        tags: dict[str, Any] = {metrics.Tag.STREAM: self.name, metrics.Tag.ENDPOINT: self.path}
+        self._log_metric(metrics.Point("counter", metrics.Metric.HTTP_REQUEST_COUNT, requests, tags))
 
     @override
     def _sync_batches(self, batch_config: BatchConfig, context: Context | None = None) -> None:
@@ -218,23 +223,23 @@ class ApiStream(Stream, abc.ABC):
             for written in batches(self._sync_records(context, write_messages=False), batcher, batch_config):
                 for message in written:
                     counter.increment()
-                    self._api_tap.write_message(message)
+                    self.run.writer.write_message(message)
                 self._write_state_message()
 
     def _leave_out(self, slice_: Slice, failure: ApiError) -> None:
-        """A failure of the run, but for a 403 that the settings say is known: it is worth a warning."""
+        """Report a failure of the run; a 403 that the settings say is known is worth a warning."""
         if isinstance(failure, ForbiddenError) and self.name in self.config.get("skip_forbidden", ()):
             self.logger.warning("%s: left out, as skip_forbidden says. %s", slice_.label, failure)
             self._doubt = "a part of it was left out"
         else:
             self._failed = True
-            self._api_tap.report(slice_.label, failure)
+            self.run.report(slice_.label, failure)
 
     def _sync_slice(
         self, slice_: Slice, pages: Iterator[Page], counter: Counter, *, write_messages: bool
     ) -> Iterator[Record]:
         for page in pages:
-            self._api_tap.clock.check()  # between two pages is where a run can be stopped
+            self.run.clock.check()  # between two pages is where a run can be stopped
             if page.doubt:
                 self.logger.warning("%s: %s", slice_.label, page.doubt)
                 self._doubt = "it may not have been read to its end"
@@ -242,15 +247,15 @@ class ApiStream(Stream, abc.ABC):
             room = None if self.ABORT_AT_RECORD_COUNT is None else self.ABORT_AT_RECORD_COUNT - self._written
             messages = self._messages(records[:room], page.at)
             if write_messages:
-                self._api_tap.writer.write_records(messages)
+                self.run.writer.write_records(messages)
             yield from messages
             self._written += len(records)
             self._check_max_record_limit(self._written - 1)
             counter.increment(len(records))
-            self._api_tap.progress.page(len(records))
+            self.run.progress.page(len(records))
             self._turn_page(slice_, page, records)
-            if write_messages and self._api_tap.state_is_due():
-                self._write_state_message()
+            if write_messages:
+                self.write_due_state()
 
     def _records(self, page: Page, slice_: Slice) -> list[Record]:
         """The records of a page, complete and conformed."""
@@ -259,9 +264,8 @@ class ApiStream(Stream, abc.ABC):
             for name, value in (slice_.partition or {}).items():
                 raw.setdefault(name, value)
             if any(raw.get(key) is None for key in self.primary_keys):
-                raise MalformedAnswerError(
-                    f"{slice_.label}: a record came without its key ({', '.join(self.primary_keys)})."
-                )
+                keys = ", ".join(self.primary_keys)
+                raise MalformedAnswerError(f"{slice_.label}: a record came without its key ({keys}).")
             if (record := self.post_process(raw, slice_.partition)) is not None:
                 records.append(self._conform(record))
         self._replaced += page.replaced
@@ -290,6 +294,8 @@ class ApiStream(Stream, abc.ABC):
             name = type(error).__name__
             raise ConfigurationError(f"stream_maps: {self.name}: an expression fails on a record ({name}).") from None
 
+    # State
+
     def _turn_page(self, slice_: Slice, page: Page, records: Sequence[Record]) -> None:
         """Move the bookmark behind a page whose records are all written."""
         place = self._place_behind(page)
@@ -302,12 +308,17 @@ class ApiStream(Stream, abc.ABC):
         self.state_manager.is_flushed = False
 
     def _place_behind(self, page: Page) -> Place | None:
-        """Where a run goes on that finds this page to be the last that was written; None where that is as it was."""
+        """Where to go on if this page is the last that is written; None where that stays as it was."""
         return None if page.next is None else Place(page.next)
+
+    def write_due_state(self) -> None:
+        """Write a STATE message if it is worth its size."""
+        if self.run.is_due(self.tap_state):
+            self._write_state_message()
 
     @override
     def _abort_sync(self, abort_reason: Exception) -> None:
-        self._api_tap.writer.flush()
+        self.run.writer.flush()
         super()._abort_sync(abort_reason)
 
     @override
@@ -318,8 +329,7 @@ class ApiStream(Stream, abc.ABC):
         if isinstance(self.resume, FullTable) and not self._failed and not self.resume.is_done:
             self.resume.end(is_activated=self._activate())
         self.state_manager.is_flushed = False
-        if self._api_tap.state_is_due():
-            self._write_state_message()
+        self.write_due_state()
 
     def _activate(self) -> bool:
         """Have loaders remove the rows that are gone, if everything that is there has been read for certain."""
@@ -341,31 +351,23 @@ class ApiStream(Stream, abc.ABC):
     def _report_changes(self) -> None:
         """Say what of the records was not written as it came."""
         if self._replaced:
-            self.logger.warning(
-                "%s: %d characters could not be read, and are U+FFFD now: halves of characters, or no UTF-8.",
-                self.name,
-                self._replaced,
-            )
+            text = "%s: %d characters could not be read, and are U+FFFD now: halves of characters, or no UTF-8."
+            self.logger.warning(text, self.name, self._replaced)
         if unknown := self._conform.unknown:
-            self.logger.warning(
-                "%s: %d properties that the schema does not know were left out: %s.",
-                self.name,
-                len(unknown),
-                ", ".join(f"{name} ({count} times)" for name, count in sorted(unknown.items())),
-            )
+            text = "%s: %d properties that the schema does not know were left out: %s."
+            names = ", ".join(f"{name} ({count} times)" for name, count in sorted(unknown.items()))
+            self.logger.warning(text, self.name, len(unknown), names)
 
     # What the SDK would do before and around each read
 
     @property
     @override
     def emit_activate_version_messages(self) -> bool:
-        # The SDK's way is to send it before the read; ours is sent when the read is complete.
-        return False
+        return False  # the SDK's way is to send it before the read; ours is sent when the read is complete
 
     @override
     def get_replication_key_signpost(self, context: Context | None = None) -> None:
-        # Bookmarks are cursors: there is no time that they must not pass.
-        return None
+        return None  # bookmarks are cursors: there is no time that they must not pass
 
     @cached_property
     def _conform(self) -> Conformer:

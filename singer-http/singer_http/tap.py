@@ -1,4 +1,4 @@
-"""The base class of both taps: shared settings, one session for all streams, and a run that ends in the open."""
+"""The base class of a tap: its settings, its one run, and how that ends."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from singer_sdk import Tap
 from singer_sdk.exceptions import ConfigValidationError
 from singer_sdk.helpers._classproperty import classproperty
 from singer_sdk.plugin_base import _ConfigInput
-from singer_sdk.singerlib.encoding.simple import StateMessage
 from singer_sdk.tap_base import CliTestOptionValue
 from typing_extensions import override
 
@@ -25,9 +24,8 @@ from singer_http.catalog import check_streams, with_chosen_methods
 from singer_http.http.clock import Clock, Stopped
 from singer_http.http.errors import ApiError, ConfigurationError, IncompleteError
 from singer_http.output import BufferedWriter
-from singer_http.progress import Progress
-from singer_http.reading.reader import Reader
 from singer_http.resume import Bookmark, validated
+from singer_http.run import Run
 from singer_http.settings import (
     batch_errors,
     checked,
@@ -36,21 +34,13 @@ from singer_http.settings import (
     from_environment,
     json_object,
 )
+from singer_http.stream import ApiStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from types import FrameType
 
     from singer_http.http.session import Session
-    from singer_http.reading.pages import Page, Slice
-    from singer_http.stream import ApiStream
-
-STATE_SHARE = 1 / 20
-"""STATE messages may come to this share of all that is written ..."""
-STATE_INTERVAL = 5.0
-"""... but one is sent after so many seconds all the same, for runs that wait more than they write ..."""
-STATE_RATE = 20_000.0
-"""... unless they then came to more than so many bytes a second."""
 
 _MAP_OPTIONS = frozenset({"__alias__", "__else__", "__filter__", "__key_properties__", "__source__"})
 """What a stream map may say besides properties."""
@@ -67,20 +57,14 @@ class ApiTap(Tap, abc.ABC):
 
     def __init__(self, *, clock: Clock | None = None, **kwargs: Any) -> None:
         self.clock: Clock = clock or Clock()
-        self._failures: list[tuple[str, ApiError]] = []
-        self._reader: Reader | None = None
         self._signal: int | None = None
-        self._state_written = 0
-        self._state_size = 0
-        self._state_time = 0.0
         if isinstance(kwargs.get("catalog"), dict):
             kwargs["catalog"] = with_chosen_methods(kwargs["catalog"])
         super().__init__(**kwargs)
 
-    @cached_property
     @abc.abstractmethod
-    def session(self) -> Session:
-        """The one session of all streams."""
+    def open_session(self, config: Mapping[str, Any]) -> Session:
+        """Open the session, by the settings with a user agent."""
 
     @abc.abstractmethod
     def prepare(self) -> None:
@@ -90,10 +74,21 @@ class ApiTap(Tap, abc.ABC):
     def check_connection(self) -> str:
         """Make one cheap request with the credentials, and say in a sentence what it showed."""
 
+    @cached_property
+    def run(self) -> Run:
+        """What the streams share."""
+        config = {"user_agent": f"{self.name}/{self.plugin_version}", **self.config}
+        return Run(lambda: self.open_session(config), self.clock, cast("BufferedWriter", self.message_writer))
+
     @property
-    def writer(self) -> BufferedWriter:
-        """The writer of messages."""
-        return cast("BufferedWriter", self.message_writer)
+    def session(self) -> Session:
+        """The one session of all streams."""
+        return self.run.session
+
+    @property
+    def api_streams(self) -> list[ApiStream]:
+        """The streams, in the order in which they are read."""
+        return [stream for stream in self.streams.values() if isinstance(stream, ApiStream)]
 
     # Settings
 
@@ -127,59 +122,19 @@ class ApiTap(Tap, abc.ABC):
             self.logger.warning(
                 "The state holds no bookmarks as a tap writes them: everything is read from the beginning."
             )
-        kinds = {name: cast("ApiStream", stream).bookmark for name, stream in self.streams.items()}
+        kinds = {stream.name: stream.bookmark for stream in self.api_streams}
         named = bookmarks if isinstance(bookmarks, dict) else {}
         super().load_state(
             {"bookmarks": {name: validated(name, one, kinds.get(name, Bookmark)) for name, one in named.items()}}
         )
 
-    # Reading
-
-    def read(self, stream: ApiStream) -> Iterator[tuple[Slice, Iterator[Page]]]:
-        """The slices of a stream, each with its pages."""
-        if self._reader is not None:
-            yield from self._reader.of_stream(stream.name)
-            return
-        # A stream on its own, such as in a dry run of some records: nothing is fetched that may not be needed.
-        with Reader(self.session, stream.slices()) as reader:
-            yield from reader
-
-    def _ahead(self) -> Iterator[Slice]:
-        """The slices of all selected streams, in the order in which the SDK reads the streams."""
-        for stream in self.streams.values():
-            if stream.selected:
-                yield from cast("ApiStream", stream).slices()
-
-    def state_is_due(self) -> bool:
-        """Whether a STATE is worth its size now: all of them together stay a small share of the output."""
-        written = self.writer.written - self._state_written
-        waited = self.clock.monotonic() - self._state_time
-        if written * STATE_SHARE < self._state_size and waited < max(STATE_INTERVAL, self._state_size / STATE_RATE):
-            return False
-        self._state_size = len(self.writer.serialize_message(StateMessage(self.state)))
-        self._state_written = self.writer.written
-        self._state_time = self.clock.monotonic()
-        return True
-
-    @cached_property
-    def progress(self) -> Progress:
-        """What the run says of itself while it goes on."""
-        return Progress(self.session, self.logger)
-
-    def _idle(self) -> None:
-        self.writer.flush()
-        self.progress.tick()
-
-    def report(self, label: str, failure: ApiError) -> None:
-        """Take note of what could not be read; the run goes on."""
-        self.logger.warning("%s: could not be read, the rest goes on. %s", label, failure)
-        self._failures.append((label, failure))
+    # The run
 
     @override  # type: ignore[misc]
     def sync_all(self) -> None:  # final in the SDK, and the only place around a whole run
         """Read every selected stream; raises an :class:`ApiError` where something could not be read."""
+        is_complete = False
         try:
-            is_complete = False
             try:
                 self._read_all()
                 is_complete = True
@@ -192,10 +147,10 @@ class ApiTap(Tap, abc.ABC):
                     self.logger.error("%s", cause)  # noqa: TRY400
                 sys.exit(128 + (self._signal or signal.SIGTERM))
             self.give_up(cause)
-        if self._failures:
-            for label, failure in self._failures:
-                self.logger.error("Not read: %s. %s", label, failure)
-            raise IncompleteError(f"The run is not complete: {len(self._failures)} parts of it, named above.")
+        for label, failure in self.run.failures:
+            self.logger.error("Not read: %s. %s", label, failure)
+        if self.run.failures:
+            raise IncompleteError(f"The run is not complete: {len(self.run.failures)} parts of it, named above.")
 
     def give_up(self, cause: BaseException) -> None:
         """End the run for what concerns all of it; raises the cause, unless it makes no failure of the run."""
@@ -207,15 +162,14 @@ class ApiTap(Tap, abc.ABC):
         if not any(stream.selected for stream in self.streams.values()):
             self.logger.warning("No stream is selected: nothing is read.")
         self.prepare()
-        streams = cast("list[ApiStream]", list(self.streams.values()))
-        for stream in streams:
-            _ = stream.bookmarks  # threads look at them, and must not be the first
-        self._reader = Reader(
-            self.session,
-            self._ahead(),
+        streams = self.api_streams
+        selected = [stream for stream in streams if stream.selected]
+        for stream in selected:
+            _ = stream.resume  # threads look at it, and must not be the first
+        self.run.read_ahead(
+            chain.from_iterable(stream.slices() for stream in selected if stream.is_read_ahead),
             parallel=self.config["max_parallel_requests"],
             predict=self.config.get("predict_cursors", False),
-            on_idle=self._idle,
         )
         super().sync_all()
         for stream in streams:
@@ -242,24 +196,16 @@ class ApiTap(Tap, abc.ABC):
 
     def _end_run(self, *, complete: bool) -> None:
         """End the run: nothing more is fetched, and the last STATE says how far it got."""
-        self.clock.stop()
-        if self._reader is not None:
-            self._reader.close()
-            self.logger.info(
-                "Pages asked for ahead of their cursors: %d used, %d for nothing.",
-                self._reader.predictions.hits,
-                self._reader.predictions.misses,
-            )
-        self.session.close()
+        self.run.close()
         # Of a batch that was not finished the bookmarks may know more than was written.
         if self.state and (complete or not self.config.get("batch_config")):
             self.state_writer.write_state(self.state)
-        self.writer.flush()
+        self.run.writer.flush()
 
     @override
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
         """Stop at the next safe point; at once when asked a second time."""
-        self.writer.stdout.end(128 + signum)
+        self.run.writer.stdout.end(128 + signum)
         self._signal = signum
         self.logger.info("Stopping for signal %d.", signum)
         self.clock.stop()
@@ -268,7 +214,7 @@ class ApiTap(Tap, abc.ABC):
 
     @override
     def run_discovery(self) -> str:
-        self.writer.stdout.write(f"{self.catalog_json_text}\n".encode())
+        self.run.writer.stdout.write(f"{self.catalog_json_text}\n".encode())
         return self.catalog_json_text
 
     @classmethod

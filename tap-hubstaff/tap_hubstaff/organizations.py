@@ -135,7 +135,7 @@ class Organizations:
                 self._leave_out(own)
             except ApiError as failure:
                 if own not in due:  # and otherwise its streams say so
-                    self._tap.report(f"the role in organization {own}", failure)
+                    self._tap.run.report(f"the role in organization {own}", failure)
 
     def _me(self) -> int | None:
         """The user of the credentials; None where they are an organization's own, or may not say."""
@@ -162,7 +162,7 @@ class Organizations:
 
     def _check_role(self, organization: int, role: str | None) -> None:
         if role is not None and role not in UNLIMITED_ROLES:
-            self._tap.report(
+            self._tap.run.report(
                 f"organization {organization}",
                 PlainMemberError(
                     f"These credentials are those of a plain member (role {role}), to whom lists show less without an"
@@ -172,7 +172,7 @@ class Organizations:
 
     def _leave_out(self, organization: int) -> None:
         self._account.leave_out(organization)
-        self._tap.report(
+        self._tap.run.report(
             f"organization {organization}",
             ForbiddenError(
                 f"GET /organizations/{organization}/members: HTTP 403; the organization is not on an active plan, or"

@@ -9,7 +9,7 @@ import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from pyrate_limiter import RateItem, SQLiteBucket
+from pyrate_limiter import Rate, RateItem, SQLiteBucket
 from singer_http.http.budget import MARGIN, Budget
 from singer_http.http.errors import FatalError
 from typing_extensions import override
@@ -17,7 +17,6 @@ from typing_extensions import override
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pyrate_limiter import Rate
     from singer_http.http.clock import Clock
 
 logger = logging.getLogger(__name__)
@@ -92,7 +91,8 @@ class HourlyBudget(Budget):
     """
 
     def __init__(self, requests: int, clock: Clock, path: Path, patience: float) -> None:
-        super().__init__(requests, HOUR, clock, RequestLog.opened(path, Budget.rate(requests, HOUR)))
+        super().__init__(requests, HOUR, clock)
+        self._log = RequestLog.opened(path, Rate(requests, int(HOUR * 1000 * (1 + MARGIN))))
         self._patience = patience
         self._left = 0
         self._counted_at = -math.inf
@@ -101,7 +101,8 @@ class HourlyBudget(Budget):
     @override
     def left(self) -> int:
         if (now := self._clock.monotonic()) >= self._counted_at + COUNT_INTERVAL:
-            self._counted_at, self._left = now, super().left
+            self._log.leak(self._time())
+            self._counted_at, self._left = now, max(0, self.requests - self._log.count())
         return 0 if self.paused_for else self._left
 
     def heed(self, headers: Mapping[str, str], now: float, parallel: int) -> None:
@@ -117,22 +118,39 @@ class HourlyBudget(Budget):
             self.pause(min(told[1], HOUR) * (1 + MARGIN))
 
     @override
-    def _try_spend(self) -> RateItem | float:
-        """Spend if it can be done now; otherwise the seconds after which to try again.
+    def _try_spend(self, now: float) -> float:
+        """Spend a request if one is left, and give 0; otherwise give the seconds after which to try again.
 
         Raises:
-            QuotaReachedError: They would be more than the budget's patience.
+            QuotaReachedError: They are more than the budget's patience.
         """
-        spent = super()._try_spend()
-        if isinstance(spent, RateItem):
+        item, wait = RateItem("request", self._time()), self.paused_for
+        if not wait and not self._log.put(item):
+            # The log counts whole milliseconds: one more is needed to be past the window for certain.
+            wait = (cast("int", self._log.waiting(item)) + 1) / 1000
+        if not wait:
             self._left = max(0, self._left - 1)
-        elif spent > self._patience:
-            minutes = math.ceil(spent / 60)
+        elif wait > self._patience:
+            minutes = math.ceil(wait / 60)
             raise QuotaReachedError(f"The request quota is used up: the next request could be sent in {minutes} min.")
-        return spent
+        return wait
+
+    # Other runs share the log: what is in it stays as it is.
 
     @override
+    def give_back(self, spent: float) -> None:
+        pass
+
+    @override
+    def shift_to_arrival(self, spent: float, seconds: float) -> None:
+        pass
+
+    @override
+    def close(self) -> None:
+        self._log.close()  # type: ignore[no-untyped-call]
+
     def _time(self) -> int:
+        """Milliseconds, by the clock that the log is kept by."""
         # The only clock that processes share, and runs.
         return int(self._clock.time() * 1000)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import click
@@ -13,7 +12,7 @@ from singer_http.tap import ApiTap
 from singer_sdk.plugin_base import _ConfigInput
 from typing_extensions import override
 
-from tap_hubstaff.account import Account, organization_of
+from tap_hubstaff.account import Account
 from tap_hubstaff.all_streams import STREAMS
 from tap_hubstaff.client import open_session, parse_page
 from tap_hubstaff.forecast import Forecast
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from singer_http.http.session import Session
-    from singer_http.reading.pages import Page, Slice
-    from singer_http.stream import ApiStream
     from singer_sdk import Stream
 
     from tap_hubstaff.streams.window_stream import WindowStream
@@ -67,11 +64,9 @@ class TapHubstaff(ApiTap):
         if unknown := sorted(set(config.get("refresh") or ()) - known):
             yield f"refresh names {', '.join(unknown)}, which are no streams: check the names."
 
-    @cached_property
     @override
-    def session(self) -> Session:
-        user_agent = self.config.get("user_agent") or f"{self.name}/{self.plugin_version}"
-        return open_session({**self.config, "user_agent": user_agent}, self.clock)
+    def open_session(self, config: Mapping[str, Any]) -> Session:
+        return open_session(config, self.clock)
 
     # Before the first stream
 
@@ -142,11 +137,11 @@ class TapHubstaff(ApiTap):
         if not isinstance(cause, QuotaReachedError):
             super().give_up(cause)
         streams = self.organizations.selected
-        done = next((place for place, one in enumerate(streams) if one.name == self.progress.stream), 0)
+        done = next((place for place, one in enumerate(streams) if one.name == self.run.progress.stream), 0)
         self.logger.warning(
             "%s The run ends here, %s, with %d of %d streams read; the next run goes on from the last STATE.",
             cause,
-            f"in stream {self.progress.stream}" if self.progress.stream else "before the first stream",
+            f"in stream {self.run.progress.stream}" if self.run.progress.stream else "before the first stream",
             done,
             len(streams),
         )
@@ -161,23 +156,6 @@ class TapHubstaff(ApiTap):
         if page.is_empty:
             return "the credentials work, but show no organization."
         return "the credentials work, and organizations can be read."
-
-    # What streams share is read before the first of them
-
-    @override
-    def read(self, stream: ApiStream) -> Iterator[tuple[Slice, Iterator[Page]]]:
-        if not isinstance(stream, HubstaffStream) or stream.shares is None:
-            yield from super().read(stream)
-            return
-        for slice_ in stream.slices():
-            organization = organization_of(slice_.partition) if slice_.partition else None
-            yield slice_, self.account.pages(stream.shares, organization, stream.parse)
-
-    @override
-    def _ahead(self) -> Iterator[Slice]:
-        for stream in self.organizations.selected:
-            if stream.shares is None:
-                yield from stream.slices()
 
     # Command line
 

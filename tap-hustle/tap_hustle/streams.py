@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from singer_http.http.errors import MalformedAnswerError
 from singer_http.reading.pages import Slice
+from singer_http.reading.reader import Reader
 from singer_http.resume import START, Place, fingerprint
 from singer_http.stream import ApiStream
 from singer_sdk import SchemaDirectory, StreamSchema
@@ -18,13 +19,15 @@ from tap_hustle.client import first_record, parse_page
 from tap_hustle.prediction import following
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from singer_http.reading.pages import Page
+    from singer_http.run import Run
+    from singer_sdk import Tap
     from singer_sdk.helpers.types import Context, Record
     from singer_sdk.singerlib import MetadataMapping
 
-    from tap_hustle.tap import TapHustle
+    from tap_hustle.organizations import VisibleOrganizations
 
 
 class HustleSlice(Slice):
@@ -52,9 +55,9 @@ class HustleStream(ApiStream):
     what belongs to the whole account.
     """
 
-    def __init__(self, tap: TapHustle) -> None:
-        super().__init__(tap)
-        self._hustle = tap
+    def __init__(self, tap: Tap, run: Run, organizations: VisibleOrganizations) -> None:
+        super().__init__(tap, run)
+        self._organizations = organizations
 
     @override
     def parse(self, body: bytes) -> Page:
@@ -87,7 +90,7 @@ class HustleStream(ApiStream):
     def partitions(self) -> list[dict[str, Any]] | None:
         if not self.by_organization:
             return None
-        return [{"organizationId": organization} for organization in self._hustle.organization_ids]
+        return [{"organizationId": organization} for organization in self._organizations.ids]
 
     @property
     @override
@@ -97,7 +100,7 @@ class HustleStream(ApiStream):
 
     @override
     def post_process(self, row: Record, context: Context | None = None) -> Record | None:
-        wanted = self._hustle.wanted_organizations
+        wanted = self._organizations.wanted
         return row if context is not None or wanted is None or self.belongs(row, wanted) else None
 
     def belongs(self, row: Mapping[str, Any], organizations: frozenset[str]) -> bool:
@@ -115,6 +118,23 @@ class Organizations(HustleStream):
     def whole(self) -> Slice:
         """The list from its beginning."""
         return self._slice(None)
+
+    @property
+    @override
+    def is_read_ahead(self) -> bool:
+        return not self._organizations.are_listed
+
+    @override
+    def read(self) -> Iterator[tuple[Slice, Iterator[Page]]]:
+        if not self._organizations.are_listed:
+            yield from super().read()
+            return
+        for slice_ in self.slices():
+            if slice_.start is None:
+                yield slice_, self._organizations.pages()
+            else:  # it goes on where an earlier run was, which the reader knows how to
+                with Reader(self.run.session, [slice_]) as reader:
+                    yield from reader
 
     @override
     def belongs(self, row: Mapping[str, Any], organizations: frozenset[str]) -> bool:

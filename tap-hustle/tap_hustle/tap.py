@@ -1,4 +1,4 @@
-"""The tap: its settings, its streams, and the organizations that they are read by."""
+"""The tap: its settings and its streams."""
 
 from __future__ import annotations
 
@@ -6,22 +6,20 @@ import contextlib
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from singer_http.http.errors import ApiError, ConfigurationError, MalformedAnswerError
-from singer_http.reading.reader import Reader
+from singer_http.http.errors import ApiError, ConfigurationError
 from singer_http.settings import LINE, api_errors, shared_settings
 from singer_http.tap import ApiTap
 from singer_sdk import typing as th
 from typing_extensions import override
 
 from tap_hustle.client import DEFAULT_URL, LONGEST_PAGE, REQUESTS_PER_SECOND, open_session, parse_page
+from tap_hustle.organizations import VisibleOrganizations
 from tap_hustle.streams import STREAMS, HustleStream, Organizations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from singer_http.http.session import Session
-    from singer_http.reading.pages import Page, Slice
-    from singer_http.stream import ApiStream
 
 
 class TapHustle(ApiTap):
@@ -98,43 +96,41 @@ class TapHustle(ApiTap):
         *shared_settings(),
     ).to_dict()
 
-    def __init__(self, **kwargs: Any) -> None:
-        self._organizations: tuple[str, ...] | ApiError | None = None
-        self._organization_pages: list[Page] = []
-        super().__init__(**kwargs)
-
     @override
     def discover_streams(self) -> list[HustleStream]:
-        return [stream(self) for stream in STREAMS]
+        return [stream(self, self.run, self.organizations) for stream in STREAMS]
 
-    @property
-    def hustle_streams(self) -> list[HustleStream]:
-        """The streams, as what they are."""
-        return [stream for stream in self.streams.values() if isinstance(stream, HustleStream)]
+    @cached_property
+    def organizations(self) -> VisibleOrganizations:
+        """The organizations that the credentials show."""
+        wanted = self.config.get("organization_ids")
+        return VisibleOrganizations(
+            self.run, wanted, lambda: cast("Organizations", self.streams[Organizations.name]).whole()
+        )
 
     @override
     def setting_errors(self, config: Mapping[str, Any]) -> Iterator[str]:
         return api_errors(config, "requests_per_second", REQUESTS_PER_SECOND)
 
-    @cached_property
     @override
-    def session(self) -> Session:
-        user_agent = self.config.get("user_agent") or f"{self.name}/{self.plugin_version}"
-        return open_session({**self.config, "user_agent": user_agent}, self.clock)
+    def open_session(self, config: Mapping[str, Any]) -> Session:
+        return open_session(config, self.clock)
 
     @override
     def prepare(self) -> None:
         self.session.log_in()
-        if wanted := self.wanted_organizations:
-            unknown = sorted(wanted.difference(self._visible_organizations()))
-            if unknown:
+        if wanted := self.organizations.wanted:
+            if unknown := sorted(wanted.difference(self.organizations.visible())):
                 raise ConfigurationError(
                     f"organization_ids names {', '.join(unknown)}, which these credentials do not show: check the ids."
                 )
-        elif any(stream.selected and stream.by_organization for stream in self.hustle_streams):
+        elif any(
+            isinstance(stream, HustleStream) and stream.selected and stream.by_organization
+            for stream in self.api_streams
+        ):
             # Here rather than ahead of the first stream that needs them, where every request would wait for it.
             with contextlib.suppress(ApiError):  # the streams themselves will say so
-                self._visible_organizations()
+                self.organizations.visible()
 
     @override
     def check_connection(self) -> str:
@@ -142,69 +138,3 @@ class TapHustle(ApiTap):
         if page.is_empty:
             return "the credentials work, but show no organization."
         return "the credentials work, and organizations can be read."
-
-    @cached_property
-    def wanted_organizations(self) -> frozenset[str] | None:
-        """The organizations that the settings restrict the run to, None for all."""
-        return frozenset(self.config.get("organization_ids") or ()) or None
-
-    @property
-    def organization_ids(self) -> tuple[str, ...]:
-        """The organizations to read by, in the API's order.
-
-        Raises:
-            ApiError: They could not be listed.
-        """
-        wanted = self.wanted_organizations
-        return tuple(
-            organization for organization in self._visible_organizations() if wanted is None or organization in wanted
-        )
-
-    def _visible_organizations(self) -> tuple[str, ...]:
-        """Every organization that the credentials show: listed once a run, whether that works or not."""
-        if self._organizations is None:
-            try:
-                self._organizations = tuple(dict.fromkeys(self._list_organizations()))
-            except ApiError as failure:
-                self._organizations = failure
-        if isinstance(self._organizations, ApiError):
-            raise self._organizations
-        return self._organizations
-
-    def _list_organizations(self) -> Iterator[str]:
-        with Reader(self.session, [cast("Organizations", self.streams[Organizations.name]).whole()]) as reader:
-            for _, pages in reader:
-                for page in pages:
-                    self._organization_pages.append(page)
-                    for organization in page.decode():
-                        if not isinstance(organization.get("id"), str):
-                            raise MalformedAnswerError("GET /organizations: an organization came without its id.")
-                        yield organization["id"]
-
-    # The list of organizations serves its stream too
-
-    @override
-    def read(self, stream: ApiStream) -> Iterator[tuple[Slice, Iterator[Page]]]:
-        if not self._is_listed(stream):
-            yield from super().read(stream)
-            return
-        for slice_ in stream.slices():
-            if slice_.start is None:
-                yield slice_, self._listed()
-            else:  # it goes on where an earlier run was, which the reader knows how to
-                with Reader(self.session, [slice_]) as reader:
-                    yield from reader
-
-    @override
-    def _ahead(self) -> Iterator[Slice]:
-        for stream in self.hustle_streams:
-            if stream.selected and not self._is_listed(stream):
-                yield from stream.slices()
-
-    def _is_listed(self, stream: ApiStream) -> bool:
-        return isinstance(stream, Organizations) and self._organizations is not None
-
-    def _listed(self) -> Iterator[Page]:
-        yield from self._organization_pages
-        if isinstance(self._organizations, ApiError):
-            raise self._organizations

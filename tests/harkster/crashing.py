@@ -241,7 +241,7 @@ def _die_of(run: Run, tells: int) -> None:
     error = ""
     try:
         target = TargetHarkster(config=run.config, clock=clock)
-        target.run.api._session._transport._timeout = run.timeout
+        target.run.api._session.transport._timeout = run.timeout
         target.listen(io.BytesIO(run.lines.encode()))  # type: ignore[arg-type]
     except Exception as raised:  # noqa: BLE001 - the exit code and the name of the error are what is looked at
         error = type(raised).__name__

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from singer_http import output
-from singer_http.http.errors import OutputError
+from singer_http.http.errors import FatalError
 
 from tests.harkster.running import as_input, record, schema, state
 
@@ -59,7 +59,7 @@ def test_a_state_arrives_whole(monkeypatch: pytest.MonkeyPatch, target: Target) 
 def test_a_reader_that_is_gone_is_told(monkeypatch: pytest.MonkeyPatch, target: Target) -> None:
     with pipe_for_stdout(monkeypatch) as reading:
         os.close(reading)
-        with pytest.raises(OutputError, match="went away"):
+        with pytest.raises(FatalError, match="went away"):
             target.make().listen(as_input(MESSAGES))  # type: ignore[arg-type]
     assert len(target.fields()) == 2
 

@@ -69,10 +69,10 @@ def transport() -> Iterator[Callable[..., Transport]]:
 def new_budget() -> Callable[..., Budget]:
     """Make a budget; on a fake clock with locks that the clock knows of, as it sleeps with one held."""
 
-    def make(requests: int, window: float, clock: Clock, bucket: Any = None) -> Budget:
+    def make(requests: int, window: float, clock: Clock) -> Budget:
         lock = getattr(clock, "lock", threading.Lock)
         with mock.patch.object(budget, "threading", SimpleNamespace(Lock=lock)):
-            return Budget(requests, window, clock, bucket)
+            return Budget(requests, window, clock)
 
     return make
 

@@ -6,34 +6,15 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pyrate_limiter import InMemoryBucket
 from singer_http.http.budget import MARGIN, Budget
 from singer_http.http.clock import Clock, Stopped
-from typing_extensions import override
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pyrate_limiter import RateItem
-
     from tests.conftest import FakeClock
 
     NewBudget = Callable[..., Budget]
-
-
-class WatchedBucket(InMemoryBucket):
-    """A bucket that remembers what it let through, in milliseconds."""
-
-    def __init__(self, requests: int, window: float) -> None:
-        super().__init__([Budget.rate(requests, window)])
-        self.granted: list[int] = []
-
-    @override
-    def put(self, item: RateItem) -> bool:
-        granted = super().put(item)
-        if granted:
-            self.granted.append(item.timestamp)
-        return granted
 
 
 def most_in_any_window(times: list[float], window: float) -> int:
@@ -71,8 +52,8 @@ def test_no_window_holds_more_than_allowed_and_nobody_starves(
     pauses: list[float],
 ) -> None:
     clock = new_clock()
-    bucket = WatchedBucket(requests, window)
-    budget = new_budget(requests, window, clock, bucket)
+    budget = new_budget(requests, window, clock)
+    granted: list[float] = []
 
     def worker(number: int) -> list[float]:
         spent = []
@@ -80,14 +61,14 @@ def test_no_window_holds_more_than_allowed_and_nobody_starves(
             clock.sleep(idle[(number + turn) % len(idle)] * window)
             if number < len(pauses) and turn == 1:
                 budget.pause(pauses[number] * window)
-            budget.spend()
+            granted.append(budget.spend())
             spent.append(clock.monotonic())
         return spent
 
     spent = clock.together([lambda number=number: worker(number) for number in range(len(each))])  # type: ignore[misc]
     sent = [moment for moments in spent for moment in moments]
-    assert len(sent) == sum(each) == len(bucket.granted)
-    assert most_in_any_window([moment / 1000 for moment in bucket.granted], window) <= requests
+    assert len(sent) == sum(each) == len(granted)
+    assert most_in_any_window(granted, window) <= requests
     assert most_in_any_window(sent, window) <= requests
 
 
@@ -157,9 +138,20 @@ def test_waiting_ends_with_the_run(new_budget: NewBudget) -> None:
     assert time.monotonic() - began < 60  # and not after an hour
 
 
-def test_two_budgets_share_a_bucket(clock: FakeClock, new_budget: NewBudget) -> None:
-    bucket = WatchedBucket(5, 1.0)
-    budgets = [new_budget(5, 1.0, clock, bucket) for _ in range(2)]
-    for number in range(40):
-        budgets[number % 2].spend()
-    assert most_in_any_window([moment / 1000 for moment in bucket.granted], 1.0) == 5
+def test_what_arrives_late_counts_from_then_on(clock: FakeClock, new_budget: NewBudget) -> None:
+    budget = new_budget(2, 1.0, clock)
+    first = budget.spend()
+    clock.advance(0.9)
+    budget.spend()
+    budget.shift_to_arrival(first, 0.9)
+    clock.advance(0.2)  # the first was sent a window ago, and arrived with the second
+    assert budget.left == 0
+    assert budget.spend() >= first + 0.9 + 1.0
+
+
+def test_what_is_given_back_may_be_spent_again(clock: FakeClock, new_budget: NewBudget) -> None:
+    budget = new_budget(1, 1.0, clock)
+    budget.give_back(budget.spend())
+    assert budget.left == 1
+    budget.spend()
+    assert clock.slept == []

@@ -21,9 +21,9 @@ from singer_http.http.errors import (
     ApiError,
     AuthenticationError,
     ConfigurationError,
+    FatalError,
     ForbiddenError,
     MalformedAnswerError,
-    UnavailableError,
 )
 from singer_http.http.session import Session, request_token
 from singer_http.http.transport import Request, Transport
@@ -127,9 +127,9 @@ def test_a_certificate_that_cannot_be_verified_ends_the_run_without_a_retry(
     shaking = server_side(authority, *names)
     server = raw_server(answer(200, GOOD), tls=lambda connection, _number: shaking(connection))
     connected = session(server.url, clock)
-    with pytest.raises(UnavailableError, match="certificate"):
+    with pytest.raises(FatalError, match="certificate"):
         connected.get("/leads", {}, parse)
-    with pytest.raises(UnavailableError, match="certificate"):
+    with pytest.raises(FatalError, match="certificate"):
         write(session(server.url, clock))
     assert server.connections == 2
     assert (server.requests, clock.slept) == ([], [])

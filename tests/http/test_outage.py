@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from singer_http.http.errors import TRIES, ApiError, ServerFailedError, UnavailableError
+from singer_http.http.errors import TRIES, ApiError, FatalError, ServerFailedError
 from singer_http.http.patience import FIRST_CONTACT_TRIES, OUTAGE_PATIENCE, THROTTLE_PATIENCE, Outage
 from singer_http.http.transport import Transport
 
@@ -87,9 +87,9 @@ def test_an_api_that_stays_down_ends_the_run(
     api = Api(clock, answer, lambda _request: clock.monotonic() > began + 1, reset)
     ends = read_all(session(raw_server(by=api).url, clock, requests=100))
     assert clock.monotonic() - began < OUTAGE_PATIENCE + 10
-    given_up = [end for end in ends if end is not None and not isinstance(end, UnavailableError)]
+    given_up = [end for end in ends if end is not None and not isinstance(end, FatalError)]
     assert len(given_up) < 2 * OUTAGE_PATIENCE / 60  # one a minute, that resets may be about
-    assert sum(isinstance(end, UnavailableError) for end in ends) > LISTS / 3
+    assert sum(isinstance(end, FatalError) for end in ends) > LISTS / 3
     assert any("answered no request at all" in str(end) for end in ends)
     # All that were under way found the API gone; from then on one asked after the other, less and less often.
     assert len(api.silent) < THREADS + 2 * TRIES * OUTAGE_PATIENCE / 60
@@ -140,7 +140,7 @@ def test_one_list_that_is_never_answered_stops_no_other(
     ends = read_all(session(raw_server(by=api).url, clock, requests=100))
     failures = [end for end in ends if end is not None]
     assert sorted(str(end).split(":")[0] for end in failures) == sorted(f"GET {path}" for path in gone)
-    assert not any(isinstance(end, UnavailableError) for end in failures)
+    assert not any(isinstance(end, FatalError) for end in failures)
     assert len(api.silent) == TRIES * len(gone)
 
 
@@ -154,7 +154,7 @@ def test_a_host_that_never_answered_is_asked_a_few_times_for_all_lists(
 ) -> None:
     server = raw_server(reset)
     ends = read_all(session(server.url, clock, requests=100))
-    assert all(isinstance(end, UnavailableError) for end in ends)
+    assert all(isinstance(end, FatalError) for end in ends)
     assert len(server.requests) <= THREADS + FIRST_CONTACT_TRIES
 
 
@@ -170,7 +170,7 @@ def test_a_retry_after_of_a_day_is_asked_for_once(
 ) -> None:
     server = raw_server(answer(status, Retry_After="86400"))
     ends = read_all(session(server.url, clock, requests=100))
-    assert all(isinstance(end, UnavailableError) for end in ends)
+    assert all(isinstance(end, FatalError) for end in ends)
     assert len(server.requests) <= THREADS  # those that were under way
     assert sum(clock.slept) < THROTTLE_PATIENCE
 
@@ -187,4 +187,4 @@ def test_an_answer_of_any_kind_is_one(
         with pytest.raises(ApiError) as raised:
             connected.get(path, {}, parse)
         assert isinstance(raised.value, ServerFailedError) == (path == "/odd")
-        assert not isinstance(raised.value, UnavailableError)
+        assert not isinstance(raised.value, FatalError)

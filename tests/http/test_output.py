@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from singer_http import output
 from singer_http.http.clock import Stopped
-from singer_http.http.errors import OutputError
+from singer_http.http.errors import FatalError
 from singer_http.output import BUFFER, BufferedWriter, Stdout
 from singer_sdk.singerlib.encoding.simple import StateMessage
 from typing_extensions import override
@@ -223,7 +223,7 @@ def test_a_reader_that_is_gone_stops_the_run(monkeypatch: pytest.MonkeyPatch) ->
         writer = BufferedWriter()
         with pytest.raises(Stopped) as raised:
             writer.write_message(StateMessage({}))
-        assert isinstance(raised.value.__cause__, OutputError)
+        assert isinstance(raised.value.__cause__, FatalError)
         assert "went away" in str(raised.value.__cause__)
         writer.write_message(StateMessage({}))  # nothing is left that could fail again
         writer.flush()
@@ -261,5 +261,5 @@ def test_a_disk_that_takes_no_more_is_told_in_a_sentence(
 
 def test_a_stdout_that_was_closed_from_the_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", None)
-    with pytest.raises(OutputError):
+    with pytest.raises(FatalError):
         Stdout().write(b"{}\n")

@@ -20,7 +20,6 @@ from singer_http.http.errors import (
     GUESS_RULES,
     ApiError,
     RefusedRequestError,
-    RepeatedCursorError,
     ServerFailedError,
     UnwantedError,
 )
@@ -81,15 +80,20 @@ class Simulation(Clock):
 
     def go_on(self) -> None:
         """Leap to the next answer when nobody is awake; to be called by the one who reads, when there is no page."""
+        reader = self.reader
         with self._turn:
             while True:
-                with self.reader._changed:
-                    asleep = len(self._wakes) == self.reader._in_flight
-                    awaited = self.reader._tracks[0].requests[0]
+                with reader._changed:
+                    if reader._is_declaring:
+                        return  # it is no answer that is waited for
+                    asleep = len(self._wakes) == reader._in_flight
+                    is_there = reader._has_all or len(reader._tracks) >= reader._wanted
+                    for awaited in [track.requests[0] for track in reader._tracks if track.requests][:1]:
+                        is_there = is_there and awaited.is_certain and awaited.outcome is not None
                 if asleep:
                     break
                 self._turn.wait(0.0005)
-            if self._wakes and not (awaited.is_certain and awaited.outcome):
+            if self._wakes and not is_there:
                 self.now = self._wakes[0]
                 while self._wakes and self._wakes[0] <= self.now:
                     heapq.heappop(self._wakes)
@@ -313,7 +317,7 @@ def test_a_list_that_leads_back_ends_with_an_error() -> None:
     delivered = 0
     with api.reader(parallel=8, predict=True) as reader:
         _, pages = next(iter(reader))
-        with pytest.raises(RepeatedCursorError):  # noqa: PT012
+        with pytest.raises(ApiError, match="the same cursor twice"):  # noqa: PT012
             for _ in pages:
                 delivered += 1
     assert delivered <= 6
@@ -403,7 +407,7 @@ def test_a_writer_that_stands_still_holds_the_reader_up(
 
     def on_idle() -> None:
         with reader._changed:
-            assert reader._in_flight or reader._tracks[0].requests[0].is_sent, (
+            assert reader._in_flight or not reader._tracks or reader._tracks[0].requests[0].is_sent, (
                 "the writer waits for a page that nobody asks for"
             )
 
@@ -433,10 +437,8 @@ def test_leaving_in_the_middle_ends_the_threads() -> None:
 
 def test_a_run_that_is_ended_stops_waiting() -> None:
     api = FakeApi({"/list-0": [[1], [2]]}, delay=lambda: 60)
-    with api.reader(parallel=2, on_idle=api.clock.stop) as reader:
-        _, pages = next(iter(reader))
-        with pytest.raises(Stopped):
-            next(pages)
+    with api.reader(parallel=2, on_idle=api.clock.stop) as reader, pytest.raises(Stopped):
+        next(next(iter(reader))[1])
 
 
 def test_a_bug_in_the_declaration_of_slices_is_not_swallowed() -> None:
@@ -520,3 +522,37 @@ def test_streams_are_taken_one_after_the_other() -> None:
         assert [slice_.path for slice_, pages in reader.of_stream("a") if list(pages)] == ["/a-0", "/a-1"]
         assert [slice_.path for slice_, pages in reader.of_stream("nothing of it")] == []
         assert [slice_.path for slice_, pages in reader.of_stream("b") if list(pages)] == ["/b-0", "/b-1"]
+
+
+@pytest.mark.parametrize("predict", [False, True])
+def test_a_declaration_that_takes_its_time_holds_no_ready_page_back(*, predict: bool) -> None:
+    api = FakeApi({"/list-0": [[1], [2], [3]], "/list-1": [[4]]})
+    may_go_on = threading.Event()
+
+    def slices() -> Iterator[Slice]:
+        yield slice_of("/list-0")
+        assert may_go_on.wait(HANGING)  # such as for an answer
+        yield slice_of("/list-1")
+
+    with Reader(cast("Session", api), slices(), parallel=4, predict=predict) as reader:
+        taken = iter(reader)
+        _, pages = next(taken)
+        assert [page.decode()[0]["id"] for page in pages] == [1, 2, 3]
+        may_go_on.set()
+        _, pages = next(taken)
+        assert [page.decode()[0]["id"] for page in pages] == [4]
+        assert next(taken, None) is None
+
+
+def test_a_declaration_that_fails_does_so_where_its_slice_would_come() -> None:
+    api = FakeApi({"/list-0": [[1], [2]]})
+
+    def slices() -> Iterator[Slice]:
+        yield slice_of("/list-0")
+        raise ServerFailedError("no more slices can be told")
+
+    with Reader(cast("Session", api), slices(), parallel=4) as reader:
+        taken = iter(reader)
+        assert len(list(next(taken)[1])) == 2
+        with pytest.raises(ServerFailedError, match="no more slices"):
+            next(taken)

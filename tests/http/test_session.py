@@ -22,12 +22,12 @@ from singer_http.http.errors import (
     ApiError,
     AuthenticationError,
     CredentialsRefusedError,
+    FatalError,
     ForbiddenError,
     MalformedAnswerError,
     NotFoundError,
     RefusedRequestError,
     ServerFailedError,
-    UnavailableError,
 )
 from singer_http.http.patience import FIRST_CONTACT_TRIES, THROTTLE_PATIENCE
 from singer_http.http.session import Session, request_token
@@ -296,7 +296,7 @@ def test_a_silent_host_is_asked_a_few_times(
     server = raw_server(answer(200, GOOD), silence)
     connected = session(server.url, clock)
     connected.get("/leads", {}, parse)
-    connected._transport._timeout = 0.1
+    connected.transport._timeout = 0.1
     with pytest.raises(ServerFailedError, match="request_timeout"):
         connected.get("/leads", {}, parse)
     server.wait_for(requests=1 + SUSPICIOUS_TRIES)
@@ -432,7 +432,7 @@ def test_a_wait_beyond_all_patience_is_said_at_once(
     server = raw_server(answer(status, ERROR_BODY, Retry_After=value))
     connected = session(server.url, clock)
     for path in ("/leads", "/tags"):
-        with pytest.raises(UnavailableError, match="than a run should wait"):
+        with pytest.raises(FatalError, match="than a run should wait"):
             connected.get(path, {}, parse)
     assert server.paths() == ["/leads"]  # nothing else is asked for: it would be told the same
     assert clock.slept == []
@@ -474,7 +474,7 @@ def test_a_storm_of_429s_without_end_is_given_up_after_two_hours(
 ) -> None:
     server = raw_server(answer(429, ERROR_BODY))
     began = clock.monotonic()
-    with pytest.raises(UnavailableError) as raised:
+    with pytest.raises(FatalError) as raised:
         session(server.url, clock).get("/leads", {}, parse)
     assert THROTTLE_PATIENCE - 61 <= clock.monotonic() - began <= THROTTLE_PATIENCE
     assert_discreet(raised.value, caplog)

@@ -98,7 +98,7 @@ def recorded(
     read: Read, serve: Serve, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[str], Recorded]:
     """Make a run of a shape, with a STATE after every page."""
-    monkeypatch.setattr("singer_http.tap.ApiTap.state_is_due", lambda _: True)
+    monkeypatch.setattr("singer_http.run.Run.is_due", lambda *_: True)
 
     def record(shape: str) -> Recorded:
         sandbox = serve(clock="stopped", activity_delay=0.0, **SHAPES[shape])

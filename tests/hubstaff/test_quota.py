@@ -13,8 +13,10 @@ import requests
 from singer_http.http import budget
 from singer_http.http.budget import MARGIN
 from tap_hubstaff.client import open_session
-from tap_hubstaff.quota import limit_from_headers
+from tap_hubstaff.quota import HOUR, HourlyBudget, limit_from_headers
 from tap_hubstaff.tap import TapHubstaff
+
+from tests.http.test_budget import most_in_any_window
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -194,6 +196,15 @@ def test_no_more_is_sent_than_the_api_says_is_left(
     session.close()
     assert too_many == []
     assert began + seconds <= clock.monotonic() <= began + seconds * (1 + MARGIN) + 1
+
+
+def test_two_budgets_share_a_log(clock: FakeClock, tmp_path: Path) -> None:
+    budgets = [HourlyBudget(5, clock, tmp_path / "log", math.inf) for _ in range(2)]
+    spent = [budgets[number % 2].spend() for number in range(40)]
+    assert most_in_any_window(spent, HOUR) == 5
+    assert spent[-1] - spent[0] <= 7 * (HOUR * (1 + MARGIN) + 0.01)
+    for one in budgets:
+        one.close()
 
 
 @pytest.mark.parametrize("put_back", [25 * 3600, 600])

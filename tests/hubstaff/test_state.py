@@ -68,7 +68,7 @@ def change() -> Callable[[RunningSandbox], None]:
 def test_a_first_load_that_was_cut_off_misses_no_change(
     *, read: Read, serve: Serve, settings: Settings, change: Any, streams: tuple[str, ...], monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr("singer_http.tap.ApiTap.state_is_due", lambda _: True)
+    monkeypatch.setattr("singer_http.run.Run.is_due", lambda *_: True)
     sandbox = serve(clock="stopped", **ONE)
     config = settings(sandbox, page_size=40, lookback_days=0)
     whole = read(sandbox, config, None, *streams)

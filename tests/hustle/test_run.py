@@ -258,7 +258,7 @@ def test_no_thread_outlives_a_reader_that_went_away(
     def gone(*_: Any) -> None:
         raise Stopped from ApiError("gone")
 
-    monkeypatch.setattr(tap.writer, "write_records", gone)
+    monkeypatch.setattr(tap.run.writer, "write_records", gone)
     with pytest.raises(ApiError, match="gone"):
         tap.sync_all()
     for thread in set(threading.enumerate()) - before:

@@ -15,25 +15,23 @@ if TYPE_CHECKING:
 
     from singer_http.http.clock import Clock
 
-LEEWAY = 60.0
-"""Seconds before its end at which a token counts as used up: a request may be under way that long."""
-LEEWAY_SHARE = 0.1
-"""The leeway is no more than this share of the token's life, so that short-lived ones are of use too."""
+LEEWAY = 60.0  # seconds before its end at which a token counts as used up: a request may be under way that long
+LEEWAY_SHARE = 0.1  # the most of a token's life that the leeway may be: short-lived tokens are of use too
 _is_token = re.compile("[!-~]+").fullmatch
 
 
-def validated_token(told: str) -> str:
-    """A token without the blanks around it; raises :class:`ValueError` where no header could carry it."""
-    token = told.strip()
+def validated_token(text: str) -> str:
+    """A token without the blanks around it; raises :class:`ValueError` where no header can carry it."""
+    token = text.strip()
     if not _is_token(token):
         raise ValueError("no token")
     return token
 
 
-def lifetime(told: Any, usual: float) -> float:
-    """Seconds that a token lasts by ``expires_in``; the usual ones where that says nothing of use."""
+def lifetime(expires_in: Any, usual: float) -> float:
+    """Seconds that a token lasts by ``expires_in``; the usual ones where that is of no use."""
     try:
-        seconds = float(told)
+        seconds = float(expires_in)
     except (TypeError, ValueError, OverflowError):
         return usual
     return seconds if 0 < seconds < math.inf else usual
@@ -41,12 +39,7 @@ def lifetime(told: Any, usual: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """An access token and when it ends.
-
-    Attributes:
-        value: The secret; kept out of ``repr`` so that it cannot reach a log.
-        expires_at: On the monotonic clock, in seconds.
-    """
+    """An access token, and when it ends by the monotonic clock; ``repr`` leaves out the secret."""
 
     value: str = field(repr=False)
     expires_at: float
@@ -58,11 +51,9 @@ class Token:
 
 
 class TokenSource:
-    """Where a session gets its bearer token: fetched when first needed and renewed when it ends, once for all threads.
+    """Gives a session its bearer token: fetched when first needed and renewed when it ends, once for all threads.
 
-    Args:
-        fetch: Asks the API for a new token; raises :class:`AuthenticationError` where there is none to be had,
-            which is final for the run.
+    An :class:`AuthenticationError` that ``fetch`` raises is final for the run.
     """
 
     def __init__(self, fetch: Callable[[], Token], clock: Clock) -> None:
@@ -75,8 +66,7 @@ class TokenSource:
     def get(self) -> str:
         """A token that is good now."""
         with self._lock:
-            if self._failure is not None:
-                # Another thread was refused: asking again would count as one more failed attempt.
+            if self._failure is not None:  # asking again would count as one more failed attempt
                 raise self._failure
             if self._token is None or self._clock.monotonic() >= self._token.expires_at:
                 try:
@@ -87,15 +77,15 @@ class TokenSource:
             return self._token.value
 
     def refused(self, token: str) -> None:
-        """The API answered 401 to this token: it is not to be handed out again."""
+        """Do not hand out this token again: the API answered 401 to it."""
         with self._lock:
-            # Only the token that failed: a slower thread must not throw away the one fetched since.
+            # A slower thread must not throw away the token that was fetched since.
             if self._token is not None and self._token.value == token:
                 self._token = None
 
 
 def fixed_token(value: str, setting: str, clock: Clock) -> TokenSource:
-    """A token that is given once and for all; the setting that it comes from is named when it is refused."""
+    """A token that a setting holds; the setting is named when the token is refused."""
     unused = [Token(value, math.inf)]
 
     def fetch() -> Token:

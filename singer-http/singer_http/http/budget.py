@@ -3,125 +3,100 @@
 from __future__ import annotations
 
 import logging
-import math
 import threading
-from operator import attrgetter
-from typing import TYPE_CHECKING, cast
-
-from pyrate_limiter import InMemoryBucket, Rate, RateItem
+from bisect import bisect_right, insort
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pyrate_limiter import AbstractBucket
-
     from singer_http.http.clock import Clock
 
-_timestamp = attrgetter("timestamp")
 logger = logging.getLogger(__name__)
 
-MARGIN = 0.02
-"""Share by which the window is widened, for what the network makes of the distances between requests."""
-_LONG = 5.0
-"""Seconds of waiting that are worth a word."""
-_ROOM_FOR_OLD = 4
-"""Windows' worth of counted requests that may pile up before those that no longer count are forgotten."""
+MARGIN = 0.02  # share by which the window is widened, as the network squeezes requests together
+_LONG = 5.0  # seconds of waiting that are worth a word
+_TICK = 0.001  # seconds beyond the window after which to try again: a float may fall short of it
 
 
 class Budget:
-    """At most so many requests in any window of so many seconds, and none while the API asks for a pause.
+    """At most so many requests in any window of so many seconds, and none while the API asks for a pause."""
 
-    The counting is pyrate-limiter's sliding log; the waiting is done here, on a clock that can be stopped.
-
-    Args:
-        requests: How many requests the vendor allows in one window.
-        window: Length of that window, in seconds.
-        bucket: A pyrate-limiter bucket to keep the log in, where others share it.
-    """
-
-    def __init__(self, requests: int, window: float, clock: Clock, bucket: AbstractBucket | None = None) -> None:
+    def __init__(self, requests: int, window: float, clock: Clock) -> None:
         self.requests = requests
         self.window = window
         self._clock = clock
-        self._bucket = bucket or InMemoryBucket([self.rate(requests, window)])
         self._turn = threading.Lock()
         self._lock = threading.Lock()
+        self._sent: list[float] = []  # when the requests that still count were sent, in order
         self._paused_until = 0.0
-
-    @staticmethod
-    def rate(requests: int, window: float) -> Rate:
-        """The vendor's limit with the margin, as pyrate-limiter writes it (milliseconds)."""
-        return Rate(requests, int(window * 1000 * (1 + MARGIN)))
 
     @property
     def per_second(self) -> float:
-        """The rate that the budget comes to, in requests a second."""
+        """The rate that the budget allows, in requests a second."""
         return self.requests / (self.window * (1 + MARGIN))
 
     @property
     def left(self) -> int:
         """How many requests could be sent at once now."""
         with self._lock:
-            if self.paused_for:
-                return 0
-            self._bucket.leak(self._time())
-            return max(0, self.requests - cast("int", self._bucket.count()))
+            self._forget_old(self._clock.monotonic())
+            return 0 if self.paused_for else max(0, self.requests - len(self._sent))
 
-    def spend(self) -> RateItem:
-        """Wait until one more request may be sent; what is counted then may be given back, or have come late."""
-        # One after the other, so that they are sent in the order in which they were wanted.
-        with self._turn:
+    def spend(self) -> float:
+        """Wait until one more request may be sent; gives the moment that it is counted at, by the clock."""
+        with self._turn:  # requests are sent in the order in which they were wanted
             self._clock.check()
-            while isinstance(spent := self._try_spend(), float):
-                if spent > _LONG:
-                    logger.info("The requests of %.0f s are used up: waiting %.0f s.", self.window, spent)
-                self._clock.sleep(spent)
-            return spent
+            while wait := self._try_spend(now := self._clock.monotonic()):
+                if wait > _LONG:
+                    logger.info("The requests of %.0f s are used up: waiting %.0f s.", self.window, wait)
+                self._clock.sleep(wait)
+            return now
 
-    def give_back(self, spent: RateItem) -> None:
-        """Count a request no longer, as it was not sent; where others share the log it stays in it."""
-        if isinstance(self._bucket, InMemoryBucket):
-            with self._lock:
-                self._bucket.items.remove(spent)
+    def give_back(self, spent: float) -> None:
+        """Count a request no longer, as it was not sent."""
+        with self._lock:
+            self._forget(spent)
 
-    def shift_to_arrival(self, spent: RateItem, seconds: float) -> None:
-        """Correct when a request is counted, from when it was to be sent to when it can have arrived.
+    def shift_to_arrival(self, spent: float, seconds: float) -> None:
+        """Count a request so many seconds later, when it can have arrived.
 
-        The vendor counts arrivals. A request that was held up on its way, by a connection that had to be made or
-        by a busy machine, falls together with the requests of the window after unless it is counted later too.
+        The vendor counts arrivals. A request that was held up on its way, by a new connection or a busy machine,
+        falls together with the requests of the next window unless it is counted later too.
         """
-        if isinstance(self._bucket, InMemoryBucket):
-            with self._lock:
-                spent.timestamp += math.ceil(seconds * 1000)
-                self._bucket.items.sort(key=_timestamp)
+        with self._lock:
+            self._forget(spent)
+            insort(self._sent, spent + seconds)
 
     def pause(self, seconds: float) -> None:
-        """Let nobody send for so many seconds: the API said so, or seems to have had enough."""
+        """Let nobody send for so many seconds."""
         with self._lock:
             self._paused_until = max(self._paused_until, self._clock.monotonic() + seconds)
         logger.debug("Pausing all requests for %.1f s.", seconds)
-
-    def close(self) -> None:
-        """Close the log: it may be a file."""
-        with self._lock:
-            self._bucket.close()
 
     @property
     def paused_for(self) -> float:
         """Seconds until requests may be sent again, 0 when nothing holds them."""
         return max(0.0, self._paused_until - self._clock.monotonic())
 
-    def _try_spend(self) -> RateItem | float:
-        """Spend if it can be done now; otherwise the seconds after which to try again."""
-        with self._lock:
-            if (pause := self.paused_for) > 0:
-                return pause
-            item = RateItem("request", self._time())
-            if self._bucket.put(item):
-                if cast("int", self._bucket.count()) > _ROOM_FOR_OLD * self.requests:
-                    self._bucket.leak(item.timestamp)
-                return item
-            # The bucket counts whole milliseconds: one more is needed to be past the window for certain.
-            return (cast("int", self._bucket.waiting(item)) + 1) / 1000
+    def close(self) -> None:
+        """Close what the count is kept in."""
 
-    def _time(self) -> int:
-        """Milliseconds, by the clock that the log is kept by."""
-        return int(self._clock.monotonic() * 1000)
+    def _try_spend(self, now: float) -> float:
+        """Spend a request if one is left, and give 0; otherwise give the seconds after which to try again."""
+        with self._lock:
+            if pause := self.paused_for:
+                return pause
+            start = self._forget_old(now)
+            if len(self._sent) >= self.requests:
+                return self._sent[-self.requests] - start + _TICK
+            insort(self._sent, now)
+            return 0.0
+
+    def _forget(self, spent: float) -> None:
+        if spent in self._sent:  # and not before the window by now
+            self._sent.remove(spent)
+
+    def _forget_old(self, now: float) -> float:
+        """Forget the requests before the window that ends now; gives its start."""
+        start = now - self.window * (1 + MARGIN)
+        del self._sent[: bisect_right(self._sent, start)]
+        return start

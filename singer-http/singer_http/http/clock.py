@@ -1,4 +1,4 @@
-"""Time as the rest of the package sees it: one object that can be stopped, and be replaced in tests."""
+"""Time: one clock for the whole run, which can be stopped and which tests replace, and the time of the API."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_REMEMBERED = 5
-"""Answers whose dates are compared: one that is wrong, or two, change nothing."""
+_REMEMBERED = 5  # answers whose dates are compared: one that is wrong, or two, change nothing
 
 
 class Stopped(BaseException):
@@ -51,10 +50,10 @@ class Clock:
 
 
 class ApiTime:
-    """The time by the API's own clock, as the ``Date`` of its answers tells it; the machine's until one came.
+    """The API's time, learned from the ``Date`` of its answers; the machine's until the first answer.
 
-    It is never ahead of the API's clock: it is behind by less than a second, which is as exact as the header is, and
-    the time that an answer takes.
+    It is never ahead of the API's clock. It is behind by less than a second, as the header counts whole seconds, and
+    by the time that an answer takes.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -68,17 +67,17 @@ class ApiTime:
         return self._clock.time() + self._difference
 
     def learn(self, headers: Mapping[str, str]) -> None:
-        """Learn from an answer that has just come; a cache says by ``Age`` that the date is an old one."""
-        told = parse_date(headers.get("Date", ""))
-        if told is None or "Age" in headers:
+        """Learn from an answer that has just come; ``Age`` says that a cache sent an old one."""
+        date = parse_date(headers.get("Date", ""))
+        if date is None or "Age" in headers:
             return
         with self._lock:
-            self._differences.append(told - self._clock.time())
+            self._differences.append(date - self._clock.time())
             self._difference = statistics.median_high(self._differences)
 
 
 def parse_date(value: str) -> float | None:
-    """What an HTTP date says, in seconds since the epoch; None where it is none."""
+    """Seconds since the epoch of an HTTP date; None where it is none."""
     try:
         date = email.utils.parsedate_to_datetime(value)
         return (date if date.tzinfo else date.replace(tzinfo=dt.timezone.utc)).timestamp()

@@ -1,4 +1,4 @@
-"""Connections whose requests end in time, and of which is known whether a request can have been sent."""
+"""Connections that end a request in time, and that know whether a request can have been sent."""
 
 from __future__ import annotations
 
@@ -28,24 +28,15 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
     from urllib3 import HTTPConnectionPool
 
-
-GRACE = 5.0
-"""Seconds that a request under way has left when the run is ended: an answer that comes in time is not lost."""
-_GLANCE = 0.5
-"""Seconds after which a thread that waits for bytes looks whether the run is being ended."""
+GRACE = 5.0  # seconds that a request under way has left when the run is ended: its answer may come in time
+_GLANCE = 0.5  # seconds after which a thread that waits for bytes looks whether the run is being ended
 
 
 class UnderWay(threading.local):
-    """The request that a thread is sending.
-
-    Attributes:
-        fault: What it would be if the request broke off here.
-        deadline: When its time is over, on the machine's own clock: no other makes a socket wait.
-        clock: Tells whether the run is being ended.
-    """
+    """The request that a thread is sending: what it has failed with if it breaks off here, and its deadline."""
 
     fault: Fault
-    deadline: float
+    deadline: float  # on the machine's own clock: no other makes a socket wait
     clock: Clock
 
     def begin(self, timeout: float, clock: Clock) -> None:
@@ -103,7 +94,7 @@ class _Response(http.client.HTTPResponse):
 
 
 class _Connection(HTTPConnection):
-    """Notes how far the request has come: before there is a connection, through a proxy too, nothing of it is sent."""
+    """Notes how far the request has come: nothing of it is sent before there is a connection, through a proxy too."""
 
     response_class = _Response
 
@@ -165,13 +156,12 @@ def is_loopback(host: str | None) -> bool:
 
 def trusted_certificates() -> str | bool:
     """The file or folder of certificates that the environment names; True for those that come with requests."""
-    named = ((name, os.environ.get(name)) for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"))
-    name, path = next(((name, path) for name, path in named if path), ("", ""))
-    if not path:
-        return True
-    try:
-        where = "capath" if Path(path).is_dir() else "cafile"
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(**{where: path})
-    except OSError:
-        raise ConfigurationError(f"{name} (environment) is not valid: {path} holds no certificates.") from None
-    return path
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        if path := os.environ.get(name):
+            try:
+                where = "capath" if Path(path).is_dir() else "cafile"
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(**{where: path})
+            except OSError:
+                raise ConfigurationError(f"{name} (environment) is not valid: {path} holds no certificates.") from None
+            return path
+    return True

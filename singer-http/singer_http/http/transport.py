@@ -21,30 +21,23 @@ from singer_http.http.errors import Fault
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-
 # What it warns of is handled here, and it quotes headers, which may hold a token.
 logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 Params = dict[str, str | int]
 
-CONNECT_TIMEOUT = 10.0
-"""Seconds for a connection to come about."""
-MOST_BYTES = 1 << 27
-"""Bytes of an answer, decompressed: a page of 1,000 records of 128 KiB each. More is no page."""
+CONNECT_TIMEOUT = 10.0  # seconds for a connection to come about
+MOST_BYTES = 1 << 27  # of an answer, decompressed: a page of 1,000 records of 128 KiB each; more is no page
 _CHUNK = 1 << 16
 _SUCCESS = range(200, 300)
 _UNDECODED = "not what its Content-Encoding says"
+_FAILURES = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError)
+"""What may be raised on the way; the texts quote headers, which hold tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole HTTP answer.
-
-    Attributes:
-        headers: As requests gives them: names in any case.
-        body: As bytes, decompressed.
-        waited: Seconds from sending the request to the beginning of the answer.
-    """
+    """A whole HTTP answer: its body decompressed, and the seconds that it was waited for."""
 
     status: int
     headers: Mapping[str, str]
@@ -54,19 +47,13 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked of an API.
-
-    Attributes:
-        path: Below the base URL, with its leading slash.
-        headers: Beside those that every request has.
-        body: What is sent as JSON; bytes as they are, for which the headers say what they are; None for nothing.
-    """
+    """What is asked of an API."""
 
     method: str
-    path: str
+    path: str  # below the base URL, with its leading slash
     params: Params | None = None
-    headers: Mapping[str, str] | None = field(default=None, repr=False)
-    body: Any = field(default=None, repr=False)
+    headers: Mapping[str, str] | None = field(default=None, repr=False)  # beside those that every request has
+    body: Any = field(default=None, repr=False)  # sent as JSON; bytes as they are
 
     @override
     def __str__(self) -> str:
@@ -84,23 +71,12 @@ class Problem(Exception):  # noqa: N818 - goes no further than the loop that ask
         self.retry_after = answer.headers.get("Retry-After", "") if answer else ""
 
 
-_FAILURES = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError)
-"""What may be raised on the way; their texts quote headers, which hold tokens."""
-
-
 class Transport:
-    """Sends one request and reads its whole answer within a time; thread-safe.
-
-    Args:
-        timeout: Seconds for a request, from its start to the last byte of the answer.
-        connections: How many may be kept open at once.
+    """Sends one request and reads its whole answer within ``timeout`` seconds; thread-safe.
 
     Attributes:
         api_time: The time by the clock of who answers.
         answered: Base URLs of the hosts that have answered.
-
-    Raises:
-        ConfigurationError: The environment names certificates that cannot be read.
     """
 
     def __init__(self, user_agent: str, timeout: float, connections: int, clock: Clock) -> None:
@@ -110,14 +86,12 @@ class Transport:
         self.answered: set[str] = set()
         self._session = requests.Session()
         self._session.verify = trusted_certificates()
-        self._session.headers["User-Agent"] = user_agent
-        self._session.headers["Accept"] = "application/json"
-        self._session.headers["Accept-Encoding"] = "gzip"
-        # The APIs have no use for cookies, and a jar would be state shared between threads.
+        headers = {"User-Agent": user_agent, "Accept": "application/json", "Accept-Encoding": "gzip"}
+        self._session.headers.update(headers)
+        # The APIs have no use for cookies, and threads would share the jar.
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        adapter = Adapter(pool_maxsize=connections)
-        self._session.mount("https://", adapter)
-        self._session.mount("http://", adapter)
+        for scheme in ("https://", "http://"):
+            self._session.mount(scheme, Adapter(pool_maxsize=connections))
 
     def send(self, base_url: str, request: Request, token: str | None) -> Answer:
         """Send one request; raises :class:`Problem` where there was no whole answer.
@@ -133,15 +107,14 @@ class Transport:
                 params=request.params,
                 headers={**(request.headers or {}), **({} if token is None else {"Authorization": f"Bearer {token}"})},
                 **{"data" if isinstance(request.body, bytes) else "json": request.body},
-                auth=_as_it_is,  # requests would let a .netrc entry replace the token otherwise
+                auth=lambda prepared: prepared,  # requests would let a .netrc entry replace the token otherwise
                 timeout=(min(CONNECT_TIMEOUT, self._timeout), self._timeout),
                 allow_redirects=False,  # the APIs do not redirect, and a token must not follow one
                 stream=True,
             ) as response:
-                waited = self._clock.monotonic() - start
                 self.api_time.learn(response.headers)
                 self.answered.add(base_url)
-                answer = Answer(response.status_code, response.headers, b"", waited)
+                answer = Answer(response.status_code, response.headers, b"", self._clock.monotonic() - start)
                 try:
                     return replace(answer, body=_read(response))
                 except _FAILURES as error:
@@ -165,7 +138,3 @@ def _read(response: requests.Response) -> bytes:
             return bytes(body.removeprefix(codecs.BOM_UTF8))
         body += piece
     raise DecodeError(f"more than {MOST_BYTES} bytes")
-
-
-def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    return request

@@ -1,4 +1,4 @@
-"""One page of a list, and the guard that follows a list from page to page to its true end."""
+"""Slices and their pages, and the guard that follows a list from page to page to its true end."""
 
 from __future__ import annotations
 
@@ -10,43 +10,33 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from singer_http.http.errors import RULES, ApiError, MalformedAnswerError, RepeatedCursorError, Rule
+from singer_http.http.errors import RULES, ApiError, MalformedAnswerError, Rules
 from singer_http.http.session import UNREADABLE
 from singer_http.reading.text import mended, number, without_nul
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-
-IDLE_PAGES = 100
-"""So many pages one after another that are empty, or as one before, are taken for a list without an end."""
-
+IDLE_PAGES = 100  # so many pages in a row that are empty, or as one before, are taken for a list without an end
 _EMPTY = re.compile(rb"\s*\[\s*\]")
 _decode_records = msgspec.json.Decoder(list[dict[str, Any]], float_hook=number).decode
 
 
 @dataclass(slots=True)
 class Page:
-    """One page of a list, its records not yet decoded.
+    """One page of a list.
 
-    Attributes:
-        records: The JSON array of records, as it came. Kept as bytes: a page waiting to be written is then a
-            fifth of the size, and the threads that fetch leave the decoding to the one that writes.
-        next: The cursor of the page that follows, None where the list ends.
-        doubt: Why the list may go on, although no page follows; None as a rule.
-        cursor: What it was asked for with, None for the beginning of the list.
-        is_last_of_part: Whether what follows is another part of the list, such as another month.
-        at: When it arrived, in UTC.
-        replaced: Characters that could not be read, and for which U+FFFD stands.
+    A page that waits as bytes takes a fifth of the memory, and the threads that fetch leave the decoding to the one
+    that writes.
     """
 
-    records: msgspec.Raw
-    next: str | None
-    doubt: str | None = None
-    cursor: str | None = None
-    is_last_of_part: bool = False
-    at: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.timezone.utc))
-    replaced: int = 0
+    records: msgspec.Raw  # the JSON array of records, as it came
+    next: str | None  # the cursor of the page that follows, None where the list ends
+    doubt: str | None = None  # why the list may go on, although no page follows
+    cursor: str | None = None  # what it was asked for with, None for the beginning of the list
+    is_last_of_part: bool = False  # what follows is another part of the list, such as another month
+    at: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.timezone.utc))  # when it arrived
+    replaced: int = 0  # characters that could not be read, and for which U+FFFD stands
 
     @property
     def is_empty(self) -> bool:
@@ -56,7 +46,7 @@ class Page:
     def decode(self, *, keep_nul: bool = False) -> list[dict[str, Any]]:
         """The records, as new objects; raises :class:`MalformedAnswerError` where they are none.
 
-        U+0000 is dropped from their text unless it is to be kept: many databases take none.
+        U+0000 is dropped from their text unless it is to be kept: many databases refuse it.
         """
         body = bytes(memoryview(self.records))
         if not keep_nul:
@@ -78,36 +68,26 @@ class Page:
 class Slice:
     """One independent chain of pages: a stream, one of its partitions, and where to begin.
 
-    Attributes:
-        partition: The partition's context, None where the stream has no partitions.
-        path: The list's path below the API's base URL.
-        params: The query of every page, the cursor left out.
-        cursor_param: The name that the cursor goes by in the query.
-        start: The cursor to begin with, None for the beginning of the list.
-        is_as_left: Tells whether the page at ``start`` is as an earlier run left it; where it is not, or can no longer
-            be had, the list is read from its beginning. None where pages do not move.
-        parse: Makes a page of an answer's body; raises :class:`msgspec.DecodeError` where it is none.
-        interleave: How many slices of the stream are read in turns, a page of each; 1 for one after the other.
-        failure: Why there is nothing to read at all, where that is known beforehand.
+    Where pages move, ``is_as_left`` tells whether the page at ``start`` is as an earlier run left it. If it is not, or
+    can no longer be had, the list is read from its beginning.
     """
 
     stream: str
-    partition: Mapping[str, Any] | None
-    path: str
-    params: dict[str, str | int]
-    cursor_param: str
-    start: str | None
-    parse: Callable[[bytes], Page]
+    partition: Mapping[str, Any] | None  # its context, None where the stream has no partitions
+    path: str  # below the API's base URL
+    params: dict[str, str | int]  # the query of every page, the cursor left out
+    cursor_param: str  # the name that the cursor goes by in the query
+    start: str | None  # the cursor to begin with, None for the beginning of the list
+    parse: Callable[[bytes], Page]  # makes a page of an answer's body, or raises msgspec.DecodeError
     is_as_left: Callable[[Page], bool] | None = None
-    interleave: int = 1
-    failure: ApiError | None = None
+    interleave: int = 1  # how many slices of the stream are read in turns, a page of each
+    failure: ApiError | None = None  # why there is nothing to read at all, where that is known beforehand
 
     @property
     def label(self) -> str:
         """The slice for the operator: the stream, and the partition where there is one."""
-        if not self.partition:
-            return self.stream
-        return f"{self.stream} ({', '.join(f'{key} {value}' for key, value in self.partition.items())})"
+        named = ", ".join(f"{key} {value}" for key, value in (self.partition or {}).items())
+        return f"{self.stream} ({named})" if named else self.stream
 
     def query(self, cursor: str | None) -> dict[str, str | int]:
         """The query for the page at a cursor."""
@@ -133,7 +113,7 @@ class Slice:
         """The cursor that is to be expected after two others; None where they follow no pattern."""
         return None
 
-    def rules(self, cursor: str | None) -> tuple[Rule, ...]:  # noqa: ARG002 - for those that need it
+    def rules(self, cursor: str | None) -> Rules:  # noqa: ARG002 - for those that need it
         """What is done about faults of the request for a cursor."""
         return RULES
 
@@ -143,11 +123,7 @@ class Slice:
 
 
 class LoopGuard:
-    """The guard of one list: sees every page in its order, and ends what would never end.
-
-    Args:
-        start: The cursor that the list is begun with, None for its beginning.
-    """
+    """Sees every page of a list, from the one at ``start`` on, and ends a list that would never end."""
 
     def __init__(self, start: str | None) -> None:
         self._seen = {start}
@@ -157,14 +133,12 @@ class LoopGuard:
     def follow(self, page: Page, label: str) -> str | None:
         """The cursor of the page after one that was read, None at the end.
 
-        Raises :class:`RepeatedCursorError` where it leads back, or the list only goes on without anything new.
+        Raises :class:`ApiError` where it leads back, or the list only goes on without anything new.
         """
         if page.next is None:
             return None
         if page.next in self._seen:
-            raise RepeatedCursorError(
-                f"{label}: the API gave the same cursor twice; the list cannot be read to its end."
-            )
+            raise ApiError(f"{label}: the API gave the same cursor twice; the list cannot be read to its end.")
         self._seen.add(page.next)
         content = zlib.crc32(page.records)
         self._idle = self._idle + 1 if page.is_empty or content in self._contents else 0
@@ -172,7 +146,7 @@ class LoopGuard:
         if page.is_last_of_part:
             self._idle = 0
         if self._idle >= IDLE_PAGES:
-            raise RepeatedCursorError(
+            raise ApiError(
                 f"{label}: {IDLE_PAGES} pages one after another with nothing new; the list does not seem to end."
             )
         return page.next

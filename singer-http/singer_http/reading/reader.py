@@ -1,9 +1,9 @@
 """Reads slices ahead of the writer, several requests at once, and hands their pages over in the declared order.
 
 How many requests are under way follows from Little's law: the rate that the budget allows, times the latency
-measured. What is asked for first is what is certain to be needed: the next page of each slice that is being read,
-then the first pages of the slices after them. Only when that leaves room is the page asked for that a slice's next
-cursor is *predicted* to lead to.
+measured. What is certain to be needed is asked for first: the next page of each slice that is being read, then the
+first pages of the slices after them. Only when that leaves room is the page asked for that a slice's next cursor is
+*predicted* to lead to.
 
 Interleaved slices take turns, a page each: while enough of them are left to use the whole budget, nothing has to be
 predicted, and no page waits for one of another slice for longer than a turn. Which page comes after which follows from
@@ -12,13 +12,13 @@ the lists alone, never from how they are fetched.
 
 from __future__ import annotations
 
-import logging
 import math
 import queue
 import threading
 from collections import deque
+from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Self
 
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
     from singer_http.http.session import Session
 
-logger = logging.getLogger(__name__)
+    _Job = tuple[Callable[[], Any], Callable[[Any], None]]
+    """Something that takes its time, and what is made of its outcome."""
 
 HELD_PER_REQUEST = 1
 """Pages that may be under way or waiting, for each request that may be sent at once, when one of a slice further on is
 asked for; when one of the slice that the writer is at is, twice as many. What it waits for it always gets."""
-_GLANCE = 0.1
-"""Seconds after which a waiting writer looks whether the run is being ended."""
+_GLANCE = 0.1  # seconds after which a waiting writer looks whether the run is being ended
 
 
 class Reader:
@@ -47,7 +47,8 @@ class Reader:
     It is a context manager: leaving it ends the threads.
 
     Args:
-        slices: What to read, in order. Taken from as needed, by any thread, one at a time.
+        slices: What to read, in order. Taken from as needed, by any thread, one at a time; a slice that takes its time
+            to be declared holds up those after it, and no page of those before.
         parallel: The most requests at once; 1 sends one after the other.
         predict: Whether to ask for pages ahead of their cursors.
         on_idle: Called by the one who takes pages, now and then while waiting for one.
@@ -68,14 +69,17 @@ class Reader:
         self._predict = predict and parallel > 1
         self._on_idle = on_idle
         self._tracks: deque[Track] = deque()
-        self._jobs: queue.SimpleQueue[tuple[Track, PageRequest] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._changed = threading.Condition()
         self._in_flight = 0
         self._waiting = 0
         self._is_awaited = False
+        self._wanted = 1
+        self._is_declaring = False
+        self._has_all = False
         self._is_closed = False
-        self._failure: Exception | None = None
+        self._failure: BaseException | None = None
         self._bug: Exception | None = None
         self.predictions = Predictions()
 
@@ -95,6 +99,8 @@ class Reader:
         for _ in self._threads:
             self._jobs.put(None)
 
+    # The writer's side
+
     def __iter__(self) -> Iterator[tuple[Slice, Iterator[Page]]]:
         """Every slice with its pages, to be taken in this order.
 
@@ -104,28 +110,31 @@ class Reader:
 
     def of_stream(self, stream: str | None) -> Iterator[tuple[Slice, Iterator[Page]]]:
         """The slices that come next, as long as they belong to a stream; None for any."""
-        while (track := self._head()) is not None and stream in {None, track.slice.stream}:
+        while (first := self._first(1)) and stream in {None, first[0].slice.stream}:
+            (track,) = first
             yield track.slice, self._pages(track)
-            self._pass_over(track)
+            with self._changed:
+                # Whether it was read to its end or not, unless it will have more turns.
+                if self._tracks and self._tracks[0] is track:
+                    self._tracks.popleft().drop()
 
-    def _head(self) -> Track | None:
-        with self._changed:
-            if not self._tracks:
-                self._open()
+    def _first(self, count: int) -> list[Track]:
+        """The tracks that come next: so many, or all there are."""
+
+        def declared() -> list[Track] | None:
+            self._wanted = count
             self._fill()
-            if not self._tracks and self._failure is not None:
-                raise self._failure
-            return self._tracks[0] if self._tracks else None
+            is_known = len(self._tracks) >= count or self._has_all
+            return list(islice(self._tracks, count)) if is_known else None
 
-    def _pass_over(self, track: Track) -> None:
-        """Go on to the next slice, whether this one was read to its end or not, unless it will have more turns."""
-        with self._changed:
-            if self._tracks and self._tracks[0] is track:
-                self._tracks.popleft().drop()
+        found: list[Track] = self._wait(declared)
+        if not found and self._failure is not None:
+            raise self._failure
+        return found
 
     def _pages(self, track: Track) -> Iterator[Page]:
         while track.requests:
-            outcome = self._take(track)
+            outcome: Page | BaseException = self._wait(lambda: self._taken(track))
             if not isinstance(outcome, Page):
                 raise outcome
             yield outcome
@@ -134,29 +143,25 @@ class Reader:
 
     def _gives_way(self, track: Track) -> bool:
         """Let the slices beside this one have their turns, if it is not at its end and there are any."""
+        if not track.requests or track.slice.interleave == 1:
+            return False
+        self._first(track.slice.interleave)
         with self._changed:
-            if not track.requests or (interleave := self._interleaved()) == 1:
+            if not self._tracks or (interleaved := self._interleaved()) == 1:
                 return False
             self._tracks.popleft()
-            self._tracks.insert(interleave - 1, track)
+            self._tracks.insert(interleaved - 1, track)
             return True
 
-    def _interleaved(self) -> int:
-        """How many of the first tracks are read in turns."""
-        first = self._tracks[0].slice
-        while len(self._tracks) < first.interleave and self._open() is not None:
-            pass
-        return sum(track.slice.stream == first.stream for track in islice(self._tracks, first.interleave))
-
-    def _take(self, track: Track) -> Page | BaseException:
-        """Wait for the next page of the slice at the head."""
+    def _wait(self, ready: Callable[[], Any]) -> Any:
+        """Wait until something is ready; now and then the one who takes pages is called meanwhile."""
         is_idle = False
         while True:
             with self._changed:
                 if self._bug is not None:
                     raise self._bug
-                if (request := self._taken(track)) is not None:
-                    return request
+                if (found := ready()) is not None:
+                    return found
                 if is_idle:
                     self._changed.wait(_GLANCE)
             is_idle = True
@@ -164,66 +169,69 @@ class Reader:
             self._session.clock.check()
 
     def _taken(self, track: Track) -> Page | BaseException | None:
+        """The next page of the slice at the head, once it is there."""
         request = track.take()
         self._is_awaited = request is None
         self._fill()
         return None if request is None else request.outcome
 
-    def _open(self) -> Track | None:
-        """Begin with the next slice."""
-        try:
-            following_slice = next(self._slices, None)
-        except Exception as error:  # noqa: BLE001 - raised again where the slice is waited for
-            self._failure = error
-            return None
-        if following_slice is None:
-            return None
-        track = Track(following_slice, self.predictions)
-        self._tracks.append(track)
-        return track
+    # What to do next: called with the lock
 
     def _fill(self) -> None:
-        """Send as many requests as are worth having under way."""
-        while not self._is_closed and (chosen := self._choose()) is not None:
-            chosen[1].is_sent = True
+        """Have as many requests under way as are worth it."""
+        while not self._is_closed and self._in_flight < self._parallel and (job := self._choose()) is not None:
             self._in_flight += 1
-            self._waiting += 1
-            self._jobs.put(chosen)
+            self._jobs.put(job)
             if self._in_flight > len(self._threads):
                 # A daemon: a request that hangs must not keep a process alive that was told to end.
                 thread = threading.Thread(target=self._work, name=f"reader-{len(self._threads)}", daemon=True)
                 self._threads.append(thread)
                 thread.start()
 
-    def _choose(self) -> tuple[Track, PageRequest] | None:
-        """The next request that is worth sending, the most certain first."""
+    def _choose(self) -> _Job | None:
+        """What is worth doing next, the most certain first."""
+        may_declare = not self._has_all and not self._is_declaring
+        if may_declare and len(self._tracks) < self._wanted:
+            return self._declaration()
         budget = self._session.budget
         in_use = math.ceil(budget.per_second * self._session.latency)
-        if self._in_flight >= self._parallel:
-            return None
         # One more waits for its turn, so that the budget never waits for a request. What is needed in any case may
         # also use at once what the budget has left over.
         has_room = self._waiting == 0 or self._in_flight <= in_use
-        if has_room or self._in_flight < budget.left:
-            for track in self._by_need():
-                if (request := track.certain()) is not None and self._may_hold(track):
-                    return track, request
-            while self._may_hold(None) and (opened := self._open()) is not None:
-                if (request := opened.certain()) is not None:
-                    return opened, request
-        if self._predict and has_room and self._tracks and not self.predictions.are_refused:
+        may_send = has_room or self._in_flight < budget.left
+        tracks = self._by_need()
+        for track in tracks if may_send else ():
+            if (request := track.certain()) is not None and self._may_hold(track):
+                return self._sent(track, request)
+        if may_declare and may_send and self._may_hold(None):
+            return self._declaration()
+        if self._predict and has_room and self._tracks and not (self._is_declaring or self.predictions.are_refused):
             deepest = math.ceil(in_use / self._interleaved())
-            for track in self._by_need():
+            for track in tracks:
                 if self._may_hold(track) and (request := track.predicted(deepest)) is not None:
-                    return track, request
+                    return self._sent(track, request)
         return None
+
+    def _declaration(self) -> _Job:
+        self._is_declaring = True
+        return self._declare, self._settle_declaration
+
+    def _sent(self, track: Track, request: PageRequest) -> _Job:
+        request.is_sent = True
+        self._waiting += 1
+        return partial(self._fetch, track.slice, request), partial(self._settle, track, request)
+
+    def _interleaved(self) -> int:
+        """How many of the first tracks are read in turns."""
+        first = self._tracks[0].slice
+        return sum(track.slice.stream == first.stream for track in islice(self._tracks, first.interleave))
 
     def _by_need(self) -> list[Track]:
         """The tracks, the one first whose next page will be waited for first."""
-        interleave = self._interleaved() if self._tracks else 0
+        interleaved = self._interleaved() if self._tracks else 0
         return [
-            *sorted(islice(self._tracks, interleave), key=lambda track: len(track.requests)),
-            *islice(self._tracks, interleave, None),
+            *sorted(islice(self._tracks, interleaved), key=lambda track: len(track.requests)),
+            *islice(self._tracks, interleaved, None),
         ]
 
     def _may_hold(self, track: Track | None) -> bool:
@@ -235,34 +243,34 @@ class Reader:
             most *= 2
         return sum(each.held for each in self._tracks) < most
 
+    # The threads' side
+
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            track, request = job
-            outcome = self._fetch(track.slice, request)
+            work, settle = job
+            outcome = work()
             with self._changed:
+                self._in_flight -= 1
                 try:
-                    self._settle(track, request, outcome)
+                    settle(outcome)
+                    self._fill()
                 except Exception as error:  # noqa: BLE001 - a bug; the writer must not wait for ever
                     self._bug = error
                 self._changed.notify_all()
 
-    def _settle(self, track: Track, request: PageRequest, outcome: Page | BaseException) -> None:
-        self._in_flight -= 1
-        self._waiting -= not request.has_turn
-        request.outcome = outcome
-        if isinstance(outcome, UnwantedError) and not request.is_certain:
-            self.predictions.misses -= 1
-        if not request.is_dropped:
-            track.settle(request)
-        self._fill()
+    def _declare(self) -> Slice | BaseException | None:
+        try:
+            return next(self._slices, None)
+        except (Exception, Stopped) as error:  # noqa: BLE001 - it is raised again where the slice is waited for
+            return error
 
-    def _has_turn(self, request: PageRequest) -> bool:
-        """Let the next request wait for its turn, as this one has had it; whether it is wanted still."""
-        with self._changed:
-            self._waiting -= not request.has_turn
-            request.has_turn = True
-            self._fill()
-            return not request.is_dropped
+    def _settle_declaration(self, outcome: Slice | BaseException | None) -> None:
+        self._is_declaring = False
+        if isinstance(outcome, Slice):
+            self._tracks.append(Track(outcome, self.predictions))
+        else:
+            self._has_all = True
+            self._failure = outcome
 
     def _fetch(self, slice_: Slice, request: PageRequest) -> Page | BaseException:
         try:
@@ -277,3 +285,19 @@ class Reader:
             return error
         page.cursor = request.cursor
         return page
+
+    def _has_turn(self, request: PageRequest) -> bool:
+        """Let the next request wait for its turn, as this one has had it; whether it is wanted still."""
+        with self._changed:
+            self._waiting -= not request.has_turn
+            request.has_turn = True
+            self._fill()
+            return not request.is_dropped
+
+    def _settle(self, track: Track, request: PageRequest, outcome: Page | BaseException) -> None:
+        self._waiting -= not request.has_turn
+        request.outcome = outcome
+        if isinstance(outcome, UnwantedError) and not request.is_certain:
+            self.predictions.misses -= 1
+        if not request.is_dropped:
+            track.settle(request)

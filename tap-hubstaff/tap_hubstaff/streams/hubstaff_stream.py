@@ -117,7 +117,7 @@ class HubstaffStream(ApiStream):
             cls.path = f"/organizations/{{organization_id}}/{vars(cls)['name']}"
 
     def __init__(self, tap: ApiTap, account: Account) -> None:
-        super().__init__(tap)
+        super().__init__(tap, tap.run)
         self._account = account
         self._pages: Counter[int | None] = Counter()
         self._not_read: set[int | None] = set()
@@ -249,6 +249,20 @@ class HubstaffStream(ApiStream):
         # Where nothing was due, the version is still that of the last read.
         is_due = self.due or not (self.is_by_organization and self._account.organizations)
         return super()._activate() if is_due else False
+
+    @property
+    @override
+    def is_read_ahead(self) -> bool:
+        return self.shares is None
+
+    @override
+    def read(self) -> Iterator[tuple[Slice, Iterator[Page]]]:
+        if self.is_read_ahead:
+            yield from super().read()
+            return
+        for slice_ in self.slices():
+            organization = _organization(slice_.partition)
+            yield slice_, self._account.pages(self.shares or self.name, organization, self.parse)
 
     def whole(self, partition: Partition | None) -> Slice:
         """The list of a partition from its beginning."""

@@ -201,7 +201,7 @@ class WindowStream(HubstaffStream):
 
     def read_now(self, slice_: Slice) -> Iterator[Page]:
         """The pages of a slice, fetched at once, while another one is being written."""
-        with Reader(self._api_tap.session, [slice_]) as reader:
+        with Reader(self.run.session, [slice_]) as reader:
             for _, pages in reader:
                 yield from pages
 
@@ -253,7 +253,7 @@ class WindowStream(HubstaffStream):
     @override
     def get_records(self, context: Context | None) -> Iterator[Record]:
         partition = dict(context or {})
-        for slice_, pages in self._api_tap.read(self):
+        for slice_, pages in self.read():
             for page in pages if slice_.partition == partition else ():
                 yield from page.decode()
 

@@ -125,7 +125,7 @@ class TimeSessions(NamedStream):
                 if not self._is_described:
                     self._write_schema_message()
                     self._is_described = True
-                self._api_tap.writer.write_records(self._messages(records, page.at))
+                self.run.writer.write_records(self._messages(records, page.at))
                 self._turn_page(ours, page, records)
             is_complete = True
         finally:
@@ -198,7 +198,7 @@ class TimeSessions(NamedStream):
             ):
                 messages = self._messages(records, self._account.now())
                 if write_messages:
-                    self._api_tap.writer.write_records(messages)
+                    self.run.writer.write_records(messages)
                 yield from messages
                 counter.increment(len(records))
         yield from super()._sync_slice(slice_, pages, counter, write_messages=write_messages)
@@ -236,8 +236,7 @@ class TimeSessions(NamedStream):
             # From here on there is a place to go on at.
             bookmark[SESSIONS] = {**flat_carryover(carryover), **({LATE: flat_regions(regions)} if regions else {})}
             self.state_manager.is_flushed = False
-            if self._api_tap.state_is_due():
-                self._write_state_message()
+            self.write_due_state()
             if not regions:
                 return
             region, found = late.closed(regions[0], earliest, carryover.at, self._reading_again(slice_, regions[0]))

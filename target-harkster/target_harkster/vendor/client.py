@@ -24,7 +24,6 @@ from singer_http.http.errors import (
     MalformedAnswerError,
     NotFoundError,
     RefusedRequestError,
-    RepeatedCursorError,
     Rule,
 )
 from singer_http.http.session import UNREADABLE, Session
@@ -252,7 +251,7 @@ class HarksterApi:
             if not continuation:
                 return
             if continuation in seen:
-                raise RepeatedCursorError(f"GET {path}: the list leads back to where it had been.")
+                raise ApiError(f"GET {path}: the list leads back to where it had been.")
             seen.add(continuation)
 
     def _write(self, channel: Channel, request: Request) -> tuple[int, Any]:

@@ -1,0 +1,141 @@
+"""One run of a tap: the way to the API, the way out, and what is said of it meanwhile."""
+
+from __future__ import annotations
+
+import logging
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from singer_sdk.singerlib.encoding.simple import StateMessage
+
+from singer_http.reading.reader import Reader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from singer_sdk.helpers.types import TapState
+
+    from singer_http.http.clock import Clock
+    from singer_http.http.errors import ApiError
+    from singer_http.http.session import Session
+    from singer_http.output import BufferedWriter
+    from singer_http.reading.pages import Slice
+
+logger = logging.getLogger(__name__)
+
+PROGRESS_INTERVAL = 5.0
+"""Seconds between two lines of progress."""
+STATE_SHARE = 1 / 20
+"""STATE messages may come to this share of all that is written ..."""
+STATE_INTERVAL = 5.0
+"""... but one is sent after so many seconds all the same, for runs that wait more than they write ..."""
+STATE_RATE = 20_000.0
+"""... unless they then came to more than so many bytes a second."""
+
+
+class Run:
+    """What a tap gives to its streams.
+
+    Args:
+        open_session: Opens the session, when the API is asked for something first.
+        clock: Measures, waits, and can be stopped.
+        writer: Takes the messages.
+
+    Attributes:
+        reader: Reads the streams ahead of the writer; None where a stream is read on its own.
+        failures: What could not be read, each with its reason.
+    """
+
+    def __init__(self, open_session: Callable[[], Session], clock: Clock, writer: BufferedWriter) -> None:
+        self._open_session = open_session
+        self.clock = clock
+        self.writer = writer
+        self.reader: Reader | None = None
+        self.failures: list[tuple[str, ApiError]] = []
+        self._state_written = self._state_size = 0
+        self._state_time = 0.0
+
+    @cached_property
+    def session(self) -> Session:
+        """The one session of all streams."""
+        return self._open_session()
+
+    @cached_property
+    def progress(self) -> Progress:
+        """What the run says of itself while it goes on."""
+        return Progress(self.session)
+
+    def read_ahead(self, slices: Iterable[Slice], *, parallel: int, predict: bool) -> None:
+        """Have slices read ahead of the writer."""
+        self.reader = Reader(self.session, slices, parallel=parallel, predict=predict, on_idle=self._idle)
+
+    def _idle(self) -> None:
+        self.writer.flush()
+        self.progress.tick()
+
+    def report(self, label: str, failure: ApiError) -> None:
+        """Take note of what could not be read; the run goes on."""
+        logger.warning("%s: could not be read, the rest goes on. %s", label, failure)
+        self.failures.append((label, failure))
+
+    def is_due(self, state: TapState) -> bool:
+        """Whether a STATE is worth its size now: all of them together stay a small share of the output."""
+        written = self.writer.written - self._state_written
+        waited = self.clock.monotonic() - self._state_time
+        if written * STATE_SHARE < self._state_size and waited < max(STATE_INTERVAL, self._state_size / STATE_RATE):
+            return False
+        self._state_size = len(self.writer.serialize_message(StateMessage(state)))
+        self._state_written = self.writer.written
+        self._state_time = self.clock.monotonic()
+        return True
+
+    def close(self) -> None:
+        """Fetch nothing more."""
+        self.clock.stop()
+        if self.reader is not None:
+            self.reader.close()
+            logger.info(
+                "Pages asked for ahead of their cursors: %d used, %d for nothing.",
+                self.reader.predictions.hits,
+                self.reader.predictions.misses,
+            )
+        self.session.close()
+
+
+class Progress:
+    """Counts what the running stream has written, and says so every few seconds, for whoever watches the log."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._said_at = session.clock.monotonic()
+        self._said_requests = session.requests.total()
+        self.begin("")
+
+    def begin(self, stream: str) -> None:
+        """Note that a stream is being read from now on."""
+        self.stream = stream
+        self._records = self._pages = 0
+
+    def page(self, records: int) -> None:
+        """Note that one more page has been written."""
+        self._records += records
+        self._pages += 1
+        self.tick()
+
+    def tick(self) -> None:
+        """Say a line if it is time for one."""
+        now = self._session.clock.monotonic()
+        if not self.stream or now - self._said_at < PROGRESS_INTERVAL:
+            return
+        requests, budget = self._session.requests.total(), self._session.budget
+        pause = budget.paused_for
+        logger.info(
+            "%s: %s records in %d pages; %.1f requests/s of at most %.1f; %s.",
+            self.stream,
+            f"{self._records:,}",
+            self._pages,
+            (requests - self._said_requests) / (now - self._said_at),
+            budget.per_second,
+            f"waiting {pause:.0f} s for the rate limit" if pause else "not held up by the rate limit",
+        )
+        self._said_at, self._said_requests = now, requests
