@@ -9,7 +9,7 @@ import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from target_harkster.layout.fields import FIELD_TYPES
+from target_harkster.vendor.field_types import FIELD_TYPES
 
 from docs.meltano_plugins import PLUGINS, about
 

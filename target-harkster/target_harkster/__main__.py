@@ -12,7 +12,7 @@ with lasting_imports():
     from target_harkster.target import TargetHarkster
 
 COLLECT_EVERY = 10_000
-"""New objects between two looks for garbage: rows wait by the hundred, and none of them is any."""
+"""New objects between two garbage collections. Rows wait by the hundred and none is garbage."""
 
 
 def main() -> None:

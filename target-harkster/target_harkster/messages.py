@@ -1,13 +1,15 @@
-"""Reading the messages of a tap: fast, and with nothing of a record in what is said of a bad line."""
+"""Reads the messages of a tap. Errors about a bad line repeat nothing of a record."""
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import sys
+import zlib
 from collections import Counter
 from decimal import Decimal
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import msgspec
 from singer_http.http.clock import Stopped
@@ -15,16 +17,17 @@ from singer_sdk.exceptions import MissingKeyPropertiesError, RecordsWithoutSchem
 from singer_sdk.singerlib.encoding.base import GenericSingerReader
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 from typing_extensions import override
+from upath import UPath
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 _decode = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal).decode
 _HALVES = re.compile("[\ud800-\udfff]")
 
 
 def decode(line: bytes | str) -> dict[str, Any]:
-    """Read a JSON object, also one that is not written quite by the book.
+    """Read a JSON object, also one that breaks the standard a little.
 
     It may begin with a byte order mark. Half a character, as the software of some vendors cuts them, becomes U+FFFD.
     NaN and Infinity become the texts that they are: where a number is wanted that row is at fault, and no other one.
@@ -58,7 +61,7 @@ def _whole(value: Any) -> Any:
 
 
 BAD_INPUT = (InvalidInputLine, MissingKeyPropertiesError, RecordsWithoutSchemaException)
-"""What a tap can do wrong, each told in a sentence."""
+"""The mistakes of a tap. Each has a sentence."""
 
 _SHAPES: Mapping[str, tuple[type, ...]] = {
     "stream": (str,),
@@ -72,19 +75,19 @@ _SHAPES: Mapping[str, tuple[type, ...]] = {
 }
 
 
-def check_shape(told: Mapping[str, Any]) -> None:
-    """Check that the parts of a message are of the kinds that they must be.
+def check_shape(message: Mapping[str, Any]) -> None:
+    """Check the types of the parts of a message.
 
     Raises:
         InvalidInputLine: One is not.
     """
     for part, kinds in _SHAPES.items():
-        if part in told and not isinstance(told[part], kinds):
+        if part in message and not isinstance(message[part], kinds):
             raise InvalidInputLine(f"is a message whose {part} is of the wrong type")
 
 
 class MessageReader(GenericSingerReader[bytes]):
-    """Reads messages line by line, and can be woken from waiting for the next one."""
+    """Reads messages line by line, and can be woken while it waits for one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -138,10 +141,42 @@ class MessageReader(GenericSingerReader[bytes]):
             raise InvalidInputLine(f"is a message that lacks {', '.join(missing)}")
 
     def wake(self) -> None:
-        """Stop waiting for a line, if that is what is being done.
+        """Stop waiting for a line, if it waits.
 
         Raises:
             Stopped: It was.
         """
         if self._is_waiting:
             raise Stopped
+
+
+# BATCH
+
+_UNREADABLE = (OSError, EOFError, ValueError, ImportError, zlib.error)
+"""The errors of paths, file systems and compressed files."""
+
+
+def batch_rows(message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The rows of the files that a BATCH message names, in their order.
+
+    Raises:
+        InvalidInputLine: The files are of a kind that is not read, or cannot be read.
+    """
+    encoding = message["encoding"]
+    kind = encoding.get("format"), encoding.get("compression") or "none"
+    if kind not in {("jsonl", "none"), ("jsonl", "gzip")}:
+        raise InvalidInputLine(
+            f"is a BATCH of {kind[0]} with compression {kind[1]}; let the tap write jsonl, with gzip or without"
+        )
+    for path in message["manifest"]:
+        try:
+            with UPath(path).open("rb") as file:
+                lines = gzip.GzipFile(fileobj=cast("IO[bytes]", file)) if "gzip" in kind else file
+                for number, line in enumerate(lines, 1):
+                    try:
+                        yield decode(line)
+                    except InvalidInputLine as error:
+                        raise InvalidInputLine(f"names the file {path}, whose line {number} is {error}") from None
+        except _UNREADABLE as error:
+            reason = getattr(error, "strerror", None) or type(error).__name__
+            raise InvalidInputLine(f"names the file {path}, which cannot be read ({reason})") from None

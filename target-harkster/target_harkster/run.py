@@ -1,4 +1,4 @@
-"""A run: what it needs is opened, what came is finished, first runs are settled, and all is let go of."""
+"""One run from its beginning to its end: opens what it needs, finishes what came, and closes everything."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from singer_http.http.clock import Stopped
 from singer_http.http.errors import ApiError, IncompleteError
 from singer_sdk.contrib.msgspec import encoder
 
-from target_harkster.delivery.attempts import Attempts
 from target_harkster.delivery.channels import Channels
+from target_harkster.delivery.courier import Courier
+from target_harkster.delivery.decision import Decider
 from target_harkster.delivery.delivery import Delivery
 from target_harkster.delivery.guard import Guard
 from target_harkster.delivery.mirror import Mirror
@@ -22,7 +23,7 @@ from target_harkster.delivery.quota import Allowance
 from target_harkster.delivery.retries import Retries
 from target_harkster.layout.expressions import Expressions
 from target_harkster.layout.lookup import Lookup
-from target_harkster.layout.routes import find_route, find_template, make_layout
+from target_harkster.layout.making import make_layout
 from target_harkster.ledger.history import Did
 from target_harkster.ledger.reject_file import RejectFile
 from target_harkster.ledger.rejects import Rejects, TooManyRejectsError, row_of
@@ -41,9 +42,9 @@ if TYPE_CHECKING:
     from singer_http.http.clock import Clock
     from singer_http.output import Stdout
 
+    from target_harkster.delivery.channels import Route
     from target_harkster.delivery.parcel import Parcel, Refused
     from target_harkster.layout.layout import Layout
-    from target_harkster.layout.routes import Route
     from target_harkster.ledger.rejects import Reject
     from target_harkster.ledger.store import Phase
     from target_harkster.vendor.client import Usage
@@ -52,7 +53,7 @@ logger = logging.getLogger(__name__)
 
 
 class Rows(Protocol):
-    """The rows of a stream, as a run has them from its sink."""
+    """What a run needs of the sink of a stream."""
 
     @property
     def places(self) -> Sequence[tuple[str, str]]:
@@ -64,17 +65,12 @@ class Rows(Protocol):
         ...
 
     def digest(self) -> Mapping[tuple[str, str], tuple[str, bool]]:
-        """Post the groups whose rows have changed; by channel and marker their keys, and whether they are whole."""
+        """Post the changed groups: by channel and marker their keys, and whether they are whole."""
         ...
 
 
 class Run:
-    """One run of the target. Nothing is sent before it is made, and nothing is left open by :meth:`close`.
-
-    Args:
-        config: The target's settings, validated.
-        clock: Measures and waits.
-        stdout: Where STATEs go.
+    """One run of the target. It sends nothing before it is made, and :meth:`close` leaves nothing open.
 
     Attributes:
         rows: By stream, how many came.
@@ -82,8 +78,8 @@ class Run:
     """
 
     def __init__(self, config: Mapping[str, Any], clock: Clock, stdout: Stdout) -> None:
-        self._config = config
-        self._clock = clock
+        self.config = config
+        self.clock = clock
         self._stdout = stdout
         self._is_dry: bool = config["dry_run"]
         self._is_open = True
@@ -95,35 +91,31 @@ class Run:
         path = config.get("preview_path")
         self._preview = Preview(path, is_dry=self._is_dry) if path else None
         self.ledger = Ledger(config["ledger_url"], clock, is_dry=self._is_dry)
-        self.rejects = Rejects(self.ledger.database, clock, config["reject_redact"])
+        self.rejects = Rejects(self.ledger.database, clock, frozenset(config["reject_redact"]))
         self.retries = Retries(self.rejects)
-        if self._reject_file is not None:
-            self._reject_file.take_in(self.ledger, self.rejects, config["first_run"])
         lookups = {stream for stream, settings in config["streams"].items() if settings.get("mode") == "lookup"}
         self.lookup = Lookup(self.ledger.lookups, lookups)
         self._expressions = Expressions(config["locale"], self.lookup)
         self.api = (PlanningApi if self._is_dry else HarksterApi)(config, clock)
         spelling = Spelling(config["heading_type"], config["numbers_as"] == "number", config["marker"])
         self.previous = Previous(self.api, self.ledger)
-        self.allowance = allowance = Allowance(self.api, config)
-        delivery = Delivery(self.api, self.ledger, allowance, spelling, config, clock)
-        self.attempts = attempts = Attempts(delivery, self.ledger, self.rejects)
-        self.channels = Channels(self.api, self.ledger, allowance, delivery, config, self.rejects, attempts)
-        self.mirror = Mirror(attempts, self.ledger, self.rejects, self.channels.opened, config)
+        self.allowance = allowance = Allowance(self.api, config["quota_reserve"], config.get("max_posts_per_run"))
+        delivery = Delivery(
+            self.api, self.ledger, allowance, clock, config["on_quota"], config["mirror_recall"], spelling
+        )
+        self.courier = courier = Courier(delivery, self.ledger, self.rejects)
+        self.channels = Channels(self.api, self.ledger, allowance, delivery, self.rejects, courier, config["first_run"])
+        most, share = config["mirror_max_deletes"], float(config["mirror_max_share"])
+        self.mirror = Mirror(courier, self.ledger, self.rejects, self.channels.opened, most, share)
         guard = Guard(config["max_new_posts"], self.channels.opened, is_dry=self._is_dry)
+        opened = self.channels.opened
+        self.decider = Decider(self.ledger, opened, config["on_move"])
         self.outbox = Outbox(
-            attempts,
-            self.ledger,
-            self.channels.opened,
-            guard,
-            clock,
-            config["on_move"],
-            self._acknowledge,
-            self._delivered,
+            courier, self.ledger, opened, guard, clock, self.decider, self._acknowledge, self._delivered
         )
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Close everything."""
         if self._is_open:
             self._is_open = False
             self.api.close()
@@ -137,12 +129,12 @@ class Run:
         self._is_covered = False
 
     def schema_came(self) -> None:
-        """Deliver what came by another SCHEMA."""
+        """Deliver the rows of the SCHEMA before."""
         self._is_covered = False
         self.outbox.flush()
 
     def state_came(self, value: Any) -> None:
-        """Take a STATE, which is about all that came before it."""
+        """Take a STATE, which covers everything before it."""
         self.mirror.covered()
         if self.mirror.is_due:
             self.outbox.flush()
@@ -172,7 +164,7 @@ class Run:
         self.note_end("complete")
 
     def finish(self, streams: Mapping[str, Rows]) -> None:
-        """Deliver what came, what was rejected before and is not gone, and the digests of both."""
+        """Deliver what came, the rejects of earlier runs, and the digests of both."""
         self.outbox.flush()
         self.mirror.judge(is_end=True)
         self.retries.attempt({stream: rows.retry for stream, rows in streams.items()})
@@ -189,17 +181,17 @@ class Run:
         self._export()
 
     def leave(self, error: BaseException) -> None:
-        """End a run that cannot go on: the last STATE says how far it got."""
+        """End a run that cannot go on. The last STATE says how far it got."""
         if self._is_open:
             if not isinstance(error, Stopped):
-                self._clock.stop()
+                self.clock.stop()
             try:
                 self.outbox.close()
                 self.rejects.sync()
                 self._export()
                 if isinstance(error, TooManyRejectsError):
                     self._print_plan()
-                self.note_end("stopped" if isinstance(error, Stopped) else _told(error))
+                self.note_end("stopped" if isinstance(error, Stopped) else _ending(error))
             finally:
                 self.close()
 
@@ -207,10 +199,10 @@ class Run:
         """Write the reject file, as the ledger has it now."""
         if self._reject_file is not None:
             held = self.channels.opened
-            self._reject_file.write((reject for reject in self.rejects.of() if reject.channel in held), held)
+            self._reject_file.write((reject for reject in self.rejects.stored() if reject.channel in held), held)
 
     def _settle(self, streams: Mapping[str, Rows]) -> None:
-        """Note which first runs are over: what comes later is news.
+        """Note which first runs are over.
 
         A tap that was cut off ends its messages like one that has come to its end, but with no STATE behind them.
         """
@@ -223,22 +215,22 @@ class Run:
         rows = self.rows.total()
         if not self._is_dry:
             tell_rows(self.tally, self.rows)
-            self.tell_quota()
+            tell_quota(self.channels, self.allowance, self.ledger)
         self._print_plan()
-        for stream in self._config["streams"]:
+        for stream in self.config["streams"]:
             if stream not in streams:
                 logger.warning("streams.%s: the tap sent no such stream.", stream)
         for failure in self.mirror.failures:
             logger.error("%s", failure)
         rejected = self.rejects.count
         if rejected:
-            where = "" if self._is_dry else f"; they are in the ledger, and in {self._config['reject_path']}"
+            where = "" if self._is_dry else f"; they are in the ledger, and in {self.config['reject_path']}"
             logger.warning("Rejected rows: %d%s.", rejected, where)
-        if rows and rejected > float(self._config["max_reject_share"]) * rows:
+        if rows and rejected > float(self.config["max_reject_share"]) * rows:
             raise TooManyRejectsError(
                 f"{rejected} of {rows} rows were rejected, a larger share than max_reject_share allows."
             )
-        reasons = [*self.attempts.closed.values(), *self.attempts.aside]
+        reasons = [*self.courier.closed.values(), *self.courier.aside]
         if self.mirror.failures:
             reasons.append("More rows are gone than may be deleted, see above.")
         if reasons:
@@ -247,13 +239,13 @@ class Run:
     def _print_plan(self) -> None:
         if self._is_dry and self.prints_plan:
             self.prints_plan = False
-            # Not on stdout, where whoever runs the target looks for STATEs.
+            # Not on stdout, which is for STATEs.
             print_plan(plan_of(self.tally), self.quotas(), Console(stderr=True))
 
     def compare(self) -> Diff:
-        """Collect from now on what would be changed."""
+        """Collect from now on what would change."""
         diff = Diff(self.previous.shown)
-        self.outbox.watch = diff.decided
+        self.decider.watch = diff.decided
         self.mirror.watch = diff.deleted
         return diff
 
@@ -263,7 +255,7 @@ class Run:
         did = Did(
             rows=self.rows.total(),
             posted=self.allowance.published,
-            updated=self.attempts.updated,
+            updated=self.courier.updated,
             deleted=self.mirror.deleted.total(),
             rejected=self.rejects.count,
             quota="; ".join(quotas),
@@ -276,9 +268,13 @@ class Run:
     @property
     def tally(self) -> dict[str, Counter[str]]:
         """By stream, what became of its rows."""
-        tally = {stream: counts.copy() for stream, counts in self.outbox.tally.items()}
-        told = {"rejected": self.rejects.rejected, "superseded": self.rejects.superseded, "delete": self.mirror.deleted}
-        for name, counted in told.items():
+        tally = {stream: own.copy() for stream, own in self.decider.tally.items()}
+        further = {
+            "rejected": self.rejects.rejected,
+            "superseded": self.rejects.superseded,
+            "delete": self.mirror.deleted,
+        }
+        for name, counted in further.items():
             for stream, number in counted.items():
                 tally.setdefault(stream, Counter())[name] += number
         return tally
@@ -291,28 +287,12 @@ class Run:
             if channel.account_id in self.api.usages
         }
 
-    def tell_quota(self) -> None:
-        """Say what was used of the quota."""
-        tell_quota(self.channels, self.allowance, self.ledger)
-
     # What sinks ask for
 
-    @property
-    def now(self) -> float:
-        """The time, in seconds since the epoch."""
-        return self._clock.time()
-
-    def route(self, stream: str) -> Route:
-        """Where the rows of a stream go."""
-        return find_route(stream, self._config, self.channels)
-
     def layout(self, stream: str, schema: Mapping[str, Any], key_properties: Sequence[str], route: Route) -> Layout:
-        """What the rows of a stream become."""
-        wanted = self._config["streams"].get(stream, {}).get("template")
-        template = None
-        if wanted is not None:
-            template = find_template(stream, wanted, next(iter(route.channels.values())), self.api)
-        return make_layout(stream, self._config, schema, key_properties, template, self._expressions)
+        """The layout of a stream."""
+        channel = next(iter(route.channels.values()))
+        return make_layout(stream, self.config, schema, key_properties, channel, self.api, self._expressions)
 
     def reject(self, reject: Reject) -> None:
         """Set a row aside.
@@ -323,9 +303,9 @@ class Run:
         self.rejects.add(reject)
         where = f"{reject.stream}, {reject.field}" if reject.field else reject.stream
         logger.warning("%s: a row was rejected: %s %s.", where, reject.field or "it", reject.reason)
-        if self.rejects.count > self._config["max_rejects"]:
+        if self.rejects.count > self.config["max_rejects"]:
             self.rejects.sync()
-            raise TooManyRejectsError(f"More than {self._config['max_rejects']} rows were rejected (max_rejects).")
+            raise TooManyRejectsError(f"More than {self.config['max_rejects']} rows were rejected (max_rejects).")
 
     def _delivered(self, parcel: Parcel, phase: Phase) -> None:
         if self._preview is not None:
@@ -338,6 +318,6 @@ class Run:
             self._stdout.write(encoder.encode(state) + b"\n")
 
 
-def _told(error: BaseException) -> str:
-    # Of other errors the text is not ours, and may repeat what is in a row.
+def _ending(error: BaseException) -> str:
+    # The text of any other error may repeat values of a row.
     return str(error) if isinstance(error, (ApiError, *BAD_INPUT)) else type(error).__name__

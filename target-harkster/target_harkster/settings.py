@@ -7,8 +7,8 @@ from typing import Any
 from singer_http.settings import WORD, client_settings
 from singer_sdk import typing as th
 
-from target_harkster.layout.fields import FIELD_TYPES, NULL_POLICIES, OPTIONS
 from target_harkster.vendor.client import DEFAULT_URL, REQUESTS_PER_SECOND
+from target_harkster.vendor.field_types import FIELD_TYPES, NULL_POLICIES, OPTIONS
 
 _NAME = {"type": "string", "minLength": 1}
 _NAMES = {"type": "array", "items": _NAME, "minItems": 1}

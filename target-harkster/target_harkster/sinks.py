@@ -1,9 +1,9 @@
-"""Sinks: the rows of one stream each, checked and mapped to posts, or kept to look up names in."""
+"""The sinks: each takes the rows of one stream, and makes posts of them or keeps them for lookups."""
 
 from __future__ import annotations
 
 import abc
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk import Sink
@@ -23,9 +23,8 @@ from target_harkster.ledger.store import Phase
 from target_harkster.vendor.posts import marker_of, stream_marker
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from singer_sdk import Target
     from singer_sdk.sinks.core import BaseJSONSchemaValidator
 
     from target_harkster.delivery.parcel import Refused
@@ -46,11 +45,11 @@ _ADDED_COLUMNS = frozenset(
         "_sdc_sync_started_at",
     }
 )
-"""What other plugins of a pipeline may add to a row."""
+"""Columns that other plugins of a pipeline may add."""
 
 
 def _strip(record: dict[str, Any]) -> bool:
-    """Leave out what changes from run to run, while the row does not; whether the row is said to be gone."""
+    """Drop the added columns, which change although the row does not. Returns whether the row is gone."""
     is_gone = record.get("_sdc_deleted_at") is not None
     for column in _ADDED_COLUMNS.intersection(record):
         del record[column]
@@ -58,32 +57,15 @@ def _strip(record: dict[str, Any]) -> bool:
 
 
 class RowSink(Sink):
-    """What all sinks have in common: the target hands them the rows one by one, however they came.
+    """The base of all sinks. The target hands them rows one by one, however they came."""
 
-    Args:
-        run: The run.
-        target: As the SDK makes sinks, and so on.
-    """
-
-    def __init__(
-        self,
-        run: Run,
-        target: Target,
-        stream_name: str,
-        schema: dict[str, Any],
-        key_properties: Sequence[str] | None,
-    ) -> None:
-        super().__init__(target, stream_name, schema, key_properties)
+    def __init__(self, run: Run, **sdk: Any) -> None:
+        super().__init__(**sdk)
         self._run = run
 
     @abc.abstractmethod
     def take(self, record: dict[str, Any], version: int | None) -> None:
-        """Take a row.
-
-        Args:
-            record: The row.
-            version: Of the table that the row is in.
-        """
+        """Take a row."""
 
     @property
     def places(self) -> list[tuple[str, str]]:
@@ -123,98 +105,31 @@ class RowSink(Sink):
             self.take(record, None)
 
 
-@dataclass(slots=True)
-class RowParcel(Parcel):
-    """A row on its way to become a post.
-
-    Attributes:
-        sink: What makes the post.
-        record: The row.
-        retried: Told of the field and the reason if it fails again, where an earlier run has rejected it.
-    """
-
-    sink: HarksterSink
-    record: dict[str, Any]
-    retried: Refused | None
-
-    @override
-    def row(self) -> bytes:
-        return encoder.encode(self.record)
-
-    @override
-    def content(self) -> Content:
-        return self.sink.content(self)
-
-    @override
-    def is_wanted(self) -> bool:
-        return self.sink.is_wanted(self)
-
-    @override
-    def refuse(self, field: str | None, reason: str) -> None:
-        if self.retried is None:
-            self.sink.reject(self.record, self.key, self.version, field, reason)
-        else:
-            self.retried(field, reason)
-
-
-@dataclass(slots=True)
-class DigestParcel(Parcel):
-    """A digest on its way to become a post.
-
-    Attributes:
-        rows: Those of the group.
-        made: What it shows.
-        refused: Told of the field and the reason, should it come to no post.
-    """
-
-    rows: list[dict[str, Any]]
-    made: Content
-    refused: Refused
-
-    @override
-    def row(self) -> bytes:
-        return encoder.encode(self.rows)
-
-    @override
-    def content(self) -> Content:
-        return self.made
-
-    @override
-    def refuse(self, field: str | None, reason: str) -> None:
-        self.refused(field, reason)
-
-
 class HarksterSink(RowSink):
-    """Takes the rows of a stream. The posts that they come to are the run's: channels are shared by streams."""
+    """Makes posts of the rows of a stream. Several streams may share a channel."""
 
-    def __init__(
-        self,
-        run: Run,
-        target: Target,
-        stream_name: str,
-        schema: dict[str, Any],
-        key_properties: Sequence[str] | None,
-    ) -> None:
-        super().__init__(run, target, stream_name, schema, key_properties)
-        self._prefix = stream_marker(stream_name)
+    def __init__(self, run: Run, **sdk: Any) -> None:
+        super().__init__(run, **sdk)
+        stream, schema = self.stream_name, self.schema
+        self._prefix = stream_marker(stream)
         self._checks, unknown = checks(schema) if self.validate_schema else ([], [])
         if unknown:
             self.logger.warning(
                 "%s: no draft of JSON schema allows what the SCHEMA says of %s: it is not used to check their values.",
-                stream_name,
+                stream,
                 ", ".join(unknown),
             )
-        route = run.route(stream_name)
+        route = run.channels.route(stream, run.config)
         self._channel_column = route.column
         self._channels = route.channels
         self._channel_ids = tuple(channel.id for channel in route.channels.values())
-        self._layout = run.layout(stream_name, schema, self._key_properties, route)
+        self._layout = run.layout(stream, schema, self._key_properties, route)
         if self._layout.group_by:
-            run.ledger.digests.keep_schema(stream_name, self._channel_ids, schema, self._key_properties)
-        # What a digest is known by may read like what a row is known by.
+            run.ledger.digests.keep_schema(stream, self._channel_ids, schema, self._key_properties)
+        # The key of a digest may look like the key of a row.
         self._kinds: tuple[Kind, ...] = ("row", "stray") if self._layout.group_by else ("row", "stray", "post")
         self._presence = run.mirror.presence(
-            stream_name, self._prefix, self._channel_ids, is_mirrored=self._layout.mode == "mirror"
+            stream, self._prefix, self._channel_ids, is_mirrored=self._layout.mode == "mirror"
         )
         self._lanes: dict[str, Lane] = {}
 
@@ -236,22 +151,22 @@ class HarksterSink(RowSink):
         try:
             key = self._layout.own_key_of(record)
             marker = marker_of(self._prefix, key)
-            # That is durable before any STATE behind it: no older version is tried after a newer one was posted.
+            # Durable before any STATE behind it, so that no older version is posted over a newer one.
             self._run.rejects.came_again(self.stream_name, key, self._channel_ids, self._kinds)
             if is_gone:
-                self._leave(key, marker)
+                self._withdraw(key, marker)
                 return
             self._presence.came(marker)
             self._post(record, key, marker, version)
         except RowError as error:
             if is_gone:
-                return  # there is nothing of it
+                return  # it has no post
             if key is not None:
-                self._run.outbox.settle(marker)  # what came before it counts as if it had come alone
+                self._run.outbox.settle(marker)  # earlier versions count as if they had come alone
                 if self._layout.mode == "mirror":
-                    # The row is there, whatever is wrong with it: its post is not one whose row is gone.
+                    # The row is present, although it is wrong: its post stays.
                     self._run.ledger.touch(self._channel_ids, [marker], version)
-            self.reject(record, key, version, error.field, error.reason)
+            self._reject(record, key, version, error.field, error.reason)
 
     @override
     def retry(self, reject: Reject, refused: Refused) -> None:
@@ -270,8 +185,8 @@ class HarksterSink(RowSink):
         except RowError as error:
             refused(error.field, error.reason)
 
-    def _leave(self, key: str, marker: str) -> None:
-        """Note that a row is gone: it is posted no more, and its post goes where posts go with their rows."""
+    def _withdraw(self, key: str, marker: str) -> None:
+        """Note that a row is gone. It is not posted; in mode mirror its post is deleted."""
         self._run.outbox.drop(self.stream_name, marker, "gone")
         self._presence.left(None if self._layout.group_by else marker)
         if self._layout.group_by:
@@ -284,7 +199,7 @@ class HarksterSink(RowSink):
         key: str,
         marker: str,
         version: int,
-        retried: Refused | None = None,
+        refused: Refused | None = None,
         first_run: str = "publish",
     ) -> None:
         for check in self._checks:
@@ -302,14 +217,14 @@ class HarksterSink(RowSink):
         lane = self._lanes.get(channel.id) or self._lane(channel)
         if first_run != "publish" and lane.first_run == "publish":
             lane = replace(lane, first_run=first_run)
-        parcel = RowParcel(lane, key, marker, layout.source_of(encoded), version, self, record, retried)
+        parcel = Parcel(lane, key, marker, layout.source_of(encoded), version, self, record, None, refused)
         if layout.is_conditional and layout.mode == "mirror" and not self.is_wanted(parcel):
             run.outbox.drop(self.stream_name, marker, "left out")
             self._presence.left(marker)  # its post goes, as if its row were gone
             return
         run.outbox.add(parcel)
         if layout.uses_previous:
-            run.outbox.flush()  # it may be the one before the next
+            run.outbox.flush()  # the next post may need it as the post before
 
     def _lane(self, channel: Channel) -> Lane:
         lane = self._lanes.get(channel.id)
@@ -326,15 +241,15 @@ class HarksterSink(RowSink):
             )
         return lane
 
-    def content(self, parcel: RowParcel) -> Content:
-        """What a row comes to."""
+    def content(self, parcel: Parcel) -> Content:
+        """The content of a row."""
         return self._layout.content(self._context(parcel))
 
-    def is_wanted(self, parcel: RowParcel) -> bool:
+    def is_wanted(self, parcel: Parcel) -> bool:
         """Whether a row is to become a post."""
-        return self._layout.is_wanted(self._context(parcel), self._run.now)
+        return self._layout.is_wanted(self._context(parcel), self._run.clock.time())
 
-    def _context(self, parcel: RowParcel) -> Mapping[str, Any]:
+    def _context(self, parcel: Parcel) -> Mapping[str, Any]:
         return self._layout.context(parcel.record, self._previous(parcel.lane.channel, parcel.marker, parcel.key))
 
     def _previous(self, channel: str, marker: str, key: str) -> Mapping[str, Any] | None:
@@ -346,7 +261,7 @@ class HarksterSink(RowSink):
         changed = self._run.ledger.digests.changed(self.stream_name) if self._layout.group_by else ()
         for channel_id, marker, key in changed:
             channel = self._run.channels.opened.get(channel_id)
-            if channel is not None:  # or else the settings have gone over to another one
+            if channel is not None:  # otherwise the settings name another one now
                 self._digest(channel, marker, key, done)
         return done
 
@@ -356,7 +271,7 @@ class HarksterSink(RowSink):
         entry = ledger.find(channel.id, [marker]).get(marker)
         is_known = entry is not None and entry.phase not in {Phase.BASELINE, Phase.DELETED}
         if not rows and not is_known:
-            ledger.digests.shown(*at)  # all its rows have moved on before there was a post
+            ledger.digests.shown(*at)  # its rows moved away before it had a post
             return
 
         def refused(field: str | None, reason: str) -> None:
@@ -368,10 +283,10 @@ class HarksterSink(RowSink):
         missed = ledger.lookups.missed
         try:
             context = layout.context_of_group(group, rows, self._previous(channel.id, marker, key))
-            if not is_known and not layout.is_closed(context, self._run.now, ledger.digests.quiet_for(*at)):
+            if not is_known and not layout.is_closed(context, self._run.clock.time(), ledger.digests.quiet_for(*at)):
                 self._run.outbox.tally[self.stream_name]["open"] += 1
                 return
-            if not is_known and not layout.is_wanted(context, self._run.now):
+            if not is_known and not layout.is_wanted(context, self._run.clock.time()):
                 self._run.outbox.tally[self.stream_name]["left out"] += 1
                 done[at] = key, True
                 return
@@ -381,15 +296,19 @@ class HarksterSink(RowSink):
             return
         done[at] = key, ledger.lookups.missed == missed
         lane = self._lane(channel)
-        self._run.outbox.add(DigestParcel(lane, key, marker, content.hash, UNVERSIONED, rows, content, refused))
+        self._run.outbox.add(Parcel(lane, key, marker, content.hash, UNVERSIONED, self, rows, content, refused))
         if layout.uses_previous:
-            self._run.outbox.flush()  # it may be the one before the next
+            self._run.outbox.flush()  # the next post may need it as the post before
 
     @override
     def activate_version(self, new_version: int) -> None:
         self._presence.announce(new_version)
 
-    def reject(self, record: dict[str, Any], key: str | None, version: int, field: str | None, reason: str) -> None:
+    def refuse(self, parcel: Parcel, field: str | None, reason: str) -> None:
+        """Reject a row that came to no post."""
+        self._reject(parcel.record, parcel.key, parcel.version, field, reason)
+
+    def _reject(self, record: dict[str, Any], key: str | None, version: int, field: str | None, reason: str) -> None:
         """Set a row aside."""
         channel, kind = self._place(record)
         self._run.reject(
@@ -426,24 +345,18 @@ class HarksterSink(RowSink):
 
 
 class LookupSink(RowSink):
-    """Keeps the rows of a stream for others, which look up names in them. None of them is posted."""
+    """Keeps the rows of a stream for lookups. None of them is posted."""
 
-    def __init__(
-        self,
-        run: Run,
-        target: Target,
-        stream_name: str,
-        schema: dict[str, Any],
-        key_properties: Sequence[str] | None,
-    ) -> None:
-        super().__init__(run, target, stream_name, schema, key_properties)
-        self._key = key_column(stream_name, target.config["streams"][stream_name], self._key_properties)
+    def __init__(self, run: Run, **sdk: Any) -> None:
+        super().__init__(run, **sdk)
+        stream, schema = self.stream_name, self.schema
+        self._key = key_column(stream, run.config["streams"][stream], self._key_properties)
         self._is_warned = False
-        run.lookup.columns[stream_name] = frozenset(schema["properties"])
+        run.lookup.columns[stream] = frozenset(schema["properties"])
 
     @override
     def take(self, record: dict[str, Any], version: int | None) -> None:
-        """Keep a row. One that is gone at its source still gives the name of what is left."""
+        """Keep a row. Even one that is gone at its source still gives a name."""
         _strip(record)
         if record.get(self._key) is None:
             if not self._is_warned:
@@ -455,4 +368,4 @@ class LookupSink(RowSink):
 
     @override
     def activate_version(self, new_version: int) -> None:
-        pass  # what is gone at its source still has its name
+        pass  # rows that are gone still give names

@@ -1,7 +1,8 @@
-"""The target: messages in, posts out, and a STATE only behind what is durable."""
+"""The target: takes messages, makes posts, and acknowledges a STATE once everything before it is durable."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import signal
 import sys
@@ -21,15 +22,16 @@ from singer_sdk.helpers.capabilities import CapabilitiesEnum, PluginCapabilities
 from singer_sdk.mapper import SameRecordTransform
 from typing_extensions import override
 
-from target_harkster.batches import batch_rows
 from target_harkster.ledger.database import LedgerError
-from target_harkster.messages import BAD_INPUT, MessageReader, check_shape
+from target_harkster.messages import BAD_INPUT, MessageReader, batch_rows, check_shape
+from target_harkster.report.summary import tell_quota
 from target_harkster.run import Run
 from target_harkster.settings import SETTINGS
-from target_harkster.sinks import HarksterSink, LookupSink
+from target_harkster.sinks import HarksterSink, LookupSink, RowSink
 
 if TYPE_CHECKING:
     from collections import Counter
+    from collections.abc import Iterator
     from types import FrameType
 
     import click
@@ -49,7 +51,7 @@ class TargetHarkster(Target):
         self.clock: Clock = clock or Clock()
         self._signal: int | None = None
         self._stdout = Stdout()
-        self._unmapped: dict[str, HarksterSink | LookupSink] = {}
+        self._unmapped: dict[str, RowSink] = {}
         super().__init__(**kwargs)
 
     # Settings
@@ -63,7 +65,7 @@ class TargetHarkster(Target):
 
     @override
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
-        """Check the settings, naming each that is wrong and repeating no secret."""
+        """Check the settings. Errors name the setting and repeat no secret."""
         schema = self.config_jsonschema
         self.append_builtin_config(schema)
         self._config, errors = checked(self._config, schema, lambda config: url_errors("api_url", config["api_url"]))
@@ -76,68 +78,58 @@ class TargetHarkster(Target):
     def append_builtin_config(cls, config_jsonschema: dict[str, Any]) -> None:
         super().append_builtin_config(config_jsonschema)
         for setting in ("add_record_metadata", "batch_config", "batch_size_rows", "load_method"):
-            # About tables, and files that are written, which there are none of here.
+            # They are for tables and for writing files, which this target does not do.
             config_jsonschema["properties"].pop(setting, None)
 
     # The run
 
     @functools.cached_property
     def run(self) -> Run:
-        """The run, opened when it is asked for first."""
+        """The run, opened at its first use."""
         user_agent = self.config.get("user_agent") or f"{self.name}/{self.plugin_version}"
         return Run({**self.config, "user_agent": user_agent}, self.clock, self._stdout)
 
     @override
     def get_sink_class(self, stream_name: str) -> type[Sink]:
-        # Called as the class would be, by a method that is final.
+        # A final method of the SDK calls it like a class.
         is_lookup = self.config["streams"].get(stream_name, {}).get("mode") == "lookup"
         return cast("type[Sink]", functools.partial(LookupSink if is_lookup else HarksterSink, self.run))
 
     @override  # type: ignore[misc]
     def process_lines(self, file_input: IO[Any] | None) -> Counter[str]:  # final in the SDK, and the only way around
-        """Process messages; what is durable is acknowledged, however it ends."""
-        run = self.run
-        run.ledger.history.begin()
-        try:
+        """Process messages. What is durable is acknowledged, however the run ends."""
+        self.run.ledger.history.begin()
+        with self._ended_well():
             try:
                 return super().process_lines(file_input)
             except BAD_INPUT:
-                # The fault is the tap's; what it sent before is as good as ever.
-                run.outbox.flush(is_end=True)
+                # The mistake is the tap's. What it sent before is still good.
+                self.run.outbox.flush(is_end=True)
                 raise
-        except BaseException as error:
-            self._end_run(error)
-            raise
 
     @override
     def process_endofpipe(self) -> None:
-        try:
+        with self._ended_well():
             came = self._sinks()
             self._take_up_digests()
             self.run.end(came, self._sinks())
-        except BaseException as error:
-            self._end_run(error)
-            raise
         self.run.close()
 
     def retry(self) -> None:
-        """Try the rows of the reject file again, without their taps. No first run is over by that."""
+        """Try rejected rows again without their taps. This ends no first run."""
         self.run.ledger.history.begin()
-        try:
+        with self._ended_well():
             for reject in self.run.retries.streams():
                 self.get_sink(
                     reject.stream, schema=dict(reject.schema or {}), key_properties=list(reject.key_properties)
                 )
             self.run.finish(self._sinks())
-            self.run.tell_quota()
+            tell_quota(self.run.channels, self.run.allowance, self.run.ledger)
             self.run.note_end("complete")
-        except BaseException as error:
-            self._end_run(error)
-            raise
         self.run.close()
 
     def _take_up_digests(self) -> None:
-        """Take up the digests that wait for something, such as a name, and whose own tap says nothing in this run."""
+        """Open the sinks of digests that wait, for example for a name, and whose own tap is silent in this run."""
         for stream, (schema, key_properties) in self.run.ledger.digests.waiting().items():
             if stream not in self._sinks_active and self.config["streams"].get(stream, {}).get("group_by"):
                 try:
@@ -145,22 +137,31 @@ class TargetHarkster(Target):
                 except (ConfigurationError, LedgerError) as error:
                     self.logger.warning("%s: its digests wait for its own tap. %s", stream, error)
 
-    def _sinks(self) -> dict[str, HarksterSink | LookupSink]:
+    def _sinks(self) -> dict[str, RowSink]:
         return {stream: self._sink(stream) for stream in self._sinks_active}
 
-    def _sink(self, stream: str) -> HarksterSink | LookupSink:
+    def _sink(self, stream: str) -> RowSink:
         sink = self._sinks_active[stream]
-        if not isinstance(sink, HarksterSink | LookupSink):
+        if not isinstance(sink, RowSink):
             raise TypeError(stream)
         return sink
+
+    @contextlib.contextmanager
+    def _ended_well(self) -> Iterator[None]:
+        """End the run properly if it cannot go on, and the process by its signal if it was stopped."""
+        try:
+            yield
+        except BaseException as error:
+            self._end_run(error)
+            raise
 
     def _end_run(self, error: BaseException) -> None:
         try:
             self.run.leave(error)
-        except Stopped as stopped:  # as nobody takes the last STATE
+        except Stopped as stopped:  # nobody reads the last STATE
             error = stopped
         if isinstance(error, Stopped) or self._signal is not None:
-            if isinstance(error, ApiError):  # such as a write that the signal ended
+            if isinstance(error, ApiError):  # for example a write that the signal ended
                 self.logger.error("%s", error)
             sys.exit(128 + (self._signal or signal.SIGTERM))
 
@@ -197,7 +198,7 @@ class TargetHarkster(Target):
     def _process_batch_message(self, message_dict: dict[str, Any]) -> None:
         self._assert_line_requires(message_dict, requires={"stream", "encoding", "manifest"})
         check_shape(message_dict)
-        for record in batch_rows(message_dict, self.message_reader.deserialize_json):
+        for record in batch_rows(message_dict):
             self._take(message_dict["stream"], record, message_dict.get("version"))
 
     @override
@@ -227,7 +228,7 @@ class TargetHarkster(Target):
 
     @override
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
-        """Stop at the next safe point; at once when asked a second time."""
+        """Stop at the next safe point, or at once at the second signal."""
         self._stdout.end(128 + signum)
         self._signal = signum
         self.logger.info("Stopping for signal %d.", signum)

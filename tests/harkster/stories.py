@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from api_sandbox import Fault, PostTruth
-from target_harkster.ledger.packing import unpack
+from target_harkster.ledger.digests import unpack
 
 from tests.harkster.running import Message, Target, data, record, schema, state
 
@@ -358,7 +358,7 @@ def quota(on_quota: str, **scenario: Any) -> Story:
         assert order == ["1", "2", "3", "4", "5", "6"], "not oldest first"
 
     settings = {"on_quota": on_quota, "streams": {"hours": {"mode": "upsert"}}}
-    ends = frozenset({"", "QuotaReachedError"} if on_quota == "fail" else {""})
+    ends = frozenset({"", "PostQuotaReachedError"} if on_quota == "fail" else {""})
     rows = [[row(1, "1"), row(2, "2")], [row(3, "3"), row(4, "4")], [row(5, "5"), row(6, "6")]]
     return Story(
         stages=(

@@ -1,17 +1,17 @@
 """The rows of digests in the ledger: any of them may change, move or come again, and none takes much room."""
 
 import threading
+from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
 import sqlalchemy as sa
 from hypothesis import strategies as st
+from target_harkster.ledger.database import make_tables
 from target_harkster.ledger.digests import DigestRow
-from target_harkster.ledger.migrations import MIGRATIONS, migrate
-from target_harkster.ledger.model import GROUP_INDEX, GROUP_NEWS, GROUPS, METADATA, VERSION
+from target_harkster.ledger.model import GROUP_INDEX, GROUP_NEWS, GROUPS, METADATA
 from target_harkster.ledger.store import Ledger
-from target_harkster.vendor.posts import marker_of, stream_marker
 
 from tests.harkster.crashing import FastClock
 from tests.harkster.running import Message, Target, data, record, schema, state
@@ -135,80 +135,38 @@ def test_groups_are_what_their_rows_say(rows: list[tuple[str, str, int, int, boo
     ledger.close()
 
 
-# Migration
-
-
-def first_version(url: str, channel: str) -> None:
-    """A ledger as the first version left it: one digest that is shown, and one that is not yet."""
-    prefix = stream_marker("hours")
-    with sa.create_engine(url.replace("postgresql://", "postgresql+psycopg://"), poolclass=sa.NullPool).begin() as it:
-        VERSION.create(it)
-        MIGRATIONS[0](it)
-        it.execute(VERSION.insert().values(version=1))
-        for week, changed in (("W1", False), ("W2", True)):
-            key = f'["{week}"]'
-            values = {"channel": channel, "marker": marker_of(prefix, key), "stream": "hours", "key": key}
-            it.execute(
-                sa.text("INSERT INTO harkster_digests VALUES (:channel, :marker, :stream, :key, :changed)"),
-                {**values, "changed": changed},
-            )
-            for number, name in ((2, "b"), (1, "a")):
-                row = b'{"id":%d,"week":"%s","name":"%s"}' % (number, week.encode(), name.encode())
-                it.execute(
-                    sa.text("INSERT INTO harkster_digest_rows VALUES (:channel, :marker, :row_key, :record, :seq)"),
-                    {**values, "row_key": f"[{number}{week[1]}]", "record": row, "seq": 10 - number},
-                )
-
-
-def test_the_digests_of_the_first_version_are_kept(target: Target, url: str) -> None:
-    first_version(url, target.channel)
-    settings = {"streams": {"hours": WEEKLY}, "ledger_url": url}
-    target.ran([schema(PROPERTIES), state(1)], **settings)
-    assert shown(target) == {"W2": "b\na"}
-    target.ran([schema(PROPERTIES), worked(11, "W1", "a changed"), worked(3, "W1", "c"), state(2)], **settings)
-    assert shown(target) == {"W1": "b\na changed\nc", "W2": "b\na"}
-    target.ran([schema(PROPERTIES), worked(3, "W3", "new"), state(3)], **settings)
-    assert shown(target) == {"W1": "b\na changed", "W2": "b\na", "W3": "new"}
-
-
 class Died(BaseException):
-    """The migration ends here."""
+    """The process ends here."""
 
 
-def test_a_migration_is_done_as_a_whole_or_not_at_all(url: str) -> None:
-    first_version(url, "c")
-    engine = sa.create_engine(url.replace("postgresql://", "postgresql+psycopg://"), poolclass=sa.NullPool)
-    statements = 0
-    left = -1
+def test_the_tables_are_made_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
+    engine = sa.create_engine(f"sqlite:///{tmp_path}/new.db", poolclass=sa.NullPool)
+    left = at = 0
 
     @sa.event.listens_for(engine, "before_cursor_execute")
     def count(*_: Any) -> None:
-        nonlocal statements, left
-        statements += 1
+        nonlocal left
         left -= 1
         if left == 0:
             raise Died
 
-    at = 0
     while True:
         at += 4
         left = at
         with engine.connect() as connection:
             try:
-                migrate(connection)
+                make_tables(connection)
                 connection.commit()
                 break
             except Died:
                 connection.rollback()
+        left = -1
         with engine.connect() as connection:
-            left = -1
-            assert connection.execute(sa.select(sa.func.max(VERSION.c.version))).scalar() == 1
-            assert connection.execute(sa.text("SELECT count(*) FROM harkster_digest_rows")).scalar() == 4
+            assert sa.inspect(connection).get_table_names() == []
     left = -1
     assert at > 20
     with engine.connect() as connection:
-        names = set(sa.inspect(connection).get_table_names())
-    assert names == set(METADATA.tables)
+        assert set(sa.inspect(connection).get_table_names()) == set(METADATA.tables)
 
 
 def test_all_at_once_make_one_ledger(url: str) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from target_harkster.layout.errors import FieldError
 from target_harkster.layout.expressions import Expressions
+from target_harkster.vendor.field_types import FieldError
 
 from tests.harkster.running import data, record, schema
 

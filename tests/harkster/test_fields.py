@@ -10,10 +10,10 @@ import pytest
 import requests
 from hypothesis import given
 from hypothesis import strategies as st
-from target_harkster.layout.errors import FieldError, LayoutError, RowError
+from target_harkster.layout.errors import LayoutError, RowError
 from target_harkster.layout.expressions import Expressions
-from target_harkster.layout.fields import FIELD_TYPES, STATUSES, Declared, as_number, currency_code
 from target_harkster.layout.layout import Layout
+from target_harkster.vendor.field_types import FIELD_TYPES, STATUSES, Declared, FieldError, as_number, currency_code
 from target_harkster.vendor.posts import Content, Spelling
 
 from tests.harkster.running import Message, Target, schema
@@ -233,7 +233,9 @@ def test_the_api_takes_every_good_value(target: Target, numbers: bool) -> None: 
         for number, (kind, value) in enumerate(cases)
     ]
     fields += [{"type": "heading", "id": "h", "label": "Head"}, {"type": "divider", "id": "d"}]
-    body = Spelling(numbers=numbers).body(Content.of("all", fields), "hk-00000000-00000000000000000000", is_draft=False)
+    body = Spelling(numbers=numbers).body(
+        Content.hashed("all", fields), "hk-00000000-00000000000000000000", is_draft=False
+    )
     api = target.sandbox.harkster
     answer = requests.post(
         f"{api.api_url}/channels/{target.channel}/posts",
@@ -246,7 +248,7 @@ def test_the_api_takes_every_good_value(target: Target, numbers: bool) -> None: 
     made = target.make()
     (post,) = made.run.api.posts(target.channel)
     made.run.close()
-    assert post.hash == Content.of("all", fields).hash
+    assert post.hash == Content.hashed("all", fields).hash
 
 
 @pytest.mark.parametrize(("kind", "value", "data"), [(kind, *case) for kind, cases in GOOD.items() for case in cases])

@@ -14,14 +14,12 @@ from singer_http.http.errors import ConfigurationError
 from singer_http.http.transport import Transport
 from target_harkster.delivery.decision import Decision, decide
 from target_harkster.ledger.database import LedgerError
-from target_harkster.ledger.migrations import MIGRATIONS
-from target_harkster.ledger.model import LEASES, VERSION
+from target_harkster.ledger.model import LEASES, LEDGER_VERSION, VERSION
 from target_harkster.ledger.store import Entry, Ledger, Phase
 
 from demo.postgres import Postgres
 from tests.conftest import HANGING
 from tests.harkster.crashing import FastClock
-from tests.harkster.ledgers import leave_ledger
 from tests.harkster.running import Target, data, record, schema, state
 
 
@@ -184,34 +182,9 @@ def test_a_ledger_of_a_later_version_is_not_touched(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/later.db"
     Ledger(url, FastClock()).close()
     with sa.create_engine(url, poolclass=sa.NullPool).begin() as connection:
-        connection.execute(VERSION.insert().values(version=len(MIGRATIONS) + 1))
+        connection.execute(VERSION.insert().values(version=LEDGER_VERSION + 1))
     with pytest.raises(ConfigurationError, match="install a newer one"):
         Ledger(url, FastClock())
-
-
-def test_the_ledger_of_the_version_before_is_brought_up_to_date(
-    target: Target, url: str, request: pytest.FixtureRequest
-) -> None:
-    if not url.startswith("sqlite"):
-        with request.getfixturevalue("postgres").connect() as connection:
-            connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-    leave_ledger(target, url)
-    fields = [{"id": "name", "type": "number", "data": "name"}]
-    weeks = {"id": {"type": "integer"}, "week": {"type": "string"}, "name": {"type": "string"}}
-    who = [{"id": "who", "type": "bulletPoints", "data": "{{ rows | map(attribute='name') | list }}"}]
-    settings: dict[str, Any] = {
-        "ledger_url": url,
-        "streams": {
-            "hours": {"mode": "mirror", "fields": fields},
-            "weeks": {"mode": "upsert", "group_by": ["week"], "name": "{{ week }}", "fields": who},
-        },
-    }
-    known = [record(id=1, name="1"), record(id=2, name="2"), record("weeks", id=1, week="W1", name="Ann")]
-    target.ran([schema(), schema(weeks, stream="weeks"), *known, state(3)], **settings)
-    # What was posted is not posted again, and what waited has not been lost.
-    assert [data(post) for post in target.posts()] == [{"name": "4"}]
-    target.ran([schema(weeks, stream="weeks"), record("weeks", id=3, week="W3", name="Cid"), state(4)], **settings)
-    assert [data(post) for post in target.posts()] == [{"name": "4"}, {"who": "Cid"}]
 
 
 def entry(phase: Phase) -> Entry:

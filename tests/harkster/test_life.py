@@ -184,7 +184,7 @@ def _of_any_channel() -> Iterator[None]:
     """Rejects are known by stream and key alone."""
 
     def load(rejects: Rejects, channel: str) -> None:
-        for reject in rejects.of(None):
+        for reject in rejects.stored(None):
             own = replace(reject, channel=channel)
             rejects._standing.setdefault((own.stream, own.row), {})[own.place] = own
             rejects._earlier[own.place] = None

@@ -1,7 +1,5 @@
 """Rejected rows: each is known once, in its newest version, and goes where it was to go or nowhere."""
 
-import contextlib
-import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +7,6 @@ import pytest
 from api_sandbox import AccountPlan, ChannelPlan, Fault, RunningSandbox, WorkspacePlan
 from target_harkster.run import Run
 
-from tests.harkster.ledgers import leave_ledger, leave_rejects
 from tests.harkster.running import Target, data, plain, record, schema, state
 
 NUMBER: dict[str, Any] = {"fields": [{"id": "name", "type": "number", "data": "name"}]}
@@ -229,54 +226,6 @@ def test_a_bad_version_and_a_good_one(  # noqa: PLR0917 - fixtures and parameter
     assert f"{len(rejected)} rejected" in told
     counts = [int(part.split()[0]) for part in told.split(": ")[2].split(", ") if "delivered" not in part]
     assert sum(counts) == 6
-
-
-# The file of earlier versions
-
-
-def test_the_file_of_an_earlier_version_is_taken_in_once(target: Target) -> None:
-    leave_ledger(target, target.config["ledger_url"])
-    leave_rejects(target)
-    target.ran([schema(), state(3)], **streams(NUMBER, mode="mirror"))
-    (reject,) = target.rejects()
-    assert (reject["key"], reject["channel"], reject["record"]["name"]) == ("[3]", target.channel, "three")
-    target.ran([schema()], **streams(TEXT, mode="mirror"))
-    assert [data(post)["name"] for post in target.posts()] == ["4", "three"]
-    assert target.rejects() == []
-
-
-def test_a_row_of_that_file_that_came_again_is_not_taken_in(target: Target) -> None:
-    leave_ledger(target, target.config["ledger_url"])
-    leave_rejects(target)
-    target.ran([schema(), record(id=3, name="3"), state(3)], **streams(NUMBER, mode="mirror"))
-    assert [data(post)["name"] for post in target.posts()] == ["4", "3"]
-    assert target.rejects() == []
-
-
-@pytest.mark.parametrize("doubt", ["a new ledger", "two channels", "two ledgers", "another stream"])
-def test_the_file_of_an_earlier_version_is_left_where_its_channel_is_not_known(
-    sandbox: RunningSandbox, target: Target, tmp_path: Path, caplog: pytest.LogCaptureFixture, doubt: str
-) -> None:
-    other = Target.into_new_channel(sandbox, tmp_path)
-    path = target.config["ledger_url"].removeprefix("sqlite:///")
-    if doubt != "a new ledger":
-        leave_ledger(target, target.config["ledger_url"])
-    if doubt == "two channels":
-        with contextlib.closing(sqlite3.connect(path)) as ledger, ledger:
-            ledger.execute("INSERT INTO harkster_streams VALUES (?, 'hours')", [other.channel])
-    if doubt == "two ledgers":
-        other.config["ledger_url"] = f"sqlite:///{tmp_path}/other.db"
-        leave_ledger(other, other.config["ledger_url"])
-    text = leave_rejects(target)
-    if doubt == "another stream":
-        text = text.replace('"hours"', '"teams"')
-        Path(target.config["reject_path"]).write_text(text)
-    for job in (other, target, other, target):
-        caplog.clear()
-        job.ran([schema(), schema(stream="teams"), state(2)], **streams(TEXT, mode="mirror"))
-        assert "1 rejected rows were written there by an earlier version" in caplog.text
-    assert {data(post)["name"] for post in (*target.posts(), *other.posts())} <= {"4"}
-    assert Path(target.config["reject_path"]).read_text() == text
 
 
 @pytest.mark.parametrize("key", [("id",), ("name", "id"), ()])

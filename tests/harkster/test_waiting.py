@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import requests
 from api_sandbox import AccountPlan, ChannelPlan, Fault, RunningSandbox, WorkspacePlan
-from target_harkster.layout.fields import FIELD_TYPES
 from target_harkster.ledger.rejects import TooManyRejectsError
 from target_harkster.report.plan import plan_of
-from target_harkster.vendor.client import QuotaReachedError
+from target_harkster.vendor.client import PostQuotaReachedError
+from target_harkster.vendor.field_types import FIELD_TYPES
 
 from tests.harkster.running import Message, Ran, Target, as_input, data, record, schema, state
 
@@ -90,9 +90,9 @@ def test_a_waiting_post_gets_the_newest_content(serve: Any, tmp_path: Path) -> N
 def test_a_run_can_fail_for_the_quota(serve: Any, tmp_path: Path) -> None:
     target = small(serve, tmp_path, quota=1)
     ran = target.run([schema(), record(id=1), state(1), record(id=2), state(2)], on_quota="fail")
-    assert isinstance(ran.error, QuotaReachedError)
+    assert isinstance(ran.error, PostQuotaReachedError)
     assert ran.states == [1]
-    assert isinstance(target.run([schema(), record(id=2), state(2)], on_quota="fail").error, QuotaReachedError)
+    assert isinstance(target.run([schema(), record(id=2), state(2)], on_quota="fail").error, PostQuotaReachedError)
     target.sandbox.harkster.set_quota("Acme Inc.", quota=5)
     assert target.ran([schema(), record(id=2), state(2)], on_quota="fail") == [2]
     assert statuses(target) == ["published"] * 2

@@ -1,23 +1,23 @@
-"""Channels: found by their ids or names, and made ready to be posted to."""
+"""Finds the channels of a run by id or name, and makes them ready for posts."""
 
 from __future__ import annotations
 
 import itertools
 import logging
 from collections import deque
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from singer_http.http.errors import ConfigurationError, ForbiddenError, NotFoundError
 
-from target_harkster.delivery.delivery import encode_content
 from target_harkster.ledger.database import LedgerError
 from target_harkster.ledger.store import Entry, Phase
-from target_harkster.vendor.posts import stream_marker
+from target_harkster.vendor.posts import marker_of, stream_marker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from target_harkster.delivery.attempts import Attempts
+    from target_harkster.delivery.courier import Courier
     from target_harkster.delivery.delivery import Delivery
     from target_harkster.delivery.quota import Allowance
     from target_harkster.ledger.rejects import Rejects
@@ -28,11 +28,24 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _WITHOUT_POST = frozenset({Phase.DEFERRED, Phase.BASELINE, Phase.DELETED, Phase.RENEWING})
-"""Phases in which there is no post, and one may be made."""
+"""Phases in which a row has no post and may get one."""
 NEWEST = 20
-"""Posts of a channel that the ledger is compared with."""
+"""So many of the newest posts of a channel are compared with the ledger."""
 _CANDIDATES = 20
-"""Channels that a message lists at most."""
+"""A message lists at most so many channels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where the rows of a stream go.
+
+    Attributes:
+        column: The column that says so, if one does.
+        channels: By what is in that column; without one, the only channel by the empty string.
+    """
+
+    column: str | None
+    channels: Mapping[str, Channel]
 
 
 def find_channel(wanted: str, channels: Sequence[Channel], setting: str) -> Channel:
@@ -59,97 +72,103 @@ def find_channel(wanted: str, channels: Sequence[Channel], setting: str) -> Chan
             f"{setting} is ambiguous: {wanted} is the name of several channels; use an id: {listed}."
         )
     near = [channel for channel in channels if wanted.rsplit("/", 1)[-1].casefold() in channel.path.casefold()]
-    told = (near or channels)[:_CANDIDATES]
-    listed = ", ".join(f"{channel.path} ({channel.id})" for channel in told) or "none at all"
-    more = f" and {len(channels) - len(told)} others: see harkster channels" if len(told) < len(channels) else ""
+    some = (near or channels)[:_CANDIDATES]
+    listed = ", ".join(f"{channel.path} ({channel.id})" for channel in some) or "none at all"
+    more = f" and {len(channels) - len(some)} others: see harkster channels" if len(some) < len(channels) else ""
     raise ConfigurationError(f"{setting}: this token shows no channel {wanted}; it shows {listed}{more}.")
 
 
 def _oldest_first(posts: Mapping[str, RemotePost]) -> list[tuple[str, RemotePost]]:
-    """Posts in the order of their creation: lists begin with the newest, or else what was published tells."""
+    """Sort posts by age. Lists begin with the newest, unless the times of publication show otherwise."""
     listed = list(posts.items())
     times = [post.published_at for post in posts.values() if post.published_at is not None]
     return listed if times and times[0] < times[-1] else listed[::-1]
 
 
 def _newest(posts: Iterator[RemotePost]) -> list[RemotePost]:
-    """The newest posts, of a list that begins with them or ends with them."""
+    """The newest posts of a list, which begins or ends with them."""
     first = list(itertools.islice(posts, NEWEST))
     times = [post.published_at for post in first if post.published_at is not None]
     return list(deque(posts, NEWEST)) or first if times and times[0] < times[-1] else first
 
 
 def _is_accounted_for(entry: Entry | None, post: RemotePost) -> bool:
-    """Whether what the ledger knows of a row leaves room for a post that is there, and makes no other one."""
+    """Whether the ledger knows of a post, so that no second one is made."""
     if entry is None:
         return False
     return entry.post_id == post.id or entry.phase not in _WITHOUT_POST
 
 
+@dataclass(slots=True, eq=False)
 class Channels:
     """The channels of a run.
 
-    Args:
-        api: Lists them.
-        ledger: Knows what was posted to them.
-        allowance: Knows what may be.
-        delivery: Finds the posts of this target.
-        config: The target's settings.
-        rejects: What could not be posted to them.
-        attempts: Finish what earlier runs have left.
+    Attributes:
+        first_run_setting: What becomes of new rows in a first run.
+        opened: The channels that posts may be delivered to, by id.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what it takes to open one
-        self,
-        api: HarksterApi,
-        ledger: Ledger,
-        allowance: Allowance,
-        delivery: Delivery,
-        config: Mapping[str, Any],
-        rejects: Rejects,
-        attempts: Attempts,
-    ) -> None:
-        self._api = api
-        self._ledger = ledger
-        self._allowance = allowance
-        self._delivery = delivery
-        self._rejects = rejects
-        self._attempts = attempts
-        self._first_run: str = config["first_run"]
-        self._listed: list[Channel] | None = None
-        self._first: dict[tuple[str, str], bool] = {}
-        self.opened: dict[str, Channel] = {}
-        """Those that posts may be delivered to, by id."""
+    api: HarksterApi
+    ledger: Ledger
+    allowance: Allowance
+    delivery: Delivery
+    rejects: Rejects
+    courier: Courier
+    first_run_setting: str
+    opened: dict[str, Channel] = field(default_factory=dict, init=False)
+    _listed: list[Channel] | None = field(default=None, init=False)
+    _first: dict[tuple[str, str], bool] = field(default_factory=dict, init=False)
 
     def find(self, wanted: str, setting: str) -> Channel:
         """The channel of an id or name, see :func:`find_channel`."""
         if self._listed is None:
-            self._listed = self._api.channels()
+            self._listed = self.api.channels()
         return find_channel(wanted, self._listed, setting)
 
+    def route(self, stream: str, config: Mapping[str, Any]) -> Route:
+        """Find the channels of a stream, and open them.
+
+        Raises:
+            ConfigurationError: The settings name none, or one that cannot be used.
+        """
+        wanted = config["streams"].get(stream, {}).get("channel")
+        setting = f"streams.{stream}.channel" if wanted else "channel"
+        wanted = wanted or config.get("channel")
+        if wanted is None:
+            raise ConfigurationError(
+                f"channel must be set, or streams.{stream}.channel: nothing says where {stream} goes."
+            )
+        if isinstance(wanted, str):
+            route = Route(None, {"": self.find(wanted, setting)})
+        else:
+            route = Route(wanted["column"], {name: self.find(name, setting) for name in wanted["allowed"]})
+        for channel in route.channels.values():
+            self.open(channel)
+        return route
+
     def open(self, channel: Channel) -> None:
-        """Make a channel ready: nobody else writes to it, and nothing is left unfinished in it."""
+        """Take a channel for this run alone, and finish what earlier runs left in it."""
         if channel.id in self.opened:
             return
-        self._ledger.hold(channel.id)
-        self._rejects.load(channel.id)
+        self.ledger.hold(channel.id)
+        self.rejects.load(channel.id)
         self.opened[channel.id] = channel
         try:
-            self._allowance.open(channel)
-            if self._ledger.is_empty(channel.id):
-                # A ledger that is empty may be a ledger that was lost: the channel itself knows better.
+            self.allowance.open(channel)
+            if self.ledger.is_empty(channel.id):
+                # An empty ledger may be a lost one. The posts in the channel show which.
                 self.adopt(channel)
             else:
                 self._check_age(channel)
-            self._attempts.resume(channel)
+            self.courier.resume(channel)
         except (ForbiddenError, NotFoundError) as error:
-            self._attempts.close(channel, error)
+            self.courier.close(channel, error)
 
     def clear_up(self) -> None:
-        """Delete drafts that are there twice, as far as they can be seen by now."""
+        """Delete the second drafts of rows, as far as the API shows them by now."""
         for channel in self.opened.values():
-            if channel.id not in self._attempts.closed:
-                self._delivery.clear_up(channel)
+            if channel.id not in self.courier.closed:
+                self.delivery.clear_up(channel)
 
     def _check_age(self, channel: Channel) -> None:
         """Compare the ledger with the newest posts of a channel.
@@ -157,15 +176,15 @@ class Channels:
         Raises:
             LedgerError: Some were made after what it knows: it is an older copy, and would post them again.
         """
-        posts = {post.marker: post for post in _newest(self._api.posts(channel.id)) if post.marker is not None}
-        known = self._ledger.find(channel.id, list(posts))
-        is_in_doubt = self._ledger.in_doubt(channel.id) is not None
+        posts = {post.marker: post for post in _newest(self.api.posts(channel.id)) if post.marker is not None}
+        known = self.ledger.find(channel.id, list(posts))
+        is_in_doubt = self.ledger.in_doubt(channel.id) is not None
         for marker, post in posts.items():
             if is_in_doubt and post.is_draft:
-                continue  # from a request that nobody got an answer to, perhaps
+                continue  # perhaps from a request whose answer was lost
             entry = known.get(marker)
-            # Markers of a stream that the ledger knows nothing of here are those of another job.
-            is_ours = entry is not None or self._ledger.has_marker_like(channel.id, marker)
+            # If the ledger knows nothing of a stream in this channel, the post is from another job.
+            is_ours = entry is not None or self.ledger.has_marker_like(channel.id, marker)
             if is_ours and not _is_accounted_for(entry, post):
                 raise LedgerError(
                     f"{channel.path}: there are posts that the ledger does not know, as if an older copy of it had been"
@@ -173,17 +192,17 @@ class Channels:
                 )
 
     def adopt(self, channel: Channel) -> int:
-        """Enter posts into the ledger that this target made and the ledger does not know of.
+        """Enter posts of this target that the ledger does not know.
 
         Returns:
             How many there were.
         """
-        ours = self._delivery.ours(channel)
-        known = self._ledger.find(channel.id, list(ours))
+        ours = self.delivery.ours(channel)
+        known = self.ledger.find(channel.id, list(ours))
         entries: list[Entry] = []
         for marker, remote in _oldest_first(ours):
             if (entry := known.get(marker)) is None:
-                entry = Entry(channel.id, marker, "", "", Phase.DRAFT, remote.hash, self._ledger.next_seq())
+                entry = Entry(channel.id, marker, "", "", Phase.DRAFT, remote.hash, self.ledger.next_seq())
                 entry.held = remote.is_held
             elif entry.phase is not Phase.INTENT and _is_accounted_for(entry, remote):
                 continue
@@ -191,14 +210,19 @@ class Channels:
                 entry.hash, entry.source = remote.hash, ""  # what has changed since is seen when its row comes
             if entry.hash == remote.hash:
                 entry.phase = Phase.DRAFT if remote.is_draft else Phase.PUBLISHED
-                entry.content = encode_content(remote.content) if remote.is_draft else None
+                entry.content = remote.content.encoded() if remote.is_draft else None
             else:
                 entry.phase = Phase.UPDATING
             entry.post_id = remote.id
             entries.append(entry)
-        self._ledger.save(*entries)
+        self.ledger.save(*entries)
         # What the ledger knows of the rows of these is older than their posts.
-        self._rejects.outdated(channel.id, {entry.marker for entry in entries})
+        self.rejects.load(channel.id)
+        adopted = {entry.marker for entry in entries}
+        for reject in self.rejects.earlier:
+            if reject.channel == channel.id and marker_of(stream_marker(reject.stream), reject.key or "") in adopted:
+                self.rejects.strike(reject.place)
+        self.rejects.sync()
         if entries:
             logger.warning(
                 "%s: %d posts of this target were found that the ledger did not know; they are not posted again.",
@@ -208,15 +232,15 @@ class Channels:
         return len(entries)
 
     def first_run(self, stream: str, channel: Channel) -> str:
-        """What becomes of new rows: ``publish``, but as it is set in a first run."""
-        return self._first_run if self.is_first(stream, channel) else "publish"
+        """What becomes of new rows: the setting in a first run, ``publish`` later."""
+        return self.first_run_setting if self.is_first(stream, channel) else "publish"
 
     def is_first(self, stream: str, channel: Channel) -> bool:
-        """Whether the first run of a stream into a channel is not over."""
+        """Whether this is still the first run of a stream into a channel."""
         at = (stream, channel.id)
         if at not in self._first:
-            self._ledger.claim(stream, stream_marker(stream))
-            self._first[at] = not self._ledger.is_settled(stream, channel.id)
+            self.ledger.claim(stream, stream_marker(stream))
+            self._first[at] = not self.ledger.is_settled(stream, channel.id)
         return self._first[at]
 
     @property
@@ -225,7 +249,7 @@ class Channels:
         return list(self._first)
 
     def settle(self, streams: Iterable[tuple[str, str]]) -> None:
-        """Note that the run came to its end: what comes of these streams into these channels from now on is news."""
+        """Note that the first run of these streams into these channels is over."""
         for stream, channel in streams:
-            if channel not in self._attempts.closed and not self._ledger.is_settled(stream, channel):
-                self._ledger.settle(stream, channel)
+            if channel not in self.courier.closed and not self.ledger.is_settled(stream, channel):
+                self.ledger.settle(stream, channel)

@@ -1,48 +1,50 @@
-"""What becomes of a row, and of its posts, by what the ledger knows of it. Nothing here looks at anything else."""
+"""Decides what becomes of rows and their posts by what the ledger knows. Sends nothing."""
 
 from __future__ import annotations
 
 import enum
+import logging
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from target_harkster.ledger.store import Phase
+from target_harkster.delivery.parcel import Parcel
+from target_harkster.layout.errors import RowError
+from target_harkster.ledger.store import Entry, Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from target_harkster.layout.layout import Mode
-    from target_harkster.ledger.store import Entry
-    from target_harkster.vendor.posts import RemotePost
+    from target_harkster.ledger.store import Ledger
+    from target_harkster.vendor.client import Channel
+    from target_harkster.vendor.posts import Content, RemotePost
+
+logger = logging.getLogger(__name__)
 
 
 class Decision(enum.Enum):
-    """What is to be done with a row."""
+    """What to do with a row."""
 
     CREATE = "create"
     UPDATE = "update"
     REPLACE = "replace"
-    """The row has changed while it waits for the quota: the newer content waits in its place."""
+    """The row changed while it waited for the quota: the new content waits instead."""
     UNCHANGED = "unchanged"
     LEAVE = "leave"
-    """The row is known, and that is enough."""
+    """The row is known and is not to change."""
 
 
 _UNSEEN = frozenset({Phase.BASELINE, Phase.DELETED})
-"""Phases without a post, in which a row that changed, or came back, is news."""
+"""Phases without a post. A row that changed or came back is new."""
 _WAITING = frozenset({Phase.COUNTED, Phase.DEFERRED, Phase.INTENT, Phase.RENEWING})
-"""Phases in which there is no post that stays."""
+"""Phases in which there is no lasting post yet."""
 _OVER = frozenset({Phase.DELETED, Phase.REMOVED})
-"""Phases in which there is to be no post."""
+"""Phases in which there must be no post."""
 
 
 def decide(known: Entry | None, hashes: Collection[str], mode: Mode) -> Decision:
-    """Decide on a row.
-
-    Args:
-        known: What the ledger has of it.
-        hashes: Of what it comes to now, and of the row itself where there is no post of it.
-        mode: Of its stream.
-    """
+    """Decide on a row by the hashes of its content and, if it has no post, of the row itself."""
     if known is None:
         return Decision.CREATE
     if mode == "append" or known.phase is Phase.REMOVED:
@@ -57,15 +59,245 @@ def decide(known: Entry | None, hashes: Collection[str], mode: Mode) -> Decision
 
 
 def own_post(posts: Sequence[RemotePost], entry: Entry | None) -> RemotePost | None:
-    """Of the posts of one row, drafts and others, the one that is to stay.
-
-    Args:
-        posts: Those that there are; at least one.
-        entry: What the ledger has of the row.
-    """
+    """Choose which of several posts of one row stays."""
     public = next((post for post in posts if not post.is_draft), None)
     if entry is not None and entry.phase in _OVER:
         return public
     if entry is not None and entry.post_id is not None:
         return next((post for post in posts if post.id == entry.post_id), public)
     return public or posts[0]
+
+
+@dataclass(slots=True, eq=False)
+class Decider:
+    """Decides on rows batch by batch, and writes the intentions into the ledger.
+
+    Attributes:
+        ledger: Knows the posts.
+        channels: By id.
+        on_move: What becomes of the post of a row that went to another channel: ``delete`` or ``keep``.
+        moved: By channel and marker, the posts that a row has left in other channels.
+        tally: By stream, what was decided on its rows.
+        watch: Told of each decision, before it is noted.
+    """
+
+    ledger: Ledger
+    channels: Mapping[str, Channel]
+    on_move: str
+    moved: dict[tuple[str, str], list[Entry]] = field(default_factory=dict)
+    tally: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    watch: Callable[[Parcel, Content, Decision, Entry | None], None] | None = None
+
+    def decide(self, parcels: Iterable[Parcel]) -> dict[int, Entry]:
+        """Decide on rows and write the intentions down. Returns what is left to do, by the id of the parcel."""
+        by_channel: defaultdict[str, dict[str, list[Parcel]]] = defaultdict(dict)
+        # A row belongs to one channel: the first it came to in mode append, the last one otherwise.
+        places: dict[str, str] = {}
+        for parcel in parcels:
+            lane = parcel.lane
+            if lane.others and (lane.mode != "append" or parcel.marker not in places):
+                places[parcel.marker] = lane.channel
+        for parcel in parcels:
+            lane, marker = parcel.lane, parcel.marker
+            if lane.others and places[marker] != lane.channel:
+                self.tally[lane.stream]["superseded"] += 1
+                continue
+            rows = by_channel[lane.channel]
+            if marker not in rows:
+                rows[marker] = [parcel]
+                continue
+            # Likewise its place in the order.
+            versions = rows[marker] if lane.mode == "append" else rows.pop(marker)
+            versions.append(parcel)
+            rows[marker] = versions
+        work: dict[int, Entry] = {}
+        for channel, rows in by_channel.items():
+            work |= self._decided_of(channel, rows)
+        return work
+
+    def _wanted(self, channel: str, rows: Mapping[str, list[Parcel]]) -> dict[str, list[Parcel]]:
+        """The rows that have a post, or whose condition is met."""
+        asked = [marker for marker, versions in rows.items() if versions[0].lane.is_conditional]
+        if not asked:
+            return dict(rows)
+        known = self.ledger.find(channel, asked)
+        others = {other for marker in asked for other in rows[marker][0].lane.others}
+        elsewhere = self.ledger.elsewhere(others, asked) if others else []
+        there = {entry.marker for entry in (*known.values(), *elsewhere) if entry.phase not in _UNSEEN}
+        wanted = dict(rows)
+        for marker in asked:
+            if marker not in there:
+                wanted[marker] = self._from_wanted(rows[marker])
+        return {marker: versions for marker, versions in wanted.items() if versions}
+
+    def _from_wanted(self, versions: list[Parcel]) -> list[Parcel]:
+        """The versions of a row that count: from the first wanted one on, or all if the last one is wanted."""
+        wanted, is_refused = self._counting(versions, Parcel.is_wanted)
+        kept: list[Parcel] = []
+        if wanted is not None:
+            kept = versions[wanted[0] :] if versions[0].lane.mode == "append" else versions[: wanted[0] + 1]
+        self.tally[versions[0].lane.stream]["left out"] += len(versions) - len(kept) - is_refused
+        return kept
+
+    @staticmethod
+    def _counting(
+        versions: list[Parcel], attempt: Callable[[Parcel], Content | bool]
+    ) -> tuple[tuple[int, Content | bool] | None, bool]:
+        """Find the version of a row that counts, as if each had come in a batch of its own.
+
+        That is the first that works where a known row is left alone, and otherwise the last. One that fails is refused,
+        unless it is followed by one that works.
+
+        Args:
+            versions: In the order in which they came.
+            attempt: What is tried with them; gives False where a version is none that counts.
+
+        Returns:
+            The place of the version with what it gave, and whether one was refused.
+        """
+        is_append = versions[0].lane.mode == "append"
+        found: tuple[int, Content | bool] | None = None
+        wrong: tuple[Parcel, RowError] | None = None
+        for at in range(len(versions)) if is_append else reversed(range(len(versions))):
+            try:
+                value = attempt(versions[at])
+            except RowError as error:
+                wrong = (versions[at], error) if is_append or wrong is None else wrong
+                continue
+            if value:
+                found = at, value
+            if value or not is_append:
+                break
+        if wrong is None or (is_append and found is not None):
+            return found, False
+        wrong[0].refuse(wrong[1].field, wrong[1].reason)
+        return found, True
+
+    def _decided_of(self, channel: str, rows: Mapping[str, list[Parcel]]) -> dict[int, Entry]:
+        rows = self._wanted(channel, rows)
+        sources = self.ledger.sources(channel, list(rows))
+        new: list[tuple[Parcel, Content]] = []
+        unchanged: Counter[str] = Counter()
+        for marker, versions in rows.items():
+            source = sources.get(marker)
+            if len(versions) == 1 and versions[0].source == source:
+                unchanged[versions[0].lane.stream] += 1
+            elif (chosen := self._chosen(versions, source)) is not None:
+                new.append(chosen)
+        for stream, number in unchanged.items():
+            self.tally[stream][Decision.UNCHANGED.value] += number
+        self._touch(channel, rows)
+        new, moved, held = self._from_elsewhere(new)
+        found = self.ledger.find(channel, [parcel.marker for parcel, _ in new])
+        work: dict[int, Entry] = {}
+        changed: list[Entry] = []
+        for parcel, content in new:
+            known = found.get(parcel.marker)
+            decision = decide(known, {content.hash, *parcel.row_hash(known)}, parcel.lane.mode)
+            # Refused when the run resumed, without its row. Now the row is here and can be rejected.
+            was_refused = (
+                known is not None and not known.source and known.phase in {Phase.DEFERRED, Phase.UPDATING}
+            ) and decision is not Decision.LEAVE
+            if self.watch is not None:
+                self.watch(parcel, content, decision, known)
+            entry = self._entry(parcel, content, decision, known)
+            entry.held |= known is None and parcel.marker in held
+            is_baseline = decision is Decision.CREATE and entry.phase is Phase.BASELINE
+            self.tally[parcel.lane.stream][Phase.BASELINE.value if is_baseline else decision.value] += 1
+            changed.append(entry)
+            is_counted = entry.phase is Phase.COUNTED and decision is not Decision.LEAVE
+            is_new = decision in {Decision.CREATE, Decision.UPDATE} and not is_baseline
+            if is_new or is_counted or was_refused:
+                work[id(parcel)] = entry
+        counted = {entry.marker for entry in changed if entry.phase is Phase.COUNTED}
+        self.ledger.save(*changed, *(entry for entry in moved if entry.marker not in counted))
+        return work
+
+    def _from_elsewhere(
+        self, new: list[tuple[Parcel, Content]]
+    ) -> tuple[list[tuple[Parcel, Content]], list[Entry], set[str]]:
+        """Sort out rows that have posts in other channels.
+
+        Returns:
+            The rows to go on with, the posts to delete, and the markers of drafts that people are to publish.
+        """
+        others = {channel for parcel, _ in new for channel in parcel.lane.others}
+        if not others:
+            return new, [], set()
+        had: defaultdict[str, list[Entry]] = defaultdict(list)
+        for entry in self.ledger.elsewhere(others, [parcel.marker for parcel, _ in new if parcel.lane.others]):
+            had[entry.marker].append(entry)
+        staying: list[tuple[Parcel, Content]] = []
+        moved: list[Entry] = []
+        for parcel, content in new:
+            entries = had.get(parcel.marker, []) if parcel.lane.others else []
+            if entries and parcel.lane.mode == "append":
+                self.tally[parcel.lane.stream][Decision.LEAVE.value] += 1
+                continue
+            staying.append((parcel, content))
+            if self.on_move == "delete":
+                moved += entries
+                self.moved[parcel.lane.channel, parcel.marker] = entries
+            else:
+                for entry in entries:
+                    logger.warning(
+                        "%s, %s: a post (%s) is stale: its row went to %s.",
+                        self.channels[entry.channel].path,
+                        parcel.lane.stream,
+                        entry.marker,
+                        self.channels[parcel.lane.channel].path,
+                    )
+        for entry in moved:
+            entry.phase = Phase.DELETING
+        return staying, moved, {marker for marker, entries in had.items() if any(entry.held for entry in entries)}
+
+    def _chosen(self, versions: list[Parcel], source: str | None) -> tuple[Parcel, Content] | None:
+        """The version of a row that counts, with its content; None where its post is made of the same ``source``."""
+        tally = self.tally[versions[0].lane.stream]
+        is_append = versions[0].lane.mode == "append"
+        if is_append and source is not None:
+            tally[Decision.UNCHANGED.value] += len(versions)
+            return None
+        found, is_refused = self._counting(versions, lambda parcel: parcel.source == source or parcel.content())
+        others = len(versions) - (found is not None) - is_refused
+        tally[Decision.LEAVE.value if is_append else "superseded"] += others
+        if found is None:
+            return None
+        at, content = found
+        if isinstance(content, bool):
+            tally[Decision.UNCHANGED.value] += 1
+            return None
+        return versions[at], content
+
+    def _touch(self, channel: str, rows: Mapping[str, list[Parcel]]) -> None:
+        by_version: defaultdict[int, list[str]] = defaultdict(list)
+        for marker, versions in rows.items():
+            if versions[-1].lane.mode == "mirror":
+                by_version[versions[-1].version].append(marker)
+        for version, markers in by_version.items():
+            self.ledger.touch([channel], markers, version)
+
+    def _entry(self, parcel: Parcel, content: Content, decision: Decision, known: Entry | None) -> Entry:
+        """What the ledger notes of a row before anything is sent."""
+        if known is None or decision is Decision.CREATE:
+            is_baseline = parcel.lane.first_run == "baseline" and (known is None or known.phase is Phase.BASELINE)
+            begun = Phase.COUNTED if parcel.lane.is_first else Phase.INTENT
+            phase = Phase.BASELINE if is_baseline else begun
+            entry = Entry(
+                parcel.lane.channel, parcel.marker, parcel.lane.stream, parcel.key, phase, "", self.ledger.next_seq()
+            )
+            entry.held = parcel.lane.first_run == "draft" and known is None
+        else:
+            entry = known
+        entry.key, entry.stream, entry.source = parcel.key, parcel.lane.stream, parcel.source
+        if parcel.lane.mode == "mirror":
+            entry.version = parcel.version
+        if decision is Decision.UPDATE:
+            entry.phase = Phase.UPDATING
+        if decision not in {Decision.UNCHANGED, Decision.LEAVE}:
+            entry.hash = content.hash
+            entry.content = None if entry.phase is Phase.BASELINE else content.encoded()
+        if entry.phase is Phase.BASELINE and decision is not Decision.LEAVE:
+            # The row itself counts too: another layout changes its content and is no news.
+            entry.hash = " ".join((content.hash, *parcel.row_hash(entry)))
+        return entry

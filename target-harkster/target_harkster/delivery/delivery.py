@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import itertools
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from singer_http.http.errors import MalformedAnswerError, NotFoundError
 
 from target_harkster.delivery.decision import own_post
 from target_harkster.ledger.store import Phase
-from target_harkster.vendor.client import PostRefusedError, QuotaReachedError, UncertainError
+from target_harkster.vendor.client import PostQuotaReachedError, PostRefusedError, UncertainError
 from target_harkster.vendor.posts import Content
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from singer_http.http.clock import Clock
 
@@ -32,80 +31,57 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 TRIES = 8
-"""Times that a write is tried whose answers are lost."""
+"""A write whose answers are lost is tried so many times."""
 MOST_SILENT = 2
-"""Drafts that an API may take without a word, and without listing them, until that is the API's way."""
+"""After so many drafts that the API took without an id and does not list, the run ends."""
 LONGEST_WAIT = 60.0
-"""Seconds; the waits between the tries double up to here."""
+"""Seconds. The waits between tries double up to here."""
 LATEST = 900.0
-"""Seconds after which what an API was asked to do is either done or never will be."""
-
-decode_content = msgspec.json.Decoder(tuple[str, list[dict[str, Any]]]).decode
-"""Name and fields of content as the ledger keeps it."""
+"""Seconds after which a lost request has been carried out or never will be."""
 
 
-def encode_content(content: Content) -> bytes:
-    """Content as the ledger keeps it."""
-    return msgspec.json.encode((content.name, content.fields))
-
-
+@dataclass(slots=True, eq=False)
 class Delivery:
-    """Brings posts from one phase to the next, until there is nothing left to do or they have to wait.
+    """Takes a post from phase to phase, until it is done or has to wait.
 
-    Args:
-        api: The API.
-        ledger: Notes every step.
-        allowance: How many posts may be published.
+    Attributes:
+        on_quota: What becomes of posts without quota: ``draft``, ``defer`` or ``fail``.
+        recalls: Deleted posts are taken out of the followers' timelines too.
         spelling: How posts are written.
-        config: The target's settings.
-        clock: Waits.
+        tries: Of each write.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what delivering takes
-        self,
-        api: HarksterApi,
-        ledger: Ledger,
-        allowance: Allowance,
-        spelling: Spelling,
-        config: Mapping[str, Any],
-        clock: Clock,
-    ) -> None:
-        self._api = api
-        self._ledger = ledger
-        self._allowance = allowance
-        self._on_quota: str = config["on_quota"]
-        self._recall: bool = config["mirror_recall"]
-        self._clock = clock
-        self.spelling = spelling
-        self.tries = TRIES
-        """Of each write."""
+    api: HarksterApi
+    ledger: Ledger
+    allowance: Allowance
+    clock: Clock
+    on_quota: str
+    recalls: bool
+    spelling: Spelling
+    tries: int = TRIES
 
     def clear_up(self, channel: Channel) -> dict[str, RemotePost]:
-        """Look for drafts that nobody was told of, where there may be any, and delete those that are there twice.
+        """Look for drafts whose ids were lost, and delete second ones.
 
         Returns:
             The posts that this target made, by marker; nothing where there is no doubt.
         """
-        since = self._ledger.in_doubt(channel.id)
+        since = self.ledger.in_doubt(channel.id)
         if since is None:
             return {}
         found = self.ours(channel)
         if since > LATEST:
-            self._ledger.trust(channel.id)
+            self.ledger.trust(channel.id)
         return found
 
-    def forecast(self, channel: Channel, posts: int) -> None:
-        """Say how far the quota goes with posts that are about to be published."""
-        self._allowance.forecast(channel, posts)
-
     def ours(self, channel: Channel) -> dict[str, RemotePost]:
-        """The posts of the channel that this target made, by marker; drafts that are there twice are deleted."""
+        """The posts in a channel that this target made, by marker. Second drafts of a row are deleted."""
         listed: dict[str, list[RemotePost]] = {}
-        for remote in self._api.posts(channel.id):
+        for remote in self.api.posts(channel.id):
             if remote.marker is not None:
                 listed.setdefault(remote.marker, []).append(remote)
         drafts = [marker for marker, posts in listed.items() if any(post.is_draft for post in posts)]
-        known = self._ledger.find(channel.id, drafts)
+        known = self.ledger.find(channel.id, drafts)
         found: dict[str, RemotePost] = {}
         for marker, posts in listed.items():
             own = own_post(posts, known.get(marker))
@@ -127,10 +103,10 @@ class Delivery:
 
         Raises:
             PostRefusedError: The API does not take the post; the ledger has forgotten what was to be done.
-            QuotaReachedError: There is no quota, and the run is to fail for it.
+            PostQuotaReachedError: There is no quota, and the run is to fail for it.
             ApiError: The run cannot go on.
         """
-        self._clock.check()
+        self.clock.check()
         if entry.phase is Phase.DELETING:
             self._delete_post(channel, entry)
         elif entry.phase is Phase.UPDATING:
@@ -150,15 +126,15 @@ class Delivery:
                 self._look_again(channel, entry)
 
     def _look_again(self, channel: Channel, entry: Entry) -> None:
-        """See what has become of a draft that this run may have published."""
-        before = self._allowance.usage(channel)
+        """Check a draft that this run may have published."""
+        before = self.allowance.usage(channel)
         if self._is_draft(channel, entry):
             self._renew(channel, entry)
         elif entry.phase is Phase.PUBLISHED:
-            self._allowance.spent(channel, before)
+            self.allowance.spent(channel, before)
 
     def _look(self, channel: Channel, entry: Entry) -> None:
-        """See what has become of a draft that an earlier run has left."""
+        """Check a draft that an earlier run left."""
         if entry.phase in {Phase.PUBLISHING, Phase.RENEWING}:
             if self._is_draft(channel, entry):
                 self._renew(channel, entry)
@@ -168,23 +144,23 @@ class Delivery:
     # Creating
 
     def _create(self, channel: Channel, entry: Entry) -> None:
-        if not entry.held and entry.post_id is None and not self._allowance.left(channel) and self._on_quota != "draft":
+        if not entry.held and entry.post_id is None and not self.allowance.left(channel) and self.on_quota != "draft":
             self._put_off(channel, entry, Phase.DEFERRED)
             return
         self._note(entry, Phase.INTENT)
         if entry.post_id is None:
             try:
                 self._create_draft(channel, entry)
-            except QuotaReachedError:
+            except PostQuotaReachedError:
                 self._put_off(channel, entry, Phase.DEFERRED)
                 return
             except PostRefusedError:
-                self._ledger.forget(channel.id, entry.marker)
+                self.ledger.forget(channel.id, entry.marker)
                 raise
         if entry.phase is not Phase.INTENT:
             return
-        if entry.held or self._allowance.left(channel):
-            # With the id of the draft, and in one step with what is done next.
+        if entry.held or self.allowance.left(channel):
+            # The id of the draft and the next step are saved together.
             self._note(entry, Phase.DRAFT if entry.held else Phase.PUBLISHING)
         else:
             self._put_off(channel, entry, Phase.DRAFT)
@@ -194,10 +170,10 @@ class Delivery:
         silent = 0
         for wait in self._waits():
             try:
-                entry.post_id = self._api.create(channel, body)
+                entry.post_id = self.api.create(channel, body)
                 silent += entry.post_id is None
             except UncertainError as error:
-                self._ledger.doubt(channel.id)
+                self.ledger.doubt(channel.id)
                 self._wait(wait, error)
             if entry.post_id is None and (found := self.ours(channel).get(entry.marker)) is not None:
                 self.take_over(channel, entry, found)
@@ -209,7 +185,7 @@ class Delivery:
                 )
 
     def take_over(self, channel: Channel, entry: Entry, found: RemotePost) -> None:
-        """Go on with a post that was found in the channel."""
+        """Continue with a post that was found in the channel."""
         entry.post_id = found.id
         if found.hash != entry.hash:
             self._note(entry, Phase.UPDATING)
@@ -220,41 +196,41 @@ class Delivery:
     # Publishing
 
     def _publish(self, channel: Channel, entry: Entry) -> None:
-        """Publish a draft that is certainly none but a draft.
+        """Publish a draft that is known to be one.
 
         Raises:
-            UncertainError, NotFoundError: It is to be looked at.
+            UncertainError, NotFoundError: The post must be looked at.
         """
         post_id = _id_of(entry)
-        before = self._allowance.usage(channel)
+        before = self.allowance.usage(channel)
         try:
-            is_certain = self._api.publish(channel, post_id)
-        except QuotaReachedError:
+            is_certain = self.api.publish(channel, post_id)
+        except PostQuotaReachedError:
             self._put_off(channel, entry, Phase.DRAFT)
             return
         except PostRefusedError:
             if self._is_draft(channel, entry):
                 self._delete(channel, post_id, recall=False)
-                self._ledger.forget(channel.id, entry.marker)
+                self.ledger.forget(channel.id, entry.marker)
                 raise
             return
         if is_certain:
             self._done(entry)
         elif self._is_draft(channel, entry):
             raise UncertainError(f"{channel.path}: the API did not say that it has published a post.")
-        self._allowance.spent(channel, before)
+        self.allowance.spent(channel, before)
 
     def _may_publish(self, channel: Channel, entry: Entry) -> bool:
-        """Whether a draft may be published now, noted as what is done next; otherwise it waits."""
-        if self._allowance.left(channel):
+        """Note that a draft is published next, or that it waits for quota. Returns which."""
+        if self.allowance.left(channel):
             self._note(entry, Phase.PUBLISHING)
             return True
         self._put_off(channel, entry, Phase.DRAFT)
         return False
 
     def _is_draft(self, channel: Channel, entry: Entry) -> bool:
-        """Look whether a post is still a draft, and note it if it is not."""
-        remote = self._api.post(channel.id, _id_of(entry))
+        """Ask the API whether a post is still a draft, and note it if not."""
+        remote = self.api.post(channel.id, _id_of(entry))
         if remote is None and entry.phase is Phase.RENEWING:
             entry.post_id = None
             self._note(entry, Phase.INTENT)
@@ -265,7 +241,7 @@ class Delivery:
         return remote is not None and remote.is_draft
 
     def _renew(self, channel: Channel, entry: Entry) -> None:
-        """Give up a draft with which something may still be happening, so that another one takes its place.
+        """Delete a draft that a lost request may still publish or change, and begin a new one.
 
         A request that got no answer may be carried out long after it was given up. If the draft were published
         again, that would publish it twice; a draft that is gone it cannot do anything with.
@@ -282,7 +258,7 @@ class Delivery:
     def _update(self, channel: Channel, entry: Entry, *, is_known: bool) -> None:
         post_id = _id_of(entry)
         for wait in self._waits():
-            remote = self._api.post(channel.id, post_id)
+            remote = self.api.post(channel.id, post_id)
             if remote is None:
                 self._removed(channel, entry)
                 return
@@ -296,11 +272,11 @@ class Delivery:
                 self._wait(wait, error)
                 is_known = False
                 continue
-            except QuotaReachedError:
+            except PostQuotaReachedError:
                 self._put_off(channel, entry, Phase.UPDATING)
                 return
             except PostRefusedError:
-                # With no source, so that the same row is not taken for one that was posted.
+                # Without its source the row counts as changed when it comes again.
                 entry.hash, entry.source, entry.content = remote.hash, "", None
                 self._note(entry, Phase.DRAFT if remote.is_draft else Phase.PUBLISHED)
                 raise
@@ -311,23 +287,23 @@ class Delivery:
             return
 
     def _replace(self, channel: Channel, entry: Entry, remote: RemotePost) -> None:
-        """Replace the content of a post, and look whether it was where the API says nothing of it."""
+        """Replace the content of a post. If the answer says nothing, check that it was replaced."""
         body = self._body(channel, entry, is_draft=remote.is_draft)
-        if not self._api.update(channel, remote.id, body):
-            after = self._api.post(channel.id, remote.id)
+        if not self.api.update(channel, remote.id, body):
+            after = self.api.post(channel.id, remote.id)
             if after is not None and after.hash == remote.hash:
                 raise UncertainError(f"{channel.path}: the API did not say that it has changed a post.")
 
     def _delete_post(self, channel: Channel, entry: Entry) -> None:
         if entry.post_id is not None:
-            self._delete(channel, entry.post_id, recall=self._recall)
+            self._delete(channel, entry.post_id, recall=self.recalls)
         entry.post_id = entry.content = None
         self._note(entry, Phase.DELETED)
 
     def _delete(self, channel: Channel, post_id: str, *, recall: bool) -> None:
         for wait in self._waits():
             try:
-                if self._api.delete(channel, post_id, recall=recall) or self._api.post(channel.id, post_id) is None:
+                if self.api.delete(channel, post_id, recall=recall) or self.api.post(channel.id, post_id) is None:
                     return
                 raise UncertainError(f"{channel.path}: the API did not say that it has deleted a post.")  # noqa: TRY301
             except NotFoundError:
@@ -340,16 +316,15 @@ class Delivery:
     def _body(self, channel: Channel, entry: Entry, *, is_draft: bool) -> dict[str, Any]:
         if entry.content is None:
             raise LookupError(entry.marker)
-        name, fields = decode_content(entry.content)
-        if self.spelling.heading == "auto" and any(field["type"] == "heading" for field in fields):
-            self.spelling = replace(self.spelling, heading=self._api.heading_type(channel.id))
-        content = Content(name, fields, entry.hash)
+        content = Content.decoded(entry.content)
+        if self.spelling.heading == "auto" and any(field["type"] == "heading" for field in content.fields):
+            self.spelling = replace(self.spelling, heading=self.api.heading_type(channel.id))
         return self.spelling.body(content, entry.marker, is_draft=is_draft, is_held=is_draft and entry.held)
 
     def _note(self, entry: Entry, phase: Phase) -> None:
         if entry.phase is not phase:
             entry.phase = phase
-            self._ledger.save(entry)
+            self.ledger.save(entry)
 
     def _done(self, entry: Entry) -> None:
         entry.content = None
@@ -362,25 +337,25 @@ class Delivery:
         self._note(entry, Phase.REMOVED)
 
     def _put_off(self, channel: Channel, entry: Entry, phase: Phase) -> None:
-        """Let a post wait for a later run."""
-        # And all that come after it: it must not be overtaken if there should be quota again.
-        self._allowance.reached(channel)
+        """Leave a post for a later run."""
+        # All later posts wait too, so that none overtakes it.
+        self.allowance.reached(channel)
         self._note(entry, phase)
-        if self._on_quota == "fail":
-            raise QuotaReachedError(
+        if self.on_quota == "fail":
+            raise PostQuotaReachedError(
                 "No more posts may be published: the quota of the month, less quota_reserve, or max_posts_per_run is"
                 " used up. The rest is posted by a later run, or set on_quota to draft or defer."
             )
 
     def _waits(self) -> Iterator[float]:
-        """Seconds before each further try; None is left after the last."""
+        """Seconds to wait after each failed try; -1 after the last."""
         return itertools.chain((min(2.0**at, LONGEST_WAIT) for at in range(self.tries - 1)), [-1.0])
 
     def _wait(self, seconds: float, error: Exception) -> None:
         if seconds < 0:
             raise error
         logger.info("%s Looking in %.0f s.", error, seconds)
-        self._clock.sleep(seconds)
+        self.clock.sleep(seconds)
 
 
 def _id_of(entry: Entry) -> str:

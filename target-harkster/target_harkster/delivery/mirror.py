@@ -1,13 +1,11 @@
-"""What is gone at its source: judged when a stream is complete. In mode mirror its posts are deleted, within bounds."""
+"""Finds rows that are gone once a stream is complete. In mode mirror their posts are deleted, within bounds."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-
-from singer_http.http.errors import ApiError
+from typing import TYPE_CHECKING
 
 from target_harkster.ledger.model import GONE
 from target_harkster.ledger.store import Phase
@@ -15,7 +13,7 @@ from target_harkster.ledger.store import Phase
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from target_harkster.delivery.attempts import Attempts
+    from target_harkster.delivery.courier import Courier
     from target_harkster.ledger.rejects import Rejects
     from target_harkster.ledger.store import Entry, Ledger
     from target_harkster.vendor.client import Channel
@@ -23,13 +21,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class TooManyDeletesError(ApiError):
-    """More rows are gone than is believable, so that no post was deleted."""
-
-
 @dataclass(slots=True)
 class Presence:
-    """Which rows of a stream are there, as far as its messages tell.
+    """Which rows of a stream are present, by its messages.
 
     A tap names the version of a table before its rows or after them; only after them is the message itself the sign
     that all have come. Otherwise that is the end of the input, with a STATE behind the last row.
@@ -56,7 +50,7 @@ class Presence:
     has_rows: bool = False
 
     def came(self, marker: str) -> None:
-        """Note that a row is there."""
+        """Note that a row is present."""
         self.has_rows = True
         self.is_covered = False
         self.marked.discard(marker)
@@ -75,41 +69,32 @@ class Presence:
         self.version = version
 
 
+@dataclass(slots=True, eq=False)
 class Mirror:
-    """Judges what is gone.
+    """Finds and deletes what is gone.
 
-    Args:
-        attempts: Delete posts.
-        ledger: Knows which rows were seen.
-        rejects: Knows those that have no posts yet.
+    Attributes:
         channels: Those that are open, by id.
-        config: The target's settings.
+        most: How many posts of a stream may be deleted at once.
+        most_share: How large a share of them may be.
+        watch: Told of each post that is to be deleted.
+        deleted: Posts deleted, by stream.
+        failures: Why nothing was deleted of some streams.
     """
 
-    def __init__(
-        self,
-        attempts: Attempts,
-        ledger: Ledger,
-        rejects: Rejects,
-        channels: Mapping[str, Channel],
-        config: Mapping[str, Any],
-    ) -> None:
-        self._attempts = attempts
-        self._ledger = ledger
-        self._rejects = rejects
-        self._channels = channels
-        self._most: int = config["mirror_max_deletes"]
-        self._most_share: float = float(config["mirror_max_share"])
-        self._streams: dict[str, Presence] = {}
-        self.watch: Callable[[Entry], None] | None = None
-        """Told of each post that is to be deleted."""
-        self.deleted: Counter[str] = Counter()
-        """Posts deleted, by stream."""
-        self.failures: list[TooManyDeletesError] = []
-        """Streams of which nothing was deleted."""
+    courier: Courier
+    ledger: Ledger
+    rejects: Rejects
+    channels: Mapping[str, Channel]
+    most: int
+    most_share: float
+    watch: Callable[[Entry], None] | None = field(default=None, init=False)
+    deleted: Counter[str] = field(default_factory=Counter, init=False)
+    failures: list[str] = field(default_factory=list, init=False)
+    _streams: dict[str, Presence] = field(default_factory=dict, init=False)
 
     def presence(self, stream: str, prefix: str, channels: Sequence[str], *, is_mirrored: bool) -> Presence:
-        """What is known of a stream, whose SCHEMA may come again."""
+        """The presence of a stream, also when its SCHEMA comes again."""
         known = self._streams.setdefault(stream, Presence(stream, prefix, channels, is_mirrored))
         known.channels, known.is_mirrored = channels, is_mirrored
         return known
@@ -120,11 +105,7 @@ class Mirror:
         return any(one.is_complete or one.marked for one in self._streams.values())
 
     def judge(self, *, is_end: bool = False) -> None:
-        """Judge what is complete; all that came must be in the ledger.
-
-        Args:
-            is_end: The input has come to its end.
-        """
+        """Delete what is gone of complete streams. All rows must be in the ledger."""
         for presence in self._streams.values():
             version = presence.version
             if not presence.is_complete and not (is_end and presence.is_covered):
@@ -137,49 +118,47 @@ class Mirror:
             self._judge(presence, version)
 
     def covered(self) -> None:
-        """Note that a STATE came after all that has come so far."""
+        """Note that a STATE came after all rows so far."""
         for presence in self._streams.values():
             presence.is_covered = True
 
     def _judge(self, presence: Presence, version: int | None) -> None:
         if version is not None:
-            self._rejects.judge(presence.stream, presence.channels, version)
+            self.rejects.judge(presence.stream, presence.channels, version)
         if presence.is_mirrored and (version is not None or presence.marked):
-            # Also those that were adopted and of which no row has come.
-            self._ledger.claim(presence.stream, presence.prefix)
-            self._ledger.touch(presence.channels, presence.marked, GONE)
-            self._remove(presence.stream, [one for one in presence.channels if one in self._channels], version)
+            # Adopted posts too, whose rows have not come.
+            self.ledger.claim(presence.stream, presence.prefix)
+            self.ledger.touch(presence.channels, presence.marked, GONE)
+            self._remove(presence.stream, [one for one in presence.channels if one in self.channels], version)
         elif presence.marked:
             self._withdraw(presence)
         presence.marked.clear()
         if version is not None:
-            self._ledger.complete(presence.stream, presence.channels, version)
+            self.ledger.complete(presence.stream, presence.channels, version)
             presence.version, presence.is_complete, presence.has_rows = None, False, False
 
     def _withdraw(self, presence: Presence) -> None:
-        """Delete what waits to be published of rows that came as deleted. What people have seen stays."""
-        for channel in (self._channels[one] for one in presence.channels if one in self._channels):
-            for entry in self._ledger.find(channel.id, list(presence.marked)).values():
+        """Delete waiting posts of rows that came as deleted. Posts that people have seen stay."""
+        for channel in (self.channels[one] for one in presence.channels if one in self.channels):
+            for entry in self.ledger.find(channel.id, list(presence.marked)).values():
                 if entry.phase in {Phase.DEFERRED, Phase.DRAFT} and not entry.held:
                     entry.phase = Phase.DELETING
-                    self._ledger.save(entry)
-                    self._attempts.deliver(channel, entry)
+                    self.ledger.save(entry)
+                    self.courier.deliver(channel, entry)
 
     def _remove(self, stream: str, channels: Sequence[str], version: int | None) -> None:
-        gone, total = self._ledger.gone(stream, channels, version)
-        if len(gone) > self._most or len(gone) > self._most_share * total:
+        gone, total = self.ledger.gone(stream, channels, version)
+        if len(gone) > self.most or len(gone) > self.most_share * total:
             self.failures.append(
-                TooManyDeletesError(
-                    f"{stream}: {len(gone)} of {total} rows are gone, more than mirror_max_deletes or mirror_max_share"
-                    " allow to delete; no post was deleted."
-                )
+                f"{stream}: {len(gone)} of {total} rows are gone, more than mirror_max_deletes or mirror_max_share"
+                " allow to delete; no post was deleted."
             )
             return
         for entry in gone:
             if self.watch is not None:
                 self.watch(entry)
             entry.phase = Phase.DELETING
-            self._ledger.save(entry)
-            self.deleted[stream] += self._attempts.deliver(self._channels[entry.channel], entry)
+            self.ledger.save(entry)
+            self.deleted[stream] += self.courier.deliver(self.channels[entry.channel], entry)
         if self.deleted[stream]:
             logger.info("%s: %d posts were deleted, whose rows are gone.", stream, self.deleted[stream])

@@ -1,11 +1,12 @@
-"""What is on its way through the outbox: posts to be, and the STATEs behind them."""
+"""What travels through the outbox: future posts, and the STATEs behind them."""
 
 from __future__ import annotations
 
-import abc
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
+
+from singer_sdk.contrib.msgspec import encoder
 
 from target_harkster.ledger.store import Phase
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """What all rows of a stream that go to one channel have in common.
+    """The way of one stream into one channel: what all its rows share.
 
     Attributes:
         stream: Name of the stream.
@@ -42,8 +43,24 @@ class Lane:
     is_conditional: bool = False
 
 
+class Maker(Protocol):
+    """Makes the posts of rows."""
+
+    def content(self, parcel: Parcel) -> Content:
+        """What the post of a row shows; raises RowError where the row comes to no post."""
+        ...
+
+    def is_wanted(self, parcel: Parcel) -> bool:
+        """Whether a row is to become a post if it is none yet."""
+        ...
+
+    def refuse(self, parcel: Parcel, field: str | None, reason: str) -> None:
+        """Note that a row comes to no post: the id of the field at fault, if it is one, and why."""
+        ...
+
+
 @dataclass(slots=True)
-class Parcel(abc.ABC):
+class Parcel:
     """A row, or a digest of rows, on its way to become a post.
 
     Attributes:
@@ -52,6 +69,10 @@ class Parcel(abc.ABC):
         marker: The same, short and of a fixed form: found again in the channel.
         source: Hash of what the content is made of.
         version: The table version of the row.
+        maker: Makes its content when it is needed.
+        record: The row; for a digest its rows.
+        made: The content, where it is made already.
+        refused: Called instead of the maker if it comes to no post.
     """
 
     lane: Lane
@@ -59,36 +80,35 @@ class Parcel(abc.ABC):
     marker: str
     source: str
     version: int
+    maker: Maker
+    record: Any
+    made: Content | None = None
+    refused: Refused | None = None
 
-    @abc.abstractmethod
-    def row(self) -> bytes:
-        """The row, or the rows, as JSON."""
-
-    def row_hash(self, known: Entry | None) -> list[str]:
-        """The hash of the row, where what is known of it tells of the row and of no post."""
-        if known is None or known.phase is not Phase.BASELINE:
-            return []
-        return [blake2b(self.row(), digest_size=16).hexdigest()]
-
-    @abc.abstractmethod
     def content(self) -> Content:
-        """What the post shows.
-
-        Raises:
-            RowError: The row comes to no post.
-        """
-
-    @abc.abstractmethod
-    def refuse(self, field: str | None, reason: str) -> None:
-        """Note that it comes to no post: the id of the field, if it is about one, and why."""
+        """What the post shows, see :meth:`Maker.content`."""
+        return self.maker.content(self) if self.made is None else self.made
 
     def is_wanted(self) -> bool:
-        """Whether it is to become a post if it is none yet."""
-        return True
+        """See :meth:`Maker.is_wanted`."""
+        return self.maker.is_wanted(self)
+
+    def row_hash(self, known: Entry | None) -> list[str]:
+        """The hash of the row, if it was only recorded and has no post to compare with."""
+        if known is None or known.phase is not Phase.BASELINE:
+            return []
+        return [blake2b(encoder.encode(self.record), digest_size=16).hexdigest()]
+
+    def refuse(self, field: str | None, reason: str) -> None:
+        """See :meth:`Maker.refuse`."""
+        if self.refused is None:
+            self.maker.refuse(self, field, reason)
+        else:
+            self.refused(field, reason)
 
 
 @dataclass(slots=True)
 class State:
-    """A STATE on its way out, behind the posts that it is about."""
+    """A STATE behind the posts that it covers."""
 
     value: Any

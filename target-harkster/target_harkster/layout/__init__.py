@@ -1,1 +1,6 @@
-"""Which properties of a record become which fields of a post."""
+"""From a row to what its post shows: which column becomes which field, and by which expression.
+
+``making`` finds the layout of a stream: from its settings, a template (``inference``) or its SCHEMA (``schemas``).
+``layout`` fills it with a row or a group, ``field`` one field of it; ``expressions`` compiles what is calculated, by
+the rules of ``values`` and ``local``, within the bounds of ``effort``. Uses the rooms ``vendor`` and ``ledger``.
+"""

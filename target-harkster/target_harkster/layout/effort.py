@@ -1,4 +1,4 @@
-"""What an expression may cost: so many steps in each evaluation, and so much that it makes."""
+"""Limits what an expression costs: the steps of each evaluation, and the size of what it makes."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 STEPS = 3_000_000
-"""Steps of an evaluation, at most: turns of its loops, values, and ten characters each of what it writes."""
+"""Most steps of an evaluation. A turn of a loop, a value, and ten written characters are a step each."""
 CALL = 5
-"""Steps that a call is counted as."""
+"""A call counts as so many steps."""
 WIDENING = frozenset({"center", "expandtabs", "format_map", "ljust", "rjust", "to_bytes", "translate", "zfill"})
-"""Methods of Python's that make much of little."""
+"""Methods of Python that make much out of little."""
 NARROW = ("batch", "center", "indent", "number", "percent", "round", "slice", "wordwrap")
-"""Filters that are asked for some width."""
+"""Filters that take a width."""
 _WIDE_FORM = re.compile(r"\d{3}|:[^}]*\{")
-"""A form with a width that is too large, or that is told by a value."""
+"""A form with too large a width, or one that comes from a value."""
 
 
 class Effort:
-    """Counts what an evaluation costs. Each method raises :class:`TooCostlyError` where it is too much."""
+    """Counts what an evaluation costs. Each method raises :class:`TooCostlyError` at the limit."""
 
     def __init__(self) -> None:
         self._left = STEPS
 
     def begin(self) -> None:
-        """Begin with another evaluation."""
+        """Begin a new evaluation."""
         self._left = STEPS
 
     def spend(self, steps: int = 1) -> None:
@@ -78,7 +78,7 @@ class Effort:
 
 
 def narrow(take: Callable[..., Any]) -> Callable[..., Any]:
-    """A filter that is asked for no great width."""
+    """Refuse large widths to a filter."""
     first = 1 + hasattr(take, "jinja_pass_arg")
 
     @functools.wraps(take)

@@ -1,4 +1,4 @@
-"""What can be wrong with a value, a row or a layout, and how large what an expression makes may be."""
+"""The errors of values, rows and layouts, and the largest size of what an expression makes."""
 
 from __future__ import annotations
 
@@ -6,43 +6,41 @@ from typing import TYPE_CHECKING
 
 from singer_http.http.errors import ConfigurationError
 
+from target_harkster.vendor.field_types import FieldError
+
 if TYPE_CHECKING:
     from decimal import Decimal
 
 
 WIDEST = 100
-"""Characters, digits or parts that a filter is asked for, at most."""
+"""Most characters, digits or parts that a filter makes."""
 LARGEST = 1_000_000
-"""Characters of a text, or items of a list, that an expression makes, at most."""
-
-
-class FieldError(ValueError):
-    """Why a value cannot be the data of a field; the text goes on after the field's name."""
+"""Most characters of a text, or items of a list, that an expression makes."""
 
 
 class UnknownNameError(FieldError):
-    """An expression asks for what is not there."""
+    """An expression uses a name that does not exist."""
 
 
 class TooCostlyError(FieldError):
-    """An expression takes too long, or makes too much."""
+    """An expression takes too long or makes too much."""
 
 
 def check_size(size: int) -> None:
-    """Let an expression make no more than so many characters or items.
+    """Check the size of what an expression makes.
 
     Raises:
-        TooCostlyError: It would.
+        TooCostlyError: It is too large.
     """
     if size > LARGEST:
         raise TooCostlyError(f"has more than {LARGEST:,} characters or items")
 
 
 def check_width(width: int | Decimal) -> None:
-    """Let nobody ask for so many characters, digits or parts.
+    """Check a number of characters, digits or parts.
 
     Raises:
-        TooCostlyError: They do.
+        TooCostlyError: It is too large.
     """
     if not -WIDEST <= width <= WIDEST:
         raise TooCostlyError(f"is asked for a width of more than {WIDEST}")
@@ -63,7 +61,7 @@ class RowError(ValueError):
 
 
 class LayoutError(ConfigurationError):
-    """A layout that cannot work; names the stream and, where it is about one, the field."""
+    """A layout cannot work. The text names the stream, and the field if one is at fault."""
 
     def __init__(self, stream: str, field: str | None, reason: str) -> None:
         where = f"streams.{stream}, field {field}" if field else f"streams.{stream}"

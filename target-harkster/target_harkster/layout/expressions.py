@@ -18,7 +18,8 @@ from singer_http.http.errors import ConfigurationError
 from typing_extensions import override
 
 from target_harkster.layout.effort import CALL, NARROW, WIDENING, Effort, check_form, narrow, numbers, replaced
-from target_harkster.layout.errors import FieldError, TooCostlyError, UnknownNameError
+from target_harkster.layout.errors import TooCostlyError, UnknownNameError
+from target_harkster.layout.local import local_filters
 from target_harkster.layout.schemas import Sample
 from target_harkster.layout.values import (
     ARITHMETIC,
@@ -28,9 +29,9 @@ from target_harkster.layout.values import (
     calculate,
     compare,
     join,
-    local_filters,
     null_stays,
 )
+from target_harkster.vendor.field_types import FieldError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
 
 _NO_SIGN = re.compile(r"\{\{[-+](?=\S)")
-"""Jinja takes these for rules about blanks, and a number would lose its sign."""
+"""Jinja would strip blanks here, and a number would lose its sign."""
 
 
 class ExpressionError(ValueError):
@@ -49,7 +50,7 @@ class ExpressionError(ValueError):
 
 
 def is_expression(text: str) -> bool:
-    """Whether a setting is an expression, and not the name of a column or plain text."""
+    """Whether a setting is an expression rather than a column or plain text."""
     return "{{" in text or "{%" in text
 
 
@@ -117,7 +118,7 @@ class _Environment(ImmutableSandboxedEnvironment):
 
     @override
     def getitem(self, obj: Any, argument: Any) -> Any:
-        # What a row leaves out is null; which names there are at all is seen before the first one.
+        # A missing property is null. Unknown names were found before the first row.
         if obj is None or (type(obj) is dict and argument not in obj and not hasattr(obj, str(argument))):
             return None
         if isinstance(obj, Sample) and argument not in obj and not hasattr(obj, str(argument)):
@@ -186,7 +187,7 @@ class Expressions:
         environment.tests |= TESTS
 
     def text(self, text: str) -> Source:
-        """Compile text with expressions in it, which gives text.
+        """Compile a text with expressions in it.
 
         Raises:
             ExpressionError: It is not valid.
@@ -194,7 +195,7 @@ class Expressions:
         return self._compiled(self._parsed(text)) if is_expression(text) else lambda _: text
 
     def value(self, text: str) -> Source:
-        """Compile an expression. One that is alone gives its value as it is; text around it makes text of all.
+        """Compile an expression. Alone it gives its value; with text around it, it gives text.
 
         Raises:
             ExpressionError: It is not valid.
@@ -210,7 +211,7 @@ class Expressions:
         return self._compiled(alone, is_alone=True)
 
     def names(self, text: str) -> set[str]:
-        """The variables that an expression asks for.
+        """The variables that an expression uses.
 
         Raises:
             ExpressionError: It is not valid.
@@ -240,7 +241,7 @@ class Expressions:
                 with decimal.localcontext(ARITHMETIC):
                     value = evaluate(context)
                     if isinstance(value, jinja2.Undefined):
-                        str(value)  # which it refuses, and says why
+                        str(value)  # raises, and says why
                     return self._effort.weighed(value)
             except Exception as error:  # noqa: BLE001 - whatever a row makes of an expression is that row's fault
                 raise _refusal(error) from None

@@ -1,4 +1,4 @@
-"""The fields of a layout: made of the settings, checked against the table of types, and filled from rows."""
+"""Makes the fields of a layout from the settings, checks them by their types, and fills them from rows."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from target_harkster.layout.errors import FieldError, LayoutError
+from target_harkster.layout.errors import LayoutError
 from target_harkster.layout.expressions import is_expression
-from target_harkster.layout.fields import (
+from target_harkster.vendor.field_types import (
     FIELD_TYPES,
     Declared,
+    FieldError,
     as_line,
     as_number,
     currency_code,
@@ -23,12 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from target_harkster.layout.expressions import Source
-    from target_harkster.layout.fields import FieldType, NullPolicy
+    from target_harkster.vendor.field_types import FieldType, NullPolicy
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field of a layout, ready to be filled.
+    """One field of a layout.
 
     Attributes:
         id: Ties the field together over time, so it comes from the layout.
@@ -51,7 +52,7 @@ class Field:
     currency: Source | None
 
     def filled(self, row: Mapping[str, Any], *, numbers: bool) -> dict[str, Any] | None:
-        """The field of a row; None if it is to be left out.
+        """The field of a row; None if it is left out.
 
         Raises:
             FieldError: The row's value is not one for this field.
@@ -69,7 +70,7 @@ class Field:
         elif self.null == "reject":
             raise FieldError("is null")
         elif self.null == "omit" or (self.currency is not None and code is None):
-            return None  # an amount cannot be shown without a currency, not even one that is not known
+            return None  # without a currency not even a null amount can be shown
         if self.name:
             field["name"] = self.name
         if self.currency is not None:
@@ -77,27 +78,21 @@ class Field:
         return field
 
 
+@dataclass(frozen=True, slots=True)
 class FieldMaker:
     """Makes the fields of a layout.
 
-    Args:
+    Attributes:
         stream: The stream that the layout is for, to be named in what is wrong.
         columns: Of the stream.
         source: Compiles the data of a field: a column or an expression.
         text: Compiles text with expressions in it.
     """
 
-    def __init__(
-        self,
-        stream: str,
-        columns: frozenset[str],
-        source: Callable[[str | None, str], Source],
-        text: Callable[[str | None, str], Source],
-    ) -> None:
-        self._stream = stream
-        self._columns = columns
-        self._source = source
-        self._text = text
+    stream: str
+    columns: frozenset[str]
+    source: Callable[[str | None, str], Source]
+    text: Callable[[str | None, str], Source]
 
     def fields(self, configs: Sequence[Mapping[str, Any]]) -> Iterator[Field]:
         """The fields of the settings.
@@ -109,24 +104,24 @@ class FieldMaker:
         for place, config in enumerate(configs, 1):
             field_id = str(config.get("id") or f"number {place}")
             if not config.get("id"):
-                raise LayoutError(self._stream, field_id, "there is no id")
+                raise LayoutError(self.stream, field_id, "there is no id")
             if field_id in seen:
-                raise LayoutError(self._stream, field_id, "another field has the same id")
+                raise LayoutError(self.stream, field_id, "another field has the same id")
             if is_marker(field_id):
-                raise LayoutError(self._stream, field_id, "the id has the form that marks the posts of this target")
+                raise LayoutError(self.stream, field_id, "the id has the form that marks the posts of this target")
             seen.add(field_id)
             yield self._field(field_id, config)
 
     def _field(self, field_id: str, config: Mapping[str, Any]) -> Field:
         kind = self._kind(field_id, config)
         if wrong := _wrong(kind, config):
-            raise LayoutError(self._stream, field_id, wrong)
+            raise LayoutError(self.stream, field_id, wrong)
         return Field(
             id=field_id,
             kind=kind,
-            label=None if config.get("label") is None else self._text(field_id, config["label"]),
+            label=None if config.get("label") is None else self.text(field_id, config["label"]),
             name=config.get("name") and as_line(config["name"]),
-            value=None if kind.encode is None else self._source(field_id, config["data"]),
+            value=None if kind.encode is None else self.source(field_id, config["data"]),
             null=config.get("null", kind.nulls[0]),
             declared=self._declared(field_id, config),
             currency=self._currency(field_id, config["options"]["ccy"]) if kind.name == "currency" else None,
@@ -136,30 +131,30 @@ class FieldMaker:
         name = config.get("type")
         kind = FIELD_TYPES.get("heading" if name == "header" else str(name))
         if kind is None:
-            raise LayoutError(self._stream, field_id, f"the type {name} is unknown, there are {', '.join(FIELD_TYPES)}")
+            raise LayoutError(self.stream, field_id, f"the type {name} is unknown, there are {', '.join(FIELD_TYPES)}")
         return kind
 
     def _declared(self, field_id: str, config: Mapping[str, Any]) -> Declared:
         try:
             zone = time_zone(config["timezone"]) if config.get("timezone") else dt.timezone.utc
         except FieldError as error:
-            raise LayoutError(self._stream, field_id, str(error)) from None
+            raise LayoutError(self.stream, field_id, str(error)) from None
         return Declared(config.get("input") == "fraction", zone, config.get("values", {}), bool(config.get("clamp")))
 
     def _currency(self, field_id: str, code: str) -> Source:
-        if code in self._columns or is_expression(code):
-            return self._source(field_id, code)
+        if code in self.columns or is_expression(code):
+            return self.source(field_id, code)
         try:
             constant = currency_code(code)
         except FieldError:
             raise LayoutError(
-                self._stream, field_id, f"options.ccy is {code}, neither a code of ISO 4217 nor a column"
+                self.stream, field_id, f"options.ccy is {code}, neither a code of ISO 4217 nor a column"
             ) from None
         return lambda _: constant
 
 
 def _wrong(kind: FieldType, config: Mapping[str, Any]) -> str | None:
-    """What the settings of a field have that its type does not take, or lack that it needs."""
+    """What the settings of a field have too much or lack, by its type."""
     article = "an" if kind.name[0] in "aeiou" else "a"
     options = {option.name for option in kind.options}
     taken = {"id", "type", *options}

@@ -1,13 +1,14 @@
-"""Layouts without any configuration: from the SCHEMA of a stream, or from a template of the channel."""
+"""Fields without configuration: from the SCHEMA of a stream, or from a template of the channel."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from target_harkster.layout.errors import LayoutError
-from target_harkster.layout.fields import FIELD_TYPES
 from target_harkster.layout.schemas import Shape, shape
+from target_harkster.vendor.field_types import FIELD_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -15,12 +16,12 @@ if TYPE_CHECKING:
 FieldConfig = dict[str, Any]
 
 LONG = 120
-"""Characters from which on a string is taken to need more than one line."""
+"""Longer strings get more than one line."""
 _NO_WORD = re.compile(r"[\W_]+")
 
 
 def inferred_fields(schema: Mapping[str, Any]) -> list[FieldConfig]:
-    """A field for every property of a SCHEMA, with its name as its id, so that it stays the same for ever."""
+    """A field for each property of a SCHEMA. The name is the id, so that it never changes."""
     return [
         {"id": name, "type": "", "label": _label(name), "data": name} | _typed(shape(own, schema))
         for name, own in schema.get("properties", {}).items()
@@ -37,7 +38,7 @@ _SCALARS = frozenset({"string", "integer", "number", "boolean"})
 
 
 def _typed(values: Shape) -> FieldConfig:
-    """The type of field for the values of a property, with what it needs declared."""
+    """The type of field for a property, with the options that it needs."""
     kinds = values.kinds
     if kinds == {"string"}:
         return _string(values)
@@ -53,7 +54,7 @@ def _typed(values: Shape) -> FieldConfig:
 
 
 def _string(values: Shape) -> FieldConfig:
-    # A tap that says date-time and any string besides means a time that is not always written by the book.
+    # A tap that allows date-time and any string means times that are not always well written.
     if "date-time" in values.formats:
         return {"type": "date", "timezone": "UTC"}
     if "date" in values.formats:
@@ -63,19 +64,19 @@ def _string(values: Shape) -> FieldConfig:
     return {"type": "note" if values.longest > LONG else "text"}
 
 
+@dataclass(frozen=True, slots=True)
 class Template:
-    """A template of a channel, to be filled.
+    """A template of a channel.
 
-    Args:
+    Attributes:
         stream: The stream that it is for.
         name: The template's.
         fields: As the API gives them.
     """
 
-    def __init__(self, stream: str, name: str, fields: Sequence[Mapping[str, Any]]) -> None:
-        self._stream = stream
-        self._name = name
-        self._fields = fields
+    stream: str
+    name: str
+    fields: Sequence[Mapping[str, Any]]
 
     def filled(
         self, configs: Sequence[FieldConfig] | None, columns: Iterable[str]
@@ -103,15 +104,15 @@ class Template:
                 unused.append(config["id"])
             else:
                 named = config.get("id") or config.get("name") or config.get("label")
-                raise LayoutError(self._stream, str(named), f"the template {self._name} has no such field")
+                raise LayoutError(self.stream, str(named), f"the template {self.name} has no such field")
         if not filling:
-            raise LayoutError(self._stream, None, f"no column has the name of a field of the template {self._name}")
+            raise LayoutError(self.stream, None, f"no column has the name of a field of the template {self.name}")
         unfilled = [
             str(field.get("label") or field.get("id"))
-            for place, field in enumerate(self._fields)
+            for place, field in enumerate(self.fields)
             if place not in filling and self._takes_data(field) and field.get("data") is None
         ]
-        fields = [self._field(field, filling.get(place)) for place, field in enumerate(self._fields)]
+        fields = [self._field(field, filling.get(place)) for place, field in enumerate(self.fields)]
         return fields, unfilled, unused
 
     def _place(self, config: FieldConfig, taken: Mapping[int, Any]) -> int | None:
@@ -119,7 +120,7 @@ class Template:
             wanted = config.get(ours)
             if wanted is None:
                 continue
-            for place, field in enumerate(self._fields):
+            for place, field in enumerate(self.fields):
                 if place not in taken and self._takes_data(field) and _same(wanted, field.get(theirs), theirs):
                     return place
         return None
@@ -134,9 +135,9 @@ class Template:
         if not self._takes_data(field):
             return base
         if config is None:
-            # What stands in the template already is kept, as the text that it is and no expression.
-            told = field.get("data")
-            kept = "{{ none }}" if told is None else "{{ " + repr(str(told)) + " }}"
+            # Data of the template itself stays as plain text, not as an expression.
+            data = field.get("data")
+            kept = "{{ none }}" if data is None else "{{ " + repr(str(data)) + " }}"
             return {**base, "data": kept} | ({"input": "percent"} if base["type"] == "percentage" else {})
         return base | {key: value for key, value in config.items() if key not in {"type", "id", "label", "name"}}
 

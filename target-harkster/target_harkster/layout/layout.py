@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from singer_sdk.contrib.msgspec import decoder, encoder
 
-from target_harkster.layout.errors import FieldError, LayoutError, RowError, TooCostlyError, UnknownNameError
+from target_harkster.layout.errors import LayoutError, RowError, TooCostlyError, UnknownNameError
 from target_harkster.layout.expressions import ExpressionError, is_expression
 from target_harkster.layout.field import FieldMaker
-from target_harkster.layout.fields import as_line
 from target_harkster.layout.schemas import Sample, is_decimal_text, sample
 from target_harkster.layout.values import exact, number
+from target_harkster.vendor.field_types import FieldError, as_line
 from target_harkster.vendor.posts import Content
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from target_harkster.vendor.posts import Fields
 
 _MAPPING = 3
-"""To be raised with every change of what values become, so that rows are mapped anew."""
+"""Raise it with each change of what values become, so that all rows are mapped again."""
 
 Mode = Literal["append", "upsert", "mirror"]
 
@@ -61,14 +61,14 @@ class Layout:
     ) -> None:
         self.stream = stream
         self.group_by: tuple[str, ...] = tuple(config.get("group_by", ()))
-        # A digest of some of its rows is wrong as soon as another one comes.
+        # A digest must follow its rows, so it is upsert by default.
         self.mode: Mode = config.get("mode", "upsert" if self.group_by else "append")
         self.row_key: tuple[str, ...] = tuple(config.get("key") or key_properties)
         self.key: tuple[str, ...] = self.group_by or self.row_key
         columns = {name: own for name, own in schema["properties"].items() if not name.startswith("_sdc_")}
         self._columns = frozenset(columns)
         self.uses_previous = False
-        """Whether expressions ask for what was posted before."""
+        """Whether expressions use the post before."""
         self._nulls = dict.fromkeys(columns)
         self._decimal_texts = [name for name, own in columns.items() if is_decimal_text(own, schema)]
         self._numbers = numbers
@@ -102,16 +102,11 @@ class Layout:
         self._fingerprint = blake2b(encoder.encode((_MAPPING, numbers, config)), digest_size=16).digest()
 
     def source_of(self, row: bytes) -> str:
-        """A hash of a row, as JSON, and of this layout: while it is the same, so is the content."""
+        """A hash of a row, given as JSON, and of this layout. As long as it is the same, so is the content."""
         return blake2b(row, digest_size=12, key=self._fingerprint).hexdigest()
 
     def context(self, row: Mapping[str, Any], previous: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
-        """What expressions know of a row.
-
-        Args:
-            row: The row.
-            previous: The fields last posted, by their ids.
-        """
+        """The variables of expressions for a row."""
         if not self._needs_context and self._when is None:
             return row
         whole = self._whole(row)
@@ -120,11 +115,11 @@ class Layout:
     def context_of_group(
         self, group: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], previous: Mapping[str, Any] | None = None
     ) -> Mapping[str, Any]:
-        """What expressions know of the rows of a group, see :meth:`context`."""
+        """The variables of expressions for a group, see :meth:`context`."""
         return {"previous": previous, **group, "group": group, "rows": [self._whole(row) for row in rows]}
 
     def content(self, context: Mapping[str, Any]) -> Content:
-        """What a row, or a group, comes to.
+        """The content of a row or a group.
 
         Raises:
             RowError: It comes to no post.
@@ -140,17 +135,17 @@ class Layout:
         if not fields:
             raise RowError(None, "no field is left of the row")
         try:
-            return Content.of(as_line(self._name(context)), fields)
+            return Content.hashed(as_line(self._name(context)), fields)
         except FieldError as error:
             raise RowError("name", str(error)) from None
 
     @property
     def is_conditional(self) -> bool:
-        """Whether not every row becomes a post."""
+        """Whether ``when`` chooses the rows that become posts."""
         return self._when is not None
 
     def is_wanted(self, context: Mapping[str, Any], now: float) -> bool:
-        """Whether a row, or a group, is to become a post.
+        """Whether a row or a group is to become a post.
 
         Raises:
             RowError: That cannot be told.
@@ -160,11 +155,6 @@ class Layout:
     def is_closed(self, context: Mapping[str, Any], now: float, quiet_for: float) -> bool:
         """Whether a group has all its rows.
 
-        Args:
-            context: What is known of it.
-            now: Seconds since the epoch.
-            quiet_for: Seconds since something new came into it.
-
         Raises:
             RowError: That cannot be told.
         """
@@ -173,7 +163,7 @@ class Layout:
         return self._is_met("closed", self._closed, context, now)
 
     def _is_met(self, setting: str, condition: Source | None, context: Mapping[str, Any], now: float) -> bool:
-        # Of a group, the columns are those of the row that came last.
+        # For a group the columns are those of its last row.
         last = context["rows"][-1] if self.group_by and context["rows"] else {}
         try:
             return condition is None or bool(condition({**_moment(now), **last, **context}))
@@ -181,7 +171,7 @@ class Layout:
             raise RowError(setting, str(error)) from None
 
     def goes_before(self, key: str, later: str) -> bool:
-        """Whether the post of a key is what that of another one is compared with, if it is the older one."""
+        """Whether the post of a key is the one before that of a later key."""
         if self.previous_by is None or not key.startswith("["):
             return False
         places = [self.key.index(column) for column in self.previous_by]
@@ -189,17 +179,17 @@ class Layout:
         return key != later and len(one) == len(other) and all(one[place] == other[place] for place in places)
 
     def _whole(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """A row with all its columns, and its numbers exactly as they are written."""
+        """A row with all its columns and exact numbers."""
         whole = {**self._nulls, **exact(row)}
         for column in self._decimal_texts:
             try:
                 whole[column] = None if whole[column] is None else number(whole[column])
             except FieldError:
-                continue  # the field that it goes into says what it is instead
+                continue  # its field says what is wrong
         return whole
 
     def key_of(self, row: Mapping[str, Any]) -> str:
-        """What a row, or the group of a row, is known by: as JSON.
+        """The key of the post of a row, its own or that of its group, as JSON.
 
         Raises:
             RowError: A part of the key is null.
@@ -207,7 +197,7 @@ class Layout:
         return self._key(self.key, row)
 
     def own_key_of(self, row: Mapping[str, Any]) -> str:
-        """What a row is known by, also within its group.
+        """The key of a row itself, as JSON.
 
         Raises:
             RowError: A part of the key is null.
@@ -217,7 +207,7 @@ class Layout:
     @staticmethod
     def _key(key: Sequence[str], row: Mapping[str, Any]) -> str:
         if not key:
-            # Nothing tells two rows apart but their content: one that comes again is the same row.
+            # Without a key only the content tells rows apart: an equal row is the same row.
             return encoder.encode(dict(sorted(row.items()))).decode()
         values: list[Any] = []
         for column in key:
@@ -230,7 +220,7 @@ class Layout:
     # Checks
 
     def _previous_by(self, config: Mapping[str, Any]) -> tuple[str, ...] | None:
-        """The columns that a post and the one before it have in common; None where it is the same post."""
+        """The columns that a post shares with the post before it; None if that is its own last content."""
         chosen = config.get("previous_by")
         if chosen is None:
             return self.group_by[:-1] if self.group_by else None
@@ -275,7 +265,7 @@ class Layout:
         except (UnknownNameError, TooCostlyError) as error:
             raise LayoutError(self.stream, field_id, f"it {error}") from None
         except FieldError:
-            pass  # what the values of a row make of it is that row's
+            pass  # a value is at fault: that is checked row by row
         return source
 
     @staticmethod
@@ -285,13 +275,13 @@ class Layout:
 
 
 def _moment(now: float) -> dict[str, str]:
-    """What conditions know of the time, in UTC."""
+    """The variables of conditions for the time, in UTC."""
     moment = dt.datetime.fromtimestamp(now, dt.timezone.utc)
     return {"now": moment.isoformat(timespec="seconds"), "today": moment.date().isoformat()}
 
 
 def _plain(value: Decimal) -> Decimal | int:
-    """A part of a key: numbers that are equal are the same, however they are written."""
+    """A number in a key. Equal numbers are the same, however they are written."""
     if abs(value.adjusted()) > _LONGEST:
         return value
     text = format(value, "f")
@@ -301,4 +291,4 @@ def _plain(value: Decimal) -> Decimal | int:
 
 
 _LONGEST = 40
-"""Digits of a number that is compared as a number."""
+"""Longer numbers are compared as they are written."""

@@ -1,7 +1,8 @@
-"""Names for ids: what expressions look up in the rows of other streams."""
+"""The filter that finds the name of an id in the rows of another stream."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +20,13 @@ _TAKEN = frozenset({"mode", "key"})
 
 
 def lookup_key(value: Any) -> str:
-    """What a row is found by: an id is the same whether it comes as a number or as text."""
+    """The key of a lookup row. A number and the same number as text are one key."""
     value = exact(value)
     return shown(trimmed(value) if isinstance(value, Decimal) else value)
 
 
 def key_column(stream: str, config: Mapping[str, Any], key_properties: Sequence[str]) -> str:
-    """The column that the rows of a lookup stream are found by.
+    """The key column of a lookup stream.
 
     Raises:
         LayoutError: There is not one, or the settings have what such a stream does not take.
@@ -38,31 +39,29 @@ def key_column(stream: str, config: Mapping[str, Any], key_properties: Sequence[
     return str(key[0])
 
 
+@dataclass(frozen=True, slots=True)
 class Lookup:
     """The filter ``lookup``.
 
-    Args:
+    Attributes:
         rows: Of the lookup streams.
         streams: Their names, from the settings.
-
-    Attributes:
         columns: By stream, the columns that its SCHEMA has, where it has come.
     """
 
-    def __init__(self, rows: Lookups, streams: Collection[str]) -> None:
-        self._rows = rows
-        self._streams = streams
-        self.columns: dict[str, frozenset[str]] = {}
+    rows: Lookups
+    streams: Collection[str]
+    columns: dict[str, frozenset[str]] = field(default_factory=dict, init=False)
 
     def __call__(self, value: Any, stream: str, column: str) -> Any:
-        """What the row of an id has in a column; null if no such row has come.
+        """The value of a column in the row of an id; null if that row has not come.
 
         Raises:
             UndefinedError: There is no such stream or column.
         """
-        if stream not in self._streams:
+        if stream not in self.streams:
             raise jinja2.UndefinedError(f"{stream} is no stream of mode lookup")
         if column not in self.columns.get(stream, {column}):
             raise jinja2.UndefinedError(f"there is no {column} in {stream}")
-        row = None if value is None else self._rows.find(stream, lookup_key(value))
+        row = None if value is None else self.rows.find(stream, lookup_key(value))
         return None if row is None else row.get(column)

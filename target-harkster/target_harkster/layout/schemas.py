@@ -1,4 +1,4 @@
-"""What the SCHEMA of a stream says, in whichever draft of JSON schema and in whichever habit a tap writes it."""
+"""Reads the SCHEMA of a stream, in any draft of JSON schema and any habit of taps."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _DRAFTS = (jsonschema_rs.Draft202012Validator, jsonschema_rs.Draft7Validator, jsonschema_rs.Draft4Validator)
 _NO_SCHEMA = (ValueError, jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError)
 _MOST_VARIANTS = 50
-"""Of one property: more than that are as good as anything."""
+"""A property with more variants counts as one of any type."""
 _DEEPEST = 5
 _ANYTHING: Mapping[str, Any] = {}
 _TYPES: tuple[tuple[type | tuple[type, ...], str], ...] = (
@@ -36,7 +36,7 @@ _TELLING = {
     "minimum": "number",
     "maximum": "number",
 }
-"""Keywords that tell of a type where none is named."""
+"""Keywords that show a type if none is named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +57,7 @@ class Shape:
 
 
 def shape(schema: Any, root: Mapping[str, Any], depth: int = 0) -> Shape:
-    """What a property's values look like.
-
-    Args:
-        schema: The property's.
-        root: The SCHEMA that it is in, which references lead into.
-        depth: How deep in it.
-    """
+    """What a property's values look like."""
     variants = [it for it in _variants(schema, root) if _kinds(it) != set()]
     kinds = [_kinds(variant) for variant in variants]
     if depth > _DEEPEST or not variants or None in kinds:
@@ -79,11 +73,11 @@ def shape(schema: Any, root: Mapping[str, Any], depth: int = 0) -> Shape:
 
 
 class Sample(dict[str, Any]):
-    """A row, or an object in it, with every property that the SCHEMA declares and no others; all values are null."""
+    """A row, or an object in it, with exactly the properties of the SCHEMA. All values are null."""
 
 
 def sample(schema: Any, root: Mapping[str, Any], depth: int = 0) -> Any:
-    """A value with the properties that a schema declares, to see which names there are."""
+    """A sample value with the properties that a schema declares."""
     if depth > _DEEPEST:
         return None
     for variant in _variants(schema, root):
@@ -96,12 +90,12 @@ def sample(schema: Any, root: Mapping[str, Any], depth: int = 0) -> Any:
 
 
 def is_decimal_text(schema: Any, root: Mapping[str, Any]) -> bool:
-    """Whether values are numbers that come as text."""
+    """Whether the values are numbers written as text."""
     return "singer.decimal" in shape(schema, root).formats
 
 
 def _variants(schema: Any, root: Mapping[str, Any], seen: tuple[str, ...] = ()) -> list[Mapping[str, Any]]:
-    """All that a schema allows, each without references and without alternatives."""
+    """Resolve references and alternatives: everything a schema allows, one by one."""
     if not isinstance(schema, dict):
         return [] if schema is False else [_ANYTHING]
     found: list[Mapping[str, Any]] = [{key: value for key, value in schema.items() if key not in _COMBINING}]
@@ -137,10 +131,10 @@ def _pointed(reference: str, root: Mapping[str, Any]) -> Any:
 
 
 def _kinds(variant: Mapping[str, Any]) -> set[str] | None:
-    """The types that a variant names, null left out; None where it may be anything."""
+    """The types that a variant allows, without null; None if it allows any."""
     if "type" in variant:
-        told = variant["type"]
-        kinds = {told} if isinstance(told, str) else {one for one in told or () if isinstance(one, str)}
+        named = variant["type"]
+        kinds = {named} if isinstance(named, str) else {one for one in named or () if isinstance(one, str)}
         return None if "any" in kinds else kinds - {"null"}
     values = variant["enum"] if isinstance(variant.get("enum"), list) else None
     if "const" in variant:
@@ -155,8 +149,8 @@ def _types_of(value: Any) -> Iterable[str]:
 
 
 def _length(variant: Mapping[str, Any]) -> int:
-    told = variant.get("maxLength")
-    return int(told) if isinstance(told, int | Decimal) else 0
+    named = variant.get("maxLength")
+    return int(named) if isinstance(named, int | Decimal) else 0
 
 
 # Checking rows
@@ -184,7 +178,7 @@ def checks(schema: Mapping[str, Any]) -> tuple[list[Validator], list[str]]:
 
 
 def faults(validators: Iterable[Validator], row: Mapping[str, Any]) -> Iterator[tuple[str | None, str]]:
-    """Where a row does not hold to its SCHEMA: the path of a value, and the keyword."""
+    """Where a row breaks its SCHEMA: the path of a value and the keyword."""
     for validator in validators:
         if not validator.is_valid(row):
             for error in validator.iter_errors(row):

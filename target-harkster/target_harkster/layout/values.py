@@ -1,4 +1,4 @@
-"""What expressions do with values: arithmetic is decimal, and null is no value rather than a wrong one.
+"""How expressions calculate: arithmetic is decimal, and null means no value.
 
 A null in arithmetic gives null, a comparison with it is false, a text shows nothing for it, and it is left out of sums,
 means, least and greatest. What rounds, rounds half up. A text that reads as a number is one, as taps send decimals so.
@@ -15,31 +15,29 @@ import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import babel.dates
-import babel.numbers
 import jinja2
 from jinja2.filters import do_int, ignore_case, make_attrgetter, make_multi_attrgetter
 from jinja2.utils import missing
 from singer_sdk.contrib.msgspec import encoder
 
-from target_harkster.layout.errors import FieldError, check_size, check_width
-from target_harkster.layout.fields import as_decimal, as_moment, as_text, currency_code, time_zone
+from target_harkster.layout.errors import check_size, check_width
+from target_harkster.vendor.field_types import FieldError, as_decimal, as_moment, as_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
 ARITHMETIC = decimal.Context(prec=100, rounding=decimal.ROUND_HALF_UP)
 _QUOTIENTS = decimal.Context(prec=28, rounding=decimal.ROUND_HALF_UP)
-"""What has no end is cut off sooner than what is exact."""
+"""Endless quotients are cut off sooner than exact results."""
 _ROUNDINGS = {"common": decimal.ROUND_HALF_UP, "ceil": decimal.ROUND_CEILING, "floor": decimal.ROUND_FLOOR}
 _LARGEST_BITS = 4_000
-"""Of two whole numbers together that are calculated with."""
+"""Most digits of two whole numbers together in a calculation."""
 _LONGEST = 25
-"""Digits of a number that is written out rather than with an exponent."""
+"""Most digits of a number without an exponent."""
 
 
 def exact(value: Any) -> Any:
-    """A value with numbers as they are written: no binary fractions and no exponents."""
+    """A value with exact numbers: no binary fractions and no exponents."""
     if isinstance(value, float):
         value = Decimal(repr(value))
     if isinstance(value, Decimal):
@@ -54,7 +52,7 @@ def shown(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, jinja2.Undefined):
-        return str(value)  # which it refuses, and says why
+        return str(value)  # raises, and says why
     if isinstance(value, dict | list | tuple):
         return encoder.encode(value).decode()
     return as_text(value)
@@ -65,12 +63,12 @@ def number(value: Any) -> int | Decimal:
     if isinstance(value, int):
         return int(value)
     if isinstance(value, jinja2.Undefined):
-        str(value)  # which it refuses, and says why
+        str(value)  # raises, and says why
     return _plain(as_decimal(value))
 
 
 def _read(value: Any) -> Any:
-    """A text that reads as a number, as that number; anything else as it is."""
+    """Turn a text that reads as a number into the number."""
     try:
         return number(value) if isinstance(value, str) else value
     except FieldError:
@@ -78,7 +76,7 @@ def _read(value: Any) -> Any:
 
 
 def _place(value: Any, *, case_sensitive: bool) -> tuple[bool, Any]:
-    """What a value is sorted by: numbers come first, also those that are text."""
+    """The sort key of a value. Numbers come first, also those in texts."""
     value = _read(value)
     return isinstance(value, str), value if case_sensitive else ignore_case(value)
 
@@ -89,7 +87,7 @@ def _plain(value: Decimal) -> Decimal:
 
 
 def trimmed(value: Decimal) -> Decimal:
-    """Without the noughts at the end that multiplying and dividing bring in."""
+    """Drop the zeros at the end that multiplication and division add."""
     return _plain(value.normalize()) if value.is_finite() else value
 
 
@@ -134,7 +132,7 @@ def _floor(left: Any, right: Any) -> Any:
 
 
 _WHOLE = frozenset({"+", "-", "*", "//", "%"})
-"""Operators that make a whole number of two."""
+"""Operators that turn two whole numbers into one."""
 _OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
     "+": operator.add,
     "-": operator.sub,
@@ -147,7 +145,7 @@ _OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
 
 
 def compare(name: str, left: Any, right: Any) -> bool:
-    """Compare two values by the operator that Jinja calls so."""
+    """Compare two values by the name of Jinja's operator."""
     left, right = exact(left), exact(right)
     if name in {"in", "notin"}:
         return (right is not None and left in right) is (name == "in")
@@ -262,10 +260,11 @@ def _default(value: Any, instead: Any = "", boolean: bool = False) -> Any:  # no
 
 
 def _round(value: Any, precision: int = 0, method: str = "common") -> Decimal:
-    return trimmed(_rounded(value, precision, method))
+    return trimmed(rounded(value, precision, method))
 
 
-def _rounded(value: Any, precision: int, method: str = "common") -> Decimal:
+def rounded(value: Any, precision: int, method: str = "common") -> Decimal:
+    """A number with so many digits behind its point."""
     return Decimal(number(value)).quantize(Decimal(1).scaleb(-precision), _ROUNDINGS[method])
 
 
@@ -273,7 +272,7 @@ def _float(value: Any, default: Any = missing) -> Any:
     try:
         return number(value)
     except FieldError:
-        # Jinja's own default is 0, which nobody could tell from a number that was there.
+        # Jinja's own default is 0, which looks like a number that was there.
         if default is missing:
             raise
         return default
@@ -298,7 +297,7 @@ def formatted(text: str, *values: Any, **named: Any) -> str:
         if value is None or kind == "s":
             return f"%{flags}{width}s" % shown(value)
         if kind in "fF":
-            # Python's own way goes through binary fractions.
+            # Python itself would calculate with binary fractions.
             sides = ("<" if "-" in flags else "", "+" if "+" in flags else "", "0" if flags.strip("+ #") == "0" else "")
             return format(Decimal(number(value)), f"{''.join(sides)}{width}.{6 if digits is None else digits or 0}f")
         return str(f"%{flags}{width}{'' if digits is None else '.' + digits}{kind}" % value)
@@ -313,39 +312,6 @@ _CONVERSION = re.compile(
 
 def _add_days(value: Any, days: int) -> str:
     return (as_moment(value) + dt.timedelta(days=int(days))).isoformat()
-
-
-def local_filters(locale: str) -> dict[str, Callable[..., Any]]:
-    """Filters that write numbers and dates in the way of a language and country."""
-
-    def decimals(value: Any, digits: int | None = None) -> str:
-        pattern = None if digits is None else "#,##0" + ("." + "0" * digits if digits else "")
-        return babel.numbers.format_decimal(Decimal(number(value)), format=pattern, locale=locale)
-
-    def currency(value: Any, code: Any) -> str:
-        return babel.numbers.format_currency(Decimal(number(value)), currency_code(code), locale=locale)
-
-    def percent(value: Any, digits: int = 0) -> str:
-        rounded = _rounded(value, digits + 2)
-        return babel.numbers.format_percent(rounded, locale=locale, decimal_quantization=False)
-
-    def date(value: Any, form: str = "medium", timezone: str = "UTC") -> str:
-        moment = as_moment(value)
-        if isinstance(moment, dt.datetime) and moment.tzinfo is not None:
-            moment = moment.astimezone(time_zone(timezone))
-        try:
-            return babel.dates.format_date(moment, form, locale=locale)
-        except AttributeError:
-            raise FieldError("is shown without its time of day by `date`: use `datetime`") from None
-
-    def at(value: Any, form: str = "medium", timezone: str = "UTC") -> str:
-        moment = as_moment(value)
-        if not isinstance(moment, dt.datetime):
-            moment = dt.datetime.combine(moment, dt.time.min)
-        zone = time_zone(timezone) if moment.tzinfo is not None else None
-        return babel.dates.format_datetime(moment, form, tzinfo=zone, locale=locale)
-
-    return {"number": decimals, "currency": currency, "percent": percent, "date": date, "datetime": at}
 
 
 def null_stays(take: Callable[..., Any]) -> Callable[..., Any]:
@@ -374,4 +340,4 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "sum": _sum,
 }
 NULL_FILTERS: Mapping[str, Callable[..., Any]] = {"default": _default, "d": _default}
-"""Filters that a null means something to."""
+"""Filters that do something with a null."""

@@ -1,4 +1,4 @@
-"""The database of a ledger. Every question and every change is a transaction of its own: none is open while waiting."""
+"""The database of a ledger. Each query and each change is its own transaction; none stays open while a run waits."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import sqlalchemy as sa
 from singer_http.http.errors import ApiError, ConfigurationError, FatalError
 
-from target_harkster.ledger.migrations import migrate
-from target_harkster.ledger.model import GROUP_NEWS, METADATA, POSTS
+from target_harkster.ledger.model import GROUP_NEWS, LEDGER_VERSION, METADATA, POSTS, VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LOOK_UP = 500
-"""Keys in one question to the database: SQLite allows 999 variables in its oldest versions."""
+"""Keys in one query. The oldest versions of SQLite allow 999 variables."""
 
 
 class LedgerError(FatalError):
@@ -39,7 +38,6 @@ class Database:
     Attributes:
         path: Of the SQLite file that others may use too; None for any other database.
         is_sqlite: Which of the two it is.
-        version_before: Of the tables when they were opened; 0 if there were none.
 
     Raises:
         LedgerError: It cannot be used.
@@ -50,7 +48,7 @@ class Database:
             self._engine, self.path = _engine(sa.make_url(url), is_dry=is_dry)
             self.is_sqlite = self._engine.dialect.name == "sqlite"
             with self._engine.connect() as connection:
-                self.version_before = migrate(connection)
+                make_tables(connection)
                 connection.commit()
         except (sa.exc.SQLAlchemyError, sqlite3.Error, ImportError) as error:
             raise _unusable(error) from None
@@ -58,15 +56,15 @@ class Database:
         self.catch_up()
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the database."""
         self._engine.dispose()
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sa.Connection]:
-        """A transaction: what is changed in it is durable at its end, as a whole.
+        """A transaction: all its changes become durable at its end, or none.
 
         Raises:
-            LedgerError: The database does not do as it is told.
+            LedgerError: The database fails.
         """
         try:
             with self._engine.begin() as connection:
@@ -75,10 +73,10 @@ class Database:
             raise _unusable(error) from None
 
     def rows(self, query: sa.Executable, parameters: Any = None) -> Sequence[sa.Row[Any]]:
-        """The answer to one question.
+        """The rows of one query.
 
         Raises:
-            LedgerError: It cannot be answered.
+            LedgerError: The database fails.
         """
         try:
             with self._engine.connect() as connection:
@@ -92,12 +90,12 @@ class Database:
             connection.execute(statement)
 
     def next_seq(self) -> int:
-        """The place of one more post, or row of a digest."""
+        """The next number in the order of posts and rows of digests."""
         self._seq += 1
         return self._seq
 
     def catch_up(self) -> None:
-        """Go on behind what others have written meanwhile."""
+        """Continue the numbers behind those that other runs have used."""
         query = sa.union_all(sa.select(sa.func.max(POSTS.c.seq)), sa.select(sa.func.max(GROUP_NEWS.c.seq)))
         self._seq = max(self._seq, *(row[0] or 0 for row in self.rows(query)))
 
@@ -130,23 +128,23 @@ def put(
 
 
 def inserting(dialect: str, table: sa.Table) -> Any:
-    """An INSERT that may say ON CONFLICT; only what a database has in common with it is imported."""
+    """An INSERT that can say ON CONFLICT. Imports only the dialect of the database in use."""
     return importlib.import_module(f"sqlalchemy.dialects.{dialect}").insert(table)
 
 
 def chunks(items: Iterable[T]) -> Iterator[list[T]]:
-    """Items, as many at a time as fit into one question."""
+    """Split items into lists that fit into one query."""
     remaining = iter(items)
     while some := list(itertools.islice(remaining, LOOK_UP)):
         yield some
 
 
 def _engine(url: sa.URL, *, is_dry: bool) -> tuple[sa.Engine, str | None]:
-    """The engine for a database, and the path of its file if it is one."""
+    """The engine of a database, and the path if it is a file."""
     if url.drivername == "postgresql":
         url = url.set(drivername="postgresql+psycopg")
     if url.get_backend_name() != "sqlite":
-        # Poolers like PgBouncer give each transaction another session: nothing may depend on what one has kept.
+        # Poolers like PgBouncer change sessions between transactions: prepared statements would be lost.
         arguments = {"prepare_threshold": None} if url.drivername == "postgresql+psycopg" else {}
         engine = sa.create_engine(url, pool_pre_ping=True, hide_parameters=True, connect_args=arguments)
         return (_copied(engine) if is_dry else engine), None
@@ -154,7 +152,7 @@ def _engine(url: sa.URL, *, is_dry: bool) -> tuple[sa.Engine, str | None]:
     if is_dry and path is not None:
         memory = sqlite3.connect(":memory:", check_same_thread=False)
         if Path(path).exists():
-            # Where nobody writes, without the files beside it that even a reader would make.
+            # If nobody writes, do not make the files that even a reader makes beside it.
             access = "mode=ro" if Path(f"{path}-wal").exists() else "mode=ro&immutable=1"
             uri = f"{Path(path).absolute().as_uri()}?{access}"
             with contextlib.closing(sqlite3.connect(uri, uri=True)) as source:
@@ -170,8 +168,8 @@ def _engine(url: sa.URL, *, is_dry: bool) -> tuple[sa.Engine, str | None]:
 
 
 def _keep_private(path: str) -> None:
-    """Let nobody but its owner read a file in which there are people's data, nor those that SQLite puts beside it."""
-    with contextlib.suppress(OSError):  # the database tells what is wrong with it
+    """Make the file, and those that SQLite puts beside it, readable by their owner alone: they hold people's data."""
+    with contextlib.suppress(OSError):  # opening the database says what is wrong
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     for name in (path, f"{path}-wal", f"{path}-shm", f"{path}-journal"):
         with contextlib.suppress(OSError):
@@ -179,10 +177,10 @@ def _keep_private(path: str) -> None:
 
 
 def _copied(engine: sa.Engine) -> sa.Engine:
-    """A copy in memory of what a PostgreSQL holds, as this version has it; the original is left as it is."""
+    """Copy a PostgreSQL ledger into memory. The original stays as it is."""
     memory = sa.create_engine("sqlite://", poolclass=sa.StaticPool)
     with engine.connect() as source, memory.begin() as copy:
-        migrate(source)
+        make_tables(source)
         METADATA.create_all(copy)
         for table in METADATA.sorted_tables:
             found = source.execute(sa.select(table).execution_options(yield_per=LOOK_UP))
@@ -191,6 +189,42 @@ def _copied(engine: sa.Engine) -> sa.Engine:
         source.rollback()
     engine.dispose()
     return memory
+
+
+def make_tables(connection: sa.Connection) -> None:
+    """Make the tables where there are none, in one transaction that nobody else is in; the caller commits it.
+
+    Raises:
+        ConfigurationError: The ledger is of another version.
+    """
+    if _has_tables(connection):
+        return
+    connection.rollback()
+    if connection.dialect.name == "sqlite":
+        # Python's module begins no transaction by itself for statements that change tables.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    else:
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+    if not _has_tables(connection):
+        METADATA.create_all(connection)
+        connection.execute(VERSION.insert().values(version=LEDGER_VERSION))
+
+
+def _has_tables(connection: sa.Connection) -> bool:
+    if not sa.inspect(connection).has_table(VERSION.name):
+        return False
+    version: int = connection.execute(sa.select(sa.func.max(VERSION.c.version))).scalar() or 0
+    if version != LEDGER_VERSION:
+        advice = "install a newer one" if version > LEDGER_VERSION else "let ledger_url name a new ledger"
+        raise ConfigurationError(
+            f"ledger_url: the ledger is of version {version}, and this target-harkster knows version {LEDGER_VERSION}"
+            f" only; {advice}."
+        )
+    return True
+
+
+_LOCK = 0x6861726B73746572
+"""The PostgreSQL lock that keeps two runs from making the tables at once."""
 
 
 def _unusable(error: Exception) -> ApiError:

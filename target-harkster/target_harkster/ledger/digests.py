@@ -6,15 +6,17 @@ put into its place among the others; one that has moved to another group leaves 
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import sqlalchemy as sa
 from singer_sdk.contrib.msgspec import decoder, encoder
 
 from target_harkster.ledger.database import chunks, put
 from target_harkster.ledger.model import GROUP_INDEX, GROUP_NEWS, GROUP_SCHEMAS, GROUP_TIMES, GROUPS
-from target_harkster.ledger.packing import pack, record_number, row_number, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -48,21 +50,16 @@ class DigestRow:
 
     @property
     def number(self) -> int:
-        """What it is found by in the index."""
+        """Its number in the index."""
         return row_number(self.channel, self.stream, self.row_key)
 
 
+@dataclass(frozen=True, slots=True)
 class Digests:
-    """The part of the ledger that knows the rows of digests.
+    """The rows of digests."""
 
-    Args:
-        database: Keeps them.
-        clock: Dates the changes.
-    """
-
-    def __init__(self, database: Database, clock: Clock) -> None:
-        self._database = database
-        self._clock = clock
+    database: Database
+    clock: Clock
 
     def add(self, rows: Sequence[DigestRow]) -> None:
         """Keep rows, and make them durable."""
@@ -70,7 +67,7 @@ class Digests:
             return
         latest = {(row.stream, row.row_key): row for row in rows}
         places = {row_number(channel, row.stream, row.row_key) for row in rows for channel in row.channels}
-        with self._database.transaction() as connection:
+        with self.database.transaction() as connection:
             seen = _seen(connection, places)
             groups = _groups(connection, {row.marker for row in rows})
             if changed := [row for row in latest.values() if not _is_as_seen(row, seen, groups)]:
@@ -101,30 +98,30 @@ class Digests:
             if number is not None and row.record is not None:
                 news.append(self._new(number, row.row_key, row.record))
                 index.append({"row": row.number, "number": number, "record": record_number(row.record)})
-        # A row that is news already keeps its place among the news.
+        # A row that is not shown yet keeps its place.
         put(connection, GROUP_NEWS, news, kept=("seq",))
-        now = self._clock.time()
+        now = self.clock.time()
         put(connection, GROUP_TIMES, [{"number": at, "changed_at": now} for at in {new["number"] for new in news}])
         for some in chunks(left):
             connection.execute(GROUP_INDEX.delete().where(GROUP_INDEX.c.row.in_(some)))
         put(connection, GROUP_INDEX, index)
 
     def changed(self, stream: str) -> list[tuple[str, str, str]]:
-        """The groups of a stream whose posts do not show all rows: channel, marker and key, oldest first."""
+        """The groups of a stream whose posts lack rows: channel, marker and key, oldest first."""
         news = sa.select(GROUP_NEWS.c.number, sa.func.min(GROUP_NEWS.c.seq).label("seq"))
         first = news.group_by(GROUP_NEWS.c.number).subquery()
         query = sa.select(GROUPS.c.channel, GROUPS.c.marker, GROUPS.c.key).join(
             first, first.c.number == GROUPS.c.number
         )
-        rows = self._database.rows(query.where(GROUPS.c.stream == stream).order_by(first.c.seq))
+        rows = self.database.rows(query.where(GROUPS.c.stream == stream).order_by(first.c.seq))
         return [(row[0], row[1], row[2]) for row in rows]
 
     def keep_schema(
         self, stream: str, channels: Collection[str], schema: Mapping[str, Any], key_properties: Sequence[str]
     ) -> None:
-        """Keep what the rows of a stream look like."""
+        """Keep the SCHEMA of a stream."""
         content = encoder.encode((schema, key_properties))
-        with self._database.transaction() as connection:
+        with self.database.transaction() as connection:
             put(
                 connection,
                 GROUP_SCHEMAS,
@@ -132,33 +129,33 @@ class Digests:
             )
 
     def waiting(self) -> dict[str, tuple[dict[str, Any], list[str]]]:
-        """The streams that have groups whose posts do not show all rows, each with SCHEMA and primary key."""
+        """The streams with groups whose posts lack rows, each with SCHEMA and primary key."""
         of_group = sa.and_(GROUP_SCHEMAS.c.channel == GROUPS.c.channel, GROUP_SCHEMAS.c.stream == GROUPS.c.stream)
         query = sa.select(GROUP_SCHEMAS.c.stream, GROUP_SCHEMAS.c.content).distinct()
         news = GROUPS.c.number.in_(sa.select(GROUP_NEWS.c.number))
-        return {row[0]: decoder.decode(row[1]) for row in self._database.rows(query.where(of_group, news))}
+        return {row[0]: decoder.decode(row[1]) for row in self.database.rows(query.where(of_group, news))}
 
     def rows(self, channel: str, marker: str) -> list[bytes]:
         """All rows of a group, in the order in which they first came."""
-        with self._database.transaction() as connection:
+        with self.database.transaction() as connection:
             return list(_merged(connection, *_group(connection, channel, marker)).values())
 
     def quiet_for(self, channel: str, marker: str) -> float:
-        """Seconds since something new came into a group."""
+        """Seconds since a group last got a new row."""
         query = sa.select(GROUP_TIMES.c.changed_at).join(GROUPS, GROUPS.c.number == GROUP_TIMES.c.number)
-        rows = self._database.rows(query.where(GROUPS.c.channel == channel, GROUPS.c.marker == marker))
-        return self._clock.time() - max((row[0] for row in rows), default=0.0)
+        rows = self.database.rows(query.where(GROUPS.c.channel == channel, GROUPS.c.marker == marker))
+        return self.clock.time() - max((row[0] for row in rows), default=0.0)
 
     def shown(self, channel: str, marker: str) -> None:
-        """Note that the post of a group shows all its rows, and pack them together."""
-        with self._database.transaction() as connection:
+        """Note that the post of a group shows all its rows, and pack them."""
+        with self.database.transaction() as connection:
             number, packed = _group(connection, channel, marker)
             rows = _merged(connection, number, packed)
             connection.execute(GROUPS.update().where(GROUPS.c.number == number).values(rows=pack(rows)))
             connection.execute(GROUP_NEWS.delete().where(GROUP_NEWS.c.number == number))
 
     def _new(self, number: int, row_key: str, record: bytes | None) -> dict[str, Any]:
-        return {"number": number, "row_key": row_key, "record": record, "seq": self._database.next_seq()}
+        return {"number": number, "row_key": row_key, "record": record, "seq": self.database.next_seq()}
 
 
 def _group(connection: sa.Connection, channel: str, marker: str) -> tuple[int, bytes | None]:
@@ -179,7 +176,7 @@ def _merged(connection: sa.Connection, number: int, packed: bytes | None) -> dic
 
 
 def _seen(connection: sa.Connection, numbers: Collection[int]) -> dict[int, tuple[int, int]]:
-    """Group and hash of rows, as they were last seen, by what they are found by."""
+    """The last seen group and hash of rows, by their numbers."""
     found: dict[int, tuple[int, int]] = {}
     for some in chunks(numbers):
         found |= {row[0]: (row[1], row[2]) for row in connection.execute(_SEEN, {"rows": some})}
@@ -205,3 +202,33 @@ def _is_as_seen(row: DigestRow, seen: Mapping[int, tuple[int, int]], groups: Map
         return not any(row_number(channel, row.stream, row.row_key) in seen for channel in row.channels)
     group = groups.get((row.channel, row.marker))
     return group is not None and seen.get(row.number) == (group, record_number(row.record))
+
+
+# Rows as bytes
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(list[tuple[str, msgspec.Raw]]).decode
+
+
+def row_number(channel: str, stream: str, row_key: str) -> int:
+    """The number of a row in the index: 64 bits, so that no two of a million rows share one."""
+    return _hash(_encode((channel, stream, row_key)))
+
+
+def record_number(record: bytes) -> int:
+    """A hash by which an unchanged row is recognised."""
+    return _hash(record)
+
+
+def pack(rows: Mapping[str, bytes]) -> bytes:
+    """Pack the rows of a group."""
+    return zlib.compress(_encode([(key, msgspec.Raw(record)) for key, record in rows.items()]))
+
+
+def unpack(packed: bytes | None) -> dict[str, bytes]:
+    """The packed rows, by their keys."""
+    return {key: bytes(record) for key, record in _decode(zlib.decompress(packed))} if packed else {}
+
+
+def _hash(content: bytes) -> int:
+    return int.from_bytes(blake2b(content, digest_size=8).digest(), "big", signed=True)

@@ -26,19 +26,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LEASE = 30.0
-"""Seconds that a lease is good for; a run that was killed is waited for as long."""
+"""Seconds that a lease lasts. A new run waits so long for one that was killed."""
 RENEWED = 10.0
 """Seconds after which a run renews its leases."""
 LOOK = 1.0
-"""Seconds between two looks at a lease that somebody else has."""
+"""Seconds between two looks at the lease of another run."""
 
 
 class FileLocks:
-    """Locks beside an SQLite file, which the system lets go of when their process ends.
-
-    Args:
-        path: Of the file; None where nobody else can have it.
-    """
+    """Locks beside an SQLite file. The system frees them when the process ends."""
 
     def __init__(self, path: str | None) -> None:
         self._path = path
@@ -58,7 +54,7 @@ class FileLocks:
         return True
 
     def confirm(self, connection: sa.Connection, channels: Collection[str]) -> None:
-        """Nothing: who holds a lock does not lose it."""
+        """Do nothing: a held lock is not lost."""
 
     def close(self) -> None:
         """Let go of all."""
@@ -66,14 +62,10 @@ class FileLocks:
 
 
 class Leases:
-    """Rows of a PostgreSQL that say who holds a channel, and are renewed while the run goes on.
+    """Rows in PostgreSQL that say which run holds a channel. The run renews them.
 
     A lock of the database's own would be one of its sessions, which poolers like PgBouncer share among runs, and
     which need a connection that stays open.
-
-    Args:
-        database: Keeps them; its clock is the one that counts.
-        clock: Waits for a lease that somebody else has.
     """
 
     def __init__(self, database: Database, clock: Clock) -> None:
@@ -136,7 +128,7 @@ class Leases:
             try:
                 self._database.change(LEASES.update().where(LEASES.c.owner == self._owner).values(until=_NOW + LEASE))
             except LedgerError as error:
-                # It is tried again, and no post is sent by one that has lost its lease.
+                # Tried again later. A run without its lease sends nothing.
                 logger.warning("The lease of the run's channels could not be renewed. %s", error)
 
 

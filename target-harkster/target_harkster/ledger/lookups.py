@@ -1,8 +1,8 @@
-"""The rows of lookup streams: kept, not posted, and asked for by expressions that want a name for an id."""
+"""The rows of lookup streams, in which expressions find the name of an id. They are not posted."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from target_harkster.ledger.database import Database
 
 MOST_KEPT = 10_000
-"""Rows in memory; the others are asked for again."""
+"""So many rows stay in memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class LookupRow:
-    """A row that ids are looked up in.
+    """A row of a lookup stream.
 
     Attributes:
         stream: Where it comes from.
@@ -35,27 +35,24 @@ class LookupRow:
     record: bytes
 
 
+@dataclass(slots=True, eq=False)
 class Lookups:
-    """The part of the ledger that knows the rows of lookup streams.
-
-    Args:
-        database: Keeps them.
+    """The rows of lookup streams.
 
     Attributes:
         missed: How often a row was asked for that has not come yet.
     """
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._found: dict[tuple[str, str], dict[str, Any] | None] = {}
-        self.missed = 0
+    database: Database
+    missed: int = field(default=0, init=False)
+    _found: dict[tuple[str, str], dict[str, Any] | None] = field(default_factory=dict, init=False)
 
     def add(self, rows: Sequence[LookupRow]) -> None:
-        """Keep rows, and make them durable; of each the last one counts."""
+        """Make rows durable. The last one of each key counts."""
         if not rows:
             return
         latest = {(row.stream, row.key): {"stream": row.stream, "key": row.key, "record": row.record} for row in rows}
-        with self._database.transaction() as connection:
+        with self.database.transaction() as connection:
             put(connection, LOOKUPS, list(latest.values()))
         self._found.clear()
 
@@ -66,7 +63,7 @@ class Lookups:
             if len(self._found) >= MOST_KEPT:
                 self._found.clear()
             query = sa.select(LOOKUPS.c.record).where(LOOKUPS.c.stream == stream, LOOKUPS.c.key == key)
-            rows = self._database.rows(query)
+            rows = self.database.rows(query)
             self._found[at] = decoder.decode(rows[0][0]) if rows else None
         self.missed += self._found[at] is None
         return self._found[at]

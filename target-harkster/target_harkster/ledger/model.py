@@ -1,15 +1,17 @@
-"""The tables of the ledger, as this version has them; :mod:`target_harkster.ledger.migrations` makes them."""
+"""The tables of the ledger."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 
 METADATA = sa.MetaData()
+LEDGER_VERSION = 1
+"""Raise it with each change of the tables, and add a way to upgrade released ledgers."""
 
 UNVERSIONED = 0
-"""In the place of a table version: the row came without one since a version of its table was last complete."""
+"""Stands for the table version of a row that came without one."""
 GONE = -1
-"""In the place of a table version: the row was marked as deleted."""
+"""Stands for the table version of a row that came as deleted."""
 
 VERSION = sa.Table("harkster_ledger", METADATA, sa.Column("version", sa.Integer, nullable=False))
 
@@ -21,17 +23,17 @@ POSTS = sa.Table(
     sa.Column("stream", sa.Text, nullable=False),
     sa.Column("key", sa.Text, nullable=False),
     sa.Column("phase", sa.Text, nullable=False),
-    sa.Column("held", sa.Boolean, nullable=False),
-    sa.Column("post_id", sa.Text),
     sa.Column("hash", sa.Text, nullable=False),
-    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("seq", sa.BigInteger, nullable=False),
+    sa.Column("post_id", sa.Text),
     sa.Column("content", sa.LargeBinary),
     sa.Column("version", sa.BigInteger),
-    sa.Column("seq", sa.BigInteger, nullable=False),
+    sa.Column("held", sa.Boolean, nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
     sa.Column("changed_at", sa.Float, nullable=False),
     sa.Index("harkster_posts_phase", "channel", "phase", "seq"),
 )
-"""One row for every row, or digest, that was ever seen."""
+"""One row for each row or digest ever seen. The columns follow the order of ``Entry``."""
 
 STREAMS = sa.Table(
     "harkster_streams",
@@ -39,7 +41,7 @@ STREAMS = sa.Table(
     sa.Column("channel", sa.Text, primary_key=True),
     sa.Column("stream", sa.Text, primary_key=True),
 )
-"""The streams whose first run into a channel came to its end."""
+"""The streams whose first run into a channel is over."""
 
 DOUBTS = sa.Table(
     "harkster_doubts",
@@ -47,7 +49,7 @@ DOUBTS = sa.Table(
     sa.Column("channel", sa.Text, primary_key=True),
     sa.Column("since", sa.Float, nullable=False),
 )
-"""The channels in which drafts may turn up that nobody was told of, and since when."""
+"""The channels where drafts of lost requests may appear, and since when."""
 
 GROUPS = sa.Table(
     "harkster_groups",
@@ -60,7 +62,7 @@ GROUPS = sa.Table(
     sa.Column("rows", sa.LargeBinary),
     sa.UniqueConstraint("channel", "marker"),
 )
-"""The groups of rows that are one post each, with the rows that the post shows, packed together."""
+"""The groups, one post each, with the packed rows that the post shows."""
 
 GROUP_NEWS = sa.Table(
     "harkster_group_news",
@@ -70,17 +72,17 @@ GROUP_NEWS = sa.Table(
     sa.Column("record", sa.LargeBinary),
     sa.Column("seq", sa.BigInteger, nullable=False),
 )
-"""What is new in the groups and not shown yet: rows, and without a record those that went to another group."""
+"""Rows that posts of groups do not show yet. One without a record has left the group."""
 
 GROUP_INDEX = sa.Table(
     "harkster_group_index",
     METADATA,
-    # In SQLite an INTEGER is the row's own number, and takes no further room.
+    # In SQLite an INTEGER key is the row number itself and takes no room.
     sa.Column("row", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=False),
     sa.Column("number", sa.Integer, nullable=False),
     sa.Column("record", sa.BigInteger, nullable=False),
 )
-"""By the hash of a row's key: its group, and the hash of its record as it was last seen."""
+"""By the hash of a row's key: its group, and the hash of its record when last seen."""
 
 GROUP_TIMES = sa.Table(
     "harkster_group_times",
@@ -88,7 +90,7 @@ GROUP_TIMES = sa.Table(
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("changed_at", sa.Float, nullable=False),
 )
-"""When something new came into a group last, in seconds since the epoch."""
+"""When a group last got a new row, in seconds since the epoch."""
 
 GROUP_SCHEMAS = sa.Table(
     "harkster_group_schemas",
@@ -97,7 +99,7 @@ GROUP_SCHEMAS = sa.Table(
     sa.Column("stream", sa.Text, primary_key=True),
     sa.Column("content", sa.LargeBinary, nullable=False),
 )
-"""What the rows of groups look like, so that what waits can be made without their tap."""
+"""The SCHEMAs of digests, so that waiting ones can be made without their tap."""
 
 LOOKUPS = sa.Table(
     "harkster_lookups",
@@ -106,7 +108,7 @@ LOOKUPS = sa.Table(
     sa.Column("key", sa.Text, primary_key=True),
     sa.Column("record", sa.LargeBinary, nullable=False),
 )
-"""The rows that are not posted and give names for ids."""
+"""The rows of lookup streams."""
 
 LEASES = sa.Table(
     "harkster_leases",
@@ -115,14 +117,14 @@ LEASES = sa.Table(
     sa.Column("owner", sa.Text, nullable=False),
     sa.Column("until", sa.Float, nullable=False),
 )
-"""Which run holds a channel, and until when if it does not say so again; of a PostgreSQL, by its own clock."""
+"""Which run holds a channel in PostgreSQL, and until when by the clock of the database."""
 
 REJECTS = sa.Table(
     "harkster_rejects",
     METADATA,
     sa.Column("channel", sa.Text, primary_key=True),
     sa.Column("stream", sa.Text, primary_key=True),
-    # A key may be longer than what an index takes.
+    # A hash: a key may be too long for an index.
     sa.Column("row", sa.Text, primary_key=True),
     sa.Column("kind", sa.Text, primary_key=True),
     sa.Column("key", sa.Text),
@@ -132,7 +134,7 @@ REJECTS = sa.Table(
     sa.Column("version", sa.BigInteger, nullable=False),
     sa.Column("changed_at", sa.Float, nullable=False),
 )
-"""What could not be posted: rows with their content, and posts and digests of which the ledger itself has it."""
+"""What could not be posted. Rows are kept with their content; posts and digests are elsewhere in the ledger."""
 
 RUNS = sa.Table(
     "harkster_runs",
@@ -140,12 +142,8 @@ RUNS = sa.Table(
     sa.Column("number", sa.Integer, primary_key=True),
     sa.Column("started_at", sa.Float, nullable=False),
     sa.Column("ended_at", sa.Float),
-    sa.Column("rows", sa.Integer, nullable=False),
-    sa.Column("posted", sa.Integer, nullable=False),
-    sa.Column("updated", sa.Integer, nullable=False),
-    sa.Column("deleted", sa.Integer, nullable=False),
-    sa.Column("rejected", sa.Integer, nullable=False),
+    *(sa.Column(count, sa.Integer, nullable=False) for count in ("rows", "posted", "updated", "deleted", "rejected")),
     sa.Column("quota", sa.Text, nullable=False),
     sa.Column("ended", sa.Text, nullable=False),
 )
-"""The runs, and how each ended; one that has no end goes on, or was cut off."""
+"""The runs and how each ended. A run without an end still goes on or was cut off."""

@@ -1,4 +1,4 @@
-"""What could not be posted: durable before any STATE that is about it, tried again later, and struck out when done."""
+"""Keeps what could not be posted: durable before any STATE behind it, tried again later, struck out when done."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from singer_sdk.contrib.msgspec import decoder, encoder
 
 from target_harkster.ledger.database import put
 from target_harkster.ledger.model import REJECTS, UNVERSIONED
-from target_harkster.vendor.posts import marker_of, stream_marker
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -32,7 +31,7 @@ Place = tuple[str, str, str, Kind]
 
 
 class TooManyRejectsError(FatalError):
-    """So many rows were rejected that something else than the rows must be wrong."""
+    """Too many rows were rejected: something other than the rows must be wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +83,8 @@ class Reject:
         return self.channel, self.stream, self.row, self.kind
 
     @property
-    def told(self) -> str:
-        """The reason as a sentence without its end."""
+    def sentence(self) -> str:
+        """The reason as a sentence without a full stop."""
         return f"{self.field or 'it'} {self.reason}"
 
     def without(self, redact: Collection[str]) -> Reject:
@@ -110,8 +109,8 @@ class Reject:
 
     def line(self) -> bytes:
         """The reject as JSON, as it is exported."""
-        told = {name: getattr(self, name) for name in _EXPORTED}
-        return encoder.encode(told)
+        columns = {name: getattr(self, name) for name in _EXPORTED}
+        return encoder.encode(columns)
 
 
 _EXPORTED = ("channel", "stream", "key", "kind", "field", "reason", "record", "redacted", "schema", "key_properties")
@@ -120,7 +119,7 @@ _COLUMNS = ("channel", "stream", "row", "key", "kind", "field", "reason", "versi
 
 
 def _names(value: Any) -> Iterator[str]:
-    """The names of all properties, however deep."""
+    """The names of all properties, nested ones too."""
     if isinstance(value, dict):
         yield from value
         value = [*value.values()]
@@ -137,7 +136,7 @@ def _blacked_out(value: Any, names: Collection[str]) -> Any:
 
 
 def row_of(key: str) -> str:
-    """What stands for a key in the ledger, where it may be longer than an index takes."""
+    """The hash of a key, which may be too long for an index."""
     return blake2b(key.encode(), digest_size=16).hexdigest()
 
 
@@ -147,31 +146,27 @@ class _Changes:
     struck: set[Place] = field(default_factory=set)
 
 
+@dataclass(slots=True, eq=False)
 class Rejects:
     """The rejects of the channels that a run holds.
 
-    Args:
-        database: Keeps them.
-        clock: Dates them.
-        redact: Properties whose values are not kept.
-
     Attributes:
+        redact: Properties whose values are not kept.
         superseded: By stream, how many rows of this run were rejected and came again.
     """
 
-    def __init__(self, database: Database, clock: Clock, redact: Collection[str]) -> None:
-        self._database = database
-        self._clock = clock
-        self._redact = frozenset(redact)
-        self._standing: dict[tuple[str, str], dict[Place, Reject]] = {}
-        self._earlier: dict[Place, None] = {}
-        self._own: dict[Place, None] = {}
-        self._changes = _Changes()
-        self.superseded: Counter[str] = Counter()
+    database: Database
+    clock: Clock
+    redact: frozenset[str]
+    superseded: Counter[str] = field(default_factory=Counter, init=False)
+    _standing: dict[tuple[str, str], dict[Place, Reject]] = field(default_factory=dict, init=False)
+    _earlier: dict[Place, None] = field(default_factory=dict, init=False)
+    _own: dict[Place, None] = field(default_factory=dict, init=False)
+    _changes: _Changes = field(default_factory=_Changes, init=False)
 
     @property
     def earlier(self) -> list[Reject]:
-        """Those of earlier runs that are neither struck out nor replaced."""
+        """The rejects of earlier runs that still stand."""
         return [self._standing[stream, row][place] for place in self._earlier for _, stream, row, _ in [place]]
 
     @property
@@ -185,57 +180,51 @@ class Rejects:
         return len(self._own)
 
     def load(self, channel: str) -> None:
-        """Know the rejects of a channel, which this run holds from now on."""
+        """Load the rejects of a channel that this run holds."""
         for kept in self._kept(channel):
-            reject = kept.without(self._redact)
+            reject = kept.without(self.redact)
             if reject != kept:  # it was rejected before something of it was to be left out
                 self._changes.added[reject.place] = reject
             self._standing.setdefault((reject.stream, reject.row), {})[reject.place] = reject
             self._earlier[reject.place] = None
 
-    def of(self, channel: str | None = None) -> Iterator[Reject]:
+    def stored(self, channel: str | None = None) -> Iterator[Reject]:
         """What is durable of a channel, or of all: oldest first, and without what is to be left out."""
-        yield from (reject.without(self._redact) for reject in self._kept(channel))
+        yield from (reject.without(self.redact) for reject in self._kept(channel))
 
     def _kept(self, channel: str | None) -> Iterator[Reject]:
         query = sa.select(*(REJECTS.c[name] for name in _COLUMNS), REJECTS.c.content)
         if channel is not None:
             query = query.where(REJECTS.c.channel == channel)
-        for row in self._database.rows(query.order_by(REJECTS.c.changed_at, REJECTS.c.stream, REJECTS.c.row)):
-            told = dict(row._mapping)  # noqa: SLF001 - the documented way to the columns by name
-            yield Reject(**told | decoder.decode(told.pop("content")))
+        for row in self.database.rows(query.order_by(REJECTS.c.changed_at, REJECTS.c.stream, REJECTS.c.row)):
+            columns = dict(row._mapping)  # noqa: SLF001 - the documented way to the columns by name
+            yield Reject(**columns | decoder.decode(columns.pop("content")))
 
     def has(self, place: Place) -> bool:
         """Whether there is a reject."""
         return place in self._standing.get(place[1:3], ())
 
     def add(self, reject: Reject) -> None:
-        """Take a row of this run, in the place of any other of the same row; it is durable after :meth:`sync`."""
+        """Take a reject of this run. It replaces an older one of the same row, and is durable after :meth:`sync`."""
         self.keep(reject)
-        self._own[reject.without(self._redact).place] = None
+        self._own[reject.without(self.redact).place] = None
 
     def keep(self, reject: Reject) -> None:
-        """Take a reject like :meth:`add`, of a row that is not of this run."""
-        reject = replace(reject.without(self._redact), changed_at=self._clock.time())
+        """Take a reject like :meth:`add`, whose row did not come in this run."""
+        reject = replace(reject.without(self.redact), changed_at=self.clock.time())
         self.strike(reject.place)
         self._standing.setdefault((reject.stream, reject.row), {})[reject.place] = reject
         self._changes.added[reject.place] = reject
 
     def came_again(self, stream: str, key: str, channels: Collection[str], kinds: Collection[Kind]) -> None:
-        """Strike out what is known of a row that came again, in whichever of the channels of its stream."""
+        """Strike out the rejects of a row that came again, in all channels of its stream."""
         if self._standing:
             for place in list(self._standing.get((stream, row_of(key)), ())):
                 if place[0] in channels and place[3] in kinds:
                     self.strike(place)
 
     def judge(self, stream: str, channels: Collection[str], version: int) -> None:
-        """Strike out the rows that are not in a table that was read completely.
-
-        Args:
-            stream: Of the rows.
-            channels: Those of its rows.
-            version: Of the table.
-        """
+        """Strike out the rows that are not in a table that was read completely."""
         for reject in [one for found in self._standing.values() for one in found.values()]:
             if reject.stream != stream or reject.channel not in channels or reject.kind not in {"row", "stray"}:
                 continue
@@ -245,16 +234,8 @@ class Rejects:
                 seen = self._changes.added[reject.place] = replace(reject, version=version)
                 self._standing[stream, reject.row][reject.place] = seen
 
-    def outdated(self, channel: str, markers: Collection[str]) -> None:
-        """Strike out what was rejected of rows whose posts the ledger has not known, and make that durable."""
-        self.load(channel)
-        for reject in [one for one in self.earlier if one.channel == channel and one.key is not None]:
-            if marker_of(stream_marker(reject.stream), reject.key or "") in markers:
-                self.strike(reject.place)
-        self.sync()
-
     def strike(self, *places: Place) -> None:
-        """Strike rejects out: they are in the database until :meth:`sync`."""
+        """Strike rejects out. They leave the database with :meth:`sync`."""
         for place in places:
             found = self._standing.get(place[1:3], {})
             if found.pop(place, None) is not None:
@@ -268,21 +249,15 @@ class Rejects:
                 self.superseded[place[1]] += 1
 
     def sync(self) -> None:
-        """Make durable what was taken and what was struck out, in one step."""
+        """Make all changes durable in one step."""
         changes, self._changes = self._changes, _Changes()
         if not changes.added and not changes.struck:
             return
-        with self._database.transaction() as connection:
+        with self.database.transaction() as connection:
             for channel, stream, row, kind in changes.struck - changes.added.keys():
                 here = sa.and_(REJECTS.c.channel == channel, REJECTS.c.stream == stream, REJECTS.c.row == row)
                 connection.execute(REJECTS.delete().where(here, REJECTS.c.kind == kind))
             put(connection, REJECTS, [_row(reject) for reject in changes.added.values()])
-
-    def take_in(self, reject: Reject) -> None:
-        """Enter a reject that was kept elsewhere until now, unless there is one of its row."""
-        with self._database.transaction() as connection:
-            reject = replace(reject.without(self._redact), changed_at=self._clock.time())
-            put(connection, REJECTS, [_row(reject)], kept=REJECTS.c.keys())
 
 
 def _row(reject: Reject) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The ledger: what was posted, what is under way, and what waits. Nothing is done twice because it is asked first."""
+"""The ledger: what was posted, what is under way and what waits. A run asks it before each step."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from target_harkster.ledger.digests import Digests
 from target_harkster.ledger.history import History
 from target_harkster.ledger.locks import FileLocks, Leases
 from target_harkster.ledger.lookups import Lookups
-from target_harkster.ledger.model import DOUBTS, GONE, GROUPS, POSTS, STREAMS, UNVERSIONED
+from target_harkster.ledger.model import DOUBTS, GONE, POSTS, STREAMS, UNVERSIONED
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -25,28 +25,28 @@ class Phase(str, enum.Enum):
     """How far a post has come."""
 
     COUNTED = "counted"
-    """Nothing was sent: a new row of a first run, of which it is not known yet whether it makes too many posts."""
+    """Nothing was sent. A new row of a first run, until all new rows are counted."""
     DEFERRED = "deferred"
-    """Nothing was sent: it waits for the quota."""
+    """Nothing was sent. It waits for the quota."""
     INTENT = "intent"
-    """A draft is to be created, or perhaps was."""
+    """A draft is created next, or was."""
     DRAFT = "draft"
-    """There is a draft: it waits for the quota, or for people where it is held."""
+    """There is a draft. It waits for the quota, or for people if it is held."""
     PUBLISHING = "publishing"
-    """The draft is to be published, or perhaps was."""
+    """The draft is published next, or was."""
     RENEWING = "renewing"
-    """The draft is to be deleted, or perhaps was, and another one takes its place."""
+    """The draft is deleted next, or was, and a new one replaces it."""
     PUBLISHED = "published"
     UPDATING = "updating"
-    """The post is to get new content, or perhaps has."""
+    """The post gets new content next, or has it."""
     DELETING = "deleting"
-    """The post is to be deleted, or perhaps was."""
+    """The post is deleted next, or was."""
     DELETED = "deleted"
     """Its row is gone, and so is the post."""
     BASELINE = "baseline"
-    """The row was there before the first run, and is not posted."""
+    """The row was there in the first run and is not posted."""
     REMOVED = "removed"
-    """People have deleted the post: it is not posted again."""
+    """People deleted the post. It is not posted again."""
 
 
 UNFINISHED = (
@@ -58,12 +58,12 @@ UNFINISHED = (
     Phase.UPDATING,
     Phase.DELETING,
 )
-"""Phases in which there is something left to do; of drafts, those that are not held."""
+"""Phases with something left to do. Held drafts are the exception."""
 
 
 @dataclass(slots=True)
 class Entry:
-    """What is known of the post of a row; see the table for the columns.
+    """What the ledger knows of the post of a row.
 
     Attributes:
         hash: Of the content that the post has, or is to get.
@@ -116,7 +116,7 @@ class Ledger:
         self.lookups = Lookups(self.database)
 
     def close(self) -> None:
-        """Let go of the database and of the channels."""
+        """Free the channels and close the database."""
         self._locks.close()
         self.database.close()
 
@@ -128,18 +128,18 @@ class Ledger:
         """
         if not self._locks.hold(channel):
             raise LedgerError(f"Another run writes to the channel {channel}: wait until it has ended.")
-        # Whoever held it until now may have written since this ledger was opened.
+        # Another run may have written since this ledger was opened.
         self.database.catch_up()
-        # The rows that a run had only counted are new to this one.
+        # Rows that a run only counted are new again.
         counted = sa.and_(POSTS.c.channel == channel, POSTS.c.phase == Phase.COUNTED.value)
         self.database.change(POSTS.delete().where(counted))
 
     def next_seq(self) -> int:
-        """The place of one more post."""
+        """The next number in the order of posts."""
         return self.database.next_seq()
 
     def find(self, channel: str, markers: Sequence[str]) -> dict[str, Entry]:
-        """What is known of some posts, by marker."""
+        """The entries of some markers."""
         found: dict[str, Entry] = {}
         for some in chunks(markers):
             rows = self.database.rows(_FIND, {"channel": channel, "markers": some})
@@ -147,7 +147,7 @@ class Ledger:
         return found
 
     def elsewhere(self, channels: Collection[str], markers: Sequence[str]) -> list[Entry]:
-        """The posts, or what is to become one, that rows have in these channels."""
+        """The posts, or future posts, of rows in these channels."""
         over = [phase.value for phase in (Phase.DELETING, Phase.DELETED, Phase.REMOVED)]
         found: list[Entry] = []
         for some in chunks(markers):
@@ -156,19 +156,14 @@ class Ledger:
         return found
 
     def sources(self, channel: str, markers: Sequence[str]) -> dict[str, str]:
-        """What the posts that are known, and not deleted, were made of last, by marker."""
+        """The sources of known posts that are not deleted, by marker."""
         found: dict[str, str] = {}
         for some in chunks(markers):
             found.update(self.database.rows(_SOURCES, {"channel": channel, "markers": some}))  # type: ignore[arg-type]
         return found
 
     def entries(self, channel: str | None = None, phases: Iterable[Phase] | None = None) -> Iterator[Entry]:
-        """Posts in the order in which they came.
-
-        Args:
-            channel: Of this channel only.
-            phases: In these phases only.
-        """
+        """Posts in the order in which they came."""
         query = _SELECT.order_by(POSTS.c.seq)
         if channel is not None:
             query = query.where(POSTS.c.channel == channel)
@@ -177,7 +172,7 @@ class Ledger:
         yield from map(_entry, self.database.rows(query))
 
     def before(self, stream: str, channel: str, seq: int | None) -> Iterator[Entry]:
-        """Posts of a stream that came before one, or all of them, newest first."""
+        """The posts of a stream before a number, or all, newest first."""
         query = _SELECT.where(POSTS.c.stream == stream, POSTS.c.channel == channel).order_by(POSTS.c.seq.desc())
         while rows := self.database.rows((query if seq is None else query.where(POSTS.c.seq < seq)).limit(LOOK_UP)):
             found = [_entry(row) for row in rows]
@@ -191,26 +186,26 @@ class Ledger:
         ]
 
     def save(self, *entries: Entry) -> None:
-        """Write entries, new or known, and make them durable."""
+        """Make entries durable, new or changed."""
         if entries:
             now = self._clock.time()
             rows = [{**asdict(entry), "phase": entry.phase.value, "changed_at": now} for entry in entries]
             with self.database.transaction() as connection:
-                # What is intended is written down by the holder of the channel alone, and done only then.
+                # Only the run that holds a channel writes its intentions, and acts after that.
                 self._locks.confirm(connection, {entry.channel for entry in entries})
                 put(connection, POSTS, rows)
 
     def forget(self, channel: str, marker: str) -> None:
-        """Strike an entry out, and make that durable."""
+        """Delete an entry."""
         here = sa.and_(POSTS.c.channel == channel, POSTS.c.marker == marker)
         self.database.change(POSTS.delete().where(here))
 
     def is_empty(self, channel: str) -> bool:
-        """Whether nothing at all is known of a channel."""
+        """Whether the ledger knows nothing of a channel."""
         return not self.database.rows(sa.select(POSTS.c.marker).where(POSTS.c.channel == channel).limit(1))
 
     def has_marker_like(self, channel: str, marker: str) -> bool:
-        """Whether there is a post of the stream of a marker, known or not, in a channel."""
+        """Whether a channel has any post of the stream of a marker."""
         query = sa.select(POSTS.c.marker).where(POSTS.c.channel == channel)
         of_stream = POSTS.c.marker.startswith(marker.rpartition("-")[0], autoescape=True)
         return bool(self.database.rows(query.where(of_stream).limit(1)))
@@ -218,14 +213,9 @@ class Ledger:
     # Streams
 
     def claim(self, stream: str, prefix: str) -> None:
-        """Name the stream of the posts that were found by their markers alone."""
+        """Enter the stream into posts that were found by their markers alone."""
         of_stream = sa.and_(POSTS.c.stream == "", POSTS.c.marker.startswith(prefix, autoescape=True))
         self.database.change(POSTS.update().where(of_stream).values(stream=stream))
-
-    def channels_of(self, stream: str) -> set[str]:
-        """The channels that rows of a stream went into."""
-        queries = (sa.select(table.c.channel).where(table.c.stream == stream) for table in (POSTS, STREAMS, GROUPS))
-        return {row[0] for row in self.database.rows(sa.union(*queries))}
 
     def is_settled(self, stream: str, channel: str) -> bool:
         """Whether the first run of a stream into a channel is over."""
@@ -238,19 +228,19 @@ class Ledger:
             put(connection, STREAMS, [{"channel": channel, "stream": stream}])
 
     def touch(self, channels: Collection[str], markers: Iterable[str], version: int) -> None:
-        """Note in which version of their table rows were seen."""
+        """Note the table version in which rows were seen."""
         with self.database.transaction() as connection:
             for some in chunks(markers):
                 here = sa.and_(POSTS.c.channel.in_(channels), POSTS.c.marker.in_(some))
                 connection.execute(POSTS.update().where(here).values(version=version))
 
     def complete(self, stream: str, channels: Collection[str], version: int) -> None:
-        """Note that a version of a table is complete: rows that came without one since the last were in it."""
+        """Note that a table version is complete. Rows that came without a version belong to it."""
         of_stream = sa.and_(POSTS.c.stream == stream, POSTS.c.channel.in_(channels), POSTS.c.version == UNVERSIONED)
         self.database.change(POSTS.update().where(of_stream).values(version=version))
 
     def gone(self, stream: str, channels: Collection[str], version: int | None) -> tuple[list[Entry], int]:
-        """The posts of a stream whose rows are gone, and how many posts there are.
+        """The posts of a stream whose rows are gone, and the number of all its posts.
 
         Args:
             stream: Of the posts.
@@ -269,35 +259,21 @@ class Ledger:
     # Doubts
 
     def doubt(self, channel: str) -> None:
-        """Note that a draft may turn up in a channel that nobody was told of."""
+        """Note that a draft of a lost request may appear in a channel."""
         with self.database.transaction() as connection:
             put(connection, DOUBTS, [{"channel": channel, "since": self._clock.time()}])
 
     def in_doubt(self, channel: str) -> float | None:
-        """Since how many seconds a channel has been in doubt; None if it is not."""
+        """For how many seconds a channel has been in doubt; None if it is not."""
         rows = self.database.rows(sa.select(DOUBTS.c.since).where(DOUBTS.c.channel == channel))
         return self._clock.time() - rows[0][0] if rows else None
 
     def trust(self, channel: str) -> None:
-        """Note that a channel is in doubt no longer."""
+        """Note that a channel is no longer in doubt."""
         self.database.change(DOUBTS.delete().where(DOUBTS.c.channel == channel))
 
 
-_SELECT = sa.select(
-    POSTS.c.channel,
-    POSTS.c.marker,
-    POSTS.c.stream,
-    POSTS.c.key,
-    POSTS.c.phase,
-    POSTS.c.hash,
-    POSTS.c.seq,
-    POSTS.c.post_id,
-    POSTS.c.content,
-    POSTS.c.version,
-    POSTS.c.held,
-    POSTS.c.source,
-    POSTS.c.changed_at,
-)
+_SELECT = sa.select(POSTS)
 _SOURCES = sa.select(POSTS.c.marker, POSTS.c.source).where(
     POSTS.c.channel == sa.bindparam("channel"),
     POSTS.c.marker.in_(sa.bindparam("markers", expanding=True)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from target_harkster.delivery.decision import Decision
@@ -21,7 +21,7 @@ _CHANGES = frozenset({Decision.CREATE, Decision.UPDATE, Decision.REPLACE})
 
 @dataclass(frozen=True, slots=True)
 class FieldChange:
-    """A part of a post that would be another one.
+    """A part of a post that would change.
 
     Attributes:
         field: Id of the field.
@@ -38,7 +38,7 @@ class FieldChange:
 
 @dataclass(frozen=True, slots=True)
 class PostChange:
-    """A post that would be made, changed or deleted.
+    """A post that would be created, changed or deleted.
 
     Attributes:
         stream: Of its row.
@@ -55,29 +55,22 @@ class PostChange:
     fields: list[FieldChange]
 
 
+@dataclass(frozen=True, slots=True)
 class Diff:
     """Collects what would change.
 
-    Args:
-        shown: The fields of a post as they are now.
+    Attributes:
+        shown: Gives the fields of a post as they are now.
     """
 
-    def __init__(self, shown: Callable[[Entry], Fields | None]) -> None:
-        self._shown = shown
-        self.changes: list[PostChange] = []
+    shown: Callable[[Entry], Fields | None]
+    changes: list[PostChange] = field(default_factory=list, init=False)
 
     def decided(self, parcel: Parcel, content: Content, decision: Decision, known: Entry | None) -> None:
-        """Compare what a row comes to with its post.
-
-        Args:
-            parcel: The row.
-            content: What it comes to.
-            decision: What is to be done.
-            known: What the ledger has of it, before it is changed.
-        """
+        """Compare what a row comes to with its post."""
         if decision not in _CHANGES or (decision is Decision.CREATE and parcel.lane.first_run == "baseline"):
             return
-        old = None if known is None or decision is Decision.CREATE else self._shown(known)
+        old = None if known is None or decision is Decision.CREATE else self.shown(known)
         fields = list(_field_changes(old or [], content.fields))
         self.changes.append(PostChange(parcel.lane.stream, parcel.key, parcel.lane.channel, decision.value, fields))
 
@@ -89,29 +82,23 @@ class Diff:
 def _field_changes(old: Fields, new: Fields) -> Iterator[FieldChange]:
     before = {str(field.get("id")): field for field in old}
     after = {str(field.get("id")): field for field in new}
-    for field in dict.fromkeys([*after, *before]):
-        one, other = before.get(field, {}), after.get(field, {})
-        # Of a field that is new, or goes, what it shows is enough.
+    for at in dict.fromkeys([*after, *before]):
+        one, other = before.get(at, {}), after.get(at, {})
+        # For a new or a dropped field its data is enough.
         parts = dict.fromkeys([*other, *one]) if one and other else ("data",)
         for part in parts:
             if one.get(part) != other.get(part):
-                yield FieldChange(field, part, one.get(part), other.get(part))
+                yield FieldChange(at, part, one.get(part), other.get(part))
 
 
 def print_diff(changes: Iterable[PostChange], channels: Mapping[str, str], console: Console) -> None:
-    """Show changes to people.
-
-    Args:
-        changes: Of the posts.
-        channels: Their names, by id.
-        console: Where to.
-    """
+    """Print changes for people."""
     for change in changes:
         console.print(f"{change.stream} {change.key} in {channels[change.channel]}: {change.action}")
         for one in change.fields:
             part = "" if one.part == "data" else f" ({one.part})"
-            console.print(f"  {one.field}{part}: {_told(one.old)} → {_told(one.new)}")
+            console.print(f"  {one.field}{part}: {_shown(one.old)} → {_shown(one.new)}")
 
 
-def _told(value: Any) -> str:
+def _shown(value: Any) -> str:
     return "nothing" if value is None else str(value)

@@ -1,4 +1,4 @@
-"""A dry run: all is read, mapped and decided, nothing is sent, and what would be done is told as a table."""
+"""A dry run: everything is read, mapped and decided, nothing is sent, and a table shows what would be done."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class PlanningApi(HarksterApi):
-    """The API, of which only the reads are real: writes succeed at once and do nothing."""
+    """The API with real reads. Writes succeed at once and do nothing."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -67,7 +67,7 @@ created."""
 
 
 def plan_of(tally: Mapping[str, Counter[str]]) -> dict[str, dict[str, int]]:
-    """What would become of the rows of each stream."""
+    """Count by stream what would become of the rows."""
     return {
         stream: {column: sum(counts[name] for name in names) for column, names in COLUMNS.items()}
         for stream, counts in tally.items()
@@ -75,13 +75,7 @@ def plan_of(tally: Mapping[str, Counter[str]]) -> dict[str, dict[str, int]]:
 
 
 def print_plan(plan: Mapping[str, Mapping[str, int]], quotas: Mapping[str, Usage], console: Console) -> None:
-    """Show a plan to people.
-
-    Args:
-        plan: See :func:`plan_of`.
-        quotas: By name of the channel, what would be left of its quota.
-        console: Where to.
-    """
+    """Print a plan for people."""
     table = Table("stream", *COLUMNS, title="Nothing was sent. This would be done:")
     for stream, counts in plan.items():
         table.add_row(stream, *(str(counts[column]) for column in COLUMNS))

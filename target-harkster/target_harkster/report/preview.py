@@ -1,4 +1,4 @@
-"""A web page that shows posts as they would look: whole in one file, in light and dark, on any width of screen."""
+"""A web page of the posts in one file, in light and dark, for any width of screen."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from target_harkster.vendor.posts import Content, Fields
 
 MOST_POSTS = 200
-"""Posts on a page; what comes after is counted only."""
+"""Posts on a page. Further ones are only counted."""
 _PLANNED = {
     "published": "to post",
     "draft": "to leave as a draft",
     "deferred": "to put off",
     "removed": "deleted there",
 }
-"""What the phases are called in which posts would be."""
+"""What the page calls the phases in a dry run."""
 _FIGURES = frozenset({"number", "currency", "percentage", "counter"})
 
 
@@ -38,7 +38,7 @@ def _grouped(number: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Post:
-    """A post as the page shows it.
+    """A post on the page.
 
     Attributes:
         name: Of the post.
@@ -56,12 +56,7 @@ class _Post:
 
 
 class Preview:
-    """Collects posts, and shows them on a page.
-
-    Args:
-        path: Where to write it.
-        is_dry: The posts are not made.
-    """
+    """Collects posts and writes the page."""
 
     def __init__(self, path: str, *, is_dry: bool) -> None:
         self._path = Path(path)
@@ -70,14 +65,7 @@ class Preview:
         self._phases: Counter[str] = Counter()
 
     def add(self, stream: str, channel: str, phase: str, content: Content) -> None:
-        """Show a post.
-
-        Args:
-            stream: Where it comes from.
-            channel: Name of the channel.
-            phase: What has become of it.
-            content: What is in it.
-        """
+        """Add a post."""
         phase = _PLANNED.get(phase, phase) if self._is_dry else phase
         self._phases[phase] += 1
         if len(self._posts) < MOST_POSTS:
@@ -99,7 +87,7 @@ class Preview:
             posts=self._posts, total=total, phases=self._phases, is_dry=self._is_dry
         )
         try:
-            # For its owner alone: there are people's data in it.
+            # For its owner alone: it holds people's data.
             with open(self._path, "w", encoding="utf-8", opener=_private) as file:
                 file.write(page)
         except OSError as error:

@@ -1,4 +1,4 @@
-"""What a run tells of itself at its end."""
+"""The summary that a run logs at its end."""
 
 from __future__ import annotations
 
@@ -34,27 +34,22 @@ _WORDS = {
     "kept": "kept for a later run",
     "now removed": "deleted there by people",
 }
-"""What the names of the tally mean, in the order in which they are told."""
+"""The names of the tally in words, in the order of the summary."""
 
 
 def tell_rows(tally: Mapping[str, Counter[str]], rows: Mapping[str, int]) -> None:
-    """Say what became of the rows of each stream.
-
-    Args:
-        tally: By stream, what was decided and what was done.
-        rows: By stream, how many came.
-    """
+    """Log by stream what became of the rows."""
     for stream, counts in tally.items():
-        told = ", ".join(f"{counts[name]} {words}" for name, words in _WORDS.items() if counts[name])
-        logger.info("%s: %d rows: %s.", stream, rows.get(stream, 0), told or "nothing to do")
+        done = ", ".join(f"{counts[name]} {words}" for name, words in _WORDS.items() if counts[name])
+        logger.info("%s: %d rows: %s.", stream, rows.get(stream, 0), done or "nothing to do")
 
 
 def tell_quota(channels: Channels, allowance: Allowance, ledger: Ledger) -> None:
-    """Say what was used of the quota, what is left, and what waits for more."""
+    """Log how much quota was used, what is left, and what waits."""
     logger.info("Posts published in this run: %d.", allowance.published)
     for channel in {channel.account_id: channel for channel in channels.opened.values()}.values():
         if allowance.is_known(channel):
-            logger.info("%s: %s.", channel.names[0], allowance.told(channel))
+            logger.info("%s: %s.", channel.names[0], allowance.in_words(channel))
     for channel in channels.opened.values():
         if waiting := len(ledger.unfinished(channel.id)):
             logger.warning("%s: posts that wait for a later run: %d.", channel.path, waiting)

@@ -1,7 +1,7 @@
-"""The Harkster API: lists of channels and posts, and the writes.
+"""The Harkster API: its lists and its writes.
 
 Facts from the vendor's guide: lists go on where the answer has ``X-Harkster-Continuation``, which is sent back as a
-request header; the quota counts published posts by month and account and is told by ``X-Harkster-Quota`` and
+request header; the quota counts published posts by month and account, and the headers ``X-Harkster-Quota`` and
 ``X-Harkster-Usage``; a 429 with ``X-Harkster-Quota-Reached: true`` is the quota, any other the rate limit; publishing
 and deleting answer 204; DELETE has a JSON body. What creating answers is not documented.
 """
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 DEFAULT_URL = "https://api.harkster.com/public/v1"
 REQUESTS_PER_SECOND = 10
-"""The vendor tells of a rate limit and of no figure: this is modest, and a 429 is waited for."""
+"""The vendor names no figure for its rate limit. This is modest, and a 429 is waited for."""
 
 CONTINUATION = "X-Harkster-Continuation"
 QUOTA, USAGE, QUOTA_REACHED = "X-Harkster-Quota", "X-Harkster-Usage", "X-Harkster-Quota-Reached"
@@ -47,16 +47,16 @@ _TOO_MANY = 429
 _DONE = 204
 
 
-class QuotaReachedError(ApiError):
-    """The account may publish nothing more this month."""
+class PostQuotaReachedError(ApiError):
+    """The account may publish no more posts this month."""
 
 
 class UncertainError(ApiError):
-    """A write that may have been carried out or not: look before it is sent again."""
+    """It is not known whether a write was carried out. Look before it is sent again."""
 
 
 class PostRefusedError(RefusedRequestError):
-    """The API does not take this post; it may take others. The text goes on after the post's name.
+    """The API refuses this post. Others may pass. The text continues a sentence that begins with the post.
 
     Attributes:
         place: Of the field that the API names, from 0; None where it names none.
@@ -66,19 +66,19 @@ class PostRefusedError(RefusedRequestError):
 
 
 _PLACE = re.compile(rb"dataset\W{1,2}(\d{1,4})\b")
-"""Where an answer tells of a field by its place. What else it tells may hold people's data, and is not repeated."""
+"""Where an answer names a field by its place. The rest of the answer may hold people's data and is not logged."""
 _REFUSALS = (400, 409, 413, 422)
 WRITE_RULES: tuple[Rule, ...] = (
     *(
-        Rule(lost, Action.FAIL, UncertainError, f"{told}; it is not known whether the API has carried it out.")
-        for lost, told in (
+        Rule(lost, Action.FAIL, UncertainError, f"{what}; it is not known whether the API has carried it out.")
+        for lost, what in (
             *((fault, fault.value) for fault in (Fault.TIMEOUT, Fault.BROKEN, Fault.MALFORMED)),
             *((statuses, "HTTP {status}") for statuses in (range(408, 409), range(500, 600))),
         )
     ),
     *RULES,
 )
-"""What is done about a write that must not be carried out twice.
+"""What to do about a failed write that must not be carried out twice.
 
 Sent again is only what the API certainly did not do: it was not reached, or refused for its rate limit.
 """
@@ -117,14 +117,14 @@ class Usage:
 
 
 class HarksterApi:
-    """What the target asks of the API.
+    """Sends the requests.
 
     Args:
         config: The target's settings, validated.
         clock: Measures and waits.
 
     Attributes:
-        usages: By account, what was last told of its quota.
+        usages: By account, its quota and usage as last seen.
     """
 
     def __init__(self, config: Mapping[str, Any], clock: Clock) -> None:
@@ -143,26 +143,22 @@ class HarksterApi:
         """Close the connections."""
         self._session.close()
 
-    def user(self) -> str:
-        """Name of the token's user; asks the least that shows whether the token is good."""
-        return str(self._read("/auth").get("name", ""))
-
     def channels(self) -> list[Channel]:
         """Every channel that the token shows."""
         return [
             Channel(
-                str(told["id"]),
-                str(told.get("accountId", "")),
-                (str(told.get("accountName", "")), str(told.get("workspaceName", "")), str(told.get("name", ""))),
+                str(found["id"]),
+                str(found.get("accountId", "")),
+                (str(found.get("accountName", "")), str(found.get("workspaceName", "")), str(found.get("name", ""))),
             )
-            for told in self._list("/channels")
+            for found in self._list("/channels")
         ]
 
     def usage(self, account_id: str) -> Usage:
         """Read what is left of an account's quota."""
-        told = self._read(f"/accounts/{_quoted(account_id)}/usages")
+        found = self._read(f"/accounts/{_quoted(account_id)}/usages")
         try:
-            usage = self.usages[account_id] = Usage(int(told["postQuota"]), int(told["postUsage"]))
+            usage = self.usages[account_id] = Usage(int(found["postQuota"]), int(found["postUsage"]))
         except (KeyError, TypeError, ValueError):
             raise MalformedAnswerError("GET /accounts/…/usages: the quota and its usage are not numbers.") from None
         return usage
@@ -170,23 +166,23 @@ class HarksterApi:
     def templates(self, channel_id: str) -> list[tuple[str, str]]:
         """Id and name of the templates of a channel."""
         path = f"/channels/{_quoted(channel_id)}/templates"
-        return [(str(told["id"]), str(told.get("name", ""))) for told in self._list(path)]
+        return [(str(found["id"]), str(found.get("name", ""))) for found in self._list(path)]
 
     def template(self, channel_id: str, template_id: str) -> list[dict[str, Any]]:
         """The fields of a template."""
-        told = self._read(f"/channels/{_quoted(channel_id)}/templates/{_quoted(template_id)}")
-        data = told.get("data")
+        found = self._read(f"/channels/{_quoted(channel_id)}/templates/{_quoted(template_id)}")
+        data = found.get("data")
         if isinstance(data, str):
-            # A string in lists, says the guide, and an object here; either is understood.
+            # The guide says a string in lists and an object here. Both are read.
             data = _decode(data.encode())
         if not isinstance(data, dict) or not isinstance(data.get("dataset"), list):
             raise MalformedAnswerError(f"The template {template_id} has no list of fields.")
         return [field for field in data["dataset"] if isinstance(field, dict)]
 
     def heading_type(self, channel_id: str) -> str:
-        """What headings are called in a channel: the guide's table has one name and its samples the other."""
-        for told in self.raw_posts(channel_id):
-            data = told.get("data")
+        """The name of headings in a channel. The guide's table and its samples differ."""
+        for found in self.raw_posts(channel_id):
+            data = found.get("data")
             for field in data.get("dataset", ()) if isinstance(data, dict) else ():
                 if isinstance(field, dict) and field.get("type") in {"heading", "header"}:
                     return str(field["type"])
@@ -197,44 +193,44 @@ class HarksterApi:
         return "heading"
 
     def raw_posts(self, channel_id: str) -> Iterator[dict[str, Any]]:
-        """The posts of a channel as the API tells them."""
+        """The posts of a channel as the API answers them."""
         return self._list(_posts(channel_id))
 
     def posts(self, channel_id: str) -> Iterator[RemotePost]:
-        """The posts of a channel; those of a form that is not documented are none of ours."""
-        for told in self.raw_posts(channel_id):
+        """The posts of a channel. Those of an undocumented form are skipped: this target did not write them."""
+        for found in self.raw_posts(channel_id):
             try:
-                yield remote_post(told)
+                yield remote_post(found)
             except (KeyError, TypeError):
                 continue
 
     def post(self, channel_id: str, post_id: str) -> RemotePost | None:
         """One post; None if it is not there."""
         try:
-            told = self._read(_posts(channel_id, post_id))
-            return remote_post(told)
+            found = self._read(_posts(channel_id, post_id))
+            return remote_post(found)
         except NotFoundError:
             return None
         except (KeyError, TypeError):
             raise MalformedAnswerError("GET …/posts/…: the answer is not the post that the API documents.") from None
 
     def create(self, channel: Channel, body: Mapping[str, Any]) -> str | None:
-        """Create a draft; its id, if the answer has one."""
-        _, told = self._write(channel, Request("POST", _posts(channel.id), body=body))
-        return str(told["id"]) if isinstance(told, dict) and told.get("id") else None
+        """Create a draft. Returns its id, if the answer has one."""
+        _, found = self._write(channel, Request("POST", _posts(channel.id), body=body))
+        return str(found["id"]) if isinstance(found, dict) and found.get("id") else None
 
     def update(self, channel: Channel, post_id: str, body: Mapping[str, Any]) -> bool:
-        """Replace the content of a post; whether the answer has anything to tell of it."""
-        _, told = self._write(channel, Request("PUT", _posts(channel.id, post_id), body=body))
-        return bool(told)
+        """Replace the content of a post. Returns whether the answer says anything."""
+        _, found = self._write(channel, Request("PUT", _posts(channel.id, post_id), body=body))
+        return bool(found)
 
     def publish(self, channel: Channel, post_id: str) -> bool:
-        """Publish a draft; whether the answer is the one that the guide documents."""
+        """Publish a draft. Returns whether the answer is the documented one."""
         status, _ = self._write(channel, Request("PUT", f"{_posts(channel.id, post_id)}/publish"))
         return status == _DONE
 
     def delete(self, channel: Channel, post_id: str, *, recall: bool) -> bool:
-        """Delete a post, and take it out of the followers' timelines if wanted; see :meth:`publish`."""
+        """Delete a post, from the followers' timelines too if wanted. Returns as :meth:`publish` does."""
         status, _ = self._write(channel, Request("DELETE", _posts(channel.id, post_id), body={"recallMessage": recall}))
         return status == _DONE
 
@@ -258,10 +254,10 @@ class HarksterApi:
         def parse(answer: Answer) -> tuple[int, Any]:
             self._note(channel.account_id, answer)
             try:
-                # What a write answers is not documented, where it is not that it answers nothing.
+                # The guide documents no answers to writes but empty ones.
                 return answer.status, _decode(answer.body) if answer.body.strip() else None
             except UNREADABLE:
-                # More likely from something in between than from the API.
+                # Probably from a proxy rather than from the API.
                 raise UncertainError(
                     f"{request}: the answer (HTTP {answer.status}) is no JSON; it is not known whether the API has"
                     " carried it out."
@@ -276,7 +272,7 @@ class HarksterApi:
 
     def _inspect(self, answer: Answer) -> None:
         if answer.status == _TOO_MANY and answer.headers.get(QUOTA_REACHED, "").strip().lower() == "true":
-            raise QuotaReachedError("The quota of posts is used up for this month (HTTP 429).")
+            raise PostQuotaReachedError("The quota of posts is used up for this month (HTTP 429).")
         named = _PLACE.search(answer.body) if answer.status in _REFUSALS else None
         self._place = int(named[1]) if named else None
 

@@ -1,4 +1,4 @@
-"""Posts: what is sent, what comes back, and how the one is recognised in the other."""
+"""Writes posts, reads them back, and recognises them by their markers."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Literal
 
+import msgspec
 from singer_sdk.contrib.msgspec import encoder
 
-from target_harkster.layout.fields import FIELD_TYPES, as_number, number_text
+from target_harkster.vendor.field_types import FIELD_TYPES, as_number, number_text
 
 Fields = list[dict[str, Any]]
 MarkerPlace = Literal["divider", "name"]
 
 _HELD = "-held"
-"""Ends the marker of a draft that is left for people to publish, so that the channel alone tells of it."""
+"""Ends the marker of a draft that people are to publish, so that the channel alone shows it."""
 _MARKER = re.compile(rf"(hk-[0-9a-f]{{8}}-[0-9a-f]{{20}})({_HELD})?")
 _MARKED_NAME = re.compile(rf"(.*?) ?\[{_MARKER.pattern}\]", re.DOTALL)
 
@@ -35,23 +36,30 @@ class Content:
     hash: str
 
     @classmethod
-    def of(cls, name: str, fields: Fields) -> Content:
+    def hashed(cls, name: str, fields: Fields) -> Content:
         """The content with its hash."""
         return cls(name, fields, blake2b(encoder.encode((name, fields)), digest_size=16).hexdigest())
 
+    def encoded(self) -> bytes:
+        """The content as the ledger keeps it."""
+        return encoder.encode((self.name, self.fields))
+
+    @classmethod
+    def decoded(cls, content: bytes) -> Content:
+        """The content that the ledger has kept."""
+        return cls.hashed(*_decode(content))
+
+
+_decode = msgspec.json.Decoder(tuple[str, Fields]).decode
+
 
 def stream_marker(stream: str) -> str:
-    """What the markers of a stream begin with."""
+    """The prefix of all markers of a stream."""
     return f"hk-{blake2b(stream.encode(), digest_size=4).hexdigest()}-"
 
 
 def marker_of(prefix: str, key: str) -> str:
-    """The marker of a key: short, of a fixed form, and found again in the channel.
-
-    Args:
-        prefix: Of the stream, see :func:`stream_marker`.
-        key: What a row is known by, as JSON.
-    """
+    """The marker of a key: a short hash by which its post is found in the channel."""
     return prefix + blake2b(f"{prefix}{key}".encode(), digest_size=10).hexdigest()
 
 
@@ -62,7 +70,7 @@ def is_marker(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Spelling:
-    """How posts are written where the vendor leaves a choice.
+    """The choices that the vendor leaves in how posts are written.
 
     Attributes:
         heading: What the heading type is called: the guide's table has one name and its samples the other.
@@ -128,31 +136,31 @@ class RemotePost:
         return self.content.hash
 
 
-def remote_post(told: dict[str, Any]) -> RemotePost:
-    """Make a post of what the API tells.
+def remote_post(post: dict[str, Any]) -> RemotePost:
+    """Read a post from an answer of the API.
 
     Raises:
         KeyError, TypeError: It is not what the guide documents.
     """
     marked: re.Match[str] | None = None
     fields = []
-    for field in told["data"]["dataset"]:
+    for field in post["data"]["dataset"]:
         found = _MARKER.fullmatch(str(field.get("id"))) if field["type"] == "divider" else None
         if found is None:
             fields.append(_canonical(field))
         else:
             marked = found
-    name = told.get("name") or ""
-    # What is at the end of the fields was put there by this target; in a name the words are those of a row.
+    name = post.get("name") or ""
+    # This target puts a marker behind the fields. A name may hold words of a row.
     if marked is None and (named := _MARKED_NAME.fullmatch(name)):
         name, marked = named[1], _MARKER.search(name, len(named[1]))
-    is_draft = bool(told["isDraft"])
+    is_draft = bool(post["isDraft"])
     return RemotePost(
-        str(told["id"]),
+        str(post["id"]),
         is_draft,
         marked[1] if marked else None,
-        Content.of(name, fields),
-        told.get("publishedByAt") or None,
+        Content.hashed(name, fields),
+        post.get("publishedByAt") or None,
         is_held=is_draft and marked is not None and marked[2] is not None,
     )
 

@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 from singer_sdk.contrib.msgspec import encoder
 
-from target_harkster.layout.currencies import CURRENCIES
-from target_harkster.layout.errors import FieldError
+from target_harkster.vendor.currencies import CURRENCIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,9 +39,13 @@ _LINE_ENDS = re.compile(r"\r\n|[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]")
 _EXACT = Context(prec=2 * LARGEST_EXPONENT + 2)
 
 
+class FieldError(ValueError):
+    """A value cannot be the data of a field. The text continues a sentence that begins with the field."""
+
+
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """What a layout says of a field's values, beside their type.
+    """What a layout declares about the values of a field.
 
     Attributes:
         is_fraction: A percentage comes as a fraction: 0.5 is 50 %.
@@ -59,7 +62,7 @@ class Declared:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """What a type of field takes beside its data.
+    """A setting of one type of field.
 
     Attributes:
         name: Of the setting.
@@ -76,7 +79,7 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class FieldType:
-    """A type of field: the settings, the checks and the documentation are made of this.
+    """A type of field. Settings, checks and documentation are made from it.
 
     Attributes:
         name: The vendor's.
@@ -150,7 +153,7 @@ def as_decimal(value: Any) -> Decimal:
     exponent = number.as_tuple().exponent
     if abs(number) > LARGEST or (isinstance(exponent, int) and exponent < -LARGEST_EXPONENT):
         raise FieldError("is beyond what a number can be")
-    return number or abs(number)  # no nought has a sign
+    return number or abs(number)  # zero has no sign
 
 
 def _number(value: Any, _declared: Declared) -> str:
@@ -222,7 +225,7 @@ def _lines(value: Any, wanted: str = "text") -> str:
 
 def _bullets(value: Any, _declared: Declared) -> str:
     if not isinstance(value, list | tuple):
-        # An expression that ends each of its lines ends the last one too: that is no further bullet.
+        # A line end behind the last line makes no further bullet.
         return _lines(value, "an array or text").strip("\n")
     return "\n".join(_bullet(item) for item in value if item is not None)
 
@@ -248,14 +251,14 @@ def _date(value: Any, declared: Declared) -> str:
     if not isinstance(moment, dt.datetime):
         return moment.isoformat()
     try:
-        # A time without a zone is taken to be the declared zone's already.
+        # A time without a zone counts as one of the declared zone.
         return (moment if moment.tzinfo is None else moment.astimezone(declared.zone)).date().isoformat()
     except (OverflowError, ValueError):
         raise FieldError("is beyond what a date can be") from None
 
 
 def as_moment(value: Any) -> dt.date | dt.datetime:
-    """A date, or a time, from what is one or tells of one.
+    """A date or a time, also from text.
 
     Raises:
         FieldError: It is neither.
@@ -273,7 +276,7 @@ def as_moment(value: Any) -> dt.date | dt.datetime:
 
 
 def time_zone(name: str) -> dt.tzinfo:
-    """The time zone of a name; UTC needs no data of the machine.
+    """The time zone of a name. UTC needs no time zone data on the machine.
 
     Raises:
         FieldError: There is none.
@@ -335,14 +338,14 @@ FIELD_TYPES: Mapping[str, FieldType] = {
         FieldType("divider", "nothing", None, has_label=False),
         FieldType("date", "a date or a time", _date, (_TIMEZONE,)),
         FieldType("status", "`grey`, `green`, `amber`, `red`", _status, (_VALUES,)),
-        # The guide lets a status be null, and asks a progress for a number.
+        # By the guide a status may be null, and a progress is a number.
         FieldType("progress", "a number from 0 to 100", _progress, (_CLAMP,), ("omit", "reject"), is_number=True),
     )
 }
 """All types, by the vendor's name."""
 
 OPTIONS: Mapping[str, Option] = {option.name: option for kind in FIELD_TYPES.values() for option in kind.options}
-"""What some types take beside their data, by name."""
+"""The options of all types, by name."""
 
 
 def as_number(text: str) -> int | float:
@@ -352,7 +355,7 @@ def as_number(text: str) -> int | float:
 
 
 def data_value(field: Mapping[str, Any]) -> Any:
-    """What a field of a post tells: numbers as numbers, and the rest as text."""
+    """The value of a field of a post: a number as a number, the rest as text."""
     kind, data = FIELD_TYPES.get(str(field.get("type"))), field.get("data")
     try:
         return as_decimal(data) if kind is not None and kind.is_number and data is not None else data
@@ -361,6 +364,6 @@ def data_value(field: Mapping[str, Any]) -> Any:
 
 
 def number_text(number: float | str) -> str:
-    """A number as the data of a field has it, however it came: with no exponent, and whole if it is."""
+    """A number as the data of a field: without an exponent, and whole if it is."""
     exact = Decimal(number if isinstance(number, str) else repr(number))
     return format(exact.to_integral_value() if exact == exact.to_integral_value() else exact, "f")

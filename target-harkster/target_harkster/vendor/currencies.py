@@ -1,4 +1,4 @@
-"""The codes of currencies (ISO 4217, active ones, without those of funds, metals and tests)."""
+"""The codes of active currencies (ISO 4217), without funds, metals and tests."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""What cannot be delivered: it waits in the ledger and is named, and the other channels and posts go on."""
+"""Delivers posts, and leaves in the ledger what cannot be delivered, so that the rest goes on."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from singer_http.http.errors import ForbiddenError, NotFoundError, ServerFailedError
@@ -25,13 +25,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class Attempts:
-    """Delivers what can be delivered.
-
-    Args:
-        delivery: Delivers one post.
-        ledger: Knows what earlier runs have left.
-        rejects: Keeps why a post could not be delivered.
+@dataclass(slots=True, eq=False)
+class Courier:
+    """Delivers posts one by one.
 
     Attributes:
         closed: By id, the channels that may not be posted to, each with the reason.
@@ -39,24 +35,23 @@ class Attempts:
         updated: How many posts got new content.
     """
 
-    def __init__(self, delivery: Delivery, ledger: Ledger, rejects: Rejects) -> None:
-        self._delivery = delivery
-        self._ledger = ledger
-        self._rejects = rejects
-        self._has_failed = False
-        self.closed: dict[str, str] = {}
-        self.aside: list[str] = []
-        self.updated = 0
+    delivery: Delivery
+    ledger: Ledger
+    rejects: Rejects
+    closed: dict[str, str] = field(default_factory=dict, init=False)
+    aside: list[str] = field(default_factory=list, init=False)
+    updated: int = field(default=0, init=False)
+    _has_failed: bool = field(default=False, init=False)
 
     def close(self, channel: Channel, error: ApiError) -> None:
-        """Deliver nothing more to a channel in this run."""
+        """Stop delivering to a channel for the rest of the run."""
         self.closed[channel.id] = f"{channel.path}: {error}"
         logger.error("%s: %s Its posts wait in the ledger, and the other channels go on.", channel.path, error)
 
     def forecast(self, channel: Channel, posts: int) -> None:
-        """Say how far the quota goes with posts that are about to be published."""
+        """Log how far the quota reaches for the posts that come next."""
         if channel.id not in self.closed:
-            self._delivery.forecast(channel, posts)
+            self.delivery.allowance.forecast(channel, posts)
 
     def deliver(
         self, channel: Channel, entry: Entry, *, found: RemotePost | None = None, is_known: bool = True
@@ -82,13 +77,13 @@ class Attempts:
         if channel.id in self.closed:
             return False
         place = _place(entry, "aside")
-        is_aside = self._rejects.has(place)
+        is_aside = self.rejects.has(place)
         was_updating = entry.phase is Phase.UPDATING
-        self._delivery.tries = 1 if is_aside else TRIES
+        self.delivery.tries = 1 if is_aside else TRIES
         try:
             if found is not None:
-                self._delivery.take_over(channel, entry, found)
-            self._delivery.finish(channel, entry, is_known=is_known)
+                self.delivery.take_over(channel, entry, found)
+            self.delivery.finish(channel, entry, is_known=is_known)
         except (ForbiddenError, NotFoundError) as error:
             self.close(channel, error)
             return False
@@ -99,9 +94,9 @@ class Attempts:
             self._set_aside(channel, entry, error)
             return False
         finally:
-            self._delivery.tries = TRIES
+            self.delivery.tries = TRIES
         self._has_failed = False
-        self._rejects.strike(place)
+        self.rejects.strike(place)
         self.updated += was_updating and entry.phase is Phase.PUBLISHED
         return True
 
@@ -111,10 +106,10 @@ class Attempts:
         What the API does not take stays in the ledger, and is tried again by the next run, as nothing else may know
         of it any more.
         """
-        unfinished = self._ledger.unfinished(channel.id)
+        unfinished = self.ledger.unfinished(channel.id)
         if any(entry.phase is Phase.INTENT for entry in unfinished):
-            self._ledger.doubt(channel.id)
-        drafts = self._delivery.clear_up(channel)
+            self.ledger.doubt(channel.id)
+        drafts = self.delivery.clear_up(channel)
         if unfinished:
             logger.info("%s: going on with %d posts of earlier runs.", channel.path, len(unfinished))
             self.forecast(channel, sum(entry.phase not in {Phase.UPDATING, Phase.DELETING} for entry in unfinished))
@@ -129,18 +124,18 @@ class Attempts:
                     if before.phase is not Phase.UPDATING:
                         before.phase, before.post_id = Phase.DEFERRED, None
                     before.source = ""
-                    self._ledger.save(before)
-                # Its row is not known any more, and it is the ledger that tries again.
-                self._rejects.keep(Reject(entry.channel, entry.stream, entry.key, "post", None, str(error)))
+                    self.ledger.save(before)
+                # Only the ledger has its row now, so the ledger tries it again.
+                self.rejects.keep(Reject(entry.channel, entry.stream, entry.key, "post", None, str(error)))
             else:
                 if is_done and entry.phase not in UNFINISHED:
-                    self._rejects.strike(_place(entry, "post"))
+                    self.rejects.strike(_place(entry, "post"))
 
     def _set_aside(self, channel: Channel, entry: Entry, error: ApiError) -> None:
         self.aside.append(f"{channel.path}, {entry.stream}: a post ({entry.marker}) is set aside. {error}")
         logger.error("%s", self.aside[-1])
         reason = f"is set aside, and tried once by each run. {str(error).removesuffix('.')}"
-        self._rejects.keep(Reject(entry.channel, entry.stream, entry.key, "aside", None, reason))
+        self.rejects.keep(Reject(entry.channel, entry.stream, entry.key, "aside", None, reason))
 
 
 def _place(entry: Entry, kind: Kind) -> Place:

@@ -1,0 +1,49 @@
+"""Filters for people: numbers, currencies and dates in the way of a language and country."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import babel.dates
+import babel.numbers
+
+from target_harkster.layout.values import number, rounded
+from target_harkster.vendor.field_types import FieldError, as_moment, currency_code, time_zone
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def local_filters(locale: str) -> dict[str, Callable[..., Any]]:
+    """The filters of a locale, by name."""
+
+    def decimals(value: Any, digits: int | None = None) -> str:
+        pattern = None if digits is None else "#,##0" + ("." + "0" * digits if digits else "")
+        return babel.numbers.format_decimal(Decimal(number(value)), format=pattern, locale=locale)
+
+    def currency(value: Any, code: Any) -> str:
+        return babel.numbers.format_currency(Decimal(number(value)), currency_code(code), locale=locale)
+
+    def percent(value: Any, digits: int = 0) -> str:
+        share = rounded(value, digits + 2)
+        return babel.numbers.format_percent(share, locale=locale, decimal_quantization=False)
+
+    def date(value: Any, form: str = "medium", timezone: str = "UTC") -> str:
+        moment = as_moment(value)
+        if isinstance(moment, dt.datetime) and moment.tzinfo is not None:
+            moment = moment.astimezone(time_zone(timezone))
+        try:
+            return babel.dates.format_date(moment, form, locale=locale)
+        except AttributeError:
+            raise FieldError("is shown without its time of day by `date`: use `datetime`") from None
+
+    def at(value: Any, form: str = "medium", timezone: str = "UTC") -> str:
+        moment = as_moment(value)
+        if not isinstance(moment, dt.datetime):
+            moment = dt.datetime.combine(moment, dt.time.min)
+        zone = time_zone(timezone) if moment.tzinfo is not None else None
+        return babel.dates.format_datetime(moment, form, tzinfo=zone, locale=locale)
+
+    return {"number": decimals, "currency": currency, "percent": percent, "date": date, "datetime": at}
