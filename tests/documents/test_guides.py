@@ -13,7 +13,7 @@ from tap_hubstaff import all_streams, tap
 from tap_hubstaff.streams import list_streams, window_streams
 
 from tests.documents.blocks import ROOT, blocks
-from tests.hubstaff.reading import read
+from tests.hubstaff.reading import SandboxClock, read
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +50,7 @@ def test_a_new_stream_brings_every_row(added: list[type], tmp_path: Path) -> Non
             "token_path": str(tmp_path / "tokens"),
             "start_date": (NOW - timedelta(days=9)).date().isoformat(),
         }
-        run = read(sandbox, settings, None, tuple(STANDS_FOR))
+        run = read(SandboxClock(sandbox.hubstaff), settings, None, tuple(STANDS_FOR))
         assert [stream.__name__.lower() for stream in added] == [*STANDS_FOR]
         assert run.code == 0
         for stream, listed in STANDS_FOR.items():

@@ -10,7 +10,7 @@ import pytest
 from api_sandbox import HubstaffScenario, RunningSandbox, Scenario, serve_in_thread
 
 from tests.hubstaff import reading
-from tests.hubstaff.reading import Run
+from tests.hubstaff.reading import Run, SandboxClock
 from tests.tap_processes import serving, starter
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def read() -> Callable[..., Run]:
     """Run the tap here, in the sandbox's own time, which is a stopped clock."""
 
     def run(sandbox: RunningSandbox, config: Any, state: Any = None, *streams: str) -> Run:
-        return reading.read(sandbox, config, state, streams)
+        return reading.read(SandboxClock(sandbox.hubstaff), config, state, streams)
 
     return run
 

@@ -22,7 +22,6 @@ from tests.tap_processes import Run as AnyRun
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from api_sandbox import RunningSandbox
     from api_sandbox.running import RunningHubstaff
 
 KEYS = {
@@ -75,22 +74,20 @@ class SandboxClock(LeapingClock):
 
 
 def read(
-    sandbox: RunningSandbox,
+    clock: LeapingClock,
     config: Any,
     state: Any,
     streams: tuple[str, ...],
     *,
-    clock: LeapingClock | None = None,
     before_request: Callable[[int], None] | None = None,
 ) -> Run:
     """Run the tap once.
 
     Args:
-        sandbox: What it reads.
+        clock: Its clock.
         config: Its settings.
         state: What an earlier run left.
         streams: What is selected; empty for everything.
-        clock: In place of the sandbox's time.
         before_request: Called with the number of each request before it is sent.
     """
     out = io.BytesIO()
@@ -100,11 +97,10 @@ def read(
         if before_request is not None:
             stack.enter_context(mock.patch.object(Transport, "send", _counting(before_request)))
         code = 0
-        own = clock or SandboxClock(sandbox.hubstaff)
-        watched = mock.patch.object(tap_module, "open_session", lambda *args: own.watch(open_session(*args)))
+        watched = mock.patch.object(tap_module, "open_session", lambda *args: clock.watch(open_session(*args)))
         stack.enter_context(watched)
         try:
-            tap = TapHubstaff(config=config, state=state, clock=own)
+            tap = TapHubstaff(config=config, state=state, clock=clock)
             for name, stream in tap.streams.items():
                 stream.selected = not streams or name in streams
             tap.sync_all()

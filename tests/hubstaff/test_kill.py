@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from api_sandbox import Fault
+from api_sandbox import Fault, Tracked
 from tap_hubstaff.all_streams import STREAMS
 from tap_hubstaff.times import iso, parse_iso
 from tap_hubstaff.windows.coverage import DELAY
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     Tap = Callable[..., Run]
     Read = Callable[..., Run]
 
+HOUR = 3600
 PAGE = 12
 POSITIONS = 20
 """Places in each recorded run at which it is cut off."""
@@ -230,6 +231,38 @@ def test_sessions_of_activities_that_failed_are_gone_on_with(read: Read, serve: 
     second = read(sandbox, config, first.states[-1])
     assert second.code == 0, second.said("ERROR")
     assert warehouse(first, second) == sessions_of(sandbox.hubstaff.records("activities"))
+
+
+@pytest.mark.usefixtures("few_streams")
+@pytest.mark.parametrize("days", [0.2, 15], ids=["lately", "long ago"])
+@pytest.mark.parametrize("left", ["the state before it", "a place to go on at", "nothing"])
+def test_sessions_that_a_killed_run_gave_out_are_superseded(
+    *, read: Read, serve: Serve, settings: Settings, monkeypatch: pytest.MonkeyPatch, days: float, left: str
+) -> None:
+    """Work is uploaded right before a session that only a run knew of whose last STATE was lost."""
+    monkeypatch.setattr("singer_http.tap.ApiTap.state_is_due", lambda _: True)
+    sandbox = serve(clock="stopped", organizations=1, shared_members=0, history_days=20, activity_delay=0.0)
+    config = settings(sandbox, days=27, page_size=PAGE, lookback_days=1)
+    runs = [read(sandbox, config, None, "time_sessions")] if left == "the state before it" else []
+    starts = (sandbox.hubstaff.now - timedelta(days=days)).replace(minute=20, second=0, microsecond=0)
+    sandbox.hubstaff.advance(HOUR)
+    (given,) = sandbox.hubstaff.add([Tracked(starts_at=starts, tracked=600)])
+    sandbox.hubstaff.advance(HOUR)
+    killed = read(sandbox, config, runs[-1].states[-1] if runs else None, "time_sessions")
+    place = next(
+        place for place, message in enumerate(killed.messages) if message.get("record", {}).get("id") == int(given)
+    )
+    states = {
+        "the state before it": [run.states[-1] for run in runs],
+        "a place to go on at": [message["value"] for message in killed.messages[:place] if message["type"] == "STATE"],
+        "nothing": [None],
+    }
+    sandbox.hubstaff.add([Tracked(starts_at=starts - timedelta(minutes=10), tracked=600)])
+    sandbox.hubstaff.advance(HOUR)
+    last = read(sandbox, config, states[left][-1], "time_sessions")
+    assert last.code == 0, last.said("ERROR")
+    assert int(given) in warehouse(killed)
+    assert warehouse(*runs, killed, last) == sessions_of(sandbox.hubstaff.records("activities"))
 
 
 def test_sessions_take_no_request_of_their_own_where_activities_are_read(

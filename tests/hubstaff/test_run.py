@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from api_sandbox import HubstaffForbidden
 from tap_hubstaff.times import parse_iso
-from tap_hubstaff.work_sessions.model import Activity, build
+from tap_hubstaff.work_sessions.model import Activity, Builder, Carryover, WorkSession
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from api_sandbox import RunningSandbox
 
@@ -38,6 +38,13 @@ def assert_complete(run: Run, sandbox: RunningSandbox) -> None:
         if stream in NOT_READ:
             continue
         assert Counter(run.ids(stream)) == Counter(ids), stream
+
+
+def build(activities: Sequence[Activity]) -> list[WorkSession]:
+    """The sessions of a whole history."""
+    stop = max((activity.slot for activity in activities), default=0) + 1
+    sessions = Builder(Carryover(0)).window(activities, stop)
+    return [session for session in sessions if session.superseded_by is None]
 
 
 def sessions_of(records: list[dict[str, Any]]) -> dict[int, tuple[Any, ...]]:

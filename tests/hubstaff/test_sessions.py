@@ -12,9 +12,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from singer_http.http.errors import MalformedAnswerError
 from tap_hubstaff.work_sessions import late
-from tap_hubstaff.work_sessions.model import Activity, Builder, Carryover, WorkSession, build
+from tap_hubstaff.work_sessions.model import Activity, Builder, Carryover, WorkSession
 from tap_hubstaff.work_sessions.rows import activity_of, record_of
 from tap_hubstaff.work_sessions.stored import flat_builder, unflat_builder
+
+from tests.hubstaff.test_run import build
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

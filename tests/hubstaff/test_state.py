@@ -135,6 +135,28 @@ def test_sessions_that_a_narrower_run_gave_out_are_superseded_by_a_wider_one(
     assert int(given) not in warehouse(*runs)
 
 
+def test_sessions_follow_what_is_changed_before_an_end_date_that_is_long_past(
+    read: Read, serve: Serve, settings: Settings, change: Any
+) -> None:
+    sandbox = serve(clock="stopped", **ONE)
+    config = settings(sandbox, lookback_days=1)
+    end = sandbox.hubstaff.now - timedelta(days=10)
+    runs = [read(sandbox, config, None, "time_sessions")]
+    for _ in range(2):
+        change(sandbox)
+        ended = {**config, "end_date": end.date().isoformat()}
+        runs.append(read(sandbox, ended, runs[-1].states[-1], "time_sessions"))
+        assert runs[-1].code == 0, runs[-1].said("ERROR")
+        last = midnight(end).timestamp()
+        expected, found = sessions_of(sandbox.hubstaff.records("activities")), warehouse(*runs)
+        assert {number: one for number, one in found.items() if one[4] <= last} == {
+            number: one for number, one in expected.items() if one[4] <= last
+        }
+    change(sandbox)
+    runs.append(read(sandbox, config, runs[-1].states[-1], "time_sessions"))
+    assert_true(sandbox, *runs, streams=("time_sessions",))
+
+
 def test_the_bookmarks_of_few_filters_are_kept(read: Read, serve: Serve, settings: Settings) -> None:
     sandbox = serve(clock="stopped", **{**ONE, "history_days": 3})
     run = read(sandbox, settings(sandbox), None, "notes")
@@ -193,11 +215,11 @@ def test_an_end_date_that_is_set_and_removed_loses_nothing(
 def test_the_time_is_the_apis(serve: Serve, settings: Settings, change: Any, off: float) -> None:
     sandbox = serve(clock="stopped", **ONE)
     config = settings(sandbox)
-    runs = [read_with(sandbox, config, None, STREAMS, clock=SandboxClock(sandbox.hubstaff, off))]
+    runs = [read_with(SandboxClock(sandbox.hubstaff, off), config, None, STREAMS)]
     for partition in runs[0].states[-1]["bookmarks"]["activities"]["partitions"]:
         assert parse_iso(partition["replication_key_value"]) <= sandbox.hubstaff.now
     change(sandbox)
-    runs.append(read_with(sandbox, config, runs[-1].states[-1], STREAMS))
+    runs.append(read_with(SandboxClock(sandbox.hubstaff), config, runs[-1].states[-1], STREAMS))
     assert_true(sandbox, *runs)
 
 

@@ -1,7 +1,7 @@
 """What people do while time goes on: edits, late uploads and deletions, and how long until readers see them."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
@@ -51,8 +51,19 @@ class Changes:
 
         return self._each(self._some(stream, count, organization), self._delete_activity, forget)
 
-    def add_late(self, count: Positive, organization: Count | None = None, days: Positive = 30) -> list[str]:
-        """Upload activities now that were tracked within so many days before, and give their ids."""
+    def add_late(
+        self, count: Positive, organization: Count | None = None, days: Positive = 30, *, beside: bool = False
+    ) -> list[str]:
+        """Upload activities now that were tracked within so many days before, and give their ids.
+
+        Args:
+            count: How many.
+            organization: Index of the organization; None for all of them.
+            days: How many days.
+            beside: Whether each ends where an activity of the same work begins, or begins where one ends.
+        """
+        if beside:
+            return [self._upload(one) for one in self._beside_others(count, organization, days)]
         horizon = int(self.world.clock.horizon())
         added = []
         for one in self._organizations(organization, count):
@@ -72,6 +83,22 @@ class Changes:
             )
             added.append(self._upload(wanted))
         return added
+
+    def _beside_others(self, count: int, organization: int | None, days: int) -> Iterator[Tracked]:
+        now = self.world.clock.horizon()
+        others = [one for one in self._activities(organization) if now - days * DAY <= one.starts <= now - 2 * SLOT]
+        for other in self._chance.sample(others, min(count, len(others))):
+            is_before = self._chance.random() < 0.5  # noqa: PLR2004 - either
+            room = (other.starts % SLOT or SLOT) if is_before else SLOT - other.ends % SLOT
+            tracked = self._chance.randint(1, room)
+            yield Tracked(
+                starts_at=datetime.fromtimestamp(other.starts - tracked if is_before else other.ends, timezone.utc),
+                tracked=tracked,
+                organization=other.organization,
+                member=other.member.index,
+                project=other.project.index,
+                task=None if other.task is None else other.project.tasks.index(other.task),
+            )
 
     def add(self, tracked: Sequence[Tracked]) -> list[str]:
         """Upload the activities that a test wants now, and give their ids."""
@@ -143,6 +170,12 @@ class Changes:
 
         self.world.later(now, change)
 
+    def _activities(self, organization: int | None) -> Iterator[Activity]:
+        self.world.catch_up()
+        for one in self.world.account.organizations:
+            if organization in {None, one.index}:
+                yield from self.world.activities.all(one)
+
     def _some(self, stream: str, count: int, organization: int | None) -> Sequence[Activity | Record]:
         """Rows by chance."""
         if stream not in self.world.streams():
@@ -150,8 +183,7 @@ class Changes:
         self.world.catch_up()
         found: dict[str, Activity | Record] = {}
         if stream == "activities":
-            chosen = (one for one in self.world.account.organizations if organization in {None, one.index})
-            found = {activity.id: activity for one in chosen for activity in self.world.activities.all(one)}
+            found = {activity.id: activity for activity in self._activities(organization)}
         else:
             for owner, row in self.world.rows(stream):
                 of_it = organization in {None, None if owner is None else owner.index}

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
+from functools import lru_cache
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 _FRACTION = re.compile(r"\.([0-9]+)")
@@ -43,7 +44,12 @@ class Clock:
 
 def instant(seconds: float) -> str:
     """A time as the API writes it: ISO 8601, UTC, whole seconds."""
-    return datetime.fromtimestamp(math.floor(seconds), timezone.utc).isoformat().replace("+00:00", "Z")
+    return _written(math.floor(seconds))
+
+
+@lru_cache(maxsize=1 << 16)
+def _written(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat().replace("+00:00", "Z")
 
 
 def parse_instant(text: str) -> float | None:

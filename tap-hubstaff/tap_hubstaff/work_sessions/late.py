@@ -140,7 +140,7 @@ def rebuilt(activities: Iterable[Activity], stop: int) -> Rebuilt:
         else:
             session.add(activity)
             may_have_begun = activity.is_changed or settled.get(session.id, activity.starts - 1) < activity.starts
-            if may_have_begun and not activity.is_new:
+            if may_have_begun and (not activity.is_new or session.has_changed_since(activity)):
                 swallowed.append(swallowed_by(session, activity))
         if activity.is_changed:
             own = changes.setdefault(activity.work[0], [])

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
 Work = tuple[int, int | None, int | None]
 """Whose work it is, and on what: user, project, task."""
@@ -102,6 +102,10 @@ class WorkSession:
         """Whether an activity, which begins no earlier than the session's last, belongs to it."""
         return activity.starts <= self.stops
 
+    def has_changed_since(self, activity: Activity) -> bool:
+        """Whether an activity may have begun a session once: it was there before something of this one was as it is."""
+        return self.changed > activity.created
+
     def add(self, activity: Activity) -> None:
         """Make an activity part of it."""
         self.stops = max(self.stops, activity.stops)
@@ -171,24 +175,25 @@ class Builder:
         open: The sessions that may still go on.
         given: What earlier runs gave out from activities that have not been seen again yet.
         is_past: Whether ``after.at`` has been passed.
-        others: From when on and up to when other runs, of which this one knows nothing, may have given out sessions.
+        since: From when on runs of which this one knows nothing may have given out sessions: whose STATE was lost, for
+            they were killed, or that had other filters.
     """
 
     after: Carryover
     open: list[WorkSession] = field(default_factory=list)
     given: set[int] = field(default_factory=set)
     is_past: bool = False
-    others: tuple[int, int] = (0, 0)
+    since: int = 0
     _noted: set[int] = field(init=False)
 
     def __post_init__(self) -> None:
         self._noted = set(self.after.given)
 
     @classmethod
-    def following(cls, before: Carryover, reread_from: int) -> Builder:
+    def following(cls, before: Carryover, reread_from: int, since: int = 0) -> Builder:
         """A builder for the run after one that left a carryover; activities from ``before.at`` on are read again."""
         after = Carryover(max(reread_from, before.at), since=before.since)
-        return cls(after, [replace(session) for session in before.open], set(before.given))
+        return cls(after, [replace(session) for session in before.open], set(before.given), since=since)
 
     def window(self, activities: Iterable[Activity], stop: int) -> list[WorkSession]:
         """The sessions that the activities of a window begin or go on with, and those that they have swallowed.
@@ -206,9 +211,10 @@ class Builder:
             self._pass(activity.slot, going)
             session = going.get(activity.work)
             if session is not None and session.goes_on_with(activity):
-                if activity.id in self.given or self._may_be_given(session, activity):
-                    swallowed.append(swallowed_by(session, activity))
                 session.add(activity)
+                may_be_given = session.changed >= self.since and session.has_changed_since(activity)
+                if activity.id in self.given or may_be_given:
+                    swallowed.append(swallowed_by(session, activity))
             else:
                 session = going[activity.work] = begun_with(activity)
             if self.is_past and session.id not in self._noted:
@@ -220,20 +226,8 @@ class Builder:
         self.open = [session for session in going.values() if session.stops >= stop]
         return [*(replace(session) for session in changed.values()), *swallowed]
 
-    def _may_be_given(self, session: WorkSession, activity: Activity) -> bool:
-        """Whether another run may have come upon an activity when it went on with nothing yet."""
-        since, until = self.others
-        changed = max(session.changed, activity.updated)
-        return activity.created < until and changed >= since and changed > activity.created
-
     def _pass(self, slot: int, going: Mapping[Work, WorkSession]) -> None:
         """Keep how things stand at the moment from which on the next run reads again."""
         if not self.is_past and slot >= self.after.at:
             self.is_past = True
             self.after.open = [replace(session) for session in going.values() if session.stops >= self.after.at]
-
-
-def build(activities: Sequence[Activity]) -> list[WorkSession]:
-    """The sessions of a whole history."""
-    stop = max((activity.slot for activity in activities), default=0) + 1
-    return Builder(Carryover(0)).window(activities, stop)

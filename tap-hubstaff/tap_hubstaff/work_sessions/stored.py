@@ -68,13 +68,12 @@ def flat_builder(builder: Builder) -> dict[str, Any]:
         "open": [_flat_session(session) for session in builder.open],
         "given": sorted(builder.given),
         "is_past": builder.is_past,
-        "others": [*builder.others],
+        "since": builder.since,
     }
 
 
 def unflat_builder(kept: dict[str, Any]) -> Builder:
     """Read what :func:`flat_builder` wrote."""
     after = unflat_carryover(kept["after"])
-    since, until = kept["others"]
     sessions = list(_sessions(kept["open"]))
-    return Builder(after, sessions, set(kept["given"]), is_past=kept["is_past"], others=(since, until))
+    return Builder(after, sessions, set(kept["given"]), is_past=kept["is_past"], since=int(kept["since"]))

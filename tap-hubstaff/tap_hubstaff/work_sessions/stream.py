@@ -145,6 +145,18 @@ class TimeSessions(NamedStream):
             if organization_of(slice_.partition) not in self._following:
                 yield slice_
 
+    @override
+    def read(self) -> Iterator[tuple[Slice, Iterator[Page]]]:
+        # Where end_date is before what a run reads anyway, what came late is all there is to read.
+        idle = []
+        for partition in () if self._is_full else self.partitions or ():
+            *_, last = self._reads(self.bookmarks.get(partition))
+            if last.begin >= last.stop:
+                idle.append(self.window_slice(partition, self._feed(last), last.begin, last.stop, last))
+        yield from super().read()
+        for slice_ in idle:
+            yield slice_, iter(())
+
     @property
     @override
     def _followed(self) -> WindowSpec:
@@ -189,19 +201,20 @@ class TimeSessions(NamedStream):
     def _sync_slice(
         self, slice_: Slice, pages: Iterator[Page], counter: Counter, *, write_messages: bool
     ) -> Iterator[Record]:
+        slice_ = cast("WindowSlice", slice_)
         bookmark = self.bookmarks.get(slice_.partition)
         is_to_follow = slice_.start is None and slice_.partition not in self._broken
         carryover = self._before(bookmark) if is_to_follow else None
         if carryover is not None:
-            for records in self._follow_up(
-                cast("WindowSlice", slice_), carryover, unflat_regions(bookmark[SESSIONS].get(LATE, ()))
-            ):
+            regions = unflat_regions(bookmark[SESSIONS].get(LATE, ()))
+            for records in self._follow_up(slice_, carryover, regions):
                 messages = self._messages(records, self._account.now())
                 if write_messages:
                     self.run.writer.write_records(messages)
                 yield from messages
                 counter.increment(len(records))
-        yield from super()._sync_slice(slice_, pages, counter, write_messages=write_messages)
+        if slice_.plan.start < slice_.plan.stop:
+            yield from super()._sync_slice(slice_, pages, counter, write_messages=write_messages)
 
     # What came late
 
@@ -334,19 +347,12 @@ class TimeSessions(NamedStream):
         if slice_.start is not None and read.sessions:
             return unflat_builder(read.sessions)
         bookmark = self.bookmarks.get(slice_.partition)
-        before = self._before(bookmark)
-        builder = Builder.following(
+        before, covered = self._before(bookmark), Coverage.of(bookmark)
+        return Builder.following(
             before or Carryover(0, since=seconds(read.as_of - DELAY)),
             seconds(min(slice_.plan.stop, read.as_of) - DELAY - self.lookback),
+            0 if before is None or covered is None else seconds(covered.as_of),
         )
-        own = Coverage.of(bookmark) if before is not None else None
-        beside = [covered for one in self.bookmarks.beside(slice_.partition) if (covered := Coverage.of(one))]
-        others = [covered.as_of for covered in beside if own is None or covered.as_of > own.as_of]
-        if before is None and bookmark.keys() & {RESUME, "replication_key_value"}:
-            builder.others = (0, seconds(read.as_of))  # what runs have given out whose bookmark is not believed
-        elif others:
-            builder.others = (seconds(min(others)), seconds(max(others) + DELAY))
-        return builder
 
     def _activity(self, row: Record, slice_: Slice) -> Activity:
         self._names[organization_of(slice_.partition)].see(row)

@@ -1,0 +1,212 @@
+"""What the runs of a life have brought, what there is to be had, and where the two may differ.
+
+What the runs bring goes into a table for each stream, by key, as a loader keeps it. After every run that comes to its
+end the table is the truth for all that the settings ask for, but for what the documentation says cannot be seen:
+
+- deleted rows stay, as Hubstaff tells of no deletions; so do daily activities whose last work was moved or deleted, and
+  those of more than a month ago keep what was deleted from them;
+- work sessions around a deletion are right where it was within the ``lookback_days`` before the last run, and not of
+  work that only runs have read of which nothing was left in the state;
+- under ``project_ids`` or ``task_ids``, work that moved to another project keeps its old session and day there;
+- sessions that ``start_date`` or ``end_date`` cut are only the part that is within.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from tap_hubstaff.times import iso, parse_iso
+
+from tests.hubstaff.reading import KEYS
+from tests.hubstaff.test_run import counting, sessions_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from api_sandbox.running import RunningHubstaff
+
+Row = dict[str, Any]
+
+DAY = 24 * 3600
+HISTORY = 40
+"""Days of work before the first run."""
+STREAMS = ("activities", "daily_activities", "time_sessions", "notes", "projects")
+GROUP = ("date", "user_id", "project_id", "task_id")
+"""What a daily activity is the sum of."""
+DAYLIKE = {"activities": "time_slot", "daily_activities": "date", "notes": "time_slot"}
+"""The property that start_date and end_date bound."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """The settings that may change between two runs."""
+
+    organization_ids: tuple[int, ...] = ()
+    user_ids: tuple[int, ...] = ()
+    project_ids: tuple[int, ...] = ()
+    task_ids: tuple[int, ...] = ()
+    start: int = HISTORY + 2
+    """Days before the beginning of the life."""
+    end: int | None = None
+    """Days after it."""
+    lookback_days: int = 1
+    reread_days: int = 0
+    page_size: int = 500
+    streams: tuple[str, ...] = STREAMS
+
+    def settings(self, began: dt.datetime) -> dict[str, Any]:
+        """As the tap takes them, in a life that began then."""
+        names = ("organization_ids", "user_ids", "project_ids", "task_ids")
+        chosen = {name: list(getattr(self, name)) for name in names}
+        return {
+            **{name: numbers for name, numbers in chosen.items() if numbers},
+            **{name: getattr(self, name) for name in ("lookback_days", "reread_days", "page_size")},
+            "start_date": _day(began, -self.start),
+            **({} if self.end is None else {"end_date": _day(began, self.end)}),
+        }
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether all work is asked for."""
+        return replace(self, lookback_days=1, reread_days=0, page_size=500) == Wish()
+
+    def has(self, stream: str, row: Row, began: dt.datetime) -> bool:
+        """Whether a row is asked for."""
+        if self.organization_ids and row["organization_id"] not in self.organization_ids:
+            return False
+        if stream == "projects":
+            return not self.project_ids or row["id"] in self.project_ids
+        if not self.has_work_of(row["user_id"], row["project_id"], row["task_id"]):
+            return False
+        day = row[DAYLIKE[stream]][:10]
+        return _day(began, -self.start) <= day and (self.end is None or day <= _day(began, self.end))
+
+    def has_work_of(self, user: int, project: int, task: int | None) -> bool:
+        """Whether the work of a user on a project and task is asked for."""
+        return (
+            (not self.user_ids or user in self.user_ids)
+            and (not self.project_ids or project in self.project_ids)
+            and (not self.task_ids or task in self.task_ids)
+        )
+
+
+@dataclass
+class Unseen:
+    """What may be missed, by the documentation.
+
+    Attributes:
+        gone: All activities that are gone.
+        deleted: Those that sessions may still be made of.
+        moved: Users whose work may have changed its project under a filter of projects or tasks.
+    """
+
+    gone: list[Row] = field(default_factory=list)
+    deleted: list[Row] = field(default_factory=list)
+    moved: set[int] = field(default_factory=set)
+
+
+@dataclass
+class Table:
+    """What the runs have brought."""
+
+    rows: dict[str, dict[tuple[Any, ...], Row]] = field(default_factory=lambda: {stream: {} for stream in STREAMS})
+
+    def load(self, message: Row) -> None:
+        """Take a record."""
+        stream, record = message["stream"], message["record"]
+        self.rows[stream][_key(stream, record)] = record
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What there is to be had.
+
+    Attributes:
+        wish: What of it is asked for.
+        began: When the life began.
+        hubstaff: Who knows.
+        owners: The organization of each project.
+    """
+
+    wish: Wish
+    began: dt.datetime
+    hubstaff: RunningHubstaff
+    owners: dict[int, int]
+
+    def assert_table(self, table: Table, unseen: Unseen, since: str) -> None:
+        """Compare a table with the truth, where nothing happened since the run that filled it began."""
+        streams = {"activities", *self.wish.streams} - {"time_sessions"}
+        found = {stream: self._rows(stream) for stream in streams}
+        if any(row["updated_at"] >= since for row in found["activities"]):
+            return  # in the second in which the run began: that is the next run's
+        month = iso(self.hubstaff.now - dt.timedelta(days=27))
+        old_days = {tuple(row[name] for name in GROUP) for row in unseen.gone if row["date"] < month}
+        for stream in set(self.wish.streams) - {"time_sessions"}:
+            self._assert_rows(stream, found[stream], table.rows[stream], old_days)
+        if "activities" in self.wish.streams:
+            known = {(row["id"],) for row in (*found["activities"], *unseen.gone)}
+            assert table.rows["activities"].keys() <= known, "activities: there are rows that never were"
+        if "time_sessions" in self.wish.streams:
+            self._assert_sessions(found["activities"], table.rows["time_sessions"].values(), unseen)
+
+    def _rows(self, stream: str) -> list[Row]:
+        number = "id" if stream == "projects" else "project_id"
+        return [{**row, "organization_id": self.owners[row[number]]} for row in self.hubstaff.records(stream)]
+
+    def _assert_rows(
+        self, stream: str, rows: Iterable[Row], table: dict[tuple[Any, ...], Row], old_days: Collection[Any]
+    ) -> None:
+        for row in rows:
+            if not self.wish.has(stream, row, self.began):
+                continue
+            if stream == "daily_activities" and tuple(row[name] for name in GROUP) in old_days:
+                continue
+            found = table.get(_key(stream, row))
+            assert found is not None, f"{stream}: {row} is missing"
+            assert row.items() <= found.items(), f"{stream}: {found} is stale, {row} is true"
+
+    def _assert_sessions(self, activities: Iterable[Row], table: Iterable[Row], unseen: Unseen) -> None:
+        wanted: dict[int, list[Row]] = {}
+        for row in activities:
+            if self.wish.has("activities", row, self.began):
+                wanted.setdefault(row["organization_id"], []).append(row)
+        expected: dict[int, tuple[Any, ...]] = {}
+        for rows in wanted.values():
+            expected |= sessions_of(rows)
+        ours = self.wish.organization_ids or set(self.owners.values())
+        found = counting({row["id"]: row for row in table if row["organization_id"] in ours})
+        true, there = (self._sure(sessions, unseen) for sessions in (expected, found))
+        differing = {number for number in true.keys() | there.keys() if true.get(number) != there.get(number)}
+        told = [f"{number}: {there.get(number)}, not {true.get(number)}" for number in sorted(differing)]
+        assert not told, f"time_sessions: {told}"
+
+    def _sure(self, sessions: dict[int, tuple[Any, ...]], unseen: Unseen) -> dict[int, tuple[Any, ...]]:
+        """Those that the documentation promises to be right."""
+        first = _seconds(_day(self.began, -self.wish.start)) + DAY
+        last = 10**12 if self.wish.end is None else _seconds(_day(self.began, self.wish.end))
+        around = [(row["user_id"], _seconds(row["time_slot"])) for row in unseen.deleted]
+        return {
+            number: session
+            for number, session in sessions.items()
+            if self.wish.has_work_of(*session[:3])
+            and first <= session[3]
+            and session[4] <= last
+            and session[0] not in unseen.moved
+            and not any(user == session[0] and abs(slot - session[3]) < DAY for user, slot in around)
+        }
+
+
+def _key(stream: str, row: Row) -> tuple[Any, ...]:
+    return tuple(row[name] for name in KEYS.get(stream, ("id",)))
+
+
+@cache
+def _day(began: dt.datetime, days: int) -> str:
+    return (began + dt.timedelta(days=days)).date().isoformat()
+
+
+def _seconds(text: str) -> int:
+    return int(parse_iso(text).timestamp())
