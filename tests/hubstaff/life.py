@@ -6,6 +6,7 @@ After every run that comes to its end the table is the truth: see :mod:`tests.hu
 from __future__ import annotations
 
 import datetime as dt
+import logging
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import count
@@ -134,6 +135,8 @@ class HubstaffLife(RuleBasedStateMachine):
             requests_per_hour=None,
             exchanges_per_hour=None,
         )
+        logging.disable(logging.INFO)  # of whole lives nobody wants to read all that runs say
+        self._stack.callback(logging.disable, logging.NOTSET)
         put = self._stack.enter_context
         self._sandbox = DirectSandbox(Scenario(seed=seed, hubstaff=scenario))
         put(self._sandbox.reached())
@@ -333,6 +336,8 @@ class HubstaffLife(RuleBasedStateMachine):
         self._least_lookback = min(self._least_lookback, self._wish.lookback_days)
         clock = SandboxClock(self._hubstaff, off)
         state, streams = self._states[-1][1], self._wish.streams
+        resume = (state or {}).get("bookmarks", {}).get("projects", {}).get("resume")
+        self._unseen.projects = "9999" if resume is None else iso(_moment(resume["version"] / 1000))
         return read(clock, config, state, streams, before_request=before_request)
 
     def _load(self, run: Run, messages: int | None = None) -> None:
@@ -350,6 +355,10 @@ class HubstaffLife(RuleBasedStateMachine):
     def _compare(self) -> None:
         truth = Truth(self._wish, self._began, self._hubstaff, self._owners)
         truth.assert_table(self._table, self._unseen, self._since)
+
+
+def _moment(seconds: float) -> dt.datetime:
+    return dt.datetime.fromtimestamp(seconds, dt.timezone.utc)
 
 
 def _is_cut_off(run: Run) -> bool:

@@ -7,6 +7,7 @@ end the table is the truth for all that the settings ask for, but for what the d
   those of more than a month ago keep what was deleted from them;
 - work sessions around a deletion are right where it was within the ``lookback_days`` before the last run, and not of
   work that only runs have read of which nothing was left in the state;
+- what changed in a whole table since its read began comes with the next one, where several runs went on with it;
 - under ``project_ids`` or ``task_ids``, work that moved to another project keeps its old session and day there;
 - sessions that ``start_date`` or ``end_date`` cut are only the part that is within.
 """
@@ -24,7 +25,7 @@ from tests.hubstaff.reading import KEYS
 from tests.hubstaff.test_run import counting, sessions_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Sequence
 
     from api_sandbox.running import RunningHubstaff
 
@@ -100,11 +101,13 @@ class Unseen:
     Attributes:
         gone: All activities that are gone.
         deleted: Those that sessions may still be made of.
+        projects: When the read of them had begun, where an earlier run did not come to its end.
         moved: Users whose work may have changed its project under a filter of projects or tasks.
     """
 
     gone: list[Row] = field(default_factory=list)
     deleted: list[Row] = field(default_factory=list)
+    projects: str = "9999"
     moved: set[int] = field(default_factory=set)
 
 
@@ -144,6 +147,8 @@ class Truth:
             return  # in the second in which the run began: that is the next run's
         month = iso(self.hubstaff.now - dt.timedelta(days=27))
         old_days = {tuple(row[name] for name in GROUP) for row in unseen.gone if row["date"] < month}
+        if "projects" in found:
+            found["projects"] = [row for row in found["projects"] if row["updated_at"] < unseen.projects]
         for stream in set(self.wish.streams) - {"time_sessions"}:
             self._assert_rows(stream, found[stream], table.rows[stream], old_days)
         if "activities" in self.wish.streams:
@@ -168,7 +173,7 @@ class Truth:
             assert found is not None, f"{stream}: {row} is missing"
             assert row.items() <= found.items(), f"{stream}: {found} is stale, {row} is true"
 
-    def _assert_sessions(self, activities: Iterable[Row], table: Iterable[Row], unseen: Unseen) -> None:
+    def _assert_sessions(self, activities: Sequence[Row], table: Collection[Row], unseen: Unseen) -> None:
         wanted: dict[int, list[Row]] = {}
         for row in activities:
             if self.wish.has("activities", row, self.began):
@@ -178,6 +183,10 @@ class Truth:
             expected |= sessions_of(rows)
         ours = self.wish.organization_ids or set(self.owners.values())
         found = counting({row["id"]: row for row in table if row["organization_id"] in ours})
+        known = {row["id"]: row["user_id"] for row in activities if row["organization_id"] in ours}
+        lost = {row["id"] for row in table if row["superseded_by"] == row["id"] and row["id"] in known}
+        lost = {number for number in lost if known[number] not in unseen.moved}
+        assert not lost, f"time_sessions: {lost} are called gone"
         true, there = (self._sure(sessions, unseen) for sessions in (expected, found))
         differing = {number for number in true.keys() | there.keys() if true.get(number) != there.get(number)}
         told = [f"{number}: {there.get(number)}, not {true.get(number)}" for number in sorted(differing)]

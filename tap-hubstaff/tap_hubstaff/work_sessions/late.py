@@ -45,15 +45,13 @@ class Region:
         begin: Its beginning, in seconds since 1970.
         stop: Its end, which is no part of it.
         since: What was uploaded or changed from then on counts as changed.
-        users: Whose sessions; empty for everybody's.
-        before: Of activities before this none was read by earlier runs, which began there.
+        users: Whose sessions.
     """
 
     begin: int
     stop: int
     since: int
-    users: tuple[int, ...] = ()
-    before: int = 0
+    users: tuple[int, ...]
 
     def requests(self, page: int) -> int:
         """The requests that it takes, by a guess at how much people work."""
@@ -110,12 +108,6 @@ def regions(touched: Touched, since: int, earliest: int, at: int, page: int) -> 
         for region in found
         for at in range(0, len(region.users), MOST_USERS)
     ]
-
-
-def everything(since: int, earliest: int, at: int, before: int = 0) -> list[Region]:
-    """All that there is: where nothing tells what was changed."""
-    begins = range(earliest, at, LONGEST)
-    return [Region(begin, min(at, begin + LONGEST), since, before=before) for begin in begins]
 
 
 def rebuilt(activities: Iterable[Activity], stop: int) -> Rebuilt:

@@ -177,6 +177,7 @@ class Builder:
         is_past: Whether ``after.at`` has been passed.
         since: From when on runs of which this one knows nothing may have given out sessions: whose STATE was lost, for
             they were killed, or that had other filters.
+        cut: Sessions that begin before this are not given out: they may have begun before what the vendor still gives.
     """
 
     after: Carryover
@@ -184,16 +185,17 @@ class Builder:
     given: set[int] = field(default_factory=set)
     is_past: bool = False
     since: int = 0
+    cut: int = 0
     _noted: set[int] = field(init=False)
 
     def __post_init__(self) -> None:
         self._noted = set(self.after.given)
 
     @classmethod
-    def following(cls, before: Carryover, reread_from: int, since: int = 0) -> Builder:
+    def following(cls, before: Carryover, reread_from: int, since: int = 0, cut: int = 0) -> Builder:
         """A builder for the run after one that left a carryover; activities from ``before.at`` on are read again."""
         after = Carryover(max(reread_from, before.at), since=before.since)
-        return cls(after, [replace(session) for session in before.open], set(before.given), since=since)
+        return cls(after, [replace(session) for session in before.open], set(before.given), since=since, cut=cut)
 
     def window(self, activities: Iterable[Activity], stop: int) -> list[WorkSession]:
         """The sessions that the activities of a window begin or go on with, and those that they have swallowed.
@@ -224,7 +226,7 @@ class Builder:
             changed[session.id] = session
         self._pass(stop, going)
         self.open = [session for session in going.values() if session.stops >= stop]
-        return [*(replace(session) for session in changed.values()), *swallowed]
+        return [*(replace(session) for session in changed.values() if session.starts >= self.cut), *swallowed]
 
     def _pass(self, slot: int, going: Mapping[Work, WorkSession]) -> None:
         """Keep how things stand at the moment from which on the next run reads again."""

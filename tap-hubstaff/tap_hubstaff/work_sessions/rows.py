@@ -65,11 +65,8 @@ def judged(activity: Activity, region: late.Region, seen: int) -> Activity:
         region: Where it was read again.
         seen: When the last run began, with whatever filter.
     """
-    is_unread = activity.slot < region.before
     return replace(
-        activity,
-        is_changed=is_unread or activity.updated >= region.since,
-        is_new=is_unread or activity.created >= max(region.since, seen),
+        activity, is_changed=activity.updated >= region.since, is_new=activity.created >= max(region.since, seen)
     )
 
 

@@ -53,12 +53,12 @@ def unflat_carryover(kept: dict[str, Any]) -> Carryover:
 
 def flat_regions(regions: Sequence[Region]) -> list[Any]:
     """What is still to be built anew."""
-    return [[region.begin, region.stop, region.since, [*region.users], region.before] for region in regions]
+    return [[region.begin, region.stop, region.since, [*region.users]] for region in regions]
 
 
 def unflat_regions(rows: Any) -> list[Region]:
     """Read what :func:`flat_regions` wrote."""
-    return [Region(begin, stop, since, tuple(users), before) for begin, stop, since, users, before in rows]
+    return [Region(begin, stop, since, tuple(users)) for begin, stop, since, users in rows]
 
 
 def flat_builder(builder: Builder) -> dict[str, Any]:
@@ -69,6 +69,7 @@ def flat_builder(builder: Builder) -> dict[str, Any]:
         "given": sorted(builder.given),
         "is_past": builder.is_past,
         "since": builder.since,
+        "cut": builder.cut,
     }
 
 
@@ -76,4 +77,5 @@ def unflat_builder(kept: dict[str, Any]) -> Builder:
     """Read what :func:`flat_builder` wrote."""
     after = unflat_carryover(kept["after"])
     sessions = list(_sessions(kept["open"]))
-    return Builder(after, sessions, set(kept["given"]), is_past=kept["is_past"], since=int(kept["since"]))
+    since, cut = int(kept["since"]), int(kept["cut"])
+    return Builder(after, sessions, set(kept["given"]), is_past=kept["is_past"], since=since, cut=cut)

@@ -27,7 +27,7 @@ from typing_extensions import override
 from tap_hubstaff.account import organization_of
 from tap_hubstaff.streams.named_stream import NamedStream
 from tap_hubstaff.streams.window_streams import Activities
-from tap_hubstaff.times import BEGINNING, iso, parse_iso
+from tap_hubstaff.times import BEGINNING, parse_iso
 from tap_hubstaff.windows.coverage import DELAY, WINDOWS, Coverage, Read
 from tap_hubstaff.windows.window import Window, WindowSpec
 from tap_hubstaff.work_sessions import late
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from singer_sdk.metrics import Counter
 
     from tap_hubstaff.account import Account
-    from tap_hubstaff.streams.changed_work import ChangedWork, WorkUpdates
+    from tap_hubstaff.streams.changed_work import WorkUpdates
     from tap_hubstaff.streams.window_slice import WindowSlice
     from tap_hubstaff.streams.window_stream import WindowStream
     from tap_hubstaff.work_sessions.model import WorkSession
@@ -60,6 +60,10 @@ if TYPE_CHECKING:
 SESSIONS = "sessions"
 LATE = "late"
 """What is still to be read again because of changes."""
+
+
+def _moment(of: int) -> dt.datetime:
+    return BEGINNING + dt.timedelta(seconds=of)
 
 
 @dataclass(slots=True)
@@ -185,8 +189,7 @@ class TimeSessions(NamedStream):
         if begin is None:
             yield wanted.everything
         else:
-            since = BEGINNING + dt.timedelta(seconds=begin)
-            yield Read(WINDOWS, since, wanted.end, wanted.now, replace(wanted.claim, start=start))
+            yield Read(WINDOWS, _moment(begin), wanted.end, wanted.now, replace(wanted.claim, start=start))
 
     @override
     def _cut_off(self, bookmark: Mapping[str, Any], covered: Coverage | None) -> Read | None:
@@ -230,21 +233,12 @@ class TimeSessions(NamedStream):
         """
         bookmark = self.bookmarks.of(slice_.partition)
         partition = cast("dict[str, Any]", slice_.partition)
-        start = covered = seconds(parse_iso(bookmark["start"]))
-        earliest = seconds(self.spec.earliest(self._account.began))
-        if (wanted := seconds(self._start(self.spec))) < covered:
-            start = wanted
-            regions += late.everything(carryover.since, max(start, earliest), min(covered, carryover.at), covered)
-            bookmark["start"] = iso(self._start(self.spec))
-        earliest = max(start, earliest)
-        changed = self._changes(slice_, carryover)
-        if changed is None:
-            regions += late.everything(carryover.since, earliest, carryover.at)
-        else:
-            touched = {place for place, slot in changed.slots.items() if slot < carryover.at}
-            regions += late.regions(touched, carryover.since, earliest, carryover.at, self.page_limit)
-        stop = self._end(self.spec) if changed is None else changed.stop
-        carryover.since = seconds(min(stop, self._account.began) - DELAY)
+        start = seconds(parse_iso(bookmark["start"]))
+        earliest = max(start, seconds(self.spec.earliest(self._account.began)))
+        changed = self.work_updates.since(slice_.partition, _moment(carryover.since))
+        touched = {place for place, slot in changed.slots.items() if slot < carryover.at}
+        regions += late.regions(touched, carryover.since, earliest, carryover.at, self.page_limit)
+        carryover.since = seconds(min(changed.stop, self._account.began) - DELAY)
         while True:
             # From here on there is a place to go on at.
             bookmark[SESSIONS] = {**flat_carryover(carryover), **({LATE: flat_regions(regions)} if regions else {})}
@@ -257,22 +251,13 @@ class TimeSessions(NamedStream):
             yield self._made(sessions, carryover.open, partition)
             regions = regions[1:]
 
-    def _changes(self, slice_: WindowSlice, carryover: Carryover) -> ChangedWork | None:
-        """What was changed since the last run; None where that is longer ago than the vendor can tell."""
-        since = BEGINNING + dt.timedelta(seconds=carryover.since)
-        if since < Activities.updates.spec.earliest(self._account.began):
-            self._say_once("The last run is longer ago than the list of updates reaches back")
-            return None
-        return self.work_updates.since(slice_.partition, since)
-
     def _reading_again(self, slice_: WindowSlice, region: late.Region) -> Callable[[int, int], list[Activity]]:
         """How the activities of the users of a region are read."""
         own = self.bookmarks.beside(slice_.partition)
         seen = max((covered.as_of + DELAY for one in own if (covered := Coverage.of(one))), default=BEGINNING)
 
         def read(begin: int, stop: int) -> list[Activity]:
-            first, last = (BEGINNING + dt.timedelta(seconds=moment) for moment in (begin, stop))
-            again = self.again(slice_.partition, first, last, region.users)
+            again = self.again(slice_.partition, _moment(begin), _moment(stop), region.users)
             rows = (row for page in self.read_now(again) for row in page.decode())
             found = {row.get("id", 0): self._activity(row, slice_) for row in rows}
             return [judged(one, region, seconds(seen)) for one in found.values()]
@@ -283,8 +268,20 @@ class TimeSessions(NamedStream):
 
     def _before(self, bookmark: Mapping[str, Any]) -> Carryover | None:
         """What the last run left, None where that is nothing that can be gone on with."""
-        covered = Coverage.of(bookmark)
-        if self._is_full or SESSIONS not in bookmark or covered is None or covered.as_of > self._wanted.now:
+        carryover, covered = self._carryover(bookmark), Coverage.of(bookmark)
+        if carryover is None or covered is None or covered.as_of > self._wanted.now:
+            return None
+        if self._wanted.start < covered.start and self.spec.earliest(self._account.now()) < covered.start:
+            self._say_once("It now begins earlier than before (start_date)")
+            return None
+        if _moment(carryover.since) < Activities.updates.spec.earliest(self._account.began):
+            self._say_once("The last run is longer ago than the list of updates reaches back")
+            return None
+        return carryover
+
+    def _carryover(self, bookmark: Mapping[str, Any]) -> Carryover | None:
+        """What the last run left, None where that is nothing."""
+        if self._is_full or SESSIONS not in bookmark:
             return None
         try:
             carryover = unflat_carryover(bookmark[SESSIONS])
@@ -293,8 +290,7 @@ class TimeSessions(NamedStream):
             self.logger.warning("%s: a carryover of sessions is none of this tap's, so all is read again.", self.name)
             return None
         # What the vendor no longer gives is not gone: sessions from before that stay as they are.
-        earliest = seconds(self.spec.earliest(self._account.now()))
-        return carryover if carryover.at >= earliest else None
+        return carryover if _moment(carryover.at) >= self.spec.earliest(self._account.now()) else None
 
     @override
     def _records(self, page: Page, slice_: Slice) -> list[Record]:
@@ -314,7 +310,11 @@ class TimeSessions(NamedStream):
         reading.activities = {}
         made = self._made(sessions, reading.builder.open, partition)
         if window is None:
-            made += [self._conform({**gone(number), **partition}) for number in sorted(reading.builder.given)]
+            unseen = sorted(reading.builder.given)
+            if slice_.plan.stop < cast("Read", slice_.read).as_of:
+                reading.builder.after.given += unseen  # of after end_date: the next run may see them
+            else:
+                made += [self._conform({**gone(number), **partition}) for number in unseen]
         return made
 
     def _made(
@@ -348,10 +348,15 @@ class TimeSessions(NamedStream):
             return unflat_builder(read.sessions)
         bookmark = self.bookmarks.get(slice_.partition)
         before, covered = self._before(bookmark), Coverage.of(bookmark)
+        reread_from = seconds(min(slice_.plan.stop, read.as_of) - DELAY - self.lookback)
+        if before is not None and covered is not None:
+            return Builder.following(before, reread_from, seconds(covered.as_of))
+        last, earliest = self._carryover(bookmark), self.spec.earliest(self._account.now())
+        is_cut = covered is not None and covered.start < earliest
         return Builder.following(
-            before or Carryover(0, since=seconds(read.as_of - DELAY)),
-            seconds(min(slice_.plan.stop, read.as_of) - DELAY - self.lookback),
-            0 if before is None or covered is None else seconds(covered.as_of),
+            Carryover(0, given=last.given if last else [], since=seconds(read.as_of - DELAY)),
+            reread_from,
+            cut=seconds(earliest) + late.SLOT if is_cut else 0,
         )
 
     def _activity(self, row: Record, slice_: Slice) -> Activity:
