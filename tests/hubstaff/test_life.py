@@ -13,9 +13,9 @@ from unittest import mock
 import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
+from tap_hubstaff.account import Account
 from tap_hubstaff.streams.window_stream import WindowStream
 from tap_hubstaff.streams.window_streams import DailyActivities
-from tap_hubstaff.tap import TapHubstaff
 from tap_hubstaff.windows.coverage import DELAY, GAP, Read, Wanted
 from tap_hubstaff.windows.filtered_bookmarks import FilteredBookmarks
 
@@ -89,7 +89,7 @@ def _days_of_the_last_month_only() -> Any:
 
 def _time_by_the_machine() -> Any:
     return mock.patch.object(
-        TapHubstaff, "now", lambda self: dt.datetime.fromtimestamp(self.clock.time(), dt.timezone.utc)
+        Account, "now", lambda self: dt.datetime.fromtimestamp(self._tap.clock.time(), dt.timezone.utc)
     )
 
 
