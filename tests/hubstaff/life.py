@@ -17,6 +17,7 @@ from api_sandbox import Fault, HubstaffScenario, Scenario
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from singer_http.http import transport
+from singer_http.run import Run as TapRun
 from tap_hubstaff import tap
 from tap_hubstaff.streams import list_streams, window_streams
 from tap_hubstaff.times import iso
@@ -143,7 +144,7 @@ class HubstaffLife(RuleBasedStateMachine):
         put(mock.patch.object(tap, "STREAMS", CLASSES))
         put(mock.patch.object(transport, "trusted_certificates", return_value=True))  # they take long to read
         is_due = (number % pages == 0 for number in count(1))
-        put(mock.patch.object(tap.TapHubstaff, "state_is_due", side_effect=is_due))
+        put(mock.patch.object(TapRun, "is_due", side_effect=is_due))
         self._hubstaff = self._sandbox.hubstaff
         self._began = beginning
         self._zones = zones

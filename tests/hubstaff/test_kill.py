@@ -240,7 +240,7 @@ def test_sessions_that_a_killed_run_gave_out_are_superseded(
     *, read: Read, serve: Serve, settings: Settings, monkeypatch: pytest.MonkeyPatch, days: float, left: str
 ) -> None:
     """Work is uploaded right before a session that only a run knew of whose last STATE was lost."""
-    monkeypatch.setattr("singer_http.tap.ApiTap.state_is_due", lambda _: True)
+    monkeypatch.setattr("singer_http.run.Run.is_due", lambda *_: True)
     sandbox = serve(clock="stopped", organizations=1, shared_members=0, history_days=20, activity_delay=0.0)
     config = settings(sandbox, days=27, page_size=PAGE, lookback_days=1)
     runs = [read(sandbox, config, None, "time_sessions")] if left == "the state before it" else []
