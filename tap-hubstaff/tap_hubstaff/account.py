@@ -1,4 +1,4 @@
-"""What all streams of a run share: its times, its organizations, and the lists that several of them are read from."""
+"""What the streams of a run share: its times, its organizations, and the lists that several of them come from."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Partition = Mapping[str, Any]
 
 DEFAULT_MONTHS = 36
-"""How far back to read without ``start_date``: as far as the longest of the vendor's own reaches."""
+"""How far back to read without ``start_date``: three years, as long as the vendor keeps most lists."""
 
 
 def organization_of(partition: Partition | None) -> int:
@@ -42,7 +42,7 @@ class Owner:
 
     Attributes:
         id: Its id.
-        fingerprint: Of all that its organization's list tells of it.
+        fingerprint: Of its row in the organization's list.
     """
 
     id: int
@@ -50,14 +50,14 @@ class Owner:
 
     @classmethod
     def of(cls, row: Mapping[str, Any], name: str) -> Self:
-        """The owner that a row of a list stands for."""
+        """The owner of a row in a list."""
         told = msgspec.json.encode(row, order="sorted")
         return cls(row_id(row, name), hashlib.sha256(told).hexdigest()[:12])
 
 
 @dataclass(frozen=True, slots=True)
 class _StoredPage:
-    """A page that is kept for the streams that share it: as it came, but compressed."""
+    """A page that several streams share: as it came, but compressed."""
 
     cursor: str | None
     body: bytes
@@ -78,11 +78,11 @@ class Account:
         self._owners: dict[tuple[str, int], tuple[Owner, ...]] = {}
         self._created: dict[int, dt.datetime] = {}
         self.organizations: tuple[int, ...] = ()
-        """The ids of those that are read, in the API's order."""
+        """The ids of those that this run reads, in the API's order."""
         self.is_any_left_out = False
         """Whether an organization that is wanted cannot be read: no table is whole then."""
         self.client_names: dict[int | None, msgspec.Raw] = {}
-        """The names of clients, as JSON, by id, where a stream tells them."""
+        """The names of clients, as JSON, by id, if a stream needs them."""
 
     # Times
 
@@ -92,26 +92,26 @@ class Account:
 
     @cached_property
     def began(self) -> dt.datetime:
-        """When the run began: what happens later is the next run's."""
+        """When the run began: what happens later belongs to the next run."""
         return self.now()
 
     @property
     def start_date(self) -> dt.datetime:
-        """From when on data are wanted; the vendor may not keep them as long as that."""
+        """From when data are wanted; the vendor may keep less."""
         if self._tap.config.get("start_date"):
             return parse_iso(self._tap.config["start_date"])
         return midnight(months_before(self.began, DEFAULT_MONTHS))
 
     @property
     def end_date(self) -> dt.datetime | None:
-        """The last day that is wanted, None for today."""
+        """The last day that is wanted; None for today."""
         return parse_iso(self._tap.config["end_date"]) if self._tap.config.get("end_date") else None
 
     # Organizations
 
     @property
     def wanted(self) -> frozenset[int] | None:
-        """The organizations that the settings restrict the run to, None for all."""
+        """The organizations that the settings name; None for all."""
         return frozenset(self._tap.config.get("organization_ids") or ()) or None
 
     def know(self, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -136,7 +136,7 @@ class Account:
     # Lists that are read once, for several streams
 
     def keep(self, name: str, organization: int | None, pages: Iterable[Page]) -> None:
-        """Read a list to its end and keep its pages; a failure is kept in their place."""
+        """Read a list to its end and keep its pages, or its failure."""
         try:
             self._lists[name, organization] = [
                 _StoredPage(page.cursor, zlib.compress(memoryview(page.records), 1), page.next, page.at)
@@ -154,12 +154,12 @@ class Account:
     def pages(
         self, name: str, organization: int | None, parse: Callable[[bytes], Page] | None = None
     ) -> Iterator[Page]:
-        """The pages of a list that was read already.
+        """The pages of a list that was read before.
 
         Args:
             name: The list.
             organization: Whose it is; None for the list of organizations.
-            parse: Makes a page of an answer; where it is None, the page holds the list of that name.
+            parse: Makes a page of an answer; None if the list has its own name in it.
 
         Raises:
             ApiError: They could not be read.
@@ -176,11 +176,11 @@ class Account:
             yield replace(page, next=one.following, cursor=one.cursor, at=one.at)
 
     def rows(self, name: str, organization: int | None) -> list[dict[str, Any]]:
-        """The rows of a list that was read already; raises as :meth:`pages` does."""
+        """The rows of a list that was read before; raises as :meth:`pages` does."""
         return [row for page in self.pages(name, organization) for row in page.decode()]
 
     def owners(self, name: str, organization: int) -> tuple[Owner, ...]:
-        """The teams, say, of an organization, which have lists of their own.
+        """The owners of lists in an organization, such as its teams.
 
         Raises:
             ApiError: They could not be listed.

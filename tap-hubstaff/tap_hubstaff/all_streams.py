@@ -1,4 +1,4 @@
-"""All streams, in the order of the documentation; a tap reads them by name."""
+"""All streams, in the order in which they are documented and read."""
 
 from __future__ import annotations
 
@@ -59,4 +59,4 @@ STREAMS: tuple[type[HubstaffStream], ...] = (
     list_streams.WorkBreakProjects,
     list_streams.Seats,
 )
-"""Every one; the tap finds them by name."""
+"""A new stream is added here."""

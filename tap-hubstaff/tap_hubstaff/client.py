@@ -32,7 +32,7 @@ DEFAULT_URL = "https://api.hubstaff.com/v2"
 LONGEST_PAGE = 500
 """The most records that the API gives in one page."""
 STOP_PATIENCE = 60.0
-"""Seconds that a run waits even where it is to stop at the end of its quota: shorter waits are the API's moods."""
+"""A run that stops at the end of its quota still waits so many seconds: the API pauses clients for moments."""
 
 
 class _Pagination(msgspec.Struct):
@@ -57,7 +57,7 @@ def parse_page(body: bytes, names: Sequence[str]) -> Page:
     records = next((envelope[name] for name in names if name in envelope), msgspec.Raw())
     opening = bytes(memoryview(records)[:1])
     if opening == b"{":
-        records = msgspec.Raw(b"[%b]" % bytes(records))  # the Swagger has one record where it means a list
+        records = msgspec.Raw(b"[%b]" % bytes(records))  # the Swagger has one record instead of a list
     elif opening != b"[":
         raise msgspec.ValidationError("no such list")
     pagination = _decode_pagination(envelope["pagination"]) if "pagination" in envelope else None
@@ -93,7 +93,7 @@ def open_session(config: Mapping[str, Any], clock: Clock) -> Session:
 
 
 def state_folder(config: Mapping[str, Any]) -> Path:
-    """Where tokens and the count of requests are kept.
+    """The folder of tokens and of the count of requests.
 
     Raises:
         ConfigurationError: There is no such place.

@@ -1,4 +1,4 @@
-"""What the next run will take, in requests and in hours: by the state, and by which organizations there are."""
+"""How many requests and hours the next run will take, by STATE and by the organizations there are."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class Forecast:
     """The requests of a run.
 
     Attributes:
-        first: Those that find out which organizations there are, and whose the credentials are.
-        organizations: Those of each organization, by list.
-        unknown: Streams that were never read: each takes a request at least, and perhaps many more.
+        first: For the organizations and the user of the credentials.
+        organizations: For each organization, by list.
+        unknown: Streams that were never read: each takes at least a request, perhaps many.
         an_hour: How many may be sent in an hour.
-        left: How many of them now.
+        left: How many of them may be sent now.
     """
 
     first: int
@@ -35,7 +35,7 @@ class Forecast:
 
     @property
     def hours(self) -> float:
-        """How long the run has to wait for the budget."""
+        """How long the run will wait for the budget."""
         return max(0, self.requests - self.left) / self.an_hour
 
     def json(self) -> str:

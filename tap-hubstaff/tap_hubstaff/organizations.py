@@ -1,9 +1,8 @@
-"""Looks at the organizations before the first stream is read: which may be read, and what streams share of each.
+"""Finds out, before the first stream, which organizations can be read, and reads the lists that streams share.
 
-Some lists are asked for by more than one stream, and before the first stream: organizations themselves; members, for
-the users and the project members in them and for the role of the credentials; teams and integrations, which own lists.
-Each is read once a run, here, and kept in the :mod:`account <tap_hubstaff.account>`, from which its streams take their
-pages. What fails stays with its organization.
+These are the organizations themselves; members, with their users and projects, which also tell the role of the
+credentials; teams and integrations, which own lists; and clients, for their names. Each is read once a run and kept in
+the :mod:`account <tap_hubstaff.account>`. A failure stays with its organization.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from tap_hubstaff.streams.hubstaff_stream import HubstaffStream
 
 UNLIMITED_ROLES = frozenset({"owner", "manager"})
-"""Whose tokens show the whole organization; what others are shown is less, and no error says so."""
+"""Tokens of these roles show the whole organization. Others show less, without an error."""
 ORGANIZATIONS = "organizations"
 MEMBERS = "members"
 OWNERS = ("teams", "integrations")
@@ -42,11 +41,11 @@ class PlainMemberError(ApiError):
 
 
 class Organizations:
-    """Reads what has to be known of the organizations.
+    """Reads what a run has to know of its organizations.
 
     Args:
-        tap: Has the settings, the session and the streams, and is told of what fails.
-        account: Keeps what is found.
+        tap: Has the settings, the session and the streams, and takes note of failures.
+        account: Keeps what was read.
     """
 
     def __init__(self, tap: ApiTap, account: Account) -> None:
@@ -63,7 +62,7 @@ class Organizations:
         return [stream for stream in self._streams.values() if stream.selected]
 
     def look(self) -> None:
-        """Read what the streams share, and find out which organizations can be read.
+        """Read the shared lists, and find out which organizations can be read.
 
         Raises:
             ApiError: Nothing can be read.
@@ -80,7 +79,7 @@ class Organizations:
                 self._tap.logger.warning("The clients of organization %d are not named: %s", own, failure)
 
     def list(self) -> int:
-        """Read which organizations there are, and tell how many requests that took.
+        """Read which organizations there are; returns how many requests that took.
 
         Raises:
             ApiError: They cannot be read, or one that is wanted is not among them.
@@ -96,12 +95,12 @@ class Organizations:
 
     @property
     def names_clients(self) -> bool:
-        """Whether a stream tells the names of clients."""
+        """Whether a stream has the names of clients."""
         return any("client_name" in stream.schema["properties"] for stream in self.selected)
 
     def forecast(self, organization: int) -> dict[str, int]:
         """The requests that the next run will take for an organization, by list."""
-        lists = {MEMBERS: 1}  # which tell the role of the credentials, whoever else reads them
+        lists = {MEMBERS: 1}  # they tell the role of the credentials
         if self.names_clients:
             lists[CLIENTS] = self._streams[CLIENTS].forecast(organization)
         for stream in self.selected:
@@ -115,14 +114,14 @@ class Organizations:
         return lists
 
     def _due(self, name: str) -> frozenset[int]:
-        """The organizations of which any stream wants a list in this run."""
+        """The organizations whose list a stream needs in this run."""
         if name == CLIENTS and self.names_clients:
             return frozenset(self._account.organizations)
         wanting = (stream for stream in self.selected if shared(stream) == name)
         return frozenset(own for stream in wanting for own in stream.due_of(self._account.organizations))
 
     def _look_at_members(self) -> None:
-        """Read the members, and leave out what may not be read; the role of the credentials is among them."""
+        """Read the members, check the role of the credentials, and leave out what they may not read."""
         due = self._due(MEMBERS)
         me = self._me()
         self._read((MEMBERS, own) for own in self._account.organizations if own in due)
@@ -134,11 +133,11 @@ class Organizations:
             except ForbiddenError:
                 self._leave_out(own)
             except ApiError as failure:
-                if own not in due:  # and otherwise its streams say so
+                if own not in due:  # else its streams report it
                     self._tap.run.report(f"the role in organization {own}", failure)
 
     def _me(self) -> int | None:
-        """The user of the credentials; None where they are an organization's own, or may not say."""
+        """The user of the credentials; None if they belong to an organization, or may not ask."""
         try:
             return self._tap.session.get("/users/me", {}, _parse_user_id)
         except FatalError:
@@ -148,14 +147,14 @@ class Organizations:
             return None
 
     def _role(self, organization: int, me: int | None) -> str | None:
-        """The role of the credentials in an organization, None where it is not told."""
+        """The role of the credentials in an organization; None if it is unknown."""
         if self._account.is_read(MEMBERS, organization):
             members = self._account.rows(MEMBERS, organization)
             mine = [row.get("membership_role") for row in members if row.get("user_id") == me]
             if mine or not self._tap.config.get("user_ids"):
                 return mine[0] if mine else None
         path = f"/organizations/{organization}/members"
-        # Without a user to look for, it still shows whether anything can be read.
+        # Without a user, this still shows whether anything can be read.
         whom = {} if me is None else {"user_ids": me}
         role = self._tap.session.get(path, {**whom, "page_limit": 1}, _parse_role)
         return None if me is None else role
@@ -181,7 +180,7 @@ class Organizations:
         )
 
     def _read(self, lists: Iterable[tuple[str, int | None]]) -> None:
-        """Read lists to their ends, each of an organization, and keep their pages."""
+        """Read lists to their ends, each of one organization, and keep their pages."""
         parallel = self._tap.config["max_parallel_requests"]
         with Reader(self._tap.session, (self._slice(*each) for each in lists), parallel=parallel) as reader:
             for slice_, pages in reader:
@@ -191,7 +190,7 @@ class Organizations:
                 self._streams[slice_.stream].remember(slice_)
 
     def _slice(self, name: str, organization: int | None) -> Slice:
-        """A list, asked for with all that the streams want of it that share it, and its answers as they come."""
+        """A list, with the parameters of all streams that share it; its pages hold whole answers."""
         stream = self._streams[name]
         slice_ = stream.whole(None if organization is None else {"organization_id": organization})
         for sharing in self.selected:
@@ -201,7 +200,7 @@ class Organizations:
 
 
 def shared(stream: HubstaffStream) -> str | None:
-    """The list that is read here for a stream: its own, or the one that its lists' owners are found in."""
+    """The list that is read here for a stream: the one it comes with, or the one of its owners."""
     return stream.owners if isinstance(stream, OwnedStream) else stream.shares
 
 

@@ -1,4 +1,4 @@
-"""The tap: its settings, its streams, and what has to be known before the first of them is read."""
+"""The tap: its settings, its streams, and what happens before the first of them is read."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class TapHubstaff(ApiTap):
 
     @override
     def setting_errors(self, config: Mapping[str, Any]) -> Iterator[str]:
-        now = dt.datetime.fromtimestamp(self.clock.time(), dt.timezone.utc)  # nothing was asked of the API yet
+        now = dt.datetime.fromtimestamp(self.clock.time(), dt.timezone.utc)  # the API was not asked yet
         yield from setting_errors(config, now)
         known = {EVERY_OTHER, *(str(vars(stream)["name"]) for stream in STREAMS)}
         if unknown := sorted(set(config.get("refresh") or ()) - known):
@@ -74,14 +74,14 @@ class TapHubstaff(ApiTap):
     def prepare(self) -> None:
         self.session.log_in()
         self.organizations.look()
-        _ = self.account.began  # not before the API has told the time
+        _ = self.account.began  # only now has the API told the time
         if self.config["on_quota"] == "stop":
             self._in_order = self._oldest_first()
         self.connect()
         self._tell_forecast()
 
     def connect(self) -> None:
-        """Let the pages of ``activities`` be seen by what follows them: changed work, and work sessions."""
+        """Show the pages of ``activities`` to what is made of them: changed work and work sessions."""
         activities = cast("WindowStream", self.streams[Activities.name])
         followers = [one for one in self.streams.values() if isinstance(one, (DailyActivities, TimeSessions))]
         work_updates = WorkUpdates(self.account, activities, followers)
@@ -93,23 +93,23 @@ class TapHubstaff(ApiTap):
                 activities.observers.append(follower.along)
 
     def _oldest_first(self) -> dict[str, Stream]:
-        """The streams as a run reads them that may end before it has read all: none is left out by every run.
+        """The order for a run that may end early: no stream is left out by every run.
 
-        What the last run was cut off in comes first, then what was read longest ago, and never before all others.
+        First comes the stream that the last run was cut off in, then those that were never read, then the oldest.
         """
         ranks = {
             stream.name: (not stream.is_cut_off, -_seconds(stream.oldest()), place)
             for place, stream in enumerate(self.streams.values())
             if isinstance(stream, HubstaffStream)
         }
-        # Sessions are built of the pages of activities, and so come right behind them.
+        # Sessions are built of the pages of activities, so they follow right behind.
         together = min(ranks[Activities.name], ranks[TimeSessions.name])
         ranks |= {Activities.name: together, TimeSessions.name: together}
         return dict(sorted(self.streams.items(), key=lambda item: ranks[item[0]]))
 
     def _tell_forecast(self) -> None:
         selected = self.organizations.selected
-        streams = [stream for stream in selected if stream.shares is None]  # and those are read by now
+        streams = [stream for stream in selected if stream.shares is None]  # shared lists are read by now
         requests = sum(stream.forecast(organization) for stream in streams for organization in stream.due)
         self.logger.info(
             "%d streams of %d organizations will take about %d requests; the budget has %d left of %d an hour.",
@@ -121,7 +121,7 @@ class TapHubstaff(ApiTap):
         )
 
     def forecast(self) -> Forecast:
-        """Tell what the next run will take, for one request (of each 500 organizations).
+        """What the next run will take; asks for the organizations only.
 
         Raises:
             ApiError: The organizations cannot be read.
@@ -147,7 +147,7 @@ class TapHubstaff(ApiTap):
         )
         ages = ((stream.name, stream.oldest()) for stream in streams[done:])
         told = (f"{name} ({'never' if age is None else f'{age / HOUR:.1f} h ago'})" for name, age in ages)
-        self.logger.warning("Not read to their ends by this run, and when they were: %s.", ", ".join(told))
+        self.logger.warning("Not read to the end by this run, and last read: %s.", ", ".join(told))
 
     @override
     def check_connection(self) -> str:
@@ -169,7 +169,7 @@ class TapHubstaff(ApiTap):
                 is_flag=False,
                 flag_value="text",
                 type=click.Choice(["text", "json"]),
-                help="Tell what the next run will take, in requests and hours, for two requests at most.",
+                help="Tell how many requests and hours the next run will take. This takes two requests at most.",
             )
         )
         return command

@@ -119,7 +119,7 @@ def test_no_stream_is_left_out_by_every_run(read: Read, serve: Serve, settings: 
         begun = list(dict.fromkeys(one["stream"] for one in run.messages if one["type"] == "SCHEMA"))
         first = "activities" if cut_off == "time_sessions" else cut_off  # which are built of them
         assert begun[0] == first or number == 1
-        (told,) = (line for line in run.said("WARNING") if line.startswith("Not read to their ends"))
+        (told,) = (line for line in run.said("WARNING") if line.startswith("Not read to the end"))
         left = [part.strip().partition(" ")[0] for part in told.partition(": ")[2].split(",")]
         assert sorted(names) == sorted({*left, *begun})
         cut_off = left[0]

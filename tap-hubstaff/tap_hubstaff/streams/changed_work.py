@@ -1,7 +1,7 @@
-"""Which work was changed, as the updates of activities tell it.
+"""Which work was changed: the updates of activities tell it.
 
-``daily_activities`` and ``time_sessions`` are made of activities: they read again what was changed. Where the stream
-``activities`` reads its updates anyway, they are listened to; otherwise they are asked for, once for both.
+``daily_activities`` and ``time_sessions`` are made of activities, and read again what was changed. If the stream
+``activities`` reads its updates anyway, they are taken from there; else they are read once for both.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tap_hubstaff.streams.window_stream import WindowStream
 
 QUARTER = 6 * 60 * 60
-"""To a quarter of a day the times of changed work are told apart, and not to a slot."""
+"""Changed work is counted by quarters of a day, in seconds, instead of by slots."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,9 @@ class ChangedWork:
     Attributes:
         since: The beginning of the stretch.
         stop: Its end.
-        slots: The earliest time slot of changed work, by quarter of a day (its beginning) and user; seconds since 1970.
-        days: The organization's days of changed work, each with the user.
+        slots: The earliest time slot of changed work, by the beginning of its quarter of a day and by user, in seconds
+            since 1970.
+        days: The organization's days of changed work, each with its user.
     """
 
     since: dt.datetime
@@ -50,7 +51,7 @@ class ChangedWork:
         """Take note of a page of updates.
 
         Raises:
-            MalformedAnswerError: An update does not tell whose work it is of, and when that was.
+            MalformedAnswerError: An update does not tell whose work changed, and when it was.
         """
         try:
             for row in _decode(page.records):
@@ -65,12 +66,12 @@ class ChangedWork:
 
 
 class WorkUpdates:
-    """What the updates of activities tell in one run.
+    """The updates of activities in one run.
 
     Args:
         account: Tells when the run began.
-        activities: The stream, which knows how they are asked for.
-        followers: The streams that are told of them, in the order in which they are read.
+        activities: The stream that reads them.
+        followers: The streams that use them, in the order in which they are read.
     """
 
     def __init__(self, account: Account, activities: WindowStream, followers: Sequence[WindowStream]) -> None:
@@ -80,11 +81,11 @@ class WorkUpdates:
         self._found: dict[int, ChangedWork] = {}
 
     def is_asked_by(self, stream: WindowStream) -> bool:
-        """Whether no stream before this one reads the updates."""
+        """Whether this stream has to read the updates, because none before it does."""
         return not any(each.selected for each in self._readers[: self._readers.index(stream)])
 
     def listen(self, slice_: WindowSlice, pages: Iterator[Page]) -> Iterator[Page]:
-        """The pages of activities as they go by, those of updates taken note of."""
+        """Pass on the pages of activities, and take note of those of updates."""
         if slice_.feed.name != UPDATES or slice_.start is not None:
             yield from pages
             return
@@ -95,7 +96,7 @@ class WorkUpdates:
         self._found[organization_of(slice_.partition)] = found
 
     def since(self, partition: Mapping[str, Any] | None, moment: dt.datetime) -> ChangedWork:
-        """What was changed since a moment, and may be some of before.
+        """What was changed since a moment, or since a little earlier.
 
         Args:
             partition: The organization.

@@ -38,26 +38,26 @@ logger = logging.getLogger(__name__)
 
 LIMIT = "page_limit"
 SMALLEST_PAGE = 60
-"""No page is halved to fewer records than this: so few are not what takes the API too long."""
+"""No page is halved to fewer records: so few do not take the API too long."""
 EVERY_OTHER = "*"
-"""In the setting ``refresh``: every stream that it does not name."""
+"""Stands for every stream that the setting ``refresh`` does not name."""
 REMEMBERED = dt.timedelta(days=7)
-"""For so long a list is asked for pages as small as the API could give; then larger ones are tried again."""
+"""A list is asked for smaller pages for so long; then larger ones are tried again."""
 TRIES = 2
-"""Requests in all for what might be too much to ask for, where less can be asked for instead."""
+"""So many requests for what may be too much, if less can be asked for."""
 HASTY_RULES = tuple(
     replace(rule, tries=min(rule.tries, TRIES)) if issubclass(rule.error, ServerFailedError) else rule for rule in RULES
 )
 
 
 class ListSlice(Slice):
-    """A list whose pages are halved where the API fails at them: a ``page_start_id`` is good with any limit."""
+    """A list whose pages are halved when the API fails at them: a ``page_start_id`` is valid with any limit."""
 
     __slots__ = ()
 
     @property
     def rows(self) -> int:
-        """Records asked for in a page; 0 for what is no list."""
+        """Records asked for in a page; 0 if it is no list."""
         return int(self.params.get(LIMIT, 0))
 
     @override
@@ -65,7 +65,7 @@ class ListSlice(Slice):
         return HASTY_RULES if self.is_divisible(cursor) else RULES
 
     def is_divisible(self, cursor: str | None) -> bool:  # noqa: ARG002 - for windows
-        """Whether less can be asked for where the API fails at what a cursor stands for."""
+        """Whether less can be asked for if the API fails at a cursor."""
         return self.rows // 2 >= SMALLEST_PAGE
 
     @override
@@ -73,7 +73,7 @@ class ListSlice(Slice):
         if not isinstance(failure, ServerFailedError) or not ListSlice.is_divisible(self, cursor):
             raise failure
         self.params[LIMIT] = self.rows // 2
-        logger.info("%s: too much for one request; asking for pages of %d.", self.label, self.rows)
+        logger.info("%s: the API could not answer for the whole page. Asking for pages of %d.", self.label, self.rows)
         return cursor
 
 
@@ -100,15 +100,15 @@ class HubstaffStream(ApiStream):
     slice_type = ListSlice
     bookmark: ClassVar[type[Bookmark]] = HubstaffBookmark
     envelope: ClassVar[tuple[str, ...]] = ()
-    """What the list may be called in the answer; the stream's own name where this is empty."""
+    """What the list may be called in the answer; empty for the stream's name."""
     asked_for: ClassVar[Mapping[str, str | int]] = {}
-    """Parameters of every request: what would be hidden otherwise."""
+    """Parameters of every request: without them the list hides rows."""
     shares: ClassVar[str | None] = None
-    """The stream whose list this one is read from too, once a run: see :mod:`tap_hubstaff.organizations`."""
+    """The stream whose list this one comes with: it is read once a run, see :mod:`tap_hubstaff.organizations`."""
     is_by_organization: ClassVar[bool] = True
-    """Whether there is a list of each organization; False for the one list of organizations."""
+    """Whether each organization has a list; False for the list of organizations itself."""
     filters: ClassVar[frozenset[str]] = frozenset()
-    """The settings ``user_ids``, ``project_ids`` and ``task_ids`` that the list can be asked by."""
+    """Which of the settings ``user_ids``, ``project_ids`` and ``task_ids`` the list takes."""
 
     @override
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -128,12 +128,12 @@ class HubstaffStream(ApiStream):
 
     @property
     def page_limit(self) -> int:
-        """Records asked for in one page, at most."""
+        """The most records asked for in one page."""
         return int(self.config["page_size"])
 
     @override
     def query(self, partition: Partition | None) -> dict[str, str | int]:
-        # Lists of ids are joined by commas: what Swagger 2.0 means where it does not say otherwise.
+        # Ids are joined by commas: the default of Swagger 2.0.
         chosen = {
             setting: ",".join(map(str, self.config[setting]))
             for setting in sorted(self.filters)
@@ -142,7 +142,7 @@ class HubstaffStream(ApiStream):
         return {LIMIT: self._rows_a_page(partition), **self.asked_for, **chosen}
 
     def _rows_a_page(self, partition: Partition | None) -> int:
-        """As many as the settings say, or as the API could give of this list of late."""
+        """As many as the settings say, or fewer if the API lately failed at so many."""
         remembered: Any = self.bookmarks.get(partition).get(LIMIT)
         try:
             is_recent = parse_iso(remembered["until"]) > self._account.now()
@@ -171,7 +171,7 @@ class HubstaffStream(ApiStream):
             yield page
 
     def remember(self, slice_: Slice) -> None:
-        """Keep for the next runs what was found out of how a list can be asked for."""
+        """Keep for the next runs how large a page the API could give."""
         if isinstance(slice_, ListSlice) and 0 < slice_.rows < self._rows_a_page(slice_.partition):
             until = iso(self._account.began + REMEMBERED)
             self.bookmarks.of(slice_.partition)[LIMIT] = {"rows": slice_.rows, "until": until}
@@ -180,7 +180,7 @@ class HubstaffStream(ApiStream):
     @property
     @override
     def bounds(self) -> Any:
-        # What is not read whole has a bookmark for each organization.
+        # Otherwise each organization has a bookmark of its own.
         return None if self.replication_method == REPLICATION_INCREMENTAL else super().bounds
 
     @property
@@ -192,18 +192,18 @@ class HubstaffStream(ApiStream):
 
     @cached_property
     def due(self) -> tuple[int, ...]:
-        """The organizations of which the list is to be read in this run: see the setting ``refresh``."""
+        """The organizations whose lists this run reads: see the setting ``refresh``."""
         return self.due_of(self._account.organizations)
 
     def due_of(self, organizations: Sequence[int]) -> tuple[int, ...]:
-        """Of some organizations those of which the list is to be read in this run."""
+        """Those of some organizations whose lists this run reads."""
         due = tuple(organization for organization in organizations if self._is_due(organization))
-        # A version of a table is that of a whole one.
+        # A table has a version only as a whole.
         is_whole = isinstance(self.resume, FullTable) and self.config["emit_activate_version_messages"]
         return tuple(organizations) if due and is_whole else due
 
     def _is_due(self, organization: int) -> bool:
-        """Whether a list was read longer ago than it may be old, or in another way, or not to its end."""
+        """Whether a list was read too long ago, or with other settings, or not to its end."""
         refresh = self.config.get("refresh") or {}
         longest = dt.timedelta(seconds=refresh.get(self.name, refresh.get(EVERY_OTHER, 0)))
         bookmark = self.bookmarks.get({"organization_id": organization})
@@ -213,7 +213,7 @@ class HubstaffStream(ApiStream):
         return read is None or read >= longest
 
     def oldest(self) -> dt.timedelta | None:
-        """How long ago the list that is the oldest was read; None where one was never read to its end."""
+        """How long ago the oldest list was read; None if one was never read to its end."""
         ids: Sequence[int | None] = self._account.organizations if self.is_by_organization else (None,)
         ages = [age(self.bookmarks.get(_partition(each)), self._account.began) for each in ids]
         known = [each for each in ages if each is not None]
@@ -221,7 +221,7 @@ class HubstaffStream(ApiStream):
 
     @property
     def is_cut_off(self) -> bool:
-        """Whether the last run ended in the midst of this stream."""
+        """Whether the last run ended in the middle of this stream."""
         return bool(self.bookmarks.stream.get("is_begun"))
 
     @override
@@ -236,7 +236,7 @@ class HubstaffStream(ApiStream):
         self.bookmarks.stream.pop("is_begun", None)
         if self.selected and not self.resume.is_done:
             at = self._account.began
-            if isinstance(self.resume, FullTable):  # which may have begun in an earlier run
+            if isinstance(self.resume, FullTable):  # it may have begun in an earlier run
                 at = dt.datetime.fromtimestamp(self.resume.version / 1000, dt.timezone.utc)
             for organization in set(self.due if self.is_by_organization else (None,)) - self._not_read:
                 self.bookmarks.of(_partition(organization)).update(
@@ -246,7 +246,7 @@ class HubstaffStream(ApiStream):
 
     @override
     def _activate(self) -> bool:
-        # Where nothing was due, the version is still that of the last read.
+        # If nothing was read, the version of the last read is still valid.
         is_due = self.due or not (self.is_by_organization and self._account.organizations)
         return super()._activate() if is_due else False
 
@@ -265,7 +265,7 @@ class HubstaffStream(ApiStream):
             yield slice_, self._account.pages(self.shares or self.name, organization, self.parse)
 
     def whole(self, partition: Partition | None) -> Slice:
-        """The list of a partition from its beginning."""
+        """The list of a partition, from its beginning."""
         return self._slice(partition)
 
     @override
@@ -275,7 +275,7 @@ class HubstaffStream(ApiStream):
             self._doubt = "an organization was left out"
 
     def forecast(self, organization: int) -> int:
-        """The requests that a read of an organization's list will take, by what the last one took."""
+        """How many requests an organization's list will take: as many as the last time."""
         return self.bookmarks.get({"organization_id": organization}).get("requests") or 1
 
 
@@ -288,7 +288,7 @@ def _partition(organization: int | None) -> Partition | None:
 
 
 def age(bookmark: Mapping[str, Any], now: dt.datetime) -> dt.timedelta | None:
-    """How long ago a list was read, None where that is not said; what was read in the future is not believed."""
+    """How long ago a list was read; None if STATE does not say, or names a time in the future."""
     try:
         found = now - parse_iso(bookmark["read_at"])
     except (LookupError, ValueError, TypeError, AttributeError):

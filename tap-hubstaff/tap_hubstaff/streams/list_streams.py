@@ -1,6 +1,6 @@
-"""The streams that are read whole: master data and whatever changes without its date moving.
+"""The streams that are read whole: master data, and all that changes without a date that shows it.
 
-What the Swagger says of each: path, name in the answer, and the parameters without which a list hides rows.
+The Swagger says of each: name in the answer, and the parameters without which the list hides rows.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class Organizations(HubstaffStream):
 
 
 class Users(HubstaffStream):
-    """The people behind the members, removed ones included: users have no list of their own.
+    """The people behind the members, removed ones included. Users have no list of their own.
 
-    A user may belong to several organizations, and comes once.
+    A user of several organizations comes once.
     """
 
     name = "users"
@@ -61,12 +61,12 @@ class Users(HubstaffStream):
         if row["id"] in self._given:
             return None
         self._given.add(row["id"])
-        del row["organization_id"]  # the members say to which they belong
+        del row["organization_id"]  # members say who belongs to which
         return row
 
 
 class Members(HubstaffStream):
-    """Members of organizations, removed ones included; users and project members are read from the same list."""
+    """Members of organizations, removed ones included. Users and project members come with the same list."""
 
     name = "members"
     shares = "members"
@@ -81,14 +81,14 @@ class Members(HubstaffStream):
     @override
     def post_process(self, row: Record, context: Context | None = None) -> Record | None:
         row.pop("project_members", None)  # a stream of their own
-        # The Swagger says that it is a string; the vendor's text says true, false or viewer.
+        # The Swagger says a string; the vendor's text says true, false or viewer.
         if isinstance(row.get("trackable"), bool):
             row["trackable"] = "true" if row["trackable"] else "false"
         return row
 
 
 class ProjectMembers(HubstaffStream):
-    """Who works on which project: told with the members, so that it takes no request for each project."""
+    """Who works on which project. It comes with the members, and takes no request for each project."""
 
     name = "project_members"
     shares = "members"
@@ -136,7 +136,7 @@ class Tasks(HubstaffStream):
 
 
 class GlobalTodos(HubstaffStream):
-    """To-dos that every project may have."""
+    """To-dos that every project can use."""
 
     name = "global_todos"
 
@@ -172,7 +172,7 @@ class LastActivities(HubstaffStream):
 
 
 class Timesheets(HubstaffStream):
-    """Timesheets, read whole: they are approved, denied and paid long after their days."""
+    """Timesheets. They are approved, denied and paid long after their days, so they are read whole."""
 
     name = "timesheets"
 
@@ -186,15 +186,15 @@ class JobSites(HubstaffStream):
 class AttendanceSchedules(HubstaffStream):
     """When members are expected to work.
 
-    The list wants days and gives a schedule for each stretch that meets it, so it is asked for one long stretch: a
-    schedule that repeats would come once for each window otherwise.
+    The list takes a stretch of days and gives every schedule that touches it. It is asked for one long stretch: a
+    schedule that repeats would come again in each window.
     """
 
     name = "attendance_schedules"
 
     @override
     def query(self, partition: Mapping[str, Any] | None) -> dict[str, str | int]:
-        # Whole years where nobody says which days: the same question in every run, so that a read can be gone on with.
+        # Whole years if no dates are set: every run asks the same, so that a read can continue.
         first, last = self._account.start_date.date(), dt.date(self._account.began.year + 1, 12, 31)
         if not self.config.get("start_date"):
             first = first.replace(month=1, day=1)
@@ -211,14 +211,14 @@ class TimeOffPolicies(HubstaffStream):
 
 
 class TimeOffRequests(HubstaffStream):
-    """Requests for time off, whatever was answered."""
+    """Requests for time off, whatever the answer."""
 
     name = "time_off_requests"
     filters = frozenset({"user_ids"})
 
     @override
     def post_process(self, row: Record, context: Context | None = None) -> Record | None:
-        # The Swagger says one object where its text says one for each day.
+        # The Swagger says one object, its text one for each day.
         if isinstance(row.get("time_off_request_days"), dict):
             row["time_off_request_days"] = [row["time_off_request_days"]]
         return row
@@ -239,7 +239,7 @@ class Holidays(HubstaffStream):
 
 
 class TeamPayments(HubstaffStream):
-    """Payments to members, with their details; the vendor gives those of the last three years."""
+    """Payments to members, with details. The vendor gives those of the last three years."""
 
     name = "team_payments"
     filters = frozenset({"user_ids", "project_ids"})
@@ -267,28 +267,28 @@ class TeamInvoices(HubstaffStream):
 
 
 class Rates(HubstaffStream):
-    """Pay and bill rates. The Swagger does not say what is in them: unknown properties are kept."""
+    """Pay and bill rates. The Swagger does not say what is in them, so unknown properties are kept."""
 
     name = "rates"
     filters = frozenset({"user_ids"})
 
 
 class BudgetHistories(HubstaffStream):
-    """What the budgets of projects and clients have been."""
+    """Earlier and current budgets of projects and clients."""
 
     name = "budget_histories"
     filters = frozenset({"project_ids"})
 
 
 class LimitHistories(HubstaffStream):
-    """What the limits of members have been."""
+    """Earlier and current limits of members."""
 
     name = "limit_histories"
     filters = frozenset({"user_ids"})
 
 
 class Integrations(HubstaffStream):
-    """Connections with other systems."""
+    """Connections to other systems."""
 
     name = "integrations"
     shares = "integrations"
@@ -302,7 +302,7 @@ class SmartNotificationRules(HubstaffStream):
 
 
 class WorkBreakProjects(HubstaffStream):
-    """Breaks that members may take. The Swagger gives the list a name in the singular."""
+    """Breaks that members may take. The Swagger names the list in the singular."""
 
     name = "work_break_projects"
     envelope = ("work_break_projects", "work_break_project")
@@ -310,7 +310,7 @@ class WorkBreakProjects(HubstaffStream):
 
 
 class Seats(HubstaffStream):
-    """How many seats are paid for and taken: one record for each organization."""
+    """How many seats are paid for, and how many are taken: one record for each organization."""
 
     name = "seats"
     primary_keys = ("organization_id",)

@@ -1,7 +1,7 @@
-"""Names beside ids: of the user, project, client and task that work is of.
+"""Names beside ids: of the user, project, client and task of each row of work.
 
-An answer can bring what its rows name (``include``), deleted projects too, at no request more. Clients are told by a
-list of their own, which a run reads once. What is not told is null: nothing waits or fails for a name.
+An answer can bring the users, projects and tasks of its rows (``include``), deleted ones too, without another request.
+Clients have a list of their own, which a run reads once. A name that is unknown is null: nothing fails for a name.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 SETTING = "include_names"
 INCLUDE: Mapping[str, str | int] = {"include": "users,projects,tasks"}
 NAMES = {"user_name": 0, "project_name": 1, "client_name": 1, "task_name": 2}
-"""Each name, and by which of the ids of user, project and task it is known."""
+"""Each name, and which of the ids of user, project and task it belongs to."""
 _NULL = msgspec.Raw(b"null")
 
 
 class _NamedSchema(StreamSchema[str]):
-    """The schema of a stream, with the names where they are asked for."""
+    """The schema of a stream, with names if ``include_names`` is on."""
 
     @override
     def get_stream_schema(self, stream: Stream, stream_class: type[Stream]) -> dict[str, Any]:
@@ -49,7 +49,7 @@ class _NamedSchema(StreamSchema[str]):
 
 
 class NamedStream(WindowStream):
-    """Work by user, project and task, with their names where ``include_names`` asks for them."""
+    """Work by user, project and task, with their names if ``include_names`` is on."""
 
     schema = _NamedSchema(SchemaDirectory(schemas))
 
@@ -89,17 +89,17 @@ _decode_named = msgspec.json.Decoder(list[_Named]).decode
 
 
 def with_names(page: Page, body: bytes, client_names: Mapping[int | None, msgspec.Raw]) -> Page:
-    """A page whose rows also tell the names that came in the same answer, as they came.
+    """The page, with the names in its rows that came in the same answer.
 
     Args:
         page: The page.
-        body: The answer that it was made of.
+        body: The answer that the page was made of.
         client_names: The names of clients, as JSON, by id.
     """
     try:
         answer, ids, rows = _decode_answer(body), _decode_ids(page.records), _decode_rows(page.records)
     except msgspec.DecodeError:
-        return page  # rows without names; where they are no rows, decoding them will say so
+        return page  # without names; if these are no rows, decoding them will say so
     users = {one.id: one.name for one in answer.users or ()}
     projects = {one.id: one for one in answer.projects or ()}
     tasks = {one.id: one.summary for one in answer.tasks or ()}
@@ -121,7 +121,7 @@ def with_names(page: Page, body: bytes, client_names: Mapping[int | None, msgspe
 
 
 def client_names(page: Page) -> dict[int | None, msgspec.Raw]:
-    """The names of the clients of a page, as JSON, by id; none where it does not tell them."""
+    """The names of the clients of a page, as JSON, by id; empty if it does not tell them."""
     try:
         return {one.id: one.name.copy() for one in _decode_named(page.records)}
     except msgspec.DecodeError:

@@ -1,4 +1,4 @@
-"""The base class of the streams of which an owner, such as a team, has a list each."""
+"""The base class of streams of which each owner, such as a team, has a list."""
 
 from __future__ import annotations
 
@@ -32,25 +32,25 @@ class OwnerBookmark(HubstaffBookmark):
 
 
 class OwnedStream(HubstaffStream):
-    """A list of each team, or of each of whatever else an organization has many of: a request at least for each.
+    """A list of each owner, such as a team: each takes a request at least.
 
-    After the first run, the lists are read of those owners that are new or are listed with anything changed (their own
-    ``updated_at`` included), and of all whose lists were read longer ago than ``links_max_age``: the vendor does not
-    say that a change in a team's list shows in the team. The bookmark of an owner says how it was listed, and when::
+    After the first run, a list is read again if its owner is new, or is listed with any change (of ``updated_at``,
+    say), or if the list was read longer ago than ``links_max_age``: the vendor does not say that a change in a team's
+    list shows in the team. The bookmark of an owner says how the owner was listed, and when its list was read::
 
         {"context": {"organization_id": 7, "team_id": 3}, "owner": "81f5c4b2a5e0", "read_at": "2026-01-31T11:40:00Z"}
     """
 
     owners: ClassVar[str]
-    """The list of an organization that the owners are found in; it is the name of its stream too."""
+    """The list of an organization's owners; its stream has the same name."""
     owner_key: ClassVar[str]
-    """The property that an owner's id gets in the records."""
+    """The property of the records that holds the owner's id."""
     incremental_key = "updated_at"
     bookmark = OwnerBookmark
 
     def __init__(self, tap: ApiTap, account: Account) -> None:
         super().__init__(tap, account)
-        if not self.config["emit_activate_version_messages"]:  # a version of a table is that of a whole one
+        if not self.config["emit_activate_version_messages"]:  # a table has a version only as a whole
             self.replication_key = self.incremental_key
 
     @property
@@ -59,9 +59,9 @@ class OwnedStream(HubstaffStream):
         return [partition for partition, _ in self._owned()]
 
     def _owned(self) -> Iterator[tuple[dict[str, Any], Owner]]:
-        """The owners of all organizations, less those of organizations that cannot list theirs."""
+        """The owners of all organizations that can list theirs."""
         for organization in self.due:
-            with suppress(ApiError):  # a slice of its own says so
+            with suppress(ApiError):  # slices() reports it
                 for owner in self._account.owners(self.owners, organization):
                     yield {"organization_id": organization, self.owner_key: owner.id}, owner
 
@@ -71,7 +71,7 @@ class OwnedStream(HubstaffStream):
             try:
                 self._account.owners(self.owners, organization)
             except ApiError as failure:
-                # Of this organization nothing can be read, and the others' owners are known all the same.
+                # Nothing of this organization can be read; the others go on.
                 yield replace(self._slice({"organization_id": organization, self.owner_key: "?"}), failure=failure)
         if self.replication_method != REPLICATION_INCREMENTAL:
             yield from super().slices()
@@ -81,7 +81,7 @@ class OwnedStream(HubstaffStream):
                 yield self._slice(partition, self.resume.place(partition) or START)
 
     def _may_have_changed(self, bookmark: Mapping[str, Any], owner: Owner) -> bool:
-        """Whether an owner's list may have changed since it was read, or was not read to its end, or otherwise."""
+        """Whether an owner's list may have changed since it was read, or was read otherwise or not to its end."""
         if "cursor" in bookmark or bookmark.get("owner") != owner.fingerprint:
             return True
         if bookmark.get("fingerprint") != self.resume.fingerprint:
@@ -106,7 +106,7 @@ class OwnedStream(HubstaffStream):
         if not isinstance(self.resume, Incremental):
             super()._turn_page(slice_, page, records)
             return
-        if slice_.start is None:  # and otherwise it is as it was when the first of the pages was read
+        if slice_.start is None:  # otherwise the bookmark is from when the first page was read
             owner = next(owner for partition, owner in self._owned() if partition == slice_.partition)
             self.bookmarks.of(slice_.partition).update(owner=owner.fingerprint, read_at=iso(self._account.began))
         self.resume.turn(slice_.partition, Place(page.next))

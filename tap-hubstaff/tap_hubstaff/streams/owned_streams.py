@@ -1,6 +1,6 @@
-"""The streams of which each team, or each integration, has a list.
+"""The streams of which each team or integration has a list.
 
-What the Swagger says of each: path, name in the answer, and whose list it is.
+The Swagger says of each: path, name in the answer, and whose list it is.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class IntegrationUserLinks(OwnedStream):
 
 
 class IntegrationTasks(OwnedStream):
-    """Tasks that come from another system, of every status."""
+    """Tasks of every status that come from another system."""
 
     name = "integration_tasks"
     path = "/integrations/{integration_id}/tasks"

@@ -1,7 +1,7 @@
 """The streams that are read by windows of time: what members did, and when.
 
-What the Swagger says of each: by what it is asked, the longest window, and how far back it reaches. Where it names no
-longest window, there is one, and it is halved only where the API fails at it.
+The Swagger says of each: by what it is asked, the longest window, and how far back it reaches. If it names no longest
+window, one window holds everything, and is halved only when the API fails at it.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from tap_hubstaff.streams.changed_work import WorkUpdates
 
 NEAR = dt.timedelta(days=3)
-"""Days of changed work that are no further apart are read in one request."""
+"""Days of changed work that are no further apart share a request."""
 LONGEST = dt.timedelta(days=31)
-"""The longest stretch of them."""
+"""The longest stretch of days in one request."""
 _BY_MEMBER = frozenset({"user_ids"})
 _BY_WORK = frozenset({"user_ids", "project_ids", "task_ids"})
 
@@ -74,7 +74,7 @@ class DailyActivities(NamedStream):
         yield from super()._sync_slice(slice_, pages, counter, write_messages=write_messages)
 
     def _older_days(self, slice_: WindowSlice) -> Iterator[WindowSlice]:
-        """The days of changed work that the list of updates leaves out: it tells of the last month only."""
+        """The days of changed work that are older than the list of updates reaches: a month."""
         began = self._account.began
         month = (months_before(midnight(began + EAST), 1) + DAY).date()
         first = max(self._wanted.start, self.spec.earliest(began)).date()
@@ -96,7 +96,7 @@ class DailyActivities(NamedStream):
 
 
 class ToolUsages(WindowStream):
-    """Applications and sites used, in slots of ten minutes; the vendor keeps a month."""
+    """Applications and sites used, in slots of ten minutes. The vendor keeps a month."""
 
     name = "tool_usages"
     filters = _BY_WORK
@@ -104,7 +104,7 @@ class ToolUsages(WindowStream):
 
 
 class DailyToolUsages(WindowStream):
-    """Applications and sites used, by day; the vendor keeps a month."""
+    """Applications and sites used, by day. The vendor keeps a month."""
 
     name = "daily_tool_usages"
     path = "/organizations/{organization_id}/tool_usages/daily"
@@ -121,7 +121,7 @@ class Screenshots(WindowStream):
 
 
 class Notes(WindowStream):
-    """Notes that members took on their work."""
+    """Notes of members on their work."""
 
     name = "notes"
     filters = _BY_WORK
@@ -144,7 +144,7 @@ class JobSiteVisits(WindowStream):
 
 
 class PassiveJobSiteVisits(WindowStream):
-    """Visits to job sites, told by the places where members were."""
+    """Visits to job sites, recognised by where members were."""
 
     name = "passive_job_site_visits"
     filters = _BY_MEMBER
@@ -152,10 +152,10 @@ class PassiveJobSiteVisits(WindowStream):
 
 
 class AttendanceShifts(WindowStream):
-    """Shifts, and how they were kept to.
+    """Shifts, and whether they were kept.
 
-    The vendor keeps them as long as the organization's plan says, and refuses to begin before: the first day that it
-    takes is searched for then, and remembered in the state.
+    The vendor keeps them as long as the organization's plan says, and refuses windows that begin earlier. Then the
+    first day that it accepts is searched for, and STATE remembers it.
     """
 
     name = "attendance_shifts"
@@ -171,7 +171,7 @@ class TimeEditLogs(WindowStream):
 
 
 class SmartNotifications(WindowStream):
-    """Notifications that were sent to the owner of the credentials; the API shows no others."""
+    """Notifications to the owner of the credentials; the API shows no others."""
 
     name = "smart_notifications"
     path = "/organizations/{organization_id}/insights/smart_notifications"
@@ -180,7 +180,7 @@ class SmartNotifications(WindowStream):
 
 
 class UnusualActivities(WindowStream):
-    """Activity that does not look like a person's."""
+    """Activity that does not look human."""
 
     name = "unusual_activities"
     path = "/organizations/{organization_id}/insights/unusual_activities"
