@@ -12,6 +12,7 @@ import pytest
 import yaml
 from tap_hubstaff.tap import TapHubstaff
 
+from docs.picture import PICTURE, picture
 from tests.documents.blocks import DOCUMENTS, ROOT, Block, blocks
 
 SCRIPTS = Path(sys.executable).parent
@@ -82,3 +83,7 @@ def test_python_runs(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         compile(block.text, block.place, "exec"),
         {"read_everything": read_everything, "run_the_tap": run_the_tap, "post_everything": post_everything},
     )
+
+
+def test_the_picture_shows_the_posts_as_they_are() -> None:
+    assert PICTURE.read_text(encoding="utf-8") == picture(), "run `make picture`"
