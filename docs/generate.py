@@ -161,6 +161,8 @@ def documents() -> Iterator[tuple[Path, str]]:
     front = ROOT / "README.md"
     results = (ROOT / "bench" / "RESULTS.md").read_text(encoding="utf-8")
     yield front, _with_part(front.read_text(encoding="utf-8"), BEGIN.format(part="numbers"), numbers_table(results))
+    guide, source = ROOT / "docs" / "new-tap.md", (ROOT / "docs" / "parcels_tap.py").read_text(encoding="utf-8")
+    yield guide, _with_part(guide.read_text(encoding="utf-8"), BEGIN.format(part="tap"), f"```python\n{source}```")
     for plugin in PLUGINS:
         tables = {f"settings of {plugin}": settings_table(about(plugin))}
         if plugin.startswith("tap-"):

@@ -31,7 +31,7 @@ GIVEN_UP = {
 """Names that meant several things, or told nobody what they mean, each with the one that took its place."""
 PACKAGES = {"singer-http", "tap-hustle", "tap-hubstaff", "target-harkster"}
 MOST_WORDS = 25
-BOTH_ARE = {"Run": "one run of a plugin", "Attempts": "tries, of a request and of a post", "Organizations": "a stream"}
+BOTH_ARE = {"Run": "one run of a plugin", "Organizations": "a stream"}
 """Classes of singer-http and of a plugin that share a name, as they are the same kind of thing."""
 
 
