@@ -96,7 +96,7 @@ def uses(package: str) -> dict[str, set[str]]:
     return found
 
 
-@pytest.mark.parametrize("package", ["tap_hubstaff", "target_harkster", SANDBOX])
+@pytest.mark.parametrize("package", sorted(PACKAGES))
 def test_no_module_leads_back_to_itself(package: str) -> None:
     left = uses(package)
     while leaves := {name for name, others in left.items() if not others & left.keys()}:
@@ -134,3 +134,13 @@ def test_every_folder_of_the_target_is_a_room() -> None:
 @pytest.mark.parametrize("path", sorted(PACKAGES["target_harkster"].rglob("*.py")), ids=lambda path: path.stem)
 def test_no_module_of_the_target_is_too_long(path: Path) -> None:
     assert len(path.read_text().splitlines()) < 400
+
+
+@pytest.mark.parametrize(("package", "rooms"), [(SHARED, ["http", "reading"])])
+def test_no_room_knows_those_around_it(package: str, rooms: list[str]) -> None:
+    def rank(module: str) -> int:
+        return next((at for at, room in enumerate(rooms) if f"{module}.".startswith(f"{package}.{room}.")), len(rooms))
+
+    used = uses(package)
+    assert {rank(module) for module in used} == set(range(len(rooms) + 1))
+    assert [(module, other) for module in used for other in used[module] if rank(other) > rank(module)] == []

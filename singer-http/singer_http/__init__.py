@@ -1,1 +1,6 @@
-"""What Singer plugins over HTTP have in common."""
+"""What Singer taps and targets over HTTP have in common, in three rooms; an inner one does not know the outer ones.
+
+Innermost, ``http`` talks to an API. Around it, ``reading`` reads lists. The modules here are about being a Singer tap:
+a plugin derives its tap and its streams from :mod:`~singer_http.tap` and :mod:`~singer_http.stream`, which share a
+:mod:`~singer_http.run`, keep their place in :mod:`~singer_http.resume` and write through :mod:`~singer_http.output`.
+"""

@@ -1,4 +1,4 @@
-"""What a catalog may ask for: replication methods, and keys that cannot be left out."""
+"""Checks what a catalog asks for: streams, replication methods, and the keys that every record needs."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class _Stream(msgspec.Struct):
 
 
 class _Catalog(msgspec.Struct):
-    """What is read of a catalog, and has to be of these types."""
+    """The parts of a catalog that are read, with their types."""
 
     streams: list[_Stream]
 
@@ -55,10 +55,8 @@ class _Catalog(msgspec.Struct):
 def with_chosen_methods(catalog: dict[str, Any]) -> dict[str, Any]:
     """Put each stream's replication method where the SDK looks for it.
 
-    The Singer specification has it chosen as ``replication-method`` in the stream's metadata, which the SDK drops.
-
-    Raises:
-        ConfigurationError: It is no catalog, or contradicts itself.
+    The Singer specification puts it into the stream's metadata, as ``replication-method``, which the SDK drops. Raises
+    :class:`ConfigurationError` where the catalog is none, or contradicts itself.
     """
     try:
         told = msgspec.convert(catalog, _Catalog).streams
@@ -75,7 +73,7 @@ def with_chosen_methods(catalog: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_streams(catalog: Mapping[str, CatalogEntry], known: Container[str]) -> None:
-    """Raise :class:`ConfigurationError` where a catalog selects streams that there are not."""
+    """Raise :class:`ConfigurationError` where a catalog selects streams that do not exist."""
     if unknown := [name for name, entry in catalog.items() if name not in known and entry.metadata.root.selected]:
         raise ConfigurationError(
             f"The catalog selects {' and '.join(unknown)}, which are no streams of this tap: discover it anew."
@@ -83,10 +81,9 @@ def check_streams(catalog: Mapping[str, CatalogEntry], known: Container[str]) ->
 
 
 def chosen_key(stream: str, method: str, key: str | None, possible: str | None) -> str | None:
-    """The replication key that a catalog chooses for a stream, of which one is possible at most; None for a full table.
+    """Return the replication key that a catalog chooses, None for a full table.
 
-    Raises:
-        ConfigurationError: It cannot be read so.
+    Raises :class:`ConfigurationError` where the stream cannot be read so.
     """
     if method == REPLICATION_FULL_TABLE:
         return None
@@ -101,7 +98,7 @@ def chosen_key(stream: str, method: str, key: str | None, possible: str | None) 
 
 
 def with_keys(metadata: MetadataMapping, keys: Iterable[str | None]) -> MetadataMapping:
-    """The metadata with keys that are in every record, whatever is selected; nothing where there is none at all."""
+    """Mark keys as always included, whatever is selected; empty metadata stays empty."""
     for key in keys if metadata else ():
         if key is not None:
             metadata.setdefault(("properties", key), Metadata()).inclusion = Metadata.InclusionType.AUTOMATIC

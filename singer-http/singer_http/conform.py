@@ -1,4 +1,4 @@
-"""Conformers compiled once per schema: what singer-sdk does to each record, without asking the schema each time.
+"""Conforms records to their schema as singer-sdk does, but compiles each schema once.
 
 The results are those of ``pop_deselected_record_properties`` followed by ``conform_record_data_types`` at the
 level ``RECURSIVE``, for records that come from JSON (objects, arrays, strings, finite numbers, booleans, null).
@@ -19,24 +19,18 @@ if TYPE_CHECKING:
 
     from singer_sdk.singerlib import SelectionMask
 
+    _Change = Callable[[Any], Any]
+
 Schema = dict[str, Any]
 Record = dict[str, Any]
 Breadcrumb = tuple[str, ...]
 
 
 class Conformer:
-    """Prepares the records of one stream for their messages.
-
-    Args:
-        schema: The JSON schema that records are conformed to.
-        mask: Which properties are selected.
-
-    Attributes:
-        unknown: How often each property came that the schema does not know, by its dotted path.
-    """
+    """Prepares the records of one stream for their messages, by its schema and by which properties are selected."""
 
     def __init__(self, schema: Schema, mask: SelectionMask) -> None:
-        self.unknown: Counter[str] = Counter()
+        self.unknown: Counter[str] = Counter()  # how often each property came that the schema does not know
         self._conform = self._object(schema, mask, (), "")
 
     def __call__(self, record: Record) -> Record:
@@ -44,9 +38,7 @@ class Conformer:
         self._conform(record)
         return record
 
-    def _object(
-        self, schema: Schema, mask: SelectionMask | None, at: Breadcrumb, path: str
-    ) -> Callable[[Record], None]:
+    def _object(self, schema: Schema, mask: SelectionMask | None, at: Breadcrumb, path: str) -> _Change:
         """Compile an object schema; ``mask`` is None below arrays, where nothing can be deselected."""
         properties: Mapping[str, Schema] = schema["properties"]
         is_open = bool(schema.get("additionalProperties"))
@@ -74,9 +66,7 @@ class Conformer:
 
         return conform
 
-    def _value(
-        self, schema: Schema, mask: SelectionMask | None, at: Breadcrumb, path: str
-    ) -> Callable[[Any], Any] | None:
+    def _value(self, schema: Schema, mask: SelectionMask | None, at: Breadcrumb, path: str) -> _Change | None:
         """Compile one property's schema; None where every value stays as it is."""
         nested = self._object(schema, mask, at, f"{path}.") if _has_properties(schema) else None
         items = self._items(schema, path)
@@ -94,7 +84,7 @@ class Conformer:
 
         return conform
 
-    def _items(self, schema: Schema, path: str) -> Callable[[list[Any]], list[Any]] | None:
+    def _items(self, schema: Schema, path: str) -> _Change | None:
         """Compile what becomes of an array's items; None where they stay as they are."""
         if not ("type" in schema or "anyOf" in schema) or not is_uniform_list(schema):
             return None

@@ -1,4 +1,4 @@
-"""The way out: Singer messages encoded a page at a time, and written to stdout whole, never half a line."""
+"""Encodes Singer messages a page at a time, and writes whole lines to stdout, never half of one."""
 
 from __future__ import annotations
 
@@ -30,20 +30,17 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-BUFFER = 1 << 18
-"""Bytes that may wait in the buffer before they are written."""
-PATIENCE = 5.0
-"""Seconds that the reader of stdout may take nothing once a signal has asked for the end."""
-_GLANCE = 0.5
-"""Seconds after which one that waits looks for signals: one that comes just before does not interrupt the wait."""
+BUFFER = 1 << 18  # bytes that may wait in the buffer before they are written
+PATIENCE = 5.0  # seconds that the reader of stdout may take nothing once a signal has asked for the end
+_GLANCE = 0.5  # seconds after which a wait looks for signals: one that comes just before does not interrupt it
 _NEWLINE = ord("\n")
 
 
 class Stdout:
     """Writes whole lines to stdout, be it a file or a pipe, blocking or not, whatever it takes at a time.
 
-    What goes into a pipe goes in pieces that it takes whole or not at all, and that end with a line wherever a line
-    is no longer than that: a process that is killed leaves no half of one.
+    A pipe gets pieces that it takes whole or not at all, and that end with a line unless a line is longer than a piece:
+    a process that is killed leaves no half of a line.
     """
 
     def __init__(self) -> None:
@@ -53,9 +50,9 @@ class Stdout:
         self._is_closed = False
 
     def write(self, lines: bytes | bytearray) -> None:
-        """Write all of it, or raise :class:`FatalError`; once that has failed, what else is given is dropped.
+        """Write all of it, or raise :class:`FatalError`; after a failure everything is dropped.
 
-        Raises :class:`Stopped` when a signal has asked for the end, and the reader takes nothing.
+        Raises :class:`Stopped` when a signal has asked for the end, and the reader of stdout takes nothing.
         """
         if self._is_closed:
             return
@@ -72,7 +69,7 @@ class Stdout:
             raise FatalError(f"stdout cannot be written to: {error.strerror}. Mend that, and run again.") from None
 
     def end(self, code: int) -> None:
-        """Have little patience with the reader from now on; when asked again, end the process, but within no line."""
+        """Have little patience with the reader from now on; when asked again, exit at the end of the line."""
         self._signals += 1
         if self._signals > 1:
             self._exit_code = code
@@ -115,16 +112,15 @@ class Stdout:
 class BufferedWriter(GenericSingerWriter["bytes", "Message"]):
     """Writes messages to stdout through a buffer that holds whole lines only.
 
-    The buffer is emptied when it is full, with every message that is not a RECORD, when the tap has to wait for
-    the API, and at the end of the run, however it ends.
+    It empties the buffer when that is full, with every message that is not a RECORD, when the tap has to wait for the
+    API, and at the end of the run.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._buffer = bytearray()
         self.stdout = Stdout()
-        self.written = 0
-        """Bytes of messages so far."""
+        self.written = 0  # bytes of messages so far
 
     @override
     def serialize_message(self, message: Message) -> bytes:
@@ -160,11 +156,8 @@ class BufferedWriter(GenericSingerWriter["bytes", "Message"]):
 def batches(messages: Iterator[dict[str, Any]], batcher: Batcher, config: BatchConfig) -> Iterator[list[Any]]:
     """Write the records of RECORD messages to files, each of one stream whatever stream maps make of it.
 
-    Yields:
-        BATCH messages of all that was taken of the records so far: a STATE is good behind them.
-
-    Raises:
-        Stopped: A file cannot be written; its cause says so.
+    Yields the BATCH messages of all records taken so far: a STATE is good behind them. Raises :class:`Stopped` where a
+    file cannot be written; its cause says so.
     """
     for some in lazy_chunked_generator(messages, config.batch_size):
         by_stream: defaultdict[str, list[Any]] = defaultdict(list)

@@ -1,4 +1,4 @@
-"""Where to go on: what STATE holds of a stream, when that is good, and what a read that went on from it may claim.
+"""Decides where a read goes on: what STATE holds, when that is good, and what a resumed read may claim.
 
 STATE holds one bookmark for each partition, and for the stream as a whole; docs/state.md says how they look. A place to
 go on at is good as long as the same read would come upon it: its fingerprint stands for all that decides which rows
@@ -22,13 +22,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 RESUME = "resume"
-FUTURE = 60
-"""Seconds by which a time in STATE may be ahead of the API's clock, which is known to the second."""
+FUTURE = 60  # seconds by which a time in STATE may be ahead of the API's clock, which is known to the second
 _TOO_OLD = "it began longer ago than resume_max_age"
 
 
 class Bookmark(msgspec.Struct, omit_defaults=True, kw_only=True):
-    """What STATE holds of a partition, or of a stream as a whole, and of a read under way; nothing else is believed."""
+    """What STATE holds of a partition, a whole stream or a read under way; anything else in it is ignored."""
 
     context: dict[str, str | int] | None = None
     resume: Bookmark | None = None
@@ -53,12 +52,12 @@ START = Place()
 
 
 def fingerprint(*parts: Any) -> str:
-    """A short text that is another one where anything in its arguments is."""
+    """Return a short text that changes with anything in the arguments."""
     return hashlib.sha256(msgspec.json.encode(parts, order="sorted", enc_hook=str)).hexdigest()[:12]
 
 
 def validated(name: str, state: Any, kind: type[Bookmark]) -> dict[str, Any]:
-    """A stream's part of the state as it was handed to the tap, without whatever is not as the tap writes it."""
+    """Keep of a stream's incoming state only what this tap could have written."""
     rows = state.get("partitions") if isinstance(state, dict) else None
     of_stream = _validated(state, kind)
     found: dict[_Key, dict[str, Any] | None] = {}
@@ -82,7 +81,7 @@ def _validated(bookmark: Any, kind: type[Bookmark]) -> dict[str, Any] | None:
 
 
 class Bookmarks:
-    """A stream's own, writable and :func:`validated` part of the state, whose partitions are found at once."""
+    """A stream's part of the state, writable and :func:`validated`; finds partitions at once."""
 
     def __init__(self, state: dict[str, Any]) -> None:
         self.stream = state
@@ -91,7 +90,7 @@ class Bookmarks:
         }
 
     def of(self, partition: Mapping[str, Any] | None) -> dict[str, Any]:
-        """The bookmark of a partition, made where there is none yet; the stream's own for None."""
+        """Return the bookmark of a partition, a new one where there is none; the stream's own for None."""
         if partition is None:
             return self.stream
         key = _key(partition)
@@ -101,7 +100,7 @@ class Bookmarks:
         return self._partitions[key]
 
     def get(self, partition: Mapping[str, Any] | None) -> dict[str, Any]:
-        """Like :meth:`of`, without making one."""
+        """Return the bookmark of a partition, empty where there is none."""
         return self.stream if partition is None else self._partitions.get(_key(partition), {})
 
     def forget(self, *, done_only: bool = False, places: bool = False) -> None:
@@ -139,7 +138,7 @@ class FullTable:
         self.version = left["version"] if self.is_resumed else following
 
     def place(self, partition: Mapping[str, Any] | None) -> Place | None:
-        """Where to go on with a partition, None where it is done."""
+        """Return where to go on with a partition, None where it is done."""
         left = self._bookmarks.get(partition).get(RESUME, {}) if self.is_resumed else {}
         return None if left.get("done") else _place(left)
 
@@ -150,7 +149,7 @@ class FullTable:
             self._bookmarks.stream[RESUME] = {"version": self.version, "fingerprint": self.fingerprint}
 
     def turn(self, partition: Mapping[str, Any] | None, place: Place | None, *, is_last: bool) -> None:
-        """Note that a page is written: the next run goes on at this place; None for where it did."""
+        """Note that a page is written: the next run goes on at this place, for None where this one did."""
         left = self._bookmarks.of(partition).setdefault(RESUME, {})
         if is_last:
             _put(left, START)
@@ -180,7 +179,7 @@ class Incremental:
         self._has_warned = False
 
     def place(self, partition: Mapping[str, Any] | None) -> Place:
-        """Where to go on with a partition."""
+        """Return where to go on with a partition."""
         bookmark = self._bookmarks.get(partition)
         if bookmark.get("fingerprint") == self.fingerprint:
             return _place(bookmark)

@@ -1,4 +1,4 @@
-"""One run of a tap: the way to the API, the way out, and what is said of it meanwhile."""
+"""What the streams of a tap share in a run: the session, the writer, and what is reported."""
 
 from __future__ import annotations
 
@@ -23,23 +23,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PROGRESS_INTERVAL = 5.0
-"""Seconds between two lines of progress."""
-STATE_SHARE = 1 / 20
-"""STATE messages may come to this share of all that is written ..."""
-STATE_INTERVAL = 5.0
-"""... but one is sent after so many seconds all the same, for runs that wait more than they write ..."""
-STATE_RATE = 20_000.0
-"""... unless they then came to more than so many bytes a second."""
+PROGRESS_INTERVAL = 5.0  # seconds between two lines of progress
+STATE_SHARE = 1 / 20  # of all that is written, STATE messages may come to this share ...
+STATE_INTERVAL = 5.0  # ... but one goes out after so many seconds, in a run that waits more than it writes ...
+STATE_RATE = 20_000.0  # ... unless they then came to more than so many bytes a second
 
 
 class Run:
-    """What a tap gives to its streams.
-
-    Args:
-        open_session: Opens the session, when the API is asked for something first.
-        clock: Measures, waits, and can be stopped.
-        writer: Takes the messages.
+    """What a tap gives to its streams: a clock, a writer, and a session that is opened when it is first needed.
 
     Attributes:
         reader: Reads the streams ahead of the writer; None where a stream is read on its own.
@@ -62,7 +53,7 @@ class Run:
 
     @cached_property
     def progress(self) -> Progress:
-        """What the run says of itself while it goes on."""
+        """The lines of progress."""
         return Progress(self.session)
 
     def read_ahead(self, slices: Iterable[Slice], *, parallel: int, predict: bool) -> None:
@@ -90,15 +81,12 @@ class Run:
         return True
 
     def close(self) -> None:
-        """Fetch nothing more."""
+        """Stop fetching, and close the session."""
         self.clock.stop()
         if self.reader is not None:
             self.reader.close()
-            logger.info(
-                "Pages asked for ahead of their cursors: %d used, %d for nothing.",
-                self.reader.predictions.hits,
-                self.reader.predictions.misses,
-            )
+            found = self.reader.predictions
+            logger.info("Pages asked for ahead of their cursors: %d used, %d for nothing.", found.hits, found.misses)
         self.session.close()
 
 
@@ -128,14 +116,8 @@ class Progress:
         if not self.stream or now - self._said_at < PROGRESS_INTERVAL:
             return
         requests, budget = self._session.requests.total(), self._session.budget
-        pause = budget.paused_for
-        logger.info(
-            "%s: %s records in %d pages; %.1f requests/s of at most %.1f; %s.",
-            self.stream,
-            f"{self._records:,}",
-            self._pages,
-            (requests - self._said_requests) / (now - self._said_at),
-            budget.per_second,
-            f"waiting {pause:.0f} s for the rate limit" if pause else "not held up by the rate limit",
-        )
+        pause, rate = budget.paused_for, (requests - self._said_requests) / (now - self._said_at)
+        waits = f"waiting {pause:.0f} s for the rate limit" if pause else "not held up by the rate limit"
+        text = "%s: %s records in %d pages; %.1f requests/s of at most %.1f; %s."
+        logger.info(text, self.stream, f"{self._records:,}", self._pages, rate, budget.per_second, waits)
         self._said_at, self._said_requests = now, requests

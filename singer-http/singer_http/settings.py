@@ -1,4 +1,4 @@
-"""Settings and mistakes as an operator is told of them: one sentence each, and never a secret."""
+"""Reads and checks settings, and tells operators of mistakes: one sentence each, and never a secret."""
 
 from __future__ import annotations
 
@@ -39,10 +39,8 @@ WORD = r"^[!-~]+$(?!\n)"
 LINE = r"^[!-~]([ -~]*[!-~])?$(?!\n)"
 """What a client id or a header is made of: printable ASCII, with no blanks around it (RFC 6749)."""
 _TRUTHS = {*TRUTHY, "false", "0", "no", "off"}
-_LONG = 500
-"""Characters of a sentence that are too many."""
-_FRAMES = 6
-"""Calls that are named of a defect."""
+_LONG = 500  # characters of a sentence that are too many
+_FRAMES = 6  # calls that are named of a defect
 
 
 def client_settings(plugin: str) -> tuple[th.Property[Any], ...]:
@@ -119,10 +117,10 @@ def shared_settings(parallel: int = DEFAULT_PARALLEL) -> tuple[th.Property[Any],
 def checked(
     config: Mapping[str, Any], schema: Mapping[str, Any], further: Callable[[Mapping[str, Any]], Iterable[str]]
 ) -> tuple[dict[str, Any], list[str]]:
-    """The settings as they are meant, and what is wrong with them.
+    """Clean up the settings, and say what is wrong with them.
 
-    A setting that is null is one that is not set: it takes its default. Secrets lose the blanks and line breaks around
-    them, which come with the files that they are kept in. ``further`` says what the schema cannot tell.
+    A setting that is null counts as not set. Secrets lose the blanks and line breaks around them, which come with the
+    files that they are kept in. ``further`` says what the schema cannot tell.
     """
     warn_of_unknown(config, schema["properties"])
     secrets = {name for name, told in schema["properties"].items() if told.get("secret")}
@@ -134,7 +132,7 @@ def checked(
 
 
 def json_object(option: str, name: str, read: Callable[[], str]) -> dict[str, Any]:
-    """What a file on the command line holds; raises :class:`ConfigurationError` where that is no JSON object."""
+    """Read a JSON object from a file on the command line, or raise :class:`ConfigurationError`."""
     try:
         content = json.loads(read().removeprefix("\ufeff"))
         json.dumps(content, allow_nan=False, ensure_ascii=False).encode()  # NaN and half characters are no JSON
@@ -146,7 +144,7 @@ def json_object(option: str, name: str, read: Callable[[], str]) -> dict[str, An
 
 
 def config_input(names: Sequence[str]) -> _ConfigInput:
-    """The settings in files, those of a later one before those of an earlier; ENV stands for the environment."""
+    """Read the settings from files, where a later one overrides an earlier; ENV stands for the environment."""
     config: dict[str, Any] = {}
     for name in names:
         if name != ENVIRONMENT:
@@ -155,18 +153,14 @@ def config_input(names: Sequence[str]) -> _ConfigInput:
 
 
 def warn_of_unknown(settings: Iterable[str], known: Iterable[str]) -> None:
-    """Warn of settings that there are not, and so do nothing; a name that begins with an underscore is no setting."""
+    """Warn of settings that do not exist, and so do nothing; names with a leading underscore are none."""
     for name in sorted(name for name in set(settings).difference(known) if not name.startswith("_")):
         near = difflib.get_close_matches(name, known, 1)
         logger.warning("%s is no setting and does nothing%s", name, f": is {near[0]} meant?" if near else ".")
 
 
 def from_environment(schema: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """The settings that environment variables hold whose names begin with a prefix.
-
-    Raises:
-        ConfigurationError: A variable holds no number, truth, list or object, as its setting wants.
-    """
+    """Read the settings from environment variables with a prefix, or raise :class:`ConfigurationError`."""
     settings: dict[str, Any] = {}
     named = {name.removeprefix(prefix).lower() for name in os.environ if name.startswith(prefix)}
     warn_of_unknown(named - {"loglevel"}, schema["properties"])
@@ -185,7 +179,7 @@ def from_environment(schema: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 
 
 def batch_errors(config: Mapping[str, Any]) -> Iterator[str]:
-    """What is wrong with the settings of BATCH files, which the SDK would only tell by failing on the first one."""
+    """Say what is wrong with the settings of BATCH files; the SDK would fail on the first file."""
     if (batch := config.get("batch_config")) is None:
         return
     encoding, storage = batch.get("encoding") or {}, batch.get("storage") or {}
@@ -225,7 +219,7 @@ def _place(path: Any) -> str:
 
 @contextlib.contextmanager
 def exit_on_operator_error(logger: logging.Logger) -> Iterator[None]:
-    """End the process with a sentence on stderr, which holds no value but what the sentence is meant to tell."""
+    """End the process with a sentence on stderr, which holds no value that it is not meant to show."""
     try:
         yield
         sentences = []
@@ -249,7 +243,7 @@ def exit_on_operator_error(logger: logging.Logger) -> Iterator[None]:
 
 
 def url_errors(setting: str, url: str) -> Iterator[str]:
-    """What is wrong with a URL that tokens are sent to."""
+    """Say what is wrong with a URL that tokens are sent to."""
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
@@ -265,10 +259,7 @@ def url_errors(setting: str, url: str) -> Iterator[str]:
 
 
 def api_errors(config: Mapping[str, Any], limit: str, most: int) -> Iterator[str]:
-    """What is wrong with the URLs, and with the setting for requests where the vendor allows no more than so many.
-
-    What listens on this machine is not the vendor, but a sandbox say.
-    """
+    """Say what is wrong with the URLs, and with a request limit above the vendor's, unless this machine is the host."""
     urls = [setting for setting in ("api_url", "auth_url") if config.get(setting) is not None]
     errors = [error for setting in urls for error in url_errors(setting, config[setting])]
     yield from errors

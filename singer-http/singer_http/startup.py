@@ -1,4 +1,4 @@
-"""What a program imports for all its life, imported without looking for garbage in it."""
+"""Imports what a program keeps for all its life, without looking for garbage in it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def lasting_imports() -> Iterator[None]:
-    """Import within it what stays until the process ends.
-
-    The collector searches all objects over and over while thousands of them are made, again with every full
-    collection later, and once more at the end; none of these has ever gone by then.
-    """
+    """Import within it what stays until the process ends: the collector would search all of it, over and over."""
     gc.disable()
     try:
         yield

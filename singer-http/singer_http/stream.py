@@ -49,20 +49,15 @@ class ApiStream(Stream, abc.ABC):
     base class, how a page is parsed and which partitions there are.
     """
 
-    path: ClassVar[str]
-    """The list, below the API's base URL; ``{name}`` stands for a property of the partition."""
-    cursor_param: ClassVar[str] = "cursor"
-    """What a page is asked for with."""
+    path: ClassVar[str]  # the list, below the API's base URL; {name} stands for a property of the partition
+    cursor_param: ClassVar[str] = "cursor"  # what a page is asked for with
     incremental_key: ClassVar[str | None] = None
     """The property that an INCREMENTAL read is said to follow; None where the stream cannot be read so."""
-    slice_type: ClassVar[type[Slice]] = Slice
-    """What its slices are."""
+    slice_type: ClassVar[type[Slice]] = Slice  # what its slices are
     is_never_empty: ClassVar[bool] = False
     """Whether an empty list is more likely to be a fault of the API than the truth."""
-    bookmark: ClassVar[type[Bookmark]] = Bookmark
-    """What STATE holds of a partition."""
-    interleave: ClassVar[int] = 1
-    """How many partitions are read in turns, a page of each."""
+    bookmark: ClassVar[type[Bookmark]] = Bookmark  # what STATE holds of a partition
+    interleave: ClassVar[int] = 1  # how many partitions are read in turns, a page of each
 
     def __init__(self, tap: Tap, run: Run) -> None:
         super().__init__(tap=tap)
@@ -88,7 +83,7 @@ class ApiStream(Stream, abc.ABC):
 
     @property
     def bounds(self) -> Any:
-        """What decides, besides the path and the query, which rows a read gives."""
+        """Whatever decides, besides path and query, which rows a read gives."""
         return sorted(set(self.config.get("organization_ids") or ()))
 
     @cached_property
@@ -128,9 +123,9 @@ class ApiStream(Stream, abc.ABC):
     # Slices
 
     def slices(self) -> Iterator[Slice]:
-        """What is to be read, in order: every partition that the last run did not complete.
+        """Declare what is to be read, in order: every partition that the last run did not complete.
 
-        Called ahead of the read and by any thread: it only looks at the state.
+        Any thread may call it ahead of the read: it only looks at the state.
         """
         if self.resume.is_done:
             return
@@ -164,7 +159,7 @@ class ApiStream(Stream, abc.ABC):
         return True
 
     def read(self) -> Iterator[tuple[Slice, Iterator[Page]]]:
-        """The slices, each with its pages."""
+        """Give the slices in order, each with its pages."""
         if self.run.reader is not None:
             yield from self.run.reader.of_stream(self.name)
             return
@@ -349,7 +344,7 @@ class ApiStream(Stream, abc.ABC):
         self.bookmarks.forget(done_only=self._failed or not self.selected)
 
     def _report_changes(self) -> None:
-        """Say what of the records was not written as it came."""
+        """Warn of what was changed in records, or left out."""
         if self._replaced:
             text = "%s: %d characters could not be read, and are U+FFFD now: halves of characters, or no UTF-8."
             self.logger.warning(text, self.name, self._replaced)

@@ -68,7 +68,7 @@ class ApiTap(Tap, abc.ABC):
 
     @abc.abstractmethod
     def prepare(self) -> None:
-        """Check, before the first message, what only the API can tell; raises what makes the run be of no use."""
+        """Check, before the first message, what only the API can tell; raise what makes the run useless."""
 
     @abc.abstractmethod
     def check_connection(self) -> str:
@@ -153,7 +153,7 @@ class ApiTap(Tap, abc.ABC):
             raise IncompleteError(f"The run is not complete: {len(self.run.failures)} parts of it, named above.")
 
     def give_up(self, cause: BaseException) -> None:
-        """End the run for what concerns all of it; raises the cause, unless it makes no failure of the run."""
+        """End the run early; raises the cause, unless that is no failure of the run."""
         raise cause from None
 
     def _read_all(self) -> None:
@@ -182,7 +182,7 @@ class ApiTap(Tap, abc.ABC):
             self._check_map(name, rule if isinstance(rule, dict) else {})
 
     def _check_map(self, name: str, rule: Mapping[str, Any]) -> None:
-        """Refuse what would leave as it is what it is to leave out."""
+        """Refuse a map that names what does not exist: it would leave out nothing."""
         source = rule.get("__source__", name)
         schemas = [self.streams[met].schema for met in fnmatch.filter(self.streams, source)]
         if not schemas and name != "__else__":
@@ -232,7 +232,7 @@ class ApiTap(Tap, abc.ABC):
     @classmethod
     @override
     def cb_test(cls, ctx: click.Context, param: click.Option, value: str) -> None:
-        """Answer ``--test`` with a verdict on the connection, for one request."""
+        """Answer ``--test`` with one request and a verdict on the connection."""
         if value != CliTestOptionValue.All.value:
             super().cb_test(ctx, param, value)
             return

@@ -21,7 +21,7 @@ _is_token = re.compile("[!-~]+").fullmatch
 
 
 def validated_token(text: str) -> str:
-    """A token without the blanks around it; raises :class:`ValueError` where no header can carry it."""
+    """Strip the blanks around a token; raises :class:`ValueError` where no header can carry it."""
     token = text.strip()
     if not _is_token(token):
         raise ValueError("no token")
@@ -29,7 +29,7 @@ def validated_token(text: str) -> str:
 
 
 def lifetime(expires_in: Any, usual: float) -> float:
-    """Seconds that a token lasts by ``expires_in``; the usual ones where that is of no use."""
+    """Return the seconds that a token lasts by ``expires_in``, or the usual ones where that is unusable."""
     try:
         seconds = float(expires_in)
     except (TypeError, ValueError, OverflowError):
@@ -39,14 +39,14 @@ def lifetime(expires_in: Any, usual: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """An access token, and when it ends by the monotonic clock; ``repr`` leaves out the secret."""
+    """An access token and its end on the monotonic clock; ``repr`` leaves out the secret."""
 
     value: str = field(repr=False)
     expires_at: float
 
     @classmethod
     def lasting(cls, value: str, seconds: float, now: float) -> Token:
-        """A token given at ``now`` for so many seconds, less the leeway."""
+        """Make a token that was given at ``now`` for so many seconds, less the leeway."""
         return cls(value, now + seconds - min(LEEWAY, seconds * LEEWAY_SHARE))
 
 
@@ -64,7 +64,7 @@ class TokenSource:
         self._failure: AuthenticationError | None = None
 
     def get(self) -> str:
-        """A token that is good now."""
+        """Return a token that is good now."""
         with self._lock:
             if self._failure is not None:  # asking again would count as one more failed attempt
                 raise self._failure
@@ -85,7 +85,7 @@ class TokenSource:
 
 
 def fixed_token(value: str, setting: str, clock: Clock) -> TokenSource:
-    """A token that a setting holds; the setting is named when the token is refused."""
+    """Serve the token of a setting; when the API refuses it, the error names the setting."""
     unused = [Token(value, math.inf)]
 
     def fetch() -> Token:

@@ -1,4 +1,4 @@
-"""One request budget for one credential, shared by every thread that spends from it."""
+"""The request budget of a credential, which all threads share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TICK = 0.001  # seconds beyond the window after which to try again: a float may
 
 
 class Budget:
-    """At most so many requests in any window of so many seconds, and none while the API asks for a pause."""
+    """Allows so many requests in any window of so many seconds, and none while the API wants a pause."""
 
     def __init__(self, requests: int, window: float, clock: Clock) -> None:
         self.requests = requests
@@ -42,7 +42,7 @@ class Budget:
             return 0 if self.paused_for else max(0, self.requests - len(self._sent))
 
     def spend(self) -> float:
-        """Wait until one more request may be sent; gives the moment that it is counted at, by the clock."""
+        """Wait until one more request may be sent; returns the moment that it is counted at."""
         with self._turn:  # requests are sent in the order in which they were wanted
             self._clock.check()
             while wait := self._try_spend(now := self._clock.monotonic()):
@@ -52,36 +52,36 @@ class Budget:
             return now
 
     def give_back(self, spent: float) -> None:
-        """Count a request no longer, as it was not sent."""
+        """Stop counting a request that was not sent."""
         with self._lock:
             self._forget(spent)
 
     def shift_to_arrival(self, spent: float, seconds: float) -> None:
         """Count a request so many seconds later, when it can have arrived.
 
-        The vendor counts arrivals. A request that was held up on its way, by a new connection or a busy machine,
-        falls together with the requests of the next window unless it is counted later too.
+        The vendor counts arrivals. A new connection or a busy machine can delay a request into the next window: counted
+        when it was sent, it would make that window too full.
         """
         with self._lock:
             self._forget(spent)
             insort(self._sent, spent + seconds)
 
     def pause(self, seconds: float) -> None:
-        """Let nobody send for so many seconds."""
+        """Hold all requests for so many seconds."""
         with self._lock:
             self._paused_until = max(self._paused_until, self._clock.monotonic() + seconds)
         logger.debug("Pausing all requests for %.1f s.", seconds)
 
     @property
     def paused_for(self) -> float:
-        """Seconds until requests may be sent again, 0 when nothing holds them."""
+        """Seconds until requests may be sent again, 0 where nothing holds them."""
         return max(0.0, self._paused_until - self._clock.monotonic())
 
     def close(self) -> None:
         """Close what the count is kept in."""
 
     def _try_spend(self, now: float) -> float:
-        """Spend a request if one is left, and give 0; otherwise give the seconds after which to try again."""
+        """Spend a request and return 0, or return the seconds after which to try again."""
         with self._lock:
             if pause := self.paused_for:
                 return pause
@@ -96,7 +96,7 @@ class Budget:
             self._sent.remove(spent)
 
     def _forget_old(self, now: float) -> float:
-        """Forget the requests before the window that ends now; gives its start."""
+        """Forget the requests before the window that ends now; returns its start."""
         start = now - self.window * (1 + MARGIN)
         del self._sent[: bisect_right(self._sent, start)]
         return start

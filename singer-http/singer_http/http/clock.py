@@ -1,4 +1,4 @@
-"""Time: one clock for the whole run, which can be stopped and which tests replace, and the time of the API."""
+"""One clock for the whole run, which can be stopped and which tests replace; and the API's own time."""
 
 from __future__ import annotations
 

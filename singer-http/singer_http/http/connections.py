@@ -1,4 +1,4 @@
-"""Connections that end a request in time, and that know whether a request can have been sent."""
+"""Connections that keep a request's deadline, and know whether the request can have been sent."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _GLANCE = 0.5  # seconds after which a thread that waits for bytes looks whether
 
 
 class UnderWay(threading.local):
-    """The request that a thread is sending: what it has failed with if it breaks off here, and its deadline."""
+    """The request that a thread is sending: its deadline, and the fault if it breaks off now."""
 
     fault: Fault
     deadline: float  # on the machine's own clock: no other makes a socket wait
@@ -60,7 +60,7 @@ under_way = UnderWay()
 
 
 class _TimedFile(io.RawIOBase):
-    """What comes over a connection, however slowly, until the request's time is over."""
+    """Reads from a connection, however slowly the bytes come, until the request's deadline."""
 
     def __init__(self, sock: socket.socket, file: IO[bytes]) -> None:
         self._sock = sock
@@ -94,7 +94,7 @@ class _Response(http.client.HTTPResponse):
 
 
 class _Connection(HTTPConnection):
-    """Notes how far the request has come: nothing of it is sent before there is a connection, through a proxy too."""
+    """Notes how far a request has come: nothing of it is sent before the connection stands, through a proxy too."""
 
     response_class = _Response
 
@@ -109,7 +109,7 @@ class _Connection(HTTPConnection):
 
     @override
     def _new_conn(self) -> socket.socket:
-        """Try one address of the host after the other: all of them within the time that there is for one."""
+        """Try the host's addresses one after the other, all within the time for one."""
         until = time.monotonic() + cast("float", self.timeout)
         failure: OSError = TimeoutError()
         for *_, address in socket.getaddrinfo(self._dns_host, self.port, type=socket.SOCK_STREAM):
@@ -131,7 +131,7 @@ class _Connection(HTTPConnection):
 
 
 class Adapter(HTTPAdapter):
-    """Gives requests such connections, whatever the scheme and the proxy."""
+    """Makes requests use these connections, whatever the scheme and the proxy."""
 
     @override
     def send(self, request: PreparedRequest, *args: Any, **kwargs: Any) -> Response:
@@ -148,14 +148,14 @@ class Adapter(HTTPAdapter):
 
 
 def is_loopback(host: str | None) -> bool:
-    """Whether what goes to a host never leaves this machine."""
+    """Whether a host is this machine itself."""
     with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host or "").is_loopback
     return host == "localhost"
 
 
 def trusted_certificates() -> str | bool:
-    """The file or folder of certificates that the environment names; True for those that come with requests."""
+    """Find the file or folder of certificates that the environment names; True for those of requests."""
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
         if path := os.environ.get(name):
             try:

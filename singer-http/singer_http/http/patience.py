@@ -30,7 +30,7 @@ _LEFT_ALONE = "HTTP {status}; the API wants no more requests for longer than a r
 
 
 class Outage:
-    """Whether the API answers at all: where it does not, one request at a time finds out for everybody."""
+    """Knows whether the API is down; while it is, one request at a time probes for all."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -41,7 +41,7 @@ class Outage:
 
     @property
     def is_on(self) -> bool:
-        """Whether so many requests went without an answer that the API is taken to be down."""
+        """Whether so many requests got no answer that the API counts as down."""
         return len(self._silent) >= SILENT_REQUESTS
 
     def lasts(self) -> float:
@@ -70,14 +70,14 @@ class Outage:
                 self._changed.notify_all()
 
     def not_answered(self, request: Attempts) -> None:
-        """Note that there was none."""
+        """Note that there was no answer."""
         with self._changed:
             if not self._silent:
                 self._since = self._clock.monotonic()
             self._silent.add(request)
 
     def let_go(self, request: Attempts) -> None:
-        """Let another request find out: this one is not tried again."""
+        """Let another request probe: this one is not tried again."""
         with self._changed:
             if self._probe is request:
                 self._probe = None
@@ -85,7 +85,7 @@ class Outage:
 
 
 class Attempts:
-    """How often one request, as it is called in messages, was tried at a URL, and how long it may go on."""
+    """Counts the tries of one request to a URL, and decides whether there is another."""
 
     def __init__(self, request: str, url: str, transport: Transport, clock: Clock, outage: Outage) -> None:
         self.renewed = False  # it was tried with a new token
@@ -100,7 +100,7 @@ class Attempts:
         self._backoffs = map(backoff.full_jitter, islice(backoff.expo(2, 1, LONGEST_BACKOFF), 1, None))
 
     def wait(self, rule: Rule, problem: Problem) -> float:
-        """Seconds to wait before the next try; raises what the rule says, or worse, where there is to be none."""
+        """Return the seconds until the next try; where there is none, raise what the rule says, or worse."""
         asked = retry_after(problem.retry_after, self._transport.api_time.now())
         wait = next(self._backoffs) if asked is None else asked
         if (end := self._end(rule, problem, wait)) is not None:
@@ -111,7 +111,7 @@ class Attempts:
         return wait
 
     def _end(self, rule: Rule, problem: Problem, wait: float) -> tuple[type[ApiError], str] | None:
-        """Count the try; the error and the sentence to end with, None where there may be another."""
+        """Count the try; return the error and the sentence to end with, None where there is another try."""
         if rule.action is not Action.RETRY:
             is_patient = self._clock.monotonic() - self._began + wait <= THROTTLE_PATIENCE
             return None if rule.action is Action.WAIT and is_patient else (rule.error, rule.sentence)
@@ -131,7 +131,7 @@ class Attempts:
 
 
 def retry_after(value: str, now: float) -> float | None:
-    """Seconds from ``now`` that a ``Retry-After`` header asks for, as a number or a date; None for no wait.
+    """Return the seconds from ``now`` that a ``Retry-After`` asks for, by a number or a date; None for none.
 
     A little is added, so that clients do not come back at the same moment.
     """

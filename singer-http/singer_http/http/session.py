@@ -1,4 +1,4 @@
-"""The session of a plugin with an API: budget, token, timeouts and retries around every request."""
+"""The session with an API: it gives every request its budget, token, timeout and retries."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _READ, _WRITTEN = range(200, 201), range(200, 300)  # statuses of success: a wri
 
 @dataclass(eq=False)
 class Session:
-    """Requests to one API with one credential, by any number of threads."""
+    """Sends requests to one API with one credential, for any number of threads."""
 
     base_url: str
     transport: Transport
@@ -137,7 +137,7 @@ class Session:
         return answer
 
     def _recover(self, attempts: Attempts, problem: Problem, rule: Rule, token: str) -> None:
-        """Do what the table says so that the request may be tried again, or raise."""
+        """Prepare the next try as the rule says, or raise."""
         if rule.action is Action.REAUTHENTICATE and not attempts.renewed:
             attempts.renewed = True
             self.tokens.refused(token)
@@ -162,7 +162,7 @@ def request_token(  # noqa: PLR0913, PLR0917
     rules: Rules = LOGIN_RULES,
     headers: Mapping[str, str] | None = None,
 ) -> T:
-    """Ask a token endpoint, fewer times than would get the caller blocked, and never again once it refused.
+    """Ask a token endpoint, fewer times than get a caller blocked, and never again after a refusal.
 
     The credential is in the body, or in the headers. Raises :class:`AuthenticationError` where there is no token.
     """

@@ -1,4 +1,4 @@
-"""One request and its whole answer: connections, timeouts and what may break, without any policy."""
+"""Sends one request and reads its whole answer; decides nothing about faults."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Request:
 
 
 class Problem(Exception):  # noqa: N818 - goes no further than the loop that asks the table of rules
-    """A request that did not bring what was wanted."""
+    """A request failed, and a rule is to say what happens now."""
 
     def __init__(self, condition: Fault | int, answer: Answer | None = None, found: str = _UNDECODED) -> None:
         super().__init__(condition)

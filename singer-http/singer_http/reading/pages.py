@@ -44,9 +44,9 @@ class Page:
         return _EMPTY.match(memoryview(self.records)) is not None
 
     def decode(self, *, keep_nul: bool = False) -> list[dict[str, Any]]:
-        """The records, as new objects; raises :class:`MalformedAnswerError` where they are none.
+        """Decode the records, as new objects; raises :class:`MalformedAnswerError` where there are none.
 
-        U+0000 is dropped from their text unless it is to be kept: many databases refuse it.
+        U+0000 is dropped from texts by default: many databases refuse it.
         """
         body = bytes(memoryview(self.records))
         if not keep_nul:
@@ -85,7 +85,7 @@ class Slice:
 
     @property
     def label(self) -> str:
-        """The slice for the operator: the stream, and the partition where there is one."""
+        """The slice's name in messages: the stream, and the partition where there is one."""
         named = ", ".join(f"{key} {value}" for key, value in (self.partition or {}).items())
         return f"{self.stream} ({named})" if named else self.stream
 
@@ -98,7 +98,7 @@ class Slice:
         return self.parse(body)
 
     def readable(self, body: bytes, cursor: str | None) -> Page:
-        """Like :meth:`page`, with text mended that cannot be read as it is."""
+        """Make a page as :meth:`page` does, after mending text that cannot be read."""
         try:
             return self.page(body, cursor)
         except UNREADABLE:
@@ -110,15 +110,15 @@ class Slice:
             return page
 
     def guess(self, before: str, last: str) -> str | None:  # noqa: ARG002 - for those that need it
-        """The cursor that is to be expected after two others; None where they follow no pattern."""
+        """Predict the cursor after two others; None where they follow no pattern."""
         return None
 
     def rules(self, cursor: str | None) -> Rules:  # noqa: ARG002 - for those that need it
-        """What is done about faults of the request for a cursor."""
+        """The rules for faults of the request for a cursor."""
         return RULES
 
     def instead(self, cursor: str | None, failure: ApiError) -> str | None:  # noqa: ARG002 - for those that need it
-        """What to ask for after a failure: another cursor, or the same for less; raises it where there is nothing."""
+        """Choose what to ask for after a failure: another cursor, or less at the same one; or raise the failure."""
         raise failure
 
 
@@ -131,7 +131,7 @@ class LoopGuard:
         self._idle = 0
 
     def follow(self, page: Page, label: str) -> str | None:
-        """The cursor of the page after one that was read, None at the end.
+        """Return the cursor of the page after this one, None at the end.
 
         Raises :class:`ApiError` where it leads back, or the list only goes on without anything new.
         """

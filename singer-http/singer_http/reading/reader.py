@@ -42,16 +42,10 @@ _GLANCE = 0.1  # seconds after which a waiting writer looks whether the run is b
 
 
 class Reader:
-    """Reads slices through one session, with threads of its own.
+    """Reads slices through one session, with threads of its own, which end with the context.
 
-    It is a context manager: leaving it ends the threads.
-
-    Args:
-        slices: What to read, in order. Taken from as needed, by any thread, one at a time; a slice that takes its time
-            to be declared holds up those after it, and no page of those before.
-        parallel: The most requests at once; 1 sends one after the other.
-        predict: Whether to ask for pages ahead of their cursors.
-        on_idle: Called by the one who takes pages, now and then while waiting for one.
+    Slices are taken as needed, by any thread, one at a time. A slice that takes its time to be declared holds up those
+    after it, and no page of those before.
     """
 
     def __init__(
@@ -59,9 +53,9 @@ class Reader:
         session: Session,
         slices: Iterable[Slice],
         *,
-        parallel: int = 1,
-        predict: bool = False,
-        on_idle: Callable[[], None] = lambda: None,
+        parallel: int = 1,  # the most requests at once
+        predict: bool = False,  # asks for pages ahead of their cursors
+        on_idle: Callable[[], None] = lambda: None,  # called by the one who takes pages, while waiting for one
     ) -> None:
         self._session = session
         self._slices = iter(slices)
@@ -102,14 +96,13 @@ class Reader:
     # The writer's side
 
     def __iter__(self) -> Iterator[tuple[Slice, Iterator[Page]]]:
-        """Every slice with its pages, to be taken in this order.
-
-        An interleaved slice comes again for each of its pages, until they are all taken or one is left.
-        """
         return self.of_stream(None)
 
     def of_stream(self, stream: str | None) -> Iterator[tuple[Slice, Iterator[Page]]]:
-        """The slices that come next, as long as they belong to a stream; None for any."""
+        """The slices that come next, as long as they belong to a stream (None: any), with their pages.
+
+        An interleaved slice comes again for each of its pages, until all are taken or one slice is left.
+        """
         while (first := self._first(1)) and stream in {None, first[0].slice.stream}:
             (track,) = first
             yield track.slice, self._pages(track)
@@ -142,7 +135,7 @@ class Reader:
                 return
 
     def _gives_way(self, track: Track) -> bool:
-        """Let the slices beside this one have their turns, if it is not at its end and there are any."""
+        """Pass the turn to the slices beside this one, unless it is at its end or there are none."""
         if not track.requests or track.slice.interleave == 1:
             return False
         self._first(track.slice.interleave)
@@ -154,7 +147,7 @@ class Reader:
             return True
 
     def _wait(self, ready: Callable[[], Any]) -> Any:
-        """Wait until something is ready; now and then the one who takes pages is called meanwhile."""
+        """Wait until something is ready, and call ``on_idle`` now and then meanwhile."""
         is_idle = False
         while True:
             with self._changed:
@@ -178,7 +171,7 @@ class Reader:
     # What to do next: called with the lock
 
     def _fill(self) -> None:
-        """Have as many requests under way as are worth it."""
+        """Put as many requests under way as are worth it."""
         while not self._is_closed and self._in_flight < self._parallel and (job := self._choose()) is not None:
             self._in_flight += 1
             self._jobs.put(job)
@@ -235,7 +228,7 @@ class Reader:
         ]
 
     def _may_hold(self, track: Track | None) -> bool:
-        """Whether a page more may be held, of this track or of one to come: the account may be of any size."""
+        """Whether memory allows one more page, of this track or of one to come (None)."""
         most = HELD_PER_REQUEST * self._parallel
         if track is not None and track is self._tracks[0]:
             if self._is_awaited and not track.requests[0].is_sent:
@@ -287,7 +280,7 @@ class Reader:
         return page
 
     def _has_turn(self, request: PageRequest) -> bool:
-        """Let the next request wait for its turn, as this one has had it; whether it is wanted still."""
+        """Note that a request has its turn, so that the next one can wait; whether it is still wanted."""
         with self._changed:
             self._waiting -= not request.has_turn
             request.has_turn = True

@@ -1,4 +1,4 @@
-"""What JSON may hold and its readers stumble over: half characters, U+0000, and numbers that no float can hold."""
+"""Mends what JSON may hold and readers stumble over: half characters, U+0000, and numbers too long for floats."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from decimal import Decimal
 _ESCAPES = re.compile(rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(u[dD][89a-fA-F]..)|(u0000)|.)", re.DOTALL)
 """A whole surrogate pair; half of one; U+0000; or any other escape, so that no escaped backslash is taken for one."""
 _REPLACEMENT = "\ufffd"
-_EXACT = 16
-"""Characters of a number without an exponent up to which a float has all its digits."""
+_EXACT = 16  # characters of a number without an exponent up to which a float has all its digits
 
 
 def mended(body: bytes) -> tuple[bytes, int]:
-    """JSON with U+FFFD for each half of a surrogate pair and for what is no UTF-8, and how often that was needed."""
+    """Put U+FFFD for each half of a surrogate pair and for broken UTF-8 in JSON; returns how often, too."""
     text = body.decode(errors="replace")
     count = text.count(_REPLACEMENT) - body.count(_REPLACEMENT.encode())
     halves = 0
@@ -27,14 +26,14 @@ def mended(body: bytes) -> tuple[bytes, int]:
 
 
 def without_nul(body: bytes) -> bytes:
-    """JSON without U+0000, which PostgreSQL and others take in no text."""
+    """Drop U+0000 from JSON: PostgreSQL and others take it in no text."""
     if rb"\u0000" not in body:
         return body
     return _ESCAPES.sub(lambda match: b"" if match[2] else match[0], body)
 
 
 def number(text: str) -> float | Decimal:
-    """A number with a fraction or an exponent: a float, where that is the same number."""
+    """Decode a number with a fraction or an exponent: a float, if that is exactly the same number."""
     found = float(text)
     if len(text) <= _EXACT and "e" not in text and "E" not in text:
         return found

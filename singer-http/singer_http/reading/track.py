@@ -1,4 +1,4 @@
-"""The pages of one slice on their way: asked for one after the other, or ahead of their cursors."""
+"""Follows one slice from page to page, and asks for pages ahead of their cursors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class PageRequest:
 
 @dataclass(slots=True)
 class Predictions:
-    """How the predictions of a run turned out."""
+    """Counts how the predictions of a run turned out."""
 
     hits: int = 0  # pages that were used
     misses: int = 0  # pages that were fetched for nothing
@@ -62,7 +62,7 @@ class Track:
         return len(self.requests) - (self.certain() is not None)
 
     def settle(self, request: PageRequest) -> None:
-        """Draw the conclusions from a request that has its outcome."""
+        """Go on by the outcome of a request."""
         if request is self._frontier:
             while self._advance():
                 pass
@@ -98,7 +98,7 @@ class Track:
         return self.requests.popleft()
 
     def drop(self) -> None:
-        """Give up what is still under way."""
+        """Drop all requests that are under way."""
         self._drop_after(None)
         self._frontier = None
 
@@ -143,7 +143,7 @@ class Track:
         self._append(cursor)
 
     def _may_restart(self, request: PageRequest, outcome: Page | BaseException) -> bool:
-        """Begin afresh where the page that an earlier run left is another one by now, or cannot be had."""
+        """Begin afresh where the page that an earlier run left has changed since, or is refused."""
         if self._left is None or request.cursor != self._left:
             return False
         is_as_left = self.slice.is_as_left
