@@ -7,7 +7,7 @@ import hashlib
 import zlib
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 from singer_http.http.errors import ApiError, FatalError, MalformedAnswerError
@@ -30,10 +30,13 @@ DEFAULT_MONTHS = 36
 
 
 def organization_of(partition: Partition | None) -> int:
-    """The organization of a partition."""
-    if partition is None:
-        raise ValueError("this list is not read by organization")
-    return int(partition["organization_id"])
+    """The organization of a partition, in a stream that is read by organization."""
+    return cast("int", cast("Partition", partition)["organization_id"])
+
+
+def list_path(name: str, organization: int) -> str:
+    """The path of an organization's list."""
+    return f"/organizations/{organization}/{name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +77,8 @@ class Account:
 
     def __init__(self, tap: ApiTap) -> None:
         self._tap = tap
-        self._lists: dict[tuple[str, int | None], list[_StoredPage] | ApiError] = {}
-        self._owners: dict[tuple[str, int], tuple[Owner, ...]] = {}
+        self._lists: dict[str, list[_StoredPage] | ApiError] = {}
+        self._owners: dict[str, tuple[Owner, ...]] = {}
         self._created: dict[int, dt.datetime] = {}
         self.organizations: tuple[int, ...] = ()
         """The ids of those that this run reads, in the API's order."""
@@ -135,36 +138,33 @@ class Account:
 
     # Lists that are read once, for several streams
 
-    def keep(self, name: str, organization: int | None, pages: Iterable[Page]) -> None:
+    def keep(self, path: str, pages: Iterable[Page]) -> None:
         """Read a list to its end and keep its pages, or its failure."""
         try:
-            self._lists[name, organization] = [
+            self._lists[path] = [
                 _StoredPage(page.cursor, zlib.compress(memoryview(page.records), 1), page.next, page.at)
                 for page in pages
             ]
         except FatalError:
             raise
         except ApiError as failure:
-            self._lists[name, organization] = failure
+            self._lists[path] = failure
 
-    def is_read(self, name: str, organization: int) -> bool:
+    def is_read(self, path: str) -> bool:
         """Whether a list was read."""
-        return (name, organization) in self._lists
+        return path in self._lists
 
-    def pages(
-        self, name: str, organization: int | None, parse: Callable[[bytes], Page] | None = None
-    ) -> Iterator[Page]:
+    def pages(self, path: str, parse: Callable[[bytes], Page] | None = None) -> Iterator[Page]:
         """The pages of a list that was read before.
 
         Args:
-            name: The list.
-            organization: Whose it is; None for the list of organizations.
+            path: The list; its name is the last part.
             parse: Makes a page of an answer; None if the list has its own name in it.
 
         Raises:
             ApiError: They could not be read.
         """
-        stored = self._lists[name, organization]
+        stored, name = self._lists[path], path.rpartition("/")[2]
         if isinstance(stored, ApiError):
             raise stored
         for one in stored:
@@ -175,9 +175,9 @@ class Account:
                 raise MalformedAnswerError(f"{name}: the list holds something other than it should.") from None
             yield replace(page, next=one.following, cursor=one.cursor, at=one.at)
 
-    def rows(self, name: str, organization: int | None) -> list[dict[str, Any]]:
+    def rows(self, path: str) -> list[dict[str, Any]]:
         """The rows of a list that was read before; raises as :meth:`pages` does."""
-        return [row for page in self.pages(name, organization) for row in page.decode()]
+        return [row for page in self.pages(path) for row in page.decode()]
 
     def owners(self, name: str, organization: int) -> tuple[Owner, ...]:
         """The owners of lists in an organization, such as its teams.
@@ -185,10 +185,10 @@ class Account:
         Raises:
             ApiError: They could not be listed.
         """
-        key = name, organization
-        if key not in self._owners:
-            self._owners[key] = tuple(Owner.of(row, name) for row in self.rows(name, organization))
-        return self._owners[key]
+        path = list_path(name, organization)
+        if path not in self._owners:
+            self._owners[path] = tuple(Owner.of(row, name) for row in self.rows(path))
+        return self._owners[path]
 
 
 def row_id(row: Mapping[str, Any], name: str) -> int:

@@ -15,7 +15,8 @@ from singer_http.http.errors import ApiError, ConfigurationError, FatalError, Fo
 from singer_http.reading.pages import Page
 from singer_http.reading.reader import Reader
 
-from tap_hubstaff.account import organization_of
+from tap_hubstaff.account import list_path
+from tap_hubstaff.client import parse_page
 from tap_hubstaff.streams.named_stream import client_names
 from tap_hubstaff.streams.owned_stream import OwnedStream
 
@@ -70,10 +71,10 @@ class Organizations:
         self.list()
         self._look_at_members()
         due = {name: self._due(name) for name in (*OWNERS, CLIENTS)}
-        self._read((name, own) for own in self._account.organizations for name in due if own in due[name])
+        self._read(self._slice(name, own) for own in self._account.organizations for name in due if own in due[name])
         for own in self._account.organizations if self.names_clients else ():
             try:
-                for page in self._account.pages(CLIENTS, own):
+                for page in self._account.pages(list_path(CLIENTS, own)):
                     self._account.client_names |= client_names(page)
             except ApiError as failure:
                 self._tap.logger.warning("The clients of organization %d are not named: %s", own, failure)
@@ -84,14 +85,15 @@ class Organizations:
         Raises:
             ApiError: They cannot be read, or one that is wanted is not among them.
         """
-        self._read([(ORGANIZATIONS, None)])
-        self._account.know(self._account.rows(ORGANIZATIONS, None))
+        path = self._streams[ORGANIZATIONS].path
+        self._read([self._slice(ORGANIZATIONS)])
+        self._account.know(self._account.rows(path))
         if unknown := self._account.unknown:
             raise ConfigurationError(
                 f"organization_ids names {', '.join(map(str, unknown))}, which these credentials do not show: check the"
                 " ids."
             )
-        return sum(1 for _ in self._account.pages(ORGANIZATIONS, None))
+        return sum(1 for _ in self._account.pages(path))
 
     @property
     def names_clients(self) -> bool:
@@ -124,7 +126,7 @@ class Organizations:
         """Read the members, check the role of the credentials, and leave out what they may not read."""
         due = self._due(MEMBERS)
         me = self._me()
-        self._read((MEMBERS, own) for own in self._account.organizations if own in due)
+        self._read(self._slice(MEMBERS, own) for own in self._account.organizations if own in due)
         for own in self._account.organizations:
             try:
                 self._check_role(own, self._role(own, me))
@@ -139,7 +141,7 @@ class Organizations:
     def _me(self) -> int | None:
         """The user of the credentials; None if they belong to an organization, or may not ask."""
         try:
-            return self._tap.session.get("/users/me", {}, _parse_user_id)
+            return self._tap.session.get("/users/me", {}, lambda body: _decode_user(body).user.id)
         except FatalError:
             raise
         except ApiError as failure:
@@ -148,16 +150,15 @@ class Organizations:
 
     def _role(self, organization: int, me: int | None) -> str | None:
         """The role of the credentials in an organization; None if it is unknown."""
-        if self._account.is_read(MEMBERS, organization):
-            members = self._account.rows(MEMBERS, organization)
-            mine = [row.get("membership_role") for row in members if row.get("user_id") == me]
+        path = list_path(MEMBERS, organization)
+        if self._account.is_read(path):
+            mine = [row.get("membership_role") for row in self._account.rows(path) if row.get("user_id") == me]
             if mine or not self._tap.config.get("user_ids"):
                 return mine[0] if mine else None
-        path = f"/organizations/{organization}/members"
         # Without a user, this still shows whether anything can be read.
         whom = {} if me is None else {"user_ids": me}
-        role = self._tap.session.get(path, {**whom, "page_limit": 1}, _parse_role)
-        return None if me is None else role
+        page = self._tap.session.get(path, {**whom, "page_limit": 1}, lambda body: parse_page(body, (MEMBERS,)))
+        return None if me is None else next((row.get("membership_role") for row in page.decode()), None)
 
     def _check_role(self, organization: int, role: str | None) -> None:
         if role is not None and role not in UNLIMITED_ROLES:
@@ -179,17 +180,14 @@ class Organizations:
             ),
         )
 
-    def _read(self, lists: Iterable[tuple[str, int | None]]) -> None:
-        """Read lists to their ends, each of one organization, and keep their pages."""
-        parallel = self._tap.config["max_parallel_requests"]
-        with Reader(self._tap.session, (self._slice(*each) for each in lists), parallel=parallel) as reader:
+    def _read(self, slices: Iterable[Slice]) -> None:
+        """Read lists to their ends, and keep their pages."""
+        with Reader(self._tap.session, slices, parallel=self._tap.config["max_parallel_requests"]) as reader:
             for slice_, pages in reader:
-                self._account.keep(
-                    slice_.stream, organization_of(slice_.partition) if slice_.partition else None, pages
-                )
+                self._account.keep(slice_.path, pages)
                 self._streams[slice_.stream].remember(slice_)
 
-    def _slice(self, name: str, organization: int | None) -> Slice:
+    def _slice(self, name: str, organization: int | None = None) -> Slice:
         """A list, with the parameters of all streams that share it; its pages hold whole answers."""
         stream = self._streams[name]
         slice_ = stream.whole(None if organization is None else {"organization_id": organization})
@@ -212,22 +210,4 @@ class _UserAnswer(msgspec.Struct):
     user: _User
 
 
-class _Role(msgspec.Struct):
-    membership_role: str | None = None
-
-
-class _RoleAnswer(msgspec.Struct):
-    members: list[_Role]
-
-
 _decode_user = msgspec.json.Decoder(_UserAnswer).decode
-_decode_role = msgspec.json.Decoder(_RoleAnswer).decode
-
-
-def _parse_user_id(body: bytes) -> int:
-    return _decode_user(body).user.id
-
-
-def _parse_role(body: bytes) -> str | None:
-    members = _decode_role(body).members
-    return members[0].membership_role if members else None

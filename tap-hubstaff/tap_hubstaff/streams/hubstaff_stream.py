@@ -261,8 +261,7 @@ class HubstaffStream(ApiStream):
             yield from super().read()
             return
         for slice_ in self.slices():
-            organization = _organization(slice_.partition)
-            yield slice_, self._account.pages(self.shares or self.name, organization, self.parse)
+            yield slice_, self._account.pages(slice_.path, self.parse)
 
     def whole(self, partition: Partition | None) -> Slice:
         """The list of a partition, from its beginning."""

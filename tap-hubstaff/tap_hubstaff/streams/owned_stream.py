@@ -12,6 +12,7 @@ from singer_http.resume import START, Incremental, Place
 from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
 from typing_extensions import override
 
+from tap_hubstaff.account import list_path
 from tap_hubstaff.streams.hubstaff_stream import HubstaffBookmark, HubstaffStream, age
 from tap_hubstaff.times import iso
 
@@ -91,7 +92,7 @@ class OwnedStream(HubstaffStream):
 
     @override
     def forecast(self, organization: int) -> int:
-        if self._account.is_read(self.owners, organization):
+        if self._account.is_read(list_path(self.owners, organization)):
             return sum((slice_.partition or {}).get("organization_id") == organization for slice_ in self.slices())
         longest = dt.timedelta(seconds=self.config["links_max_age"])
         ages = [
