@@ -25,6 +25,8 @@ Schema = dict[str, Any]
 Record = dict[str, Any]
 Breadcrumb = tuple[str, ...]
 
+MOST_NAMES, LONGEST_NAME, OTHERS = 50, 100, "others"  # how many names are told, how long, and what stands for the rest
+
 
 class Conformer:
     """Prepares the records of one stream for their messages, by its schema and by which properties are selected."""
@@ -59,7 +61,8 @@ class Conformer:
                         del record[name]
                     elif not is_open:
                         del record[name]
-                        unknown[f"{path}{name}"] += 1
+                        told = f"{path}{name}"[:LONGEST_NAME]
+                        unknown[told if told in unknown or len(unknown) < MOST_NAMES else OTHERS] += 1
             for name, change in changes:
                 if name in record:
                     record[name] = change(record[name])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 RESUME = "resume"
+Natural = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
 FUTURE = 60  # seconds by which a time in STATE may be ahead of the API's clock, which is known to the second
 _TOO_OLD = "it began longer ago than resume_max_age"
 
@@ -34,7 +35,7 @@ class Bookmark(msgspec.Struct, omit_defaults=True, kw_only=True):
     cursor: str | None = None
     begins_with: str | None = None
     fingerprint: str | None = None
-    version: int | None = None
+    version: Natural | None = None
     done: bool = False
     replication_key: str | None = None
     replication_key_value: str | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import difflib
 import functools
@@ -9,6 +10,7 @@ import importlib.util
 import json
 import logging
 import os
+import re
 import sys
 import traceback
 from pathlib import Path
@@ -18,7 +20,7 @@ from urllib.parse import urlsplit
 import click
 from singer_sdk import typing as th
 from singer_sdk.configuration._dict_config import TRUTHY, parse_environment_config
-from singer_sdk.exceptions import ConfigValidationError, MapExpressionError, StreamMapConfigError
+from singer_sdk.exceptions import ConfigValidationError, StreamMapConfigError
 from singer_sdk.plugin_base import JSONSchemaValidator, _ConfigInput
 
 from singer_http.http.connections import is_loopback
@@ -39,6 +41,8 @@ WORD = r"^[!-~]+$(?!\n)"
 LINE = r"^[!-~]([ -~]*[!-~])?$(?!\n)"
 """What a client id or a header is made of: printable ASCII, with no blanks around it (RFC 6749)."""
 _TRUTHS = {*TRUTHY, "false", "0", "no", "off"}
+MAP_OPTIONS = frozenset({"__alias__", "__else__", "__filter__", "__key_properties__", "__source__"})
+LONGEST = 36_500 * 24 * 60 * 60  # seconds of a century: no setting is for longer
 _LONG = 500  # characters of a sentence that are too many
 _FRAMES = 6  # calls that are named of a defect
 
@@ -54,7 +58,7 @@ def client_settings(plugin: str) -> tuple[th.Property[Any], ...]:
         ),
         th.Property(
             "request_timeout",
-            th.IntegerType(minimum=1),
+            th.IntegerType(minimum=1, maximum=24 * 60 * 60),
             default=DEFAULT_TIMEOUT,
             title="Request timeout",
             description="The most seconds that a request may take, to the last byte of its answer.",
@@ -68,14 +72,14 @@ def shared_settings(parallel: int = DEFAULT_PARALLEL) -> tuple[th.Property[Any],
         *client_settings("tap"),
         th.Property(
             "max_parallel_requests",
-            th.IntegerType(minimum=1),
+            th.IntegerType(minimum=1, maximum=100),
             default=parallel,
             title="Parallel requests, at most",
             description="The most requests at the same time. 1 sends one after the other.",
         ),
         th.Property(
             "resume_max_age",
-            th.IntegerType(minimum=0),
+            th.IntegerType(minimum=0, maximum=LONGEST),
             default=DEFAULT_RESUME_AGE,
             title="Resume: maximum age",
             description=(
@@ -126,9 +130,12 @@ def checked(
     secrets = {name for name, told in schema["properties"].items() if told.get("secret")}
     meant = {name: value for name, value in config.items() if value is not None}
     meant |= {name: meant[name].strip() for name in secrets & meant.keys() if isinstance(meant[name], str)}
-    errors = [setting_sentence(error, secrets) for error in JSONSchemaValidator(schema).iter_errors(meant)]
+    try:
+        errors = [setting_sentence(error, secrets) for error in JSONSchemaValidator(schema).iter_errors(meant)]
+    except AttributeError:  # what the SDK has for a schema of it is none
+        errors = ["stream_maps is not valid: __else__ must be null."]
     # Several missing settings are one sentence, said for each of them.
-    return meant, list(dict.fromkeys(errors)) or list(further(meant))
+    return meant, list(dict.fromkeys(errors)) or [*map_errors(meant), *further(meant)]
 
 
 def json_object(option: str, name: str, read: Callable[[], str]) -> dict[str, Any]:
@@ -172,62 +179,84 @@ def from_environment(schema: Mapping[str, Any], prefix: str) -> dict[str, Any]:
             if is_truth and os.environ.get(f"{prefix}{name.upper()}", "true").lower() not in _TRUTHS:
                 raise ValueError  # noqa: TRY301 - told below, like every other kind
         except ValueError:
-            kinds = _words([kind for kind in told["type"] if kind != "null"])
+            kinds = _words(told["type"])
             wanted = "true or false" if kinds == "boolean" else f"an {kinds}"
             raise ConfigurationError(f"{name} is not valid: {prefix}{name.upper()} must hold {wanted}.") from None
     return settings
+
+
+def map_errors(config: Mapping[str, Any]) -> Iterator[str]:
+    """What the SDK would repeat of expressions that cannot be read: there may be a secret in them."""
+    for name, rule in config.get("stream_maps", {}).items():
+        for key, value in rule.items() if isinstance(rule, dict) else ():
+            if isinstance(value, str) and key not in MAP_OPTIONS - {"__filter__"}:
+                try:
+                    _ = ast.parse(value).body[0]
+                except (SyntaxError, IndexError, ValueError, MemoryError, RecursionError):
+                    yield f"stream_maps is not valid: {name}.{key} must be an expression."
 
 
 def batch_errors(config: Mapping[str, Any]) -> Iterator[str]:
     """Say what is wrong with the settings of BATCH files; the SDK would fail on the first file."""
     if (batch := config.get("batch_config")) is None:
         return
-    encoding, storage = batch.get("encoding") or {}, batch.get("storage") or {}
+    encoding, storage, size = batch.get("encoding") or {}, batch.get("storage") or {}, batch.get("batch_size", 1)
     if not encoding.get("format") or not storage.get("root"):
         yield "batch_config is not valid: it needs encoding.format and storage.root."
     elif encoding["format"] == "parquet" and importlib.util.find_spec("pyarrow") is None:
         yield "batch_config is not valid: parquet needs pyarrow, which is not installed; use jsonl."
+    elif type(size) is not int or size < 1:
+        yield "batch_config is not valid: batch_size must be a number of records."
 
 
 def setting_sentence(error: Any, secret_settings: Container[str]) -> str:
-    """Say what jsonschema found, without the values of secret settings."""
+    """Say what jsonschema found, without values that may be secrets, if only in the wrong place."""
     if error.validator == "required":
         missing = [setting for setting in error.validator_value if setting not in error.instance]
         inside = f" in {_place(error.path)}" if error.path else ""
         return f"{', '.join(missing)} must be set{inside}."
     if not error.path:
         return f"The settings are not valid: {error.validator}."
-    if error.path[0] in secret_settings:
-        if error.validator == "pattern":
-            form = "printable ASCII without blanks or line breaks, and not empty"
-            return f"{error.path[0]} is not valid: it must be {form}."
-        return f"{error.path[0]} is not valid: {error.validator} must be {_words(error.validator_value)}."
     named = list(error.path)
     while isinstance(named[-1], int):
-        named.pop()  # the message shows which of a list it is
-    told = error.message if len(error.message) < _LONG else f"{error.validator} must be {_words(error.validator_value)}"
+        named.pop()
+    told = error.message
+    if error.validator == "pattern":
+        told = "it must be printable ASCII without blanks or line breaks, and not empty"
+    elif error.validator in {"anyOf", "oneOf"}:
+        told = "it has none of the forms that it may have"
+    elif error.validator == "type" or error.path[0] in secret_settings or len(told) > _LONG:
+        told = f"{error.validator} must be {_words(error.validator_value)}"
     return f"{_place(named)} is not valid: {told}."
 
 
 def _words(value: Any) -> str:
-    return " or ".join(str(each) for each in value) if isinstance(value, list) else str(value)
+    return " or ".join(str(each) for each in value if each != "null") if isinstance(value, list) else str(value)
 
 
 def _place(path: Any) -> str:
     return ".".join(str(step) for step in path)
 
 
+def _check_log_level(plugin: str) -> None:
+    for name in (f"{plugin.upper().replace('-', '_')}_LOGLEVEL", "LOGLEVEL"):
+        level = os.environ.get(name, "").upper()
+        if level and not isinstance(logging.getLevelName(level), int):
+            raise ConfigurationError(f"{name} (environment) is not valid: use DEBUG, INFO, WARNING or ERROR.")
+
+
 @contextlib.contextmanager
 def exit_on_operator_error(logger: logging.Logger) -> Iterator[None]:
     """End the process with a sentence on stderr, which holds no value that it is not meant to show."""
     try:
+        _check_log_level(logger.name)
         yield
         sentences = []
     except ConfigValidationError as error:
         sentences = error.errors
     except ApiError as error:
         sentences = [str(error)]
-    except (MapExpressionError, StreamMapConfigError) as error:
+    except StreamMapConfigError as error:
         sentences = [f"stream_maps is not valid: {error}"]
     except click.ClickException:
         raise
@@ -250,7 +279,7 @@ def url_errors(setting: str, url: str) -> Iterator[str]:
         _ = parts.port
     except ValueError:
         parts, host = urlsplit(""), ""
-    if parts.scheme not in {"http", "https"} or not host:
+    if parts.scheme not in {"http", "https"} or not host or not re.fullmatch("[!-~]+", url):
         yield f"{setting} is not valid: it must be a URL such as https://api.example.com."
     elif parts.username is not None or parts.password is not None or parts.query or parts.fragment:
         yield f"{setting} is not valid: it must hold no user, password, query or fragment."

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from singer_sdk import metrics
 from singer_sdk.batch import Batcher
-from singer_sdk.exceptions import MapExpressionError
 from singer_sdk.mapper import SameRecordTransform
 from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
 from singer_sdk.streams import Stream
@@ -280,13 +279,11 @@ class ApiStream(Stream, abc.ABC):
                 for stream_map in self.stream_maps
                 if (mapped := stream_map.transform(record)) is not None
             ]
-        except MapExpressionError as error:
-            raise ConfigurationError(f"stream_maps: {self.name}: {error}") from None
         except RecursionError:  # of what could just be read
             raise MalformedAnswerError("A record is nested too deep to be flattened or mapped.") from None
         except Exception as error:  # noqa: BLE001 - an expression may raise anything
-            # Without its message, which can quote the record.
-            name = type(error).__name__
+            # Without its message, which can quote the record and the expression.
+            name = type(error.__cause__ or error).__name__
             raise ConfigurationError(f"stream_maps: {self.name}: an expression fails on a record ({name}).") from None
 
     # State
@@ -350,7 +347,8 @@ class ApiStream(Stream, abc.ABC):
             self.logger.warning(text, self.name, self._replaced)
         if unknown := self._conform.unknown:
             text = "%s: %d properties that the schema does not know were left out: %s."
-            names = ", ".join(f"{name} ({count} times)" for name, count in sorted(unknown.items()))
+            told = ((name if name.isprintable() else ascii(name), unknown[name]) for name in sorted(unknown))
+            names = ", ".join(f"{name} ({count} times)" for name, count in told)
             self.logger.warning(text, self.name, len(unknown), names)
 
     # What the SDK would do before and around each read

@@ -27,6 +27,7 @@ from singer_http.output import BufferedWriter
 from singer_http.resume import Bookmark, validated
 from singer_http.run import Run
 from singer_http.settings import (
+    MAP_OPTIONS,
     batch_errors,
     checked,
     config_input,
@@ -41,9 +42,6 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from singer_http.http.session import Session
-
-_MAP_OPTIONS = frozenset({"__alias__", "__else__", "__filter__", "__key_properties__", "__source__"})
-"""What a stream map may say besides properties."""
 
 
 class ApiTap(Tap, abc.ABC):
@@ -187,7 +185,7 @@ class ApiTap(Tap, abc.ABC):
         schemas = [self.streams[met].schema for met in fnmatch.filter(self.streams, source)]
         if not schemas and name != "__else__":
             raise ConfigurationError(f"stream_maps names {source}, which is no stream of {self.name}.")
-        known = _MAP_OPTIONS.union(*(schema["properties"] for schema in schemas))
+        known = MAP_OPTIONS.union(*(schema["properties"] for schema in schemas))
         is_open = any(schema.get("additionalProperties") for schema in schemas)
         for key, value in rule.items():
             is_left_out = value in (None, "__NULL__") and not is_open

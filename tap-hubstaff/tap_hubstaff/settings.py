@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from singer_http.settings import LINE, WORD, api_errors, shared_settings
+from singer_http.settings import LINE, LONGEST, WORD, api_errors, shared_settings
 from singer_sdk import typing as th
 
 from tap_hubstaff.client import DEFAULT_URL, LONGEST_PAGE
@@ -159,7 +159,7 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
     ),
     th.Property(
         "links_max_age",
-        th.IntegerType(minimum=0),
+        th.IntegerType(minimum=0, maximum=LONGEST),
         default=DEFAULT_LINKS_AGE,
         title="Links: maximum age",
         description=(
@@ -170,7 +170,7 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
     ),
     th.Property(
         "refresh",
-        th.ObjectType(additional_properties=th.IntegerType(minimum=0)),
+        th.ObjectType(additional_properties=th.IntegerType(minimum=0, maximum=LONGEST)),
         title="Refresh",
         description=(
             "How many seconds old the rows of a stream may be, by stream; * stands for all other streams. A run skips"
@@ -187,7 +187,7 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
     ),
     th.Property(
         "requests_per_hour",
-        th.IntegerType(minimum=1),
+        th.IntegerType(minimum=1, maximum=1_000_000),
         default=REQUESTS_PER_HOUR,
         title="Requests per hour",
         description=(

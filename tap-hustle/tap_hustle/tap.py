@@ -75,7 +75,7 @@ class TapHustle(ApiTap):
         ),
         th.Property(
             "requests_per_second",
-            th.IntegerType(minimum=1),
+            th.IntegerType(minimum=1, maximum=1_000_000),
             default=REQUESTS_PER_SECOND,
             title="Requests per second",
             description=(

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
         ({"access_token": "a", "end_date": "9999-12-31"}, "end_date is not valid: it must be a date"),
         ({"access_token": "a", "lookback_days": 10**9}, "lookback_days is not valid"),
         ({"access_token": "a", "reread_days": 10**9}, "reread_days is not valid"),
+        ({"access_token": "a", "links_max_age": 10**12}, "links_max_age is not valid"),
+        ({"access_token": "a", "refresh": {"tasks": 10**12}}, "refresh.tasks is not valid"),
         ({"access_token": "a", "page_size": 501}, "page_size is not valid"),
         ({"access_token": "a", "requests_per_hour": 1001}, "requests_per_hour is not valid: the vendor allows 1,000"),
         ({"access_token": "a", "on_quota": "panic"}, "on_quota is not valid"),
@@ -178,6 +180,9 @@ def test_numbers_may_be_null(read: Read, serve: Serve, settings: Settings, monke
         sandbox.hubstaff.advance(1800)
 
 
+CLAIM = {"start": "2026-01-01T00:00:00Z", "replication_key_value": "2026-01-01T00:00:00Z"}
+
+
 def test_states_that_are_none_of_ours_are_read_past(tap: Tap, serve: Serve, settings: Settings) -> None:
     sandbox = serve(history_days=3, organizations=1, shared_members=0)
     context = {"organization_id": int(sandbox.hubstaff.ids("organizations")[0])}
@@ -188,9 +193,12 @@ def test_states_that_are_none_of_ours_are_read_past(tap: Tap, serve: Serve, sett
             "resume": {"feed": "windows", "stop": "2025-01-01T00:00:00Z", "cursor": 7},
         },
         "screenshots": {"replication_key_value": "soon"},
-        "time_sessions": {"replication_key_value": 7, "sessions": []},
+        "time_sessions": {**CLAIM, "sessions": {"at": 1767225600, "open": [], "given": [[]], "since": 0}},
         "locations": {"resume": 5},
         "members": {"replication_key_value": []},
+        "projects": {"requests": 10**400, "read_at": "0001-01-01T00:00:00Z"},
+        "tool_usages": {**CLAIM, "requests": 3, "span": 10**40},
+        "attendance_shifts": {**CLAIM, "kept_days": 10**9},
     }
     bookmarks = {name: {"partitions": [{"context": context, **bookmark}]} for name, bookmark in odd.items()}
     run = tap(config=settings(sandbox, days=4), state={"bookmarks": bookmarks})

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SECRET = "hush-do-not-tell"
 LOGIN = {"client_id": "someone@example.org", "client_secret": SECRET}
+BATCHES = {"encoding": {"format": "jsonl"}, "storage": {"root": "file:///tmp"}}
 NOWHERE = "https://127.0.0.1:1/v3"
 
 
@@ -77,6 +78,15 @@ def assert_one_sentence(run: Run, *words: str) -> None:
         ({**LOGIN, "user_agent": "x" * 100_000}, ["user_agent", "maxLength must be 256"]),
         ({**LOGIN, "user_agent": "x\x1by"}, ["user_agent"]),
         ({**LOGIN, "page_size": "9" * 5000}, ["page_size", "type must be integer"]),
+        ({**LOGIN, "page_size": SECRET}, ["page_size", "type must be integer"]),
+        ({**LOGIN, "stream_maps": {"leads": [SECRET]}}, ["stream_maps.leads", "none of the forms"]),
+        ({**LOGIN, "api_url": f"https://api.hustle.com/v3\n{SECRET}"}, ["api_url"]),
+        ({**LOGIN, "request_timeout": 10**30}, ["request_timeout"]),
+        ({**LOGIN, "max_parallel_requests": 10**9}, ["max_parallel_requests"]),
+        ({**LOGIN, "resume_max_age": 10**400}, ["resume_max_age"]),
+        ({**LOGIN, "requests_per_second": 10**400}, ["requests_per_second"]),
+        ({**LOGIN, "batch_config": {**BATCHES, "batch_size": "x"}}, ["batch_config", "batch_size"]),
+        ({**LOGIN, "batch_config": {**BATCHES, "batch_size": 0}}, ["batch_config", "batch_size"]),
     ],
     ids=str,
 )
@@ -338,6 +348,12 @@ def test_half_a_character_is_no_json(
         {"leads": {"id": None}},
         {"leads": {"__key_properties__": ["nobody"]}},
         {"leads": {"__filter__": "record["}},
+        {"leads": {"name": ""}},
+        {"leads": {"name": f"md5('{SECRET} + name)"}},
+        {"leads": {"name": "'\0'"}},
+        {"leads": {"name": "(" * 5000}},
+        {"leads": {"__else__": "x"}},
+        {"__else__": "x"},
     ],
 )
 def test_stream_maps_that_cannot_work(tap: Tap, maps: dict[str, Any]) -> None:
@@ -416,6 +432,13 @@ def test_settings_come_from_the_environment_too(
     run = tap("--config=ENV", env=env)
     assert run.code == 0
     assert_complete(run, standing)
+
+
+@pytest.mark.parametrize("variable", ["LOGLEVEL", "TAP_HUSTLE_LOGLEVEL"])
+def test_a_log_level_that_there_is_not_is_named(tap: Tap, variable: str) -> None:
+    run = tap(config={**LOGIN, "api_url": NOWHERE}, env={variable: "loud"})
+    assert (run.code, run.stdout) == (1, b"")
+    assert run.stderr == f"{variable} (environment) is not valid: use DEBUG, INFO, WARNING or ERROR.\n"
 
 
 def test_an_environment_without_settings_is_said(tap: Tap) -> None:

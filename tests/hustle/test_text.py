@@ -96,6 +96,25 @@ def test_a_byte_order_mark_is_no_part_of_an_answer(lists: Callable[..., Run]) ->
     assert (run.code, run.ids("tags"), run.said("WARNING")) == (0, ["t"], [])
 
 
+def test_names_that_the_schema_does_not_know_fill_no_log(lists: Callable[..., Run]) -> None:
+    odd = ",".join(f'"k{number:04}":1' for number in range(1000))
+    run = lists(agents=f'{{"id":"a","{"x" * 9999}":1,"a\\nb":2}}'.encode(), tags=f'{{"id":"t",{odd}}}'.encode())
+    assert run.ids("tags") == ["t"]
+    of_agents, of_tags = run.said("WARNING")
+    assert of_agents.endswith(f"were left out: 'a\\nb' (1 times), {'x' * 100} (1 times).")
+    assert len(of_tags) < 1200
+    assert of_tags.endswith(", others (950 times).")
+
+
+def test_what_fails_in_an_expression_is_told_without_it(lists: Callable[..., Run]) -> None:
+    maps = {"tags": {"name": "md5('hush-do-not-tell' + nme)"}}
+    run = lists(settings={"stream_maps": maps}, tags=b'{"id":"t"}')
+    assert run.code == 1
+    assert "hush-do-not-tell" not in run.stderr
+    (sentence,) = run.said("ERROR")
+    assert sentence == "stream_maps: tags: an expression fails on a record (NameNotDefined)."
+
+
 def test_of_a_name_that_comes_twice_the_last_counts(lists: Callable[..., Run]) -> None:
     run = lists(tags=b'{"id":"s","name":"a","id":"t","name":"b"}')
     assert [(tag["id"], tag["name"]) for tag in run.records("tags")] == [("t", "b")]

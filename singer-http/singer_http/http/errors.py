@@ -95,7 +95,7 @@ SUSPICIOUS_TRIES = 4  # requests in all for what is more often a wrong setting t
 _RETRY, _WAIT, _RENEW, _FAIL = Action
 _401, _403, _404, _408, _429 = (range(status, status + 1) for status in (401, 403, 404, 408, 429))
 _4XX, _5XX, _ANY = range(400, 500), range(500, 600), range(100, 1000)
-_DOWN = "no connection; check the URL in the settings, the name server and the network."
+_DOWN = "no connection; check the URL in the settings, the name server, the proxy and the network."
 _UNTRUSTED = "the host has no certificate that is trusted here; check the URL in the settings, or set SSL_CERT_FILE."
 _LATE = "no complete answer in time, {tries} times; try again later or raise request_timeout."
 _BROKEN = "the connection broke off {tries} times; check the network and try again later."
@@ -104,6 +104,7 @@ _FAILING = "HTTP {status}, {tries} times; the API is slow or failing on its side
 _UNKNOWN = "HTTP {status}, which the API does not document; check the URL in the settings."
 _FORBIDDEN = "HTTP 403; these credentials have no permission for it. Ask for it, or leave it out."
 _CHECK = "check auth_url and api_url."
+_NO_LOGIN = "no connection; check auth_url and api_url, the proxy and the network."
 _REFUSED = "HTTP {status}; the API refused the credentials. Check them: repeated failures get the caller blocked."
 _LOGIN = AuthenticationError
 
@@ -132,7 +133,7 @@ GUESS_RULES: Rules = tuple(
 """What is done about a request for what may not exist: whatever goes wrong is not worth another try, nor an end."""
 
 LOGIN_RULES: Rules = (
-    Rule(Fault.UNREACHABLE, _RETRY, _LOGIN, f"no connection; {_CHECK}", TRIES),
+    Rule(Fault.UNREACHABLE, _RETRY, _LOGIN, _NO_LOGIN, TRIES),
     Rule(Fault.UNTRUSTED, _FAIL, _LOGIN, _UNTRUSTED),
     Rule(Fault.TIMEOUT, _RETRY, _LOGIN, _LATE, SUSPICIOUS_TRIES),
     Rule(Fault.BROKEN, _RETRY, _LOGIN, f"the connection broke off {{tries}} times; {_CHECK}", TRIES),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from singer_http.http.errors import RULES, ApiError, ServerFailedError
 from singer_http.reading.pages import Slice
-from singer_http.resume import RESUME, Bookmark, FullTable
+from singer_http.resume import RESUME, Bookmark, FullTable, Natural
 from singer_http.stream import ApiStream
 from singer_sdk import SchemaDirectory, StreamSchema
 from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
@@ -83,7 +83,7 @@ class HubstaffBookmark(Bookmark):
     page_limit: dict[str, Any] | None = None
     read_at: str | None = None
     read_as: str | None = None
-    requests: int | None = None
+    requests: Natural | None = None
     is_begun: bool = False
 
 

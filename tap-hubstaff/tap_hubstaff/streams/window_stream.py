@@ -10,15 +10,17 @@ import logging
 from collections import Counter
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 
+import msgspec
 from singer_http.http.errors import ApiError
 from singer_http.reading.reader import Reader
-from singer_http.resume import RESUME, FullTable
+from singer_http.resume import RESUME, FullTable, Natural
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 from typing_extensions import override
 
 from tap_hubstaff.account import organization_of
+from tap_hubstaff.settings import MOST_DAYS
 from tap_hubstaff.streams.hubstaff_stream import HubstaffBookmark, HubstaffStream
 from tap_hubstaff.streams.window_slice import Feed, WindowSlice, time_of
 from tap_hubstaff.times import DAY, EAST, WEST, midnight
@@ -58,8 +60,8 @@ class WindowBookmark(HubstaffBookmark):
     begin: str | None = None
     as_of: str | None = None
     claims: list[str | None] | None = None
-    kept_days: int | None = None
-    span: int | None = None
+    kept_days: Annotated[int, msgspec.Meta(ge=0, le=MOST_DAYS)] | None = None
+    span: Natural | None = None
     sessions: dict[str, Any] | None = None
 
 

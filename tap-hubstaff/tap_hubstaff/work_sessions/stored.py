@@ -6,13 +6,28 @@ TypeError for what it has not written.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
 
 from tap_hubstaff.work_sessions.late import Region
 from tap_hubstaff.work_sessions.model import Builder, Carryover, WorkSession
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+_Moment = Annotated[int, msgspec.Meta(ge=0, le=1 << 36)]
+"""In seconds since 1970."""
+_Numbers = tuple[int, int, int | None, int | None, _Moment, _Moment, int, int, _Moment]
+_Told = tuple[str | None, int | None, int | None, str | None, int | None]
+_Region = tuple[_Moment, _Moment, _Moment, list[int]]
+
+
+def _as(kind: Any, kept: Any) -> Any:
+    try:
+        return msgspec.convert(kept, kind)
+    except msgspec.ValidationError:
+        raise ValueError("not as it is written here") from None
 
 
 def _flat_session(session: WorkSession) -> list[int | str | None]:
@@ -22,8 +37,9 @@ def _flat_session(session: WorkSession) -> list[int | str | None]:
 
 
 def _sessions(rows: Any) -> Iterator[WorkSession]:
-    for number, user, project, task, starts, stops, tracked, activities, changed, *told in rows:
-        date, billable, overall, time_type, timesheet = told
+    for row in rows:
+        number, user, project, task, starts, stops, tracked, activities, changed = _as(_Numbers, row[:9])
+        date, billable, overall, time_type, timesheet = _as(_Told, row[9:])
         yield WorkSession(
             number,
             (user, project, task),
@@ -48,7 +64,8 @@ def flat_carryover(carryover: Carryover) -> dict[str, Any]:
 
 def unflat_carryover(kept: dict[str, Any]) -> Carryover:
     """Read what :func:`flat_carryover` wrote."""
-    return Carryover(int(kept["at"]), list(_sessions(kept["open"])), list(kept["given"]), int(kept.get("since", 0)))
+    at, since = _as(tuple[_Moment, _Moment], (kept["at"], kept.get("since", 0)))
+    return Carryover(at, list(_sessions(kept["open"])), _as(list[int], kept["given"]), since)
 
 
 def flat_regions(regions: Sequence[Region]) -> list[Any]:
@@ -58,7 +75,7 @@ def flat_regions(regions: Sequence[Region]) -> list[Any]:
 
 def unflat_regions(rows: Any) -> list[Region]:
     """Read what :func:`flat_regions` wrote."""
-    return [Region(begin, stop, since, tuple(users)) for begin, stop, since, users in rows]
+    return [Region(begin, stop, since, tuple(users)) for begin, stop, since, users in _as(list[_Region], rows)]
 
 
 def flat_builder(builder: Builder) -> dict[str, Any]:
@@ -77,5 +94,5 @@ def unflat_builder(kept: dict[str, Any]) -> Builder:
     """Read what :func:`flat_builder` wrote."""
     after = unflat_carryover(kept["after"])
     sessions = list(_sessions(kept["open"]))
-    since, cut = int(kept["since"]), int(kept["cut"])
-    return Builder(after, sessions, set(kept["given"]), is_past=kept["is_past"], since=since, cut=cut)
+    since, cut = _as(tuple[_Moment, _Moment], (kept["since"], kept["cut"]))
+    return Builder(after, sessions, _as(set[int], kept["given"]), is_past=bool(kept["is_past"]), since=since, cut=cut)
