@@ -74,9 +74,9 @@ class VendorApi(ABC):
     async def serve(self, request: Request, body: bytes, now: float) -> Answer:
         """Answer a request for resources that arrived at a time of the monotonic clock, or raise Refused."""
 
+    @abstractmethod
     def grant(self, request: Request, body: bytes) -> dict[str, Any]:
         """Give a token, or raise Refused."""
-        raise NotImplementedError
 
     def label(self, request: Request) -> str:
         """What the report calls a request."""

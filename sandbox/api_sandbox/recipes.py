@@ -16,8 +16,9 @@ A text that begins with `$` is a word with arguments, or the name of something k
 import operator
 import re
 from collections.abc import Callable, Mapping
-from functools import reduce
+from functools import cache
 from importlib.resources import files
+from operator import itemgetter
 from typing import Any
 
 import yaml
@@ -83,52 +84,71 @@ def load_recipes(package: str, words: Mapping[str, Word]) -> Mapping[str, Recipe
         words: What its recipes can say besides `WORDS`.
     """
     recipes: dict[str, Recipe] = {}
-    # Recipes find each other when they are used first, so their order does not matter.
-    every = {**WORDS, **words}
-    for name, recipe in load_yaml(package, "recipes.yml").items():
-        recipes[name] = _recipe(recipe, every, recipes)
+    content = load_yaml(package, "recipes.yml")
+    # Recipes find each other when they are used, so their order does not matter.
+    others: dict[str, Word] = {name: lambda known, name=name: recipes[name](known) for name in content}
+    for name, recipe in content.items():
+        recipes[name] = _recipe(recipe, {**WORDS, **words, **others})
     return recipes
 
 
 def look_up(known: Known, name: str) -> Any:
     """Something known, or an attribute of it: `member.user_id`."""
-    first, *path = name.split(".")
-    return reduce(lambda value, key: value[key] if isinstance(value, dict) else getattr(value, key), path, known[first])
+    return _looker(name)(known)
 
 
-def _recipe(value: Any, words: Mapping[str, Word], recipes: Mapping[str, Recipe]) -> Recipe:
+@cache
+def _looker(name: str) -> Recipe:
+    first, _, key = name.partition(".")
+    if not key:
+        return itemgetter(first)
+
+    def look(known: Known) -> Any:
+        value = known[first]
+        return value[key] if isinstance(value, dict) else getattr(value, key)
+
+    return look
+
+
+def _recipe(value: Any, words: Mapping[str, Word]) -> Recipe:
     if isinstance(value, dict):
-        return _of_fields([(name, _recipe(one, words, recipes)) for name, one in value.items()])
+        return _of_fields(value, words)
     if isinstance(value, list):
-        items = [_recipe(one, words, recipes) for one in value]
+        items = [_recipe(one, words) for one in value]
         return lambda known: [item(known) for item in items]
     if not isinstance(value, str) or not value.startswith("$"):
         return lambda _known: value
     name, _, rest = value[1:].partition(" ")
     if name == "text":
         return rest.format_map
-    if name in words:
-        word, arguments = words[name], [int(one) if _NUMBER.fullmatch(one) else one for one in rest.split()]
-        return lambda known: word(known, *arguments)
-    return lambda known: look_up(known, name) if name.partition(".")[0] in known else recipes[name](known)
+    if name not in words:
+        return _looker(name)
+    word, arguments = words[name], [int(one) if _NUMBER.fullmatch(one) else one for one in rest.split()]
+    return (lambda known: word(known, *arguments)) if arguments else word
 
 
-def _of_fields(steps: list[tuple[str, Recipe]]) -> Recipe:
-    conditions = {name: _condition(name.removeprefix("when ")) for name, _ in steps if name.startswith("when ")}
+def _of_fields(recipe: Mapping[str, Any], words: Mapping[str, Word]) -> Recipe:
+    steps = [_step(name, _recipe(value, words)) for name, value in recipe.items()]
 
     def made(known: Known) -> Fields:
         fields: Fields = {}
-        for name, recipe in steps:
-            if name in conditions:
-                if conditions[name](known):
-                    fields |= recipe(known)
-            elif name == "with":
-                fields |= recipe(known)
-            else:
-                (known if name.startswith("_") else fields)[name] = recipe(known)
+        for step in steps:
+            step(known, fields)
         return fields
 
     return made
+
+
+def _step(name: str, recipe: Recipe) -> Callable[[Known, Fields], None]:
+    """Puts a field, or several, into a record."""
+    if name.startswith("when "):
+        holds = _condition(name.removeprefix("when "))
+        return lambda known, fields: fields.update(recipe(known)) if holds(known) else None
+    if name == "with":
+        return lambda known, fields: fields.update(recipe(known))
+    if name.startswith("_"):
+        return lambda known, _fields: known.update({name: recipe(known)})
+    return lambda known, fields: fields.update({name: recipe(known)})
 
 
 def _condition(text: str) -> Callable[[Known], bool]:
@@ -139,4 +159,5 @@ def _condition(text: str) -> Callable[[Known], bool]:
         other = _condition(text.removeprefix("not "))
         return lambda known: not other(known)
     name, _, wanted = text.partition("=")
-    return lambda known: look_up(known, name) == wanted if wanted else bool(look_up(known, name))
+    look = _looker(name)
+    return lambda known: look(known) == wanted if wanted else bool(look(known))

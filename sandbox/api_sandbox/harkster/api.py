@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from hashlib import blake2b
 from http import HTTPStatus
+from typing import Any
 
 import msgspec
 from starlette.requests import Request
@@ -73,6 +74,10 @@ class HarksterApi(VendorApi):
     @override
     def error(self, refused: Refused) -> tuple[bytes, str]:
         return error_content(refused.status, refused.message, self._scenario.error_form)
+
+    @override
+    def grant(self, request: Request, body: bytes) -> dict[str, Any]:
+        raise Refused(HTTPStatus.NOT_FOUND, "a user's token comes from the app")
 
     @override
     async def serve(self, request: Request, body: bytes, now: float) -> Answer:

@@ -11,7 +11,7 @@ from api_sandbox.api import Refused, VendorApi, attempt
 from api_sandbox.delivery import Answer, json_answer
 from api_sandbox.faults import FaultBook, Target
 from api_sandbox.hubstaff.changes import Changes
-from api_sandbox.hubstaff.errors import ERROR_CODES, METHOD_NOT_ALLOWED, NOT_FOUND, error_content, refuse, refuse_grant
+from api_sandbox.hubstaff.errors import ErrorCode, error_content, refuse, refuse_grant
 from api_sandbox.hubstaff.gate import HourlyLimit, check_agent
 from api_sandbox.hubstaff.listing import Listing
 from api_sandbox.hubstaff.pages import Page, Paginator, sideloads
@@ -83,7 +83,7 @@ class HubstaffApi(VendorApi):
         path: str = request.scope["path"]
         name = path.removeprefix(f"{BASE}/")
         if request.method != "GET":
-            raise refuse(METHOD_NOT_ALLOWED)
+            raise refuse(ErrorCode.METHOD_NOT_ALLOWED)
         listing, owner = find_listing(name)
         if listing is None:
             drawn = self.draw(Target(path))
@@ -128,7 +128,7 @@ class HubstaffApi(VendorApi):
     def _single(self, name: str) -> Answer:
         """One record, or what there is only one of."""
         if name == "error_codes":
-            told = [{"code": one.code, "error_code": one.number, "description": one.meaning} for one in ERROR_CODES]
+            told = [{"code": one.code, "error_code": one.number, "description": one.meaning} for one in ErrorCode]
             return json_answer({"error_codes": told})
         lists = self.world.lists
         if name == "users/me":
@@ -136,5 +136,5 @@ class HubstaffApi(VendorApi):
         stream, envelope, own_id = find_item(name)
         record = lists.find(stream, own_id)
         if record is None:
-            raise refuse(NOT_FOUND)
+            raise refuse(ErrorCode.NOT_FOUND)
         return json_answer({envelope: record.content})

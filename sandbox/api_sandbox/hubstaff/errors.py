@@ -1,8 +1,7 @@
 """Refusals as the vendor words them: `{"code", "error_code", "error"}`, and OAuth's on the account host."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from http import HTTPStatus
+from enum import Enum
 
 import msgspec
 
@@ -10,54 +9,32 @@ from api_sandbox.api import Refused
 from api_sandbox.delivery import HTML, JSON
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorCode:
-    """One entry of the vendor's list of errors.
+class ErrorCode(Enum):
+    """The vendor's list of errors: text, number within the range of the kind, HTTP status, and what it says."""
 
-    Attributes:
-        number: Within the range that the Swagger gives to the kind of error.
-    """
+    UNAUTHORIZED = "unauthorized", 10000, 401, "The access token is missing, unknown or expired"
+    FORBIDDEN = "forbidden", 10003, 403, "The user may not see this"
+    INACTIVE_PLAN = "payment_required", 10004, 403, "The organization has no active plan, so no access to the API"
+    INVALID = "invalid_params", 11000, 400, "A parameter is missing or has a value that is not allowed"
+    RANGE_TOO_LONG = "date_range_too_long", 11010, 400, "The range is longer than the list allows"
+    TOO_LONG_AGO = "date_too_early", 11011, 400, "The range begins before what the list reaches back to"
+    NOT_FOUND = "not_found", 12000, 404, "There is no such record"
+    METHOD_NOT_ALLOWED = "method_not_allowed", 12001, 405, "This sandbox only reads"
+    TOO_MANY_REQUESTS = "rate_limit_exceeded", 13000, 429, "More requests an hour than allowed"
+    INTERNAL = "internal_error", 15000, 500, "Something broke"
 
-    code: str
-    number: int
-    meaning: str
-    status: HTTPStatus = HTTPStatus.BAD_REQUEST
+    def __init__(self, code: str, number: int, status: int, meaning: str) -> None:
+        self.code = code
+        self.number = number
+        self.status = status
+        self.meaning = meaning
 
 
-UNAUTHORIZED = ErrorCode(
-    "unauthorized", 10000, "The access token is missing, unknown or expired", HTTPStatus.UNAUTHORIZED
-)
-FORBIDDEN = ErrorCode("forbidden", 10003, "The user may not see this", HTTPStatus.FORBIDDEN)
-INACTIVE_PLAN = ErrorCode(
-    "payment_required", 10004, "The organization has no active plan, so no access to the API", HTTPStatus.FORBIDDEN
-)
-INVALID = ErrorCode("invalid_params", 11000, "A parameter is missing or has a value that is not allowed")
-RANGE_TOO_LONG = ErrorCode("date_range_too_long", 11010, "The range is longer than the list allows")
-TOO_LONG_AGO = ErrorCode("date_too_early", 11011, "The range begins before what the list reaches back to")
-NOT_FOUND = ErrorCode("not_found", 12000, "There is no such record", HTTPStatus.NOT_FOUND)
-METHOD_NOT_ALLOWED = ErrorCode("method_not_allowed", 12001, "This sandbox only reads", HTTPStatus.METHOD_NOT_ALLOWED)
-TOO_MANY_REQUESTS = ErrorCode(
-    "rate_limit_exceeded", 13000, "More requests an hour than allowed", HTTPStatus.TOO_MANY_REQUESTS
-)
-INTERNAL = ErrorCode("internal_error", 15000, "Something broke", HTTPStatus.INTERNAL_SERVER_ERROR)
-
-ERROR_CODES = (
-    UNAUTHORIZED,
-    FORBIDDEN,
-    INACTIVE_PLAN,
-    INVALID,
-    RANGE_TOO_LONG,
-    TOO_LONG_AGO,
-    NOT_FOUND,
-    METHOD_NOT_ALLOWED,
-    TOO_MANY_REQUESTS,
-    INTERNAL,
-)
 PROXY = "1010"
 """The code by which the proxy in front of the API refuses scripts."""
 
 # Of those of one status, the first stands for all.
-_OF_STATUS: Mapping[int, ErrorCode] = {one.status: one for one in reversed(ERROR_CODES)} | {400: INVALID}
+_OF_STATUS: Mapping[int, ErrorCode] = {one.status: one for one in reversed(ErrorCode)}
 
 
 def refuse(kind: ErrorCode, message: str | None = None, headers: dict[str, str] | None = None) -> Refused:
@@ -77,5 +54,5 @@ def error_content(refused: Refused) -> tuple[bytes, str]:
         return f"<html><body>error code: {kind}</body></html>\n".encode(), HTML
     if isinstance(kind, str):
         return msgspec.json.encode({"error": kind, "error_description": refused.message}), JSON
-    kind = kind or _OF_STATUS.get(refused.status, INTERNAL)
+    kind = kind or _OF_STATUS.get(refused.status, ErrorCode.INTERNAL)
     return msgspec.json.encode({"code": kind.code, "error_code": kind.number, "error": refused.message}), JSON

@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 from api_sandbox.api import Refused
 from api_sandbox.hubstaff.clock import HOUR, Clock
-from api_sandbox.hubstaff.errors import PROXY, TOO_MANY_REQUESTS, refuse
+from api_sandbox.hubstaff.errors import PROXY, ErrorCode, refuse
 from api_sandbox.hubstaff.scenario import HubstaffScenario
 from api_sandbox.hubstaff.tokens import PERSONAL
 from api_sandbox.limits import SlidingWindow
@@ -53,7 +53,7 @@ class HourlyLimit:
         window, now = self._windows[application], self.clock.now()
         if not window.admit(now):
             headers = {"retry-after": str(math.ceil(window.wait(now))), **self.headers(application)}
-            raise refuse(TOO_MANY_REQUESTS, headers=headers)
+            raise refuse(ErrorCode.TOO_MANY_REQUESTS, headers=headers)
 
     def headers(self, application: str) -> dict[str, str]:
         """What an answer tells of the limit."""

@@ -99,24 +99,12 @@ def _read(content: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Iterator[Li
                 )
 
 
-LISTINGS = tuple(_read(load_yaml("api_sandbox.hubstaff", "listings.yml")))
+_CONTENT = load_yaml("api_sandbox.hubstaff", "listings.yml")
+
+LISTINGS = tuple(_read(_CONTENT["lists"]))
 """Every path with a list that the Swagger has, and `tracking_states`, which it does not have yet."""
 
-_ITEMS = (
-    ("organizations", "organization"),
-    ("projects", "project"),
-    ("tasks", "task"),
-    ("users", "user"),
-    ("clients", "client"),
-    ("teams", "team"),
-    ("invites", "invite"),
-    ("job_sites", "job_site"),
-    ("budget_histories", "budget_history"),
-    ("limit_histories", "limit_history"),
-    ("team_payments", "team_payment"),
-    ("time_off_policies", "time_off_policy"),
-    ("time_off_requests", "time_off_request"),
-    ("insights/smart_notification_rules", "smart_notification_rule"),
-)
-ITEMS: Mapping[str, tuple[str, str]] = {path: (path.rpartition("/")[2], envelope) for path, envelope in _ITEMS}
+ITEMS: Mapping[str, tuple[str, str]] = {
+    path: (path.rpartition("/")[2], envelope) for path, envelope in _CONTENT["items"].items()
+}
 """Paths that give one record by its id: the stream and the key in the answer."""

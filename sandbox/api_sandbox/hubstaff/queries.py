@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
 from api_sandbox.hubstaff.clock import Clock
-from api_sandbox.hubstaff.errors import INVALID, NOT_FOUND, refuse
+from api_sandbox.hubstaff.errors import ErrorCode, refuse
 from api_sandbox.hubstaff.listing import ITEMS, LISTINGS, Listing
 from api_sandbox.hubstaff.windows import Bounds, read_windows
 
@@ -75,7 +75,7 @@ def find_item(path: str) -> tuple[str, str, int]:
     """Stream, key of the answer and id of a path that names one record."""
     found = _ITEM.fullmatch(path)
     if found is None or found[1] not in ITEMS:
-        raise refuse(NOT_FOUND)
+        raise refuse(ErrorCode.NOT_FOUND)
     stream, envelope = ITEMS[found[1]]
     return stream, envelope, int(found[2])
 
@@ -86,7 +86,7 @@ def parse_query(listing: Listing, owner: int, query_string: bytes, clock: Clock)
     single = {name: values[-1] for name, values in given.items()}
     for name in listing.requires:
         if name not in given:
-            raise refuse(INVALID, f"{name} is missing")
+            raise refuse(ErrorCode.INVALID, f"{name} is missing")
     return Query(
         listing=listing,
         owner=owner,
@@ -117,7 +117,7 @@ def _number(name: str, text: str | None, default: int, least: int, most: int) ->
     if text is None:
         return default
     if not _DIGITS.fullmatch(text) or not least <= int(text) <= most:
-        raise refuse(INVALID, f"{name} must be a whole number from {least} to {most}")
+        raise refuse(ErrorCode.INVALID, f"{name} must be a whole number from {least} to {most}")
     return int(text)
 
 
@@ -127,7 +127,7 @@ def _filters(listing: Listing, given: Mapping[str, list[str]]) -> dict[str, froz
         if name in given:
             values = _split(given[name])
             if name not in _TEXTS and not all(map(_DIGITS.fullmatch, values)):
-                raise refuse(INVALID, f"{name} must be ids")
+                raise refuse(ErrorCode.INVALID, f"{name} must be ids")
             found[path] = frozenset(values)
     return found
 
@@ -139,7 +139,7 @@ def _chosen(listing: Listing, given: Mapping[str, list[str]]) -> dict[str, froze
         if values is None:
             continue
         if not set(values) <= set(choice.values) or not values or (len(values) > 1 and not choice.many):
-            raise refuse(INVALID, f"{name} does not have a valid value")
+            raise refuse(ErrorCode.INVALID, f"{name} does not have a valid value")
         if choice.everything not in values:
             found[choice.field or name] = frozenset(values)
     return found
@@ -150,7 +150,7 @@ def _includes(listing: Listing, given: Mapping[str, list[str]]) -> tuple[str, ..
     known = {*listing.includes, *(name.partition("=")[2] for name in listing.extras)}
     for name in wanted:
         if name not in known:
-            raise refuse(INVALID, "include does not have a valid value")
+            raise refuse(ErrorCode.INVALID, "include does not have a valid value")
     return tuple(name for name in listing.includes if name in wanted)
 
 
@@ -164,7 +164,7 @@ def _shown(listing: Listing, given: Mapping[str, list[str]]) -> frozenset[str]:
         elif parameter in given:
             text = given[parameter][-1].lower()
             if text not in _FLAGS:
-                raise refuse(INVALID, f"{parameter} must be true or false")
+                raise refuse(ErrorCode.INVALID, f"{parameter} must be true or false")
             if _FLAGS[text]:
                 shown.add(hidden)
     return frozenset(shown)

@@ -20,19 +20,22 @@ def recipes() -> Mapping[str, Recipe]:
     return load_recipes("api_sandbox.hubstaff", _WORDS)
 
 
-def _seconds(known: Known, offset: str) -> int:
-    """Seconds of an offset such as `-9d`, or of a number that is known."""
-    found = _OFFSET.fullmatch(offset)
-    return int(found[1]) * _SECONDS[found[2]] if found else int(known[offset])
+@cache
+def _offset(text: str) -> int | None:
+    """Seconds of an offset such as `-9d`; None for anything else."""
+    found = _OFFSET.fullmatch(text)
+    return int(found[1]) * _SECONDS[found[2]] if found else None
 
 
-def _time(known: Known, name: str, *offsets: str) -> str:
-    return instant(look_up(known, name) + sum(_seconds(known, offset) for offset in offsets))
+def _time(known: Known, name: str, offset: str = "+0d") -> str:
+    """A time, so long after one that is known: by an offset, or by seconds that are known too."""
+    seconds = _offset(offset)
+    return instant(look_up(known, name) + (known[offset] if seconds is None else seconds))
 
 
 def _day(known: Known, name: str, offset: str = "+0d") -> str:
     day: date = look_up(known, name)
-    return (day + timedelta(seconds=_seconds(known, offset))).isoformat()
+    return (day + timedelta(seconds=_offset(offset) or 0)).isoformat()
 
 
 def _some_day(known: Known) -> date:
@@ -56,37 +59,11 @@ def _past(known: Known) -> Fields:
     return {"created_at": instant(created), "updated_at": instant(updated)}
 
 
-def _membership(known: Known) -> Fields:
-    """What memberships of organizations and of projects have in common."""
-    member = known["member"]
-    organization = known["organization"]
-    made = _past(known)
-    if member.removed is not None:
-        made["removed_at"] = made["updated_at"] = instant(organization.midnight(member.removed))
-    seen = member.removed is not None or known["dice"].chance(80)
-    return {
-        "user_id": member.user_id,
-        "pay_rate": f"{known['dice'].below(9000) / 100:.2f}",
-        "bill_rate": f"{known['dice'].below(20000) / 100:.2f}",
-        "currency": organization.currency,
-        "membership_role": member.role,
-        "membership_status": "active" if member.removed is None else "removed",
-        **made,
-        "last_client_activity": made["updated_at"] if seen else None,
-    }
-
-
 def _trackable(known: Known) -> bool | str:
     drawn: str = known["dice"].pick(("true", "false", "viewer"))
     form = known["scenario"].trackable
     as_text = form == "string" or (form == "mixed" and known["dice"].chance(50))
     return drawn if as_text or drawn == "viewer" else drawn == "true"
-
-
-def _effective_role(known: Known) -> str:
-    roles = {"owner": "organization_owner", "manager": "organization_manager"}
-    role: str = roles.get(known["member"].role) or known["_role"]
-    return role
 
 
 def _days_off(known: Known) -> Fields:
@@ -124,7 +101,7 @@ _WORDS: Mapping[str, Word] = {
     "past": _past,
     "some_day": _some_day,
     "day_or_ahead": _day_or_ahead,
-    "midnight": lambda known, name: known["organization"].midnight(known[name]),
+    "midnight": lambda known, name: known["organization"].midnight(look_up(known, name)),
     "day": _day,
     "time": _time,
     "slot_of_at": lambda known: instant(known["at"] - known["at"] % _SLOT),
@@ -139,9 +116,7 @@ _WORDS: Mapping[str, Word] = {
     "assignees": lambda known: [
         member.user_id for member in known["organization"].members if known["project"] in member.projects
     ][:2],
-    "membership": _membership,
     "trackable": _trackable,
-    "effective_role": _effective_role,
     "tool": lambda known: known["dice"].pick(_TOOLS),
     "used_tool": lambda known: {known["dice"].pick(_TOOLS): known["dice"].below(600)},
 }

@@ -9,7 +9,7 @@ from api_sandbox.hubstaff.account import Account, Organization
 from api_sandbox.hubstaff.activities import ActivityBook
 from api_sandbox.hubstaff.clock import DAY, Clock, day_of, instant, months_before, parse_instant
 from api_sandbox.hubstaff.daily import DailyBook, DailyRow
-from api_sandbox.hubstaff.errors import FORBIDDEN, INACTIVE_PLAN, NOT_FOUND, refuse
+from api_sandbox.hubstaff.errors import ErrorCode, refuse
 from api_sandbox.hubstaff.events import EventBook
 from api_sandbox.hubstaff.listing import Listing
 from api_sandbox.hubstaff.lists import Lists
@@ -56,15 +56,15 @@ class Selector:
         listing = query.listing
         organization = self.organization(listing, query.owner)
         if listing.scope and organization is None:
-            raise refuse(NOT_FOUND)
+            raise refuse(ErrorCode.NOT_FOUND)
         if organization is not None and organization.index in self.scenario.inactive_organizations:
-            raise refuse(INACTIVE_PLAN)
+            raise refuse(ErrorCode.INACTIVE_PLAN)
         index = None if organization is None else organization.index
         if any(one.stream in {"*", listing.stream} and one.covers(index) for one in self.scenario.forbidden):
-            raise refuse(FORBIDDEN)
+            raise refuse(ErrorCode.FORBIDDEN)
         role = self.scenario.role
         if (listing.money and role != "owner") or (listing.managers and role == "user"):
-            raise refuse(FORBIDDEN)
+            raise refuse(ErrorCode.FORBIDDEN)
         for bounds in query.bounds.values():
             if bounds.window.by_plan and bounds.start < day_of(self._kept_from()).isoformat():
                 raise too_early(bounds.window)

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from api_sandbox.hubstaff.clock import HOUR, Clock
-from api_sandbox.hubstaff.errors import UNAUTHORIZED, refuse, refuse_grant
+from api_sandbox.hubstaff.errors import ErrorCode, refuse, refuse_grant
 from api_sandbox.hubstaff.scenario import HubstaffScenario
 from api_sandbox.limits import SlidingWindow
 from api_sandbox.tokens import bearer, jwt, media_type
@@ -102,7 +102,7 @@ class TokenDesk:
         for kind, chain in self._chains.items():
             if chain.access.get(token, float("-inf")) > now:
                 return kind
-        raise refuse(UNAUTHORIZED)
+        raise refuse(ErrorCode.UNAUTHORIZED)
 
     def expire_access(self) -> None:
         """End the life of every access token now; refresh tokens stay."""

@@ -9,7 +9,7 @@ import msgspec
 
 from api_sandbox.api import Refused
 from api_sandbox.hubstaff.clock import DAY, Clock, day_of, instant, instant_months_before, parse_day, parse_instant
-from api_sandbox.hubstaff.errors import INVALID, RANGE_TOO_LONG, TOO_LONG_AGO, refuse
+from api_sandbox.hubstaff.errors import ErrorCode, refuse
 
 _ALWAYS = ("0000", "9999")
 
@@ -80,7 +80,7 @@ def read_windows(windows: Sequence[Window], given: Mapping[str, str], clock: Clo
         texts = given.get(f"{window.name}[start]"), given.get(f"{window.name}[stop]")
         for end, text in zip(("start", "stop"), texts, strict=True):
             if text is None and window.required and not (end == "stop" and window.stop_optional):
-                raise refuse(INVALID, f"{window.name}[{end}] is missing")
+                raise refuse(ErrorCode.INVALID, f"{window.name}[{end}] is missing")
         if texts != (None, None):
             found[window.name] = (_days if window.unit == "day" else _times)(window, texts, clock)
     return found
@@ -101,7 +101,7 @@ def earliest(window: Window, clock: Clock) -> float | None:
 
 def too_early(window: Window) -> Refused:
     """A refusal of what is no longer kept."""
-    return refuse(TOO_LONG_AGO, f"{window.name} begins before what is kept")
+    return refuse(ErrorCode.TOO_LONG_AGO, f"{window.name} begins before what is kept")
 
 
 Texts = tuple[str | None, str | None]
@@ -136,7 +136,7 @@ def _days(window: Window, texts: Texts, clock: Clock) -> Bounds:
 
 def _check_read(window: Window, texts: Texts, ends: Sequence[object], kind: str) -> None:
     if any(text is not None and end is None for text, end in zip(texts, ends, strict=True)):
-        raise refuse(INVALID, f"{window.name} is not an ISO 8601 {kind}")
+        raise refuse(ErrorCode.INVALID, f"{window.name} is not an ISO 8601 {kind}")
 
 
 def _check_length(window: Window, days: float | None) -> None:
@@ -144,7 +144,7 @@ def _check_length(window: Window, days: float | None) -> None:
     if days is None:
         return
     if days < 0:
-        raise refuse(INVALID, f"{window.name}[stop] is before {window.name}[start]")
+        raise refuse(ErrorCode.INVALID, f"{window.name}[stop] is before {window.name}[start]")
     counted = days + (1 if window.unit == "day" and not window.apart else 0)
     if window.days is not None and counted > window.days:
-        raise refuse(RANGE_TOO_LONG, f"{window.name} may have {window.days} days at most")
+        raise refuse(ErrorCode.RANGE_TOO_LONG, f"{window.name} may have {window.days} days at most")

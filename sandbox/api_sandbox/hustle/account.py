@@ -1,13 +1,15 @@
 """The account without its leads: small enough to be made whole at the start."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from api_sandbox.dice import Dice, Ids, moment
 from api_sandbox.hustle.resources import KINDS, LISTS, Record, type_of
 from api_sandbox.hustle.scenario import HustleScenario
-from api_sandbox.recipes import Fields, load_recipes
+from api_sandbox.recipes import Fields, Recipe, load_recipes
 
 _MONTH = 30 * 24 * 3_600_000  # Milliseconds.
 
@@ -81,6 +83,11 @@ def build_account(seed: int, scenario: HustleScenario, ids: Ids) -> Account:
     return _Builder(seed, scenario, ids).build()
 
 
+@cache
+def _recipes() -> Mapping[str, Recipe]:
+    return load_recipes("api_sandbox.hustle", {})
+
+
 class _Builder:
     """Makes records list by list; every record draws from dice of its own name, so sizes do not shift them."""
 
@@ -88,7 +95,6 @@ class _Builder:
         self._seed = seed
         self._scenario = scenario
         self._ids = ids
-        self._recipes = load_recipes("api_sandbox.hustle", {})
         self._rows: dict[str, list[Record]] = {name: [] for name in LISTS if name != "leads"}
 
     def build(self) -> Account:
@@ -105,7 +111,7 @@ class _Builder:
             tags = self._add("tags", owner, scenario.tags * filled)
             custom = self._add("custom_fields", owner, scenario.custom_fields * filled)
             integrations = self._add("integrations", owner, scenario.integrations * filled)
-            self._add("organizations", None, 1, integrations=[made["id"] for made in integrations])
+            self._add("organizations", None, 1, integration_ids=[made["id"] for made in integrations])
             organizations.append(
                 Organization(
                     id=owner,
@@ -132,7 +138,7 @@ class _Builder:
             }
             new = self._scenario.new_enum_values
             known |= {"dice": dice, "id": made["id"], "number": number, "is_odd": number % 2, "new_enum_values": new}
-            made |= self._recipes[name](known | {"_type": None})
+            made |= _recipes()[name](known | {"_type": None})
             self._rows[name].append(Record.of(made))
             added.append(made)
         return added
