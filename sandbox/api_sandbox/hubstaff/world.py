@@ -4,9 +4,9 @@ import time
 from bisect import insort
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from itertools import count
 from typing import Any
 
 import msgspec
@@ -23,8 +23,10 @@ from api_sandbox.hubstaff.scenario import HubstaffScenario
 from api_sandbox.hubstaff.selector import Selector
 from api_sandbox.truth import Truth
 
-_SECONDARY = frozenset({"client", "project"})
-"""What most lists can also be asked for by, besides the organization."""
+_OF_STREAM: dict[str, Listing] = {}
+"""One path for each stream: that of organizations, where clients or projects have it too."""
+for _one in sorted(LISTINGS, key=lambda listing: listing.scope in {"client", "project"}):
+    _OF_STREAM.setdefault(_one.stream, _one)
 
 
 class World:
@@ -38,8 +40,9 @@ class World:
         self.account = build_account(seed, scenario, day_of(self.clock.start))
         self.activities = ActivityBook(seed, scenario, self.account, self.clock)
         self.daily = DailyBook(self.activities)
-        self._pending: list[_Pending] = []
-        self._number = 0
+        # What nobody sees yet: when it is due, in which order it came, and what to do then.
+        self._pending: list[tuple[float, int, Callable[[], None]]] = []
+        self._numbers = count()
         self._changes = 0
 
     # Made when they are asked for first: most sandboxes are asked for one vendor's things only.
@@ -70,8 +73,7 @@ class World:
 
     def later(self, due: float, change: Callable[[], None]) -> None:
         """Let a change be seen from a time on."""
-        self._number += 1
-        insort(self._pending, _Pending(due, self._number, change))
+        insort(self._pending, (due, next(self._numbers), change))
         self.catch_up()
 
     def advance(self, seconds: float) -> None:
@@ -82,13 +84,14 @@ class World:
     def catch_up(self) -> None:
         """Let everything be seen that is due."""
         now = self.clock.now()
-        while self._pending and self._pending[0].due <= now:
-            self._pending.pop(0).change()
+        while self._pending and self._pending[0][0] <= now:
+            _due, _number, change = self._pending.pop(0)
+            change()
             self._changes += 1
 
     def streams(self) -> Iterator[str]:
         """The names of all streams."""
-        yield from dict.fromkeys(listing.stream for listing in self._listings())
+        yield from _OF_STREAM
         yield "users"
 
     def rows(self, stream: str, since: float | None = None) -> Iterator[tuple[Organization | None, Row]]:
@@ -101,7 +104,7 @@ class World:
             for organization in self.account.organizations:
                 yield from ((organization, self.lists.users[one.user_id]) for one in organization.members)
             return
-        listing = next(listing for listing in self._listings() if listing.stream == stream)
+        listing = _OF_STREAM[stream]
         for organization in self.account.organizations:
             for owner in self._owners(listing, organization):
                 rows = self.selector.everything(listing, owner, organization, since)
@@ -132,25 +135,8 @@ class World:
         rows = msgspec.json.encode([row.fields() for _owner, row in self.rows(stream)])
         return msgspec.json.decode(rows, type=list[dict[str, Any]])
 
-    def _listings(self) -> Iterator[Listing]:
-        """One path for each stream: that of organizations, where there are others too."""
-        done = set()
-        for listing in sorted(LISTINGS, key=lambda one: one.scope in _SECONDARY):
-            if listing.stream not in done:
-                done.add(listing.stream)
-                yield listing
-
     def _owners(self, listing: Listing, organization: Organization) -> list[int]:
         if listing.scope == "organization":
             return [organization.id]
         parts = {"project": "projects", "team": "teams", "integration": "integrations"}[listing.scope]
         return [record.content["id"] for record in self.lists.of(parts, organization.id)]
-
-
-@dataclass(order=True, slots=True)
-class _Pending:
-    """A change that nobody sees yet."""
-
-    due: float
-    number: int
-    change: Callable[[], None] = field(compare=False)
