@@ -9,6 +9,7 @@ import io
 import itertools
 import json
 import os
+import select
 import shutil
 import signal
 import sqlite3
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,11 @@ from typing_extensions import override
 
 HANGING = 300
 """Seconds."""
+GLANCE = 0.01
+"""Seconds between two looks at what a run is waited for."""
+
+
+create_engine = sa.create_engine
 
 
 class FastClock(Clock):
@@ -92,6 +99,10 @@ class Run:
     ahead: float = 0
 
     @property
+    def is_in_file(self) -> bool:
+        return str(self.config["ledger_url"]).startswith("sqlite")
+
+    @property
     def ledger(self) -> str:
         return str(self.config["ledger_url"]).removeprefix("sqlite:///")
 
@@ -127,14 +138,19 @@ class Runs:
             env={
                 "PYTHONPATH": os.environ.get("PYTHONPATH", "")
             },  # of which every request looks at every variable, for proxies
-            text=True,
+            bufsize=0,  # what is there to be read can be seen from outside
         )
 
-    def run(self, run: Run) -> End:
+    def run(self, run: Run, until: Callable[[], bool] = lambda: False) -> End:
+        """A run that is killed as soon as something has happened, if it has not ended by then."""
         assert self._server.stdin is not None
         assert self._server.stdout is not None
-        self._server.stdin.write(json.dumps(asdict(run)) + "\n")
-        self._server.stdin.flush()
+        self._server.stdin.write(json.dumps(asdict(run)).encode() + b"\n")
+        pid = int(self._server.stdout.readline())
+        while not select.select([self._server.stdout], [], [], GLANCE)[0]:
+            if until():
+                os.kill(pid, signal.SIGKILL)
+                break
         return End(**json.loads(self._server.stdout.readline()))
 
     def close(self) -> None:
@@ -153,7 +169,9 @@ class Database:
         # One for all, as it has the statements that it was asked before.
         self._engine = sa.create_engine("sqlite://", creator=self._connected, poolclass=sa.StaticPool)
 
-    def engine(self, url: str | sa.URL, **_: Any) -> sa.Engine:
+    def engine(self, url: str | sa.URL, **options: Any) -> sa.Engine:
+        if sa.make_url(url).get_backend_name() != "sqlite":
+            return create_engine(url, **options)
         self.path = sa.make_url(url).database or self.path
         self._engine.dispose()
         return self._engine
@@ -176,7 +194,7 @@ def serve() -> None:
                     is_warm = True
                     database.path = shutil.copy(empty, f"{folder}/warm.db")
                     _warm_up(run)
-                if not Path(run.ledger).exists():
+                if run.is_in_file and not Path(run.ledger).exists():
                     shutil.copy(empty, run.ledger)
                 sys.stdout.write(_forked(run) + "\n")
                 sys.stdout.flush()
@@ -190,6 +208,8 @@ def _forked(run: Run) -> str:
             _die_of(run, tells)
         finally:
             os._exit(2)
+    sys.stdout.write(f"{pid}\n")
+    sys.stdout.flush()
     os.close(tells)
     with os.fdopen(told) as end:
         last = end.read()

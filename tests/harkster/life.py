@@ -1,169 +1,89 @@
-"""Jobs that share a folder, an account and a ledger, each with a channel of its own, and what they must have posted.
+"""Jobs that share a folder, an account and a ledger, and all that may happen to them.
 
-Each job's model is what the rows say that were sent to it. What may differ from that, by the documentation:
-
-- A row that makes no post under the layout of its run leaves the post that it has, and is tried by later runs.
-- In mode append the first version of a row that makes a post stays.
-- What cannot be published yet waits: it is there after a run with enough quota and nothing wrong.
-- A ledger that is lost takes along what is only there: rejects, and with ``on_quota: defer`` what waits. A copy that is
-  put back knows the rejects of its time; so the rows come again after it.
+A ledger that is lost takes along what is only there: rejects, what was recorded of a first run, and with ``on_quota:
+defer`` what waits. A copy that is put back knows the rejects of its time; so the rows come again after it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import gc
 import gzip
 import json
 import shutil
 import tempfile
 from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from unittest import mock
 
 import sqlalchemy as sa
 from api_sandbox import AccountPlan, ChannelPlan, Fault, HarksterScenario, Scenario, WorkspacePlan, serve_in_thread
 from singer_http.http.errors import IncompleteError
-from target_harkster.ledger.model import METADATA
+from singer_http.http.transport import Transport
+from target_harkster.ledger.model import LEASES, METADATA
 
+from tests.harkster.crashing import Run
+from tests.harkster.jobs import PROPERTIES, Job, Plan, Row
 from tests.harkster.running import Message, Target, data, record, schema, state
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-Mode = Literal["append", "upsert", "mirror", "digest"]
+    from tests.harkster.crashing import Runs
+    from tests.harkster.jobs import Fate, Place, Post
+
 Sending = Literal["versions", "no versions", "batch", "zipped batch with a version"]
-Layout = Literal["text", "number"]
-Row = tuple[int, str]
+Release = Literal["before", "within", "after"]
+"""When a request that was held when its sender was killed is carried out: see what the next run does."""
 
 QUOTA = 100_000
-PLAN = AccountPlan(
+ACCOUNT = AccountPlan(
     name="Acme Inc.",
     quota=QUOTA,
     workspaces=(WorkspacePlan(name="Projects", channels=(ChannelPlan(name="First"),)),),
 )
-PROPERTIES = {"id": {"type": "integer"}, "name": {"type": ["string", "null"]}, "parity": {"type": "integer"}}
-NAMES = "{{ rows | sort(attribute='id') | map(attribute='name') | join(',') }}"
 
 
 class DiedError(BaseException):
     """The run ends here, and nothing of it does anything any more."""
 
 
-@dataclass
-class Job:
-    """A job, and what it must have posted.
-
-    Attributes:
-        target: Runs it.
-        mode: Of its stream, which is called as those of all other jobs.
-        layout: The type of its field; text that is no number makes no post as a number.
-        shown: By key, what its posts, or the rows of its digests, say.
-        rejected: By key, the newest versions that made no post.
-        version: Of its table.
-        news: By key of a post, how often its followers may be told: a row that was gone and came back is news again.
-    """
-
-    target: Target
-    mode: Mode
-    layout: Layout = "text"
-    shown: dict[int, str] = field(default_factory=dict)
-    rejected: dict[int, str] = field(default_factory=dict)
-    version: int = 0
-    news: Counter[int] = field(default_factory=Counter)
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The settings of its stream."""
-        if self.mode == "digest":
-            fields = [
-                {"id": "id", "type": "counter", "data": "parity"},
-                {"id": "name", "type": "text", "data": NAMES},
-            ]
-            return {"group_by": ["parity"], "fields": fields}
-        fields = [
-            {"id": "id", "type": "counter", "data": "id"},
-            {"id": "name", "type": self.layout, "data": "name"},
-        ]
-        return {"mode": self.mode, "fields": fields}
-
-    def takes(self, name: str) -> bool:
-        """Whether a row makes a post."""
-        return self.mode == "digest" or self.layout == "text" or name.isdigit()
-
-    def sends(self, rows: Sequence[Row]) -> None:
-        """Note what a run that ends well makes of rows, and of those that were rejected before."""
-        if self.mode == "mirror":
-            there = dict(rows)
-            for known in (self.shown, self.rejected):
-                for key in known.keys() - there.keys():
-                    del known[key]
-        came = set()
-        for key, name in rows:
-            came.add(key)
-            if self.mode == "append" and key in self.shown:
-                continue
-            self.rejected.pop(key, None)
-            if self.takes(name):
-                self._show(key, name)
-            else:
-                self.rejected[key] = name
-        self.tries_again(came)
-
-    def tries_again(self, came: Collection[int] = ()) -> None:
-        """Note what a run makes of what was rejected before, but for rows that came again."""
-        for key, name in list(self.rejected.items()):
-            if key not in came and self.takes(name):
-                del self.rejected[key]
-                if self.mode != "append" or key not in self.shown:
-                    self._show(key, name)
-
-    def _show(self, key: int, name: str) -> None:
-        if self.mode != "digest":
-            self.news[key] += key not in self.shown
-        else:
-            self.news[key % 2] = 1
-        self.shown[key] = name
-
-    @property
-    def rows(self) -> list[Row]:
-        """The rows that it was sent, in their newest versions."""
-        return [*((key, name) for key, name in self.shown.items() if key not in self.rejected), *self.rejected.items()]
-
-    @property
-    def expected(self) -> dict[int, str]:
-        """What its channel must show."""
-        if self.mode != "digest":
-            return self.shown
-        groups: dict[int, list[str]] = {}
-        for key in sorted(self.shown):
-            groups.setdefault(key % 2, []).append(self.shown[key])
-        return {group: ",".join(names) for group, names in groups.items()}
-
-
 class Life:
     """What happens to some jobs.
 
     Args:
-        modes: One job for each.
+        plans: One job for each.
         on_quota: Of all jobs.
         ledger_url: A PostgreSQL; an SQLite file without.
+        runs: Runs that are killed for real, where there are any.
     """
 
-    def __init__(self, *modes: Mode, on_quota: str = "draft", ledger_url: str | None = None) -> None:
-        scenario = Scenario(harkster=HarksterScenario(accounts=(PLAN,), requests_per_second=None))
+    def __init__(
+        self, *plans: Plan, on_quota: str = "draft", ledger_url: str | None = None, runs: Runs | None = None
+    ) -> None:
+        scenario = Scenario(harkster=HarksterScenario(accounts=(ACCOUNT,), requests_per_second=None))
         self._ends = contextlib.ExitStack()
         self.sandbox = self._ends.enter_context(serve_in_thread(scenario))
         self.folder = Path(self._ends.enter_context(tempfile.TemporaryDirectory(prefix="harkster")))
         self._ledger_url = ledger_url
+        self._runs = runs
         if ledger_url is not None:
             _empty(ledger_url)
-        settings = {"on_quota": on_quota, "mirror_max_share": 1}
-        self.jobs = [Job(Target.into_new_channel(self.sandbox, self.folder), mode) for mode in modes]
+        self.jobs = [
+            Job([Target.into_new_channel(self.sandbox, self.folder) for _ in range(2 if plan.on_move else 1)], plan)
+            for plan in plans
+        ]
         for job in self.jobs:
-            job.target.config |= settings if ledger_url is None else settings | {"ledger_url": ledger_url}
-        self._copy: Path | None = None
+            job.target.config |= {
+                "on_quota": on_quota,
+                "mirror_max_share": 1,
+                "first_run": job.plan.first_run,
+                "on_move": job.plan.on_move or "delete",
+                **({} if ledger_url is None else {"ledger_url": ledger_url}),
+            }
+        self._copy: tuple[Path, list[tuple[dict[Place, Post], dict[Place, tuple[str, Fate]]]]] | None = None
         self._batches = 0
         self._value = 0
 
@@ -172,73 +92,127 @@ class Life:
     def run(
         self,
         job: Job,
-        rows: Sequence[Row] = (),
+        rows: Sequence[Sequence[Any]] = (),
         sending: Sending = "versions",
         *,
         is_named_first: bool = False,
         **settings: Any,
     ) -> None:
         """A run that nothing happens to but what its settings do."""
-        self._ran(job, self._messages(job, rows, sending, is_named_first=is_named_first), **settings)
+        job.is_shaken |= bool(settings)
+        with self._sent(job, rows, sending, is_named_first=is_named_first) as messages:
+            self._ran(job, messages, **settings)
 
     def run_into_the_quota(self, job: Job, rows: Sequence[Row], left: int) -> None:
         """A run that the vendor's own quota ends the publications of."""
-        used = self.sandbox.harkster.truth().used[self.sandbox.harkster.account(PLAN.name)]
-        self.sandbox.harkster.set_quota(PLAN.name, quota=used + left)
+        used = self.sandbox.harkster.truth().used[self.sandbox.harkster.account(ACCOUNT.name)]
+        self.sandbox.harkster.set_quota(ACCOUNT.name, quota=used + left)
+        job.is_shaken = True
         try:
             self.run(job, rows)
         finally:
-            self.sandbox.harkster.set_quota(PLAN.name, quota=QUOTA)
+            self.sandbox.harkster.set_quota(ACCOUNT.name, quota=QUOTA)
 
     def run_in_trouble(self, job: Job, rows: Sequence[Row], faults: Sequence[Fault], sending: Sending) -> None:
         """A run whose requests fail; the tap sends its rows again after it."""
-        messages = self._messages(job, rows, sending)
-        self.sandbox.faults.replace(*faults)
-        try:
-            self._run(job, messages)
-        finally:
-            self.sandbox.faults.clear()
-        self._ran(job, messages)
+        job.is_shaken = True
+        with self._sent(job, rows, sending) as messages:
+            self.sandbox.faults.replace(*faults)
+            try:
+                self._run(job, messages)
+            finally:
+                self.sandbox.faults.clear()
+            self._ran(job, messages)
 
     def run_forbidden(self, job: Job, rows: Sequence[Row]) -> None:
         """A run that may not post to its channel; the next one may."""
-        messages = self._messages(job, rows, "versions")
-        self.sandbox.faults.replace(Fault(kind="status", status=403, path=f"/{job.target.channel}/posts"))
-        try:
-            error = self._run(job, messages)
-        finally:
-            self.sandbox.faults.clear()
-        assert error is None or isinstance(error, IncompleteError), error
-        self._ran(job, messages)
+        job.is_shaken = True
+        with self._sent(job, rows) as messages:
+            self.sandbox.faults.replace(Fault(kind="status", status=403, path=f"/{job.target.channel}/posts"))
+            try:
+                error = self._run(job, messages)
+            finally:
+                self.sandbox.faults.clear()
+            assert error is None or isinstance(error, IncompleteError), error
+            self._ran(job, messages)
 
     def run_that_dies(  # noqa: PLR0917 - all that is chosen
         self, job: Job, rows: Sequence[Row], step: tuple[Any, str], at: int, sending: Sending, other: Job
     ) -> None:
         """A run that ends in the middle. Another job runs; then the tap sends its rows again."""
-        messages = self._messages(job, rows, sending)
-        with contextlib.suppress(DiedError), _dying(step, at):
-            self._run(job, messages)
-        gc.collect()  # who dies closes nothing: what warns of that warns here
-        if other is not job:
-            self.run(other, other.rows if other.mode == "mirror" else ())
-        self._ran(job, messages)
+        job.is_shaken = True
+        with self._sent(job, rows, sending) as messages:
+            with contextlib.suppress(DiedError), _dying(step, at):
+                self._run(job, messages)
+            gc.collect()  # who dies closes nothing: what warns of that warns here
+            if other is not job:
+                self.run(other, other.rows if other.plan.mode == "mirror" else ())
+            self._ran(job, messages)
 
-    def _messages(
-        self, job: Job, rows: Sequence[Row], sending: Sending, *, is_named_first: bool = False
-    ) -> list[Message]:
+    def run_that_is_killed(  # noqa: PLR0917 - all that is chosen
+        self, job: Job, rows: Sequence[Row], write: int, sending: Sending, release: Release, late: int
+    ) -> None:
+        """A run that is killed while a write of it is held, which is carried out when nobody waits for it any more."""
+        assert self._runs is not None
+        job.is_shaken = True
+        with self._sent(job, rows, sending) as messages:
+            self.sandbox.faults.replace(Fault(kind="hold", operation="write", nth=(write,)))
+            run = Run(
+                config={**job.target.config, "streams": {"hours": job.settings}},
+                lines="".join(json.dumps(message) + "\n" for message in messages),
+                states=str(self.folder / "states"),
+                batch=500,
+            )
+            self._runs.run(run, until=self._is_held)
+            self._end_leases()
+            if release == "before":
+                self.sandbox.faults.clear()
+            with _before_request(late, self.sandbox.faults.clear) if release == "within" else contextlib.nullcontext():
+                self._ran(job, messages)
+            self.sandbox.faults.clear()
+            self._ran(job, [schema(PROPERTIES)])
+
+    def _is_held(self) -> bool:
+        return self.sandbox.run(lambda sandbox: sandbox.faults.gate)._held > 0
+
+    @contextlib.contextmanager
+    def _sent(
+        self, job: Job, rows: Sequence[Sequence[Any]], sending: Sending = "versions", *, is_named_first: bool = False
+    ) -> Iterator[list[Message]]:
         """What a tap sends, entered into the model: the whole table for a mirror, and news for the others."""
-        if job.mode == "mirror":
-            rows = list(dict(rows).items())  # a table has no key twice
-        job.sends(rows)
+        sent = [row if job.plan.on_move else row._replace(to=0) for row in (Row(*one) for one in rows)]
+        if not job.plan.is_plain or any(row.is_gone for row in sent):
+            sent = list({row.key: row for row in sent}.values())
+        gone = {row.key for row in sent if row.is_gone}
+        seen = self._published(job)
+        job.sends(sent)
+        yield self._messages(job, sent, sending, is_named_first=is_named_first)
+        if job.plan.mode in {"append", "upsert"}:
+            now = self._published(job)
+            for place in [place for place in job.posts if place[1] in gone and job.posts[place].state == "published"]:
+                assert place in now or place not in seen, "what people have seen was deleted"
+                if place not in now:
+                    del job.posts[place]  # it waited, and was withdrawn
+
+    def _published(self, job: Job) -> set[Place]:
+        return {
+            (at, int(data(post)["id"]))
+            for at, target in enumerate(job.targets)
+            for post in target.posts()
+            if post.status == "published"
+        }
+
+    def _messages(self, job: Job, rows: Sequence[Row], sending: Sending, *, is_named_first: bool) -> list[Message]:
         job.version += 1
-        version = None if sending in {"no versions", "batch"} or job.mode != "mirror" else job.version
-        records: list[dict[str, Any]] = [{"id": key, "name": name, "parity": key % 2} for key, name in rows]
+        is_mirror = job.plan.mode == "mirror"
+        version = None if sending in {"no versions", "batch"} or not is_mirror else job.version
+        records = [_record(job, row) for row in rows]
         if "batch" in sending:
             sent = [self._batch(records, version, is_zipped="zipped" in sending)]
         else:
             sent = [record(version=version, **values) for values in records]
         named: list[Message] = [{"type": "ACTIVATE_VERSION", "stream": "hours", "version": job.version}]
-        if job.mode == "mirror":
+        if is_mirror:
             sent = [*named, *sent] if is_named_first else [*sent, *named]
         self._value += 1
         return [schema(PROPERTIES), *sent, state(self._value)]
@@ -256,6 +230,8 @@ class Life:
         error = self._run(job, messages, **settings)
         if error is not None:
             raise error
+        # Without a row that is covered by a STATE it was no first run.
+        job.is_first &= not any(message["type"] == "STATE" for message in messages)
 
     def _run(self, job: Job, messages: Sequence[Message], **settings: Any) -> BaseException | None:
         ran = job.target.run(messages, streams={"hours": job.settings}, **settings)
@@ -282,6 +258,8 @@ class Life:
             _empty(self._ledger_url)
         for job in self.jobs:
             job.rejected.clear()
+            job.is_first = True
+            job.posts = {place: post for place, post in job.posts.items() if post.state != "baseline"}
 
     def copy_the_ledger(self) -> None:
         """Keep a copy of it."""
@@ -291,35 +269,42 @@ class Life:
         folder.mkdir()
         for path in self.folder.glob("ledger.db*"):
             shutil.copy(path, folder)
-        self._copy = folder
+        self._copy = folder, [copy.deepcopy((job.posts, job.rejected)) for job in self.jobs]
 
     def put_the_copy_back(self) -> None:
         """Put an older copy of it back. Runs that notice are helped by ``harkster adopt``; then all rows come again."""
         if self._copy is None:
             return
         self.let_out()
+        folder, known = self._copy
         for path in self.folder.glob("ledger.db*"):
             path.unlink()
-        for path in self._copy.iterdir():
+        for path in folder.iterdir():
             shutil.copy(path, self.folder)
-        for job in self.jobs:
+        for job, (posts, rejected) in zip(self.jobs, known, strict=True):
             with contextlib.closing(job.target.make().run) as run:
                 channel = run.channels.find(job.target.channel, "channel")
                 run.ledger.hold(channel.id)
                 run.channels.adopt(channel)
-            self.run(job, job.rows)
+            # Of what was rejected then nothing is tried whose post has changed since.
+            is_as_then = {at: at not in job.posts or job.posts[at] == posts.get(at) for at in rejected}
+            job.rejected = {at: told for at, told in rejected.items() if is_as_then[at]}
+            rows = job.rows
+            self.run(job)
+            self.run(job, rows)
 
     # What must hold
 
     def check(self) -> None:
         """Nothing was told twice, and no row has two posts."""
         for job in self.jobs:
-            posts = job.target.posts()
-            assert len({data(post)["id"] for post in posts}) == len(posts)
-            told: Counter[int] = Counter()
-            for post in self.sandbox.harkster.posts(job.target.channel):
-                told[int(data(post)["id"])] += post.publications
-            assert told <= job.news
+            for at, target in enumerate(job.targets):
+                posts = target.posts()
+                assert len({data(post)["id"] for post in posts}) == len(posts)
+                told: Counter[Place] = Counter()
+                for post in self.sandbox.harkster.posts(target.channel):
+                    told[at, int(data(post)["id"])] += post.publications
+                assert told <= job.news
 
     def end(self) -> None:
         """Let the last runs come to their end, and look at the channels."""
@@ -327,19 +312,62 @@ class Life:
             self.let_out()
             self.check()
             for job in self.jobs:
-                posts = job.target.posts()
-                assert {int(data(post)["id"]): data(post)["name"] for post in posts} == job.expected
-                assert [post.publications for post in posts] == [1] * len(posts)
-            told: dict[str, dict[int, str]] = {job.target.channel: {} for job in self.jobs}
-            for reject in self.jobs[0].target.rejects():
-                told[reject["channel"]][reject["record"]["id"]] = reject["record"]["name"]
-            assert told == {job.target.channel: job.rejected for job in self.jobs}
+                for at, target in enumerate(job.targets):
+                    posts = {int(data(post)["id"]): post for post in target.posts()}
+                    assert {key: (data(post)["name"], post.status) for key, post in posts.items()} == job.expected(at)
+                    assert all(post.publications == (post.status == "published") for post in posts.values())
+                    for key, post in posts.items() if job.plan.previous else ():
+                        self._check_what_was_before(job, (at, key), data(post)["before"])
+            told = {
+                (reject["channel"], reject["record"]["id"]): reject["record"]["name"]
+                for reject in self.jobs[0].target.rejects()
+            }
+            assert told == {
+                (job.targets[at].channel, key): name
+                for job in self.jobs
+                for (at, key), (name, _) in job.rejected.items()
+            }
         finally:
             self.close()
+
+    def _check_what_was_before(self, job: Job, place: Place, before: str | None) -> None:
+        if job.plan.mode == "digest":
+            assert before is None  # there is no post before that of the group
+        elif job.is_shaken:
+            assert before is None or before in job.said[place[1]]
+        else:
+            assert before == job.posts[place].before
 
     def close(self) -> None:
         """Let go of everything."""
         self._ends.close()
+
+    def _end_leases(self) -> None:
+        """Let the time go by for which a run that was killed holds its channels."""
+        if self._ledger_url is not None:
+            with _engine(self._ledger_url).begin() as connection:
+                connection.execute(LEASES.update().values(until=0.0))
+
+
+def _record(job: Job, row: Row) -> dict[str, Any]:
+    values = {"id": row.key, "name": row.name, "parity": row.key % 2, "to": job.targets[row.to].channel}
+    return {**values, "_sdc_deleted_at": "2026-01-01T00:00:00Z"} if row.is_gone else values
+
+
+@contextlib.contextmanager
+def _before_request(ordinal: int, happens: Callable[[], None]) -> Iterator[None]:
+    """Let something happen before one of the requests."""
+    send = Transport.send
+    left = [ordinal]
+
+    def sending(*args: Any) -> Any:
+        left[0] -= 1
+        if left[0] == 0:
+            happens()
+        return send(*args)
+
+    with mock.patch.object(Transport, "send", sending):
+        yield
 
 
 @contextlib.contextmanager
@@ -357,14 +385,13 @@ def _dying(step: tuple[Any, str], at: int) -> Iterator[None]:
             raise DiedError
         return result
 
-    setattr(owner, name, dying)
-    try:
+    with mock.patch.object(owner, name, dying):
         yield
-    finally:
-        setattr(owner, name, original)
+
+
+def _engine(ledger_url: str) -> sa.Engine:
+    return sa.create_engine(sa.make_url(ledger_url).set(drivername="postgresql+psycopg"), poolclass=sa.NullPool)
 
 
 def _empty(ledger_url: str) -> None:
-    engine = sa.create_engine(sa.make_url(ledger_url).set(drivername="postgresql+psycopg"))
-    METADATA.drop_all(engine)
-    engine.dispose()
+    METADATA.drop_all(_engine(ledger_url))

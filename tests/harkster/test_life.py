@@ -27,15 +27,34 @@ from target_harkster.ledger.rejects import Rejects
 from target_harkster.sinks import HarksterSink
 from typing_extensions import override
 
-from tests.harkster.life import Job, Life, Mode, Row, Sending
+from tests.harkster.crashing import Runs
+from tests.harkster.jobs import Job, Mode, Plan, Row
+from tests.harkster.life import Life, Release, Sending
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-modes = st.lists(st.sampled_from(get_args(Mode)), min_size=2, max_size=2)
+plans = st.builds(
+    Plan,
+    mode=st.sampled_from(get_args(Mode)),
+    on_move=st.sampled_from([None, None, "delete", "keep"]),
+    first_run=st.sampled_from(["publish", "publish", "draft", "baseline"]),
+    when=st.booleans(),
+    closed=st.booleans(),
+    previous=st.booleans(),
+).map(lambda plan: plan if plan.mode == "digest" else replace(plan, closed=False))
 places = st.integers(0, 1)
-rows = st.lists(st.tuples(st.integers(1, 4), st.sampled_from(["1", "2", "3", "x", "y"])), max_size=4)
+rows = st.lists(
+    st.builds(
+        Row,
+        st.integers(1, 4),
+        st.sampled_from(["1", "2", "3", "x", "y"]),
+        places,
+        st.sampled_from([False, False, False, False, True]),
+    ),
+    max_size=4,
+)
 sendings = st.sampled_from(get_args(Sending))
 steps = st.sampled_from([(Transport, "send"), (DefaultDialect, "do_commit"), (Rejects, "sync")])
 operations = st.sampled_from(["create", "update", "publish", "delete", "write"])
@@ -62,14 +81,20 @@ faults = st.lists(
 )
 
 
+def can_be_put_back(plan: Plan) -> bool:
+    """Whether what an older copy of the ledger does not know can be told from the channel alone."""
+    return plan.mode in {"append", "upsert"} and plan.first_run == "publish" and not (plan.on_move or plan.previous)
+
+
 class Lives(RuleBasedStateMachine):
     """Whatever happens, in any order."""
 
     ledger_url: str | None = None
+    runs: Runs
 
-    @initialize(modes=modes, on_quota=st.sampled_from(["draft", "defer"]))
-    def begin(self, modes: Sequence[Mode], on_quota: str) -> None:
-        self.life = Life(*modes, on_quota=on_quota, ledger_url=self.ledger_url)
+    @initialize(plans=st.tuples(plans, plans), on_quota=st.sampled_from(["draft", "defer"]))
+    def begin(self, plans: Sequence[Plan], on_quota: str) -> None:
+        self.life = Life(*plans, on_quota=on_quota, ledger_url=self.ledger_url, runs=self.runs)
 
     def _job(self, place: int) -> Job:
         return self.life.jobs[place]
@@ -100,12 +125,25 @@ class Lives(RuleBasedStateMachine):
     ) -> None:
         self.life.run_that_dies(self._job(at), rows, step, after, sending, self._job(other))
 
+    @rule(
+        at=places,
+        rows=rows,
+        write=st.integers(1, 6),
+        sending=sendings,
+        release=st.sampled_from(get_args(Release)),
+        late=st.integers(1, 12),
+    )
+    def run_that_is_killed(  # noqa: PLR0917 - all that is chosen
+        self, at: int, rows: Sequence[Row], write: int, sending: Sending, release: Release, late: int
+    ) -> None:
+        self.life.run_that_is_killed(self._job(at), rows, write, sending, release, late)
+
     @rule(at=places)
     def change_the_layout(self, at: int) -> None:
         job = self._job(at)
         job.layout = "number" if job.layout == "text" else "text"
 
-    @precondition(lambda self: all(job.mode != "digest" for job in self.life.jobs))
+    @precondition(lambda self: all(job.plan.mode != "digest" for job in self.life.jobs))
     @rule(are_drafts_waiting=st.booleans())
     def lose_the_ledger(self, *, are_drafts_waiting: bool) -> None:
         self.life.lose_the_ledger(are_drafts_waiting=are_drafts_waiting)
@@ -115,7 +153,7 @@ class Lives(RuleBasedStateMachine):
     def copy_the_ledger(self) -> None:
         self.life.copy_the_ledger()
 
-    @precondition(lambda self: all(job.mode in {"append", "upsert"} for job in self.life.jobs))
+    @precondition(lambda self: all(can_be_put_back(job.plan) for job in self.life.jobs))
     @rule()
     def put_the_copy_back(self) -> None:
         self.life.put_the_copy_back()
@@ -132,15 +170,32 @@ class Lives(RuleBasedStateMachine):
 
 
 chosen = settings(
-    max_examples=int(os.environ.get("LIVES", "8")),
+    max_examples=int(os.environ.get("LIVES", "6")),
     derandomize="LIVES" not in os.environ,
     stateful_step_count=8,
     deadline=None,
     phases=set(Phase) - {Phase.explain},
     suppress_health_check=list(HealthCheck),
 )
-TestLives = pytest.mark.filterwarnings("ignore::ResourceWarning")(Lives.TestCase)
-TestLives.settings = chosen
+
+
+@pytest.fixture(scope="module")
+def runs() -> Iterator[Runs]:
+    """Runs that can be killed for real."""
+    made = Runs()
+    yield made
+    made.close()
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_lives(kind: str, runs: Runs, request: pytest.FixtureRequest) -> None:
+    class Chosen(Lives):
+        ledger_url = None if kind == "sqlite" else request.getfixturevalue("postgres_url")
+
+    Chosen.runs = runs
+    few = settings(chosen, max_examples=max(1, chosen.max_examples // (1 if kind == "sqlite" else 3)))
+    run_state_machine_as_test(Chosen, settings=few)
 
 
 # The shortest that end in a channel that does not show what was sent to it, where a fault is put back
@@ -253,7 +308,7 @@ PUT_BACK: list[tuple[str, Callable[[], AbstractContextManager[None]]]] = [
 @pytest.mark.parametrize("story", STORIES)
 def test_a_story(story: str) -> None:
     happens, mode = STORIES[story]
-    life = Life(mode, mode)
+    life = Life(Plan(mode), Plan(mode))
     try:
         happens(life)
     finally:
@@ -264,12 +319,3 @@ def test_a_story(story: str) -> None:
 def test_a_life_finds_what_is_put_back(story: str, fault: Callable[[], AbstractContextManager[None]]) -> None:
     with fault(), pytest.raises(AssertionError):
         test_a_story(story)
-
-
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_lives_with_a_postgresql(postgres_url: str) -> None:
-    class OnPostgres(Lives):
-        ledger_url = postgres_url
-
-    few = settings(chosen, max_examples=max(1, chosen.max_examples // 4))
-    run_state_machine_as_test(OnPostgres, settings=few)

@@ -270,12 +270,13 @@ class Decider:
         return versions[at], content
 
     def _touch(self, channel: str, rows: Mapping[str, list[Parcel]]) -> None:
-        by_version: defaultdict[int, list[str]] = defaultdict(list)
+        """Note that rows are there, for the posts too that they have left in other channels."""
+        seen: defaultdict[tuple[int, Sequence[str]], list[str]] = defaultdict(list)
         for marker, versions in rows.items():
-            if versions[-1].lane.mode == "mirror":
-                by_version[versions[-1].version].append(marker)
-        for version, markers in by_version.items():
-            self.ledger.touch([channel], markers, version)
+            if (last := versions[-1]).lane.mode == "mirror":
+                seen[last.version, last.lane.others].append(marker)
+        for (version, others), markers in seen.items():
+            self.ledger.touch([channel, *others], markers, version)
 
     def _entry(self, parcel: Parcel, content: Content, decision: Decision, known: Entry | None) -> Entry:
         """What the ledger notes of a row before anything is sent."""
