@@ -243,6 +243,7 @@ class Job:
         text, old = ",".join(row.name for row in rows), self.posts.get(place)
         if old is not None and old.state in {"published", "draft"}:
             old.text = text
+            self.said.setdefault(parity, set()).add(text)
             return
         is_closed = not self.plan.closed or any(row.name == CLOSING for row in rows)
         is_wanted = not self.plan.when or len(rows) > 1
@@ -250,6 +251,7 @@ class Job:
             return
         state = self._then if old is None or self._then == "baseline" else "published"
         self.posts[place] = Post(text, state)
+        self.said.setdefault(parity, set()).add(text)
         self.news[place] += state == "published"
 
     def expected(self, at: int) -> dict[int, tuple[str, str]]:

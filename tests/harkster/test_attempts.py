@@ -63,6 +63,17 @@ def test_a_channel_that_could_not_be_looked_at_gets_no_second_posts(target: Targ
     assert names(target) == [("x", 1)] * 3
 
 
+def test_what_waited_for_a_channel_that_was_never_looked_at_keeps_nobody_from_looking(target: Target) -> None:
+    target.ran([schema(), *rows(1, 2), state(1)], **UPSERT)
+    Path(target.config["ledger_url"].removeprefix("sqlite:///")).unlink()
+    path = f"/channels/{target.channel}/posts"
+    target.sandbox.faults.replace(Fault(kind="status", path=path, operation="read", status=403))
+    assert isinstance(target.run([schema(), *rows(3), state(2)], **UPSERT).error, IncompleteError)
+    target.sandbox.faults.clear()
+    target.ran([schema(), *rows(1, 2, 4), state(3)], **UPSERT)
+    assert names(target) == [("x", 1)] * 4
+
+
 def test_a_first_run_into_a_forbidden_channel_is_not_over(target: Target) -> None:
     path = f"/channels/{target.channel}/posts"
     target.sandbox.faults.replace(Fault(kind="status", path=path, operation="read", status=403))

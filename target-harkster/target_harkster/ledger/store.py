@@ -201,8 +201,10 @@ class Ledger:
         self.database.change(POSTS.delete().where(here))
 
     def is_empty(self, channel: str) -> bool:
-        """Whether the ledger knows nothing of a channel."""
-        return not self.database.rows(sa.select(POSTS.c.marker).where(POSTS.c.channel == channel).limit(1))
+        """Whether the ledger knows nothing of a channel but what it still has to do. It may never have read it."""
+        begun = [phase.value for phase in (Phase.COUNTED, Phase.DEFERRED, Phase.INTENT)]
+        done = sa.or_(POSTS.c.post_id.is_not(None), POSTS.c.phase.not_in(begun))
+        return not self.database.rows(sa.select(POSTS.c.marker).where(POSTS.c.channel == channel, done).limit(1))
 
     def has_marker_like(self, channel: str, marker: str) -> bool:
         """Whether a channel has any post of the stream of a marker."""
