@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from singer_http.settings import WORD, client_settings
 from singer_sdk import typing as th
 
 from target_harkster.vendor.client import DEFAULT_URL, REQUESTS_PER_SECOND
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 from target_harkster.vendor.field_types import FIELD_TYPES, NULL_POLICIES, OPTIONS
 
 _NAME = {"type": "string", "minLength": 1}
@@ -62,6 +65,18 @@ _STREAM = {
     },
 }
 
+
+def _choice(name: str, title: str, values: Sequence[str], description: str) -> th.Property[str]:
+    """A setting with one of some values; the first is the default."""
+    kind = th.StringType(allowed_values=list(values))
+    return th.Property(name, kind, default=values[0], title=title, description=description)
+
+
+def _count(name: str, title: str, default: int | None, description: str) -> th.Property[int]:
+    """A setting that is a whole number, and not negative."""
+    return th.Property(name, th.IntegerType(minimum=0), default=default, title=title, description=description)
+
+
 SETTINGS: dict[str, Any] = th.PropertiesList(
     th.Property(
         "access_token",
@@ -104,66 +119,47 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
             "The database that knows what was posted: an SQLite file, or PostgreSQL if several machines share it."
         ),
     ),
-    th.Property(
+    _choice(
         "first_run",
-        th.StringType(allowed_values=["publish", "draft", "baseline"]),
-        default="publish",
-        title="First run",
-        description=(
-            "What to do with the rows of a stream's first run into a channel: publish them, leave them as drafts for"
-            " people to publish (draft), or record them as seen and post nothing (baseline)."
-        ),
+        "First run",
+        ("publish", "draft", "baseline"),
+        "What to do with the rows of a stream's first run into a channel: publish them, leave them as drafts for"
+        " people to publish (draft), or record them as seen and post nothing (baseline).",
     ),
-    th.Property(
+    _count(
         "max_new_posts",
-        th.IntegerType(minimum=0),
-        default=25,
-        title="New posts of a first run, at most",
-        description=(
-            "The most posts and drafts that the first run of a stream makes in a channel. If there are more new rows,"
-            " the run stops before it makes the first one."
-        ),
+        "New posts of a first run, at most",
+        25,
+        "The most posts and drafts that the first run of a stream makes in a channel. If there are more new rows,"
+        " the run stops before it makes the first one.",
     ),
-    th.Property(
+    _choice(
         "on_quota",
-        th.StringType(allowed_values=["draft", "defer", "fail"]),
-        default="draft",
-        title="On quota",
-        description=(
-            "What to do with posts that may not be published now: leave them as drafts in the channel (draft), keep"
-            " them in the ledger (defer), or end the run with an error (fail). Later runs publish what waits, oldest"
-            " first."
-        ),
+        "On quota",
+        ("draft", "defer", "fail"),
+        "What to do with posts that may not be published now: leave them as drafts in the channel (draft), keep"
+        " them in the ledger (defer), or end the run with an error (fail). Later runs publish what waits, oldest"
+        " first.",
     ),
-    th.Property(
-        "quota_reserve",
-        th.IntegerType(minimum=0),
-        default=0,
-        title="Quota reserve",
-        description="How many posts of the month to leave for others.",
-    ),
-    th.Property(
+    _count("quota_reserve", "Quota reserve", 0, "How many posts of the month to leave for others."),
+    _count(
         "max_posts_per_run",
-        th.IntegerType(minimum=0),
-        title="Posts per run, at most",
-        description="The most posts that one run publishes. on_quota says what becomes of the others.",
+        "Posts per run, at most",
+        None,
+        "The most posts that one run publishes. on_quota says what becomes of the others.",
     ),
-    th.Property(
+    _choice(
         "on_move",
-        th.StringType(allowed_values=["delete", "keep"]),
-        default="delete",
-        title="On move",
-        description=(
-            "If a row names another channel than before, it is posted there. Its old post is deleted (delete), or"
-            " stays and is reported as stale (keep). In mode append, nothing moves."
-        ),
+        "On move",
+        ("delete", "keep"),
+        "If a row names another channel than before, it is posted there. Its old post is deleted (delete), or"
+        " stays and is reported as stale (keep). In mode append, nothing moves.",
     ),
-    th.Property(
+    _count(
         "mirror_max_deletes",
-        th.IntegerType(minimum=0),
-        default=10,
-        title="Mirror: deletes, at most",
-        description="The most posts that mode mirror deletes at once. If more rows are gone, it deletes nothing.",
+        "Mirror: deletes, at most",
+        10,
+        "The most posts that mode mirror deletes at once. If more rows are gone, it deletes nothing.",
     ),
     th.Property(
         "mirror_max_share",
@@ -196,13 +192,7 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
             " tried again from the ledger."
         ),
     ),
-    th.Property(
-        "max_rejects",
-        th.IntegerType(minimum=0),
-        default=100,
-        title="Rejects, at most",
-        description="If more rows are rejected, the run ends at once with an error.",
-    ),
+    _count("max_rejects", "Rejects, at most", 100, "If more rows are rejected, the run ends at once with an error."),
     th.Property(
         "max_reject_share",
         th.NumberType(minimum=0, maximum=1),
@@ -225,22 +215,18 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         title="Preview",
         description="File for a web page that shows the posts of the run.",
     ),
-    th.Property(
+    _choice(
         "heading_type",
-        th.StringType(allowed_values=["heading", "header", "auto"]),
-        default="auto",
-        title="Heading type",
-        description=(
-            "The name of the type heading in the API. The vendor's documents have both; auto looks at the posts of the"
-            " channel."
-        ),
+        "Heading type",
+        ("auto", "heading", "header"),
+        "The name of the type heading in the API. The vendor's documents have both; auto looks at the posts of the"
+        " channel.",
     ),
-    th.Property(
+    _choice(
         "numbers_as",
-        th.StringType(allowed_values=["string", "number"]),
-        default="string",
-        title="Numbers as",
-        description="Send numbers as strings, as in the vendor's samples, or as numbers.",
+        "Numbers as",
+        ("string", "number"),
+        "Send numbers as strings, as in the vendor's samples, or as numbers.",
     ),
     th.Property(
         "locale",
@@ -249,15 +235,12 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         title="Locale",
         description="Language and country for numbers and dates in expressions, such as en_GB or de.",
     ),
-    th.Property(
+    _choice(
         "marker",
-        th.StringType(allowed_values=["divider", "name"]),
-        default="divider",
-        title="Marker",
-        description=(
-            "Where each post carries the mark by which it is recognised: as the id of a divider at its end, or in its"
-            " name."
-        ),
+        "Marker",
+        ("divider", "name"),
+        "Where each post carries the mark by which it is recognised: as the id of a divider at its end, or in its"
+        " name.",
     ),
     th.Property(
         "requests_per_second",

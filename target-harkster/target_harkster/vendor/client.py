@@ -8,6 +8,7 @@ and deleting answer 204; DELETE has a JSON body. What creating answers is not do
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -181,15 +182,12 @@ class HarksterApi:
 
     def heading_type(self, channel_id: str) -> str:
         """The name of headings in a channel. The guide's table and its samples differ."""
-        for found in self.raw_posts(channel_id):
-            data = found.get("data")
-            for field in data.get("dataset", ()) if isinstance(data, dict) else ():
-                if isinstance(field, dict) and field.get("type") in {"heading", "header"}:
-                    return str(field["type"])
-        for template_id, _ in self.templates(channel_id):
-            for field in self.template(channel_id, template_id):
-                if field.get("type") in {"heading", "header"}:
-                    return str(field["type"])
+        posts = (post.get("data") for post in self.raw_posts(channel_id))
+        in_posts = (data.get("dataset", ()) for data in posts if isinstance(data, dict))
+        in_templates = (self.template(channel_id, template_id) for template_id, _ in self.templates(channel_id))
+        for field in itertools.chain.from_iterable(itertools.chain(in_posts, in_templates)):
+            if isinstance(field, dict) and field.get("type") in {"heading", "header"}:
+                return str(field["type"])
         return "heading"
 
     def raw_posts(self, channel_id: str) -> Iterator[dict[str, Any]]:
