@@ -122,6 +122,7 @@ class HarksterSink(RowSink):
         route = run.channels.route(stream, run.config)
         self._channel_column = route.column
         self._channels = route.channels
+        self._only_channel = route.channels.get("") if route.column is None else None
         self._channel_ids = tuple(channel.id for channel in route.channels.values())
         self._layout = run.layout(stream, schema, self._key_properties, route)
         if self._layout.group_by:
@@ -207,7 +208,7 @@ class HarksterSink(RowSink):
                 for path, keyword in faults(self._checks, record):
                     raise RowError(path, f"does not hold to the {keyword} of its SCHEMA")
         encoded = encoder.encode(record)
-        channel = self._channel(record)
+        channel = self._only_channel or self._channel(record)
         layout, run = self._layout, self._run
         if layout.group_by:
             group = layout.key_of(record)

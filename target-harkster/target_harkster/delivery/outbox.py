@@ -77,7 +77,9 @@ class Outbox:
     def add(self, parcel: Parcel) -> None:
         """Take a post."""
         self._items.append(parcel)
-        self._came()
+        self._waiting += 1
+        if self._waiting >= BATCH:
+            self.flush()
 
     def add_row(self, row: DigestRow | LookupRow) -> None:
         """Take a row of a digest or of a lookup stream."""
@@ -85,9 +87,6 @@ class Outbox:
             self._rows.append(row)
         else:
             self._lookups.append(row)
-        self._came()
-
-    def _came(self) -> None:
         self._waiting += 1
         if self._waiting >= BATCH:
             self.flush()
