@@ -104,39 +104,15 @@ def test_no_module_leads_back_to_itself(package: str) -> None:
     assert left == {}
 
 
-HARKSTER_ROOMS = {
-    "vendor": set[str](),
-    "ledger": set[str](),
-    "layout": {"ledger", "vendor"},
-    "delivery": {"layout", "ledger", "vendor"},
-    "report": {"delivery", "layout", "ledger", "vendor"},
-}
-"""The rooms of target-harkster, each with those that it may use, for its types too."""
-
-
-@pytest.mark.parametrize("room", HARKSTER_ROOMS)
-def test_the_rooms_of_the_target_are_used_one_way(room: str) -> None:
-    found = {
-        other.split(".")[1]
-        for name, others in uses("target_harkster").items()
-        if name.startswith(f"target_harkster.{room}.")
-        for other in others
-        if other != "target_harkster"
-    }
-    assert found <= {room} | HARKSTER_ROOMS[room]
-
-
-def test_every_folder_of_the_target_is_a_room() -> None:
-    folders = {path.parent.name for path in PACKAGES["target_harkster"].glob("*/__init__.py")}
-    assert folders == set(HARKSTER_ROOMS)
-
-
 @pytest.mark.parametrize("path", sorted(PACKAGES["target_harkster"].rglob("*.py")), ids=lambda path: path.stem)
 def test_no_module_of_the_target_is_too_long(path: Path) -> None:
     assert len(path.read_text().splitlines()) < 400
 
 
-@pytest.mark.parametrize(("package", "rooms"), [(SHARED, ["http", "reading"])])
+@pytest.mark.parametrize(
+    ("package", "rooms"),
+    [(SHARED, ["http", "reading"]), ("target_harkster", ["vendor", "ledger", "layout", "delivery", "report"])],
+)
 def test_no_room_knows_those_around_it(package: str, rooms: list[str]) -> None:
     def rank(module: str) -> int:
         return next((at for at, room in enumerate(rooms) if f"{module}.".startswith(f"{package}.{room}.")), len(rooms))
