@@ -23,7 +23,7 @@ def in_documents(language: str) -> list[Block]:
     return [block for document in DOCUMENTS for block in blocks(document, language)]
 
 
-def of(language: str) -> pytest.MarkDecorator:
+def each_block(language: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("block", in_documents(language), ids=lambda block: block.place)
 
 
@@ -31,12 +31,12 @@ def test_nothing_is_left_untried() -> None:
     assert {block.language for document in DOCUMENTS for block in blocks(document)} <= LANGUAGES
 
 
-@of("json")
+@each_block("json")
 def test_json_can_be_read(block: Block) -> None:
     assert isinstance(json.loads(block.text), dict)
 
 
-@of("yaml")
+@each_block("yaml")
 def test_yaml_can_be_read(block: Block) -> None:
     assert isinstance(yaml.safe_load(block.text), dict)
 
