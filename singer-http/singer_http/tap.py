@@ -219,7 +219,7 @@ class ApiTap(Tap, abc.ABC):
     @override
     def invoke(cls, *, state: IO[str] | None = None, catalog: IO[str] | None = None, **kwargs: Any) -> None:
         with exit_on_operator_error(cls.logger):
-            super().invoke(state=_sound("--state", state), catalog=_sound("--catalog", catalog), **kwargs)
+            super().invoke(state=_checked_file("--state", state), catalog=_checked_file("--catalog", catalog), **kwargs)
 
     @classmethod
     @override
@@ -244,5 +244,5 @@ class ApiTap(Tap, abc.ABC):
         ctx.exit()
 
 
-def _sound(option: str, file: IO[str] | None) -> IO[str] | None:
+def _checked_file(option: str, file: IO[str] | None) -> IO[str] | None:
     return file and io.StringIO(json.dumps(json_object(option, file.name, file.read)))
