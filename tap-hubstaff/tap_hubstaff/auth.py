@@ -1,4 +1,4 @@
-"""How the Hubstaff API is logged in to, and where the tokens that change with every login are kept.
+"""How to log in to the Hubstaff API, and where tokens are kept that change with every login.
 
 Facts from the vendor's guide: a personal access token is a refresh token. It is exchanged, by a form and without
 client credentials, for an access token and a *new* refresh token; the old one is dead from then on. An application of
@@ -44,17 +44,17 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_AUTH_URL = "https://account.hubstaff.com/access_tokens"
 WARN_BEFORE = 14 * 24 * 60 * 60
-"""Seconds before the end of a refresh token from which on its owner is told."""
+"""So many seconds before a refresh token ends, its owner is warned."""
 USUAL_LIFETIME = 24 * 60 * 60.0
 """Seconds that an access token lasts, by the vendor's guide."""
 RENEWED_AFTER = 0.5
-"""Share of an access token's life after which it is exchanged: should that go wrong, the rest is left to mend it in."""
+"""An access token is exchanged after this share of its life: if that fails, the rest is left to mend it."""
 LOCK_PATIENCE = 300.0
 """Seconds to wait for another run that is exchanging the token."""
 _GLANCE = 0.2
 """Seconds after which to look whether it is through."""
 LONGEST_REQUEST = 30.0
-"""Seconds after which the vendor's hosting ends any request: an exchange begun so long ago goes on no more."""
+"""Seconds after which the vendor's hosting ends any request: no exchange takes longer."""
 _RENEW = "Create a new personal access token (or have the application authorized again) and put it into the settings."
 _LOST = (
     "no answer to the exchange of the refresh token. It may have been used up without the new one having"
@@ -68,7 +68,7 @@ _CUT_OFF = (
 
 
 class LostExchangeError(AuthenticationError):
-    """Nothing tells whether the refresh token has been exchanged."""
+    """It is unknown whether the refresh token was exchanged."""
 
 
 _USED_UP = "HTTP {status}; the refresh token is used up, revoked or expired. " + _RENEW
@@ -84,14 +84,14 @@ ROTATION_RULES = (
     Rule(range(403, 404), Action.FAIL, AuthenticationError, _IN_BETWEEN),
     *(replace(rule, sentence=_USED_UP) if rule.error is CredentialsRefusedError else rule for rule in LOGIN_RULES),
 )
-"""What is done about a request for tokens: nothing that may have used the refresh token up is repeated."""
+"""What to do about a failed request for tokens: none is repeated that may have used the refresh token up."""
 EARLY_RULES = tuple(replace(rule, action=Action.FAIL) for rule in ROTATION_RULES)
-"""The same where there is time: another run will do as well."""
+"""The same while there is time: a later run can exchange as well."""
 
 
 class _TokenAnswer(msgspec.Struct):
     access_token: str
-    refresh_token: str | None = None  # none in the answer: the old one goes on (RFC 6749, section 6)
+    refresh_token: str | None = None  # without one, the old one stays valid (RFC 6749, section 6)
     expires_in: Any = None
 
     def __post_init__(self) -> None:
@@ -108,7 +108,7 @@ class StoredTokens(msgspec.Struct):
         access_token: The one that came with it.
         expires_at: When that one ends, in seconds since 1970.
         renew_at: When it is to be exchanged.
-        begun_at: When an exchange of the refresh token began, of which it is not known that nothing came; 0 for none.
+        begun_at: When an exchange of the refresh token began that may have succeeded; 0 for none.
         is_refused: Whether the refresh token was refused.
     """
 
@@ -120,7 +120,7 @@ class StoredTokens(msgspec.Struct):
     is_refused: bool = False
 
     def __post_init__(self) -> None:
-        """Take what is no token, for whatever reason, for damage of the file."""
+        """Something other than a token means that the file is damaged."""
         self.refresh_token = validated_token(self.refresh_token)
         self.access_token = self.access_token and validated_token(self.access_token)
 
@@ -132,10 +132,10 @@ _decode_kept = msgspec.json.Decoder(StoredTokens).decode
 class TokenStore:
     """One file for one configured token, for all runs that use it.
 
-    The file's name is a hash of the configured token, so a token that is newly configured begins anew.
+    The file's name is a hash of the configured token: a new token gets a new file.
 
     Args:
-        folder: Where the files are; made if need be.
+        folder: Where the files are; it is made if it is missing.
         configured: The refresh token in the settings.
     """
 
@@ -148,7 +148,7 @@ class TokenStore:
         """Keep other runs from the file.
 
         Raises:
-            AuthenticationError: Another run does not let go of it.
+            AuthenticationError: Another run keeps it for too long.
             ConfigurationError: The folder cannot be written to.
         """
         lock = filelock.FileLock(self.path.with_suffix(".lock"), blocking=False, mode=0o600)
@@ -168,9 +168,9 @@ class TokenStore:
             ) from None
 
     def read(self) -> StoredTokens:
-        """What is kept; the configured token where nothing is. Called with the lock."""
+        """What is kept, or the configured token. Called with the lock."""
         with contextlib.suppress(FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
-            # Written to its end by a run that was cut off before it could put it in place.
+            # A run was cut off after it wrote this file, before it put it in place.
             _decode_kept(self._new.read_bytes())
             self._put_in_place()
         try:
@@ -182,7 +182,7 @@ class TokenStore:
             return StoredTokens(self._configured)
 
     def write(self, kept: StoredTokens) -> None:
-        """Replace what is kept: wholly or not at all, and on the disk when this returns. Called with the lock."""
+        """Replace what is kept, wholly or not at all; it is on the disk when this returns. Called with the lock."""
         self._new.unlink(missing_ok=True)
         try:
             with os.fdopen(os.open(self._new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
@@ -228,7 +228,7 @@ class Rotation:
         transport: Sends the requests.
         store: Keeps the tokens.
         client: Client id and secret of an application, None for a personal access token.
-        clock: Tells when tokens end.
+        clock: Tells the time.
     """
 
     def __init__(
@@ -240,18 +240,18 @@ class Rotation:
         self._client = client
         self._clock = clock
         self._handed_out: tuple[str, float] = ("", 0.0)
-        """An access token, and until when it was to be used."""
+        """The access token that was given last, and until when."""
 
     def __call__(self) -> Token:
-        """An access token that is good now: one that another run has left, or a new one.
+        """A valid access token: the stored one, or a new one.
 
         Raises:
-            AuthenticationError: There is none to be had.
+            AuthenticationError: None can be had.
         """
         with self._store.locked(self._clock):
             kept = self._store.read()
             now = self._clock.time()
-            # Asked for again before its time, it was refused.
+            # A token that is asked for again before its time was refused.
             is_refused = self._handed_out[0] == kept.access_token and now < self._handed_out[1]
             is_usable = kept.access_token != "" and now < kept.expires_at and not is_refused
             until = kept.expires_at
@@ -271,7 +271,7 @@ class Rotation:
         return token
 
     def _renewed(self, kept: StoredTokens) -> tuple[StoredTokens, float]:
-        """Exchange a token that is still good, or go on with it; and until when what there is then is to be used."""
+        """Exchange a token that is still valid, or keep it; also until when to use the result."""
         try:
             new = self._exchange(kept, EARLY_RULES)
         except AuthenticationError as failure:
@@ -281,10 +281,10 @@ class Rotation:
         return new, new.renew_at
 
     def _exchange(self, kept: StoredTokens, rules: tuple[Rule, ...]) -> StoredTokens:
-        """Exchange the refresh token; what is being done stands in the store before it is done."""
+        """Exchange the refresh token; the store says so before it is done."""
         before = kept.begun_at
         if before:
-            # At once, the one that was cut off might still be going on.
+            # The exchange that was cut off may still be under way.
             wait = min(before + LONGEST_REQUEST - self._clock.time(), LONGEST_REQUEST)
             if wait > 0:
                 logger.info("The last exchange of the token was cut off: waiting %.0f s for it to be over.", wait)
@@ -305,16 +305,16 @@ class Rotation:
                 raise CredentialsRefusedError(_CUT_OFF % _time(before)) from None
             raise
         except (AuthenticationError, Stopped):
-            self._store.write(kept)  # nothing came of it, certainly
+            self._store.write(kept)  # it certainly had no effect
             raise
         now, lasting = self._clock.time(), lifetime(answer.expires_in, USUAL_LIFETIME)
         following = answer.refresh_token or kept.refresh_token
         kept = StoredTokens(following, answer.access_token, now + lasting, now + lasting * RENEWED_AFTER)
-        self._store.write(kept)  # before anything else: the old one is dead
+        self._store.write(kept)  # before anything else: the old token is dead
         return kept
 
     def _say_last(self, kept: StoredTokens) -> None:
-        """Say that there is an access token, but perhaps no other after it."""
+        """Warn that this access token may be the last one."""
         lost = f"may have been used up at {_time(kept.begun_at)}, by an exchange of which nothing was kept"
         logger.warning(
             "The refresh token %s. The access token there is serves on for %.1f h; then the refresh token is tried once"

@@ -1,8 +1,8 @@
-"""What comes late: sessions of long ago that activities uploaded or changed since the last run have made others.
+"""Late changes: old sessions that are different because activities were uploaded or changed since the last run.
 
-The list of updates says whose work changed and when that work was. Around it activities are read again, of those users
-only, and the sessions there are built anew. Nothing is kept of what was given out long ago: that follows from when
-each activity was uploaded and last changed.
+The list of updates says whose work changed, and when that work was. The activities of those users around it are read
+again, and the sessions there are built again. Old sessions are not stored: when each activity was uploaded and last
+changed tells what was written of it.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ if TYPE_CHECKING:
     from tap_hubstaff.work_sessions.model import Activity, Carryover, WorkSession
 
 SLOT = 600
-"""Seconds of a slot: work that begins in it lasts no longer than to the end of the next one."""
+"""Seconds of a slot. Work that begins in a slot ends within the next one."""
 HOUR = 3600
 DAY = 24 * HOUR
 AROUND = 9 * HOUR
-"""Read besides, before and after: longer than most people work without a pause."""
+"""Also read before and after: most people work no longer without a gap."""
 LONGEST = 7 * DAY
-"""No region is longer: what is read of it is held in memory."""
+"""No region is longer: its activities are held in memory."""
 ROWS_A_DAY = 48
-"""Activities of a user in a day to be reckoned with: eight hours."""
+"""Expected activities of a user in a day: eight hours."""
 
 Touched = set[tuple[int, int]]
-"""Where work was changed: the quarter of a day, by its beginning, and the user."""
+"""Where work changed: the beginning of a quarter of a day, and the user."""
 
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A stretch of time in which sessions are built anew.
+    """A stretch of time whose sessions are built again.
 
     Attributes:
         begin: Its beginning, in seconds since 1970.
-        stop: Its end, which is no part of it.
-        since: What was uploaded or changed from then on counts as changed.
+        stop: Its end, exclusive.
+        since: What was uploaded or changed since counts as changed.
         users: Whose sessions.
     """
 
@@ -54,7 +54,7 @@ class Region:
     users: tuple[int, ...]
 
     def requests(self, page: int) -> int:
-        """The requests that it takes, by a guess at how much people work."""
+        """About how many requests it takes."""
         return max(1, math.ceil(len(self.users) * (self.stop - self.begin) / DAY * ROWS_A_DAY / page))
 
     def joined(self, other: Region) -> Region:
@@ -65,12 +65,12 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """What became of the sessions of a region.
+    """The sessions of a region, built again.
 
     Attributes:
         near: The sessions that may have changed, in the order of time.
-        swallowed: What they may have swallowed.
-        open: Every session that may go on behind the region's end.
+        swallowed: The sessions that they may have swallowed.
+        open: The sessions that may continue after the region.
     """
 
     near: list[WorkSession]
@@ -79,13 +79,13 @@ class Rebuilt:
 
 
 def regions(touched: Touched, since: int, earliest: int, at: int, page: int) -> list[Region]:
-    """What to read again, in as few requests as can be.
+    """What to read again, in few requests.
 
     Args:
-        touched: Where work was changed.
-        since: From when on.
+        touched: Where work changed.
+        since: Since when.
         earliest: Nothing before is read.
-        at: Nothing from there on is read: the run does so anyway.
+        at: Nothing from here on is read: the run reads it anyway.
         page: Rows in a full page.
     """
     found: list[Region] = []
@@ -111,10 +111,10 @@ def regions(touched: Touched, since: int, earliest: int, at: int, page: int) -> 
 
 
 def rebuilt(activities: Iterable[Activity], stop: int) -> Rebuilt:
-    """Build the sessions of a region anew, and find those that may be others than they were.
+    """Build the sessions of a region again, and find those that may have changed.
 
-    An activity that is no session's first may have been one before, unless it was uploaded since, or went on, as it is,
-    with another that is as it was.
+    An activity in the middle of a session may have begun one before. It did not if it was uploaded since, or if it
+    continued another unchanged activity.
 
     Args:
         activities: All those of the region, in any order.
@@ -145,11 +145,11 @@ def rebuilt(activities: Iterable[Activity], stop: int) -> Rebuilt:
 
 
 def _is_near(session: WorkSession, changes: Sequence[tuple[int, int]]) -> bool:
-    """Whether a session may have had part in what an activity was before it was changed, in the same slot.
+    """Whether an activity may have been part of a session before the activity changed within its slot.
 
     Args:
         session: The session.
-        changes: By their slots, up to when they and those before them can have lasted.
+        changes: The slots of changed activities, each with the latest end of it and those before.
     """
     last = bisect_right(changes, session.stops, key=lambda change: change[0])
     return last > 0 and session.starts <= changes[last - 1][1]
@@ -163,13 +163,13 @@ def is_cut(session: WorkSession, begin: int) -> bool:
 def closed(
     region: Region, earliest: int, at: int, read: Callable[[int, int], list[Activity]]
 ) -> tuple[Region, Rebuilt]:
-    """Build the sessions of a region anew; where one that may have changed goes beyond it, of a longer one.
+    """Build the sessions of a region again; make it longer until no session that may have changed goes beyond it.
 
     Args:
         region: Where.
         earliest: Nothing before is read.
-        at: Nothing from there on is read.
-        read: Gives the activities from one moment on to another.
+        at: Nothing from here on is read.
+        read: Gives the activities between two moments.
     """
     activities = read(region.begin, region.stop)
     while True:
@@ -186,15 +186,15 @@ def closed(
 
 
 def repair(carryover: Carryover, region: Region, start: int, found: Rebuilt) -> list[WorkSession]:
-    """Put into the carryover what was found of a region, and give what is done with.
+    """Bring the carryover up to date with a region, and return the sessions that are complete.
 
-    Sessions that go on where the carryover begins are not: the run gives them out, with what it reads from there on.
+    Sessions that reach ``carryover.at`` are not complete: the run writes them with what it reads from there on.
 
     Args:
         carryover: What the last run left.
         region: What was read again.
         start: Before this there is nothing at all.
-        found: What the region came to.
+        found: Its sessions.
     """
     whole = [session for session in found.near if region.begin <= start or not is_cut(session, region.begin)]
     if region.stop < carryover.at:
@@ -210,7 +210,7 @@ def repair(carryover: Carryover, region: Region, start: int, found: Rebuilt) -> 
                 carryover.given.append(session.id)
         elif was is not None:
             carryover.open.append(was)
-    # One that no longer goes on there has been dealt with.
+    # A session that no longer continues there is done.
     ended = {session.id for session in before.values()}.difference(session.id for session in carryover.open)
     carryover.given = [number for number in carryover.given if number not in ended]
     at_end = {session.id for session in found.open}

@@ -1,8 +1,8 @@
-"""Work sessions, built from activities as the vendor advises for exporting timesheets.
+"""Work sessions, built from activities as the vendor advises for exports of timesheets.
 
-The API has no exact start and stop of work. Consecutive activities of one user on one project and task are one
-session when the next begins where the last ended, or before: 10:05:00 + 300 s, 10:10:00 + 540 s, 10:21:00 + 350 s make
-two sessions, 10:05:00-10:19:00 and 10:21:00-10:26:50.
+The API does not tell when work started and stopped. Activities of one user on one project and task form one session if
+each begins no later than the one before ends: 10:05:00 + 300 s, 10:10:00 + 540 s and 10:21:00 + 350 s make two
+sessions, 10:05:00-10:19:00 and 10:21:00-10:26:50.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 Work = tuple[int, int | None, int | None]
-"""Whose work it is, and on what: user, project, task."""
+"""Who works on what: user, project, task."""
 
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """What a session needs to know of an activity.
+    """What a session needs of an activity.
 
     Attributes:
         id: Its id.
         work: Who tracked it, on what.
         starts: When it began, in seconds since 1970.
         tracked: Its seconds.
-        slot: When its ten-minute slot began: windows select by that.
-        is_changed: Whether it was uploaded or changed since the last run; told only of what comes late.
-        is_new: Whether it was uploaded since, so that no run can have seen it.
+        slot: When its ten-minute slot began; windows select by it.
+        is_changed: Whether it was uploaded or changed since the last run; known only of late activities.
+        is_new: Whether it was uploaded since the last run, so that no run has seen it.
         created: When it was uploaded.
         updated: When it was last changed.
         date: The organization's day.
-        billable: Those of its seconds that are billable; None where that is not told.
-        overall: Its seconds with keyboard or mouse activity; None where that is not told.
+        billable: Its billable seconds; None if unknown.
+        overall: Its seconds with keyboard or mouse activity; None if unknown.
         time_type: How it was tracked, in the vendor's word.
         timesheet: The timesheet that it belongs to.
     """
@@ -55,7 +55,7 @@ class Activity:
 
     @property
     def order(self) -> tuple[int, int, int]:
-        """By slot first: the windows are cut there, and so the order is the same however they are cut."""
+        """By slot first: windows are cut between slots, so the order is the same however they are cut."""
         return self.slot, self.starts, self.id
 
     @property
@@ -66,7 +66,7 @@ class Activity:
 
 @dataclass(slots=True)
 class WorkSession:
-    """Work without a pause.
+    """Work without a gap.
 
     Attributes:
         id: The id of its first activity.
@@ -75,13 +75,13 @@ class WorkSession:
         stops: When it ended.
         tracked: The seconds of all its activities.
         activities: How many they are.
-        superseded_by: What it has become part of, None for a session that counts.
+        superseded_by: The session that it became a part of; None for a session that counts.
         changed: When the last of its activities was changed.
-        date: The organization's day, of its first activity.
-        billable: The billable seconds of all its activities; None where one does not tell.
-        overall: Their seconds with keyboard or mouse activity; None where one does not tell.
-        time_type: How they were tracked; None where they differ.
-        timesheet: The timesheet that they belong to; None where they differ.
+        date: The organization's day of its first activity.
+        billable: The billable seconds of its activities; None if one of them is unknown.
+        overall: Their seconds with keyboard or mouse activity; None if one of them is unknown.
+        time_type: How they were tracked; None if they differ.
+        timesheet: The timesheet that they belong to; None if they differ.
     """
 
     id: int
@@ -99,7 +99,7 @@ class WorkSession:
     timesheet: int | None = None
 
     def goes_on_with(self, activity: Activity) -> bool:
-        """Whether an activity, which begins no earlier than the session's last, belongs to it."""
+        """Whether an activity belongs to it; the activity begins no earlier than the session's last."""
         return activity.starts <= self.stops
 
     def has_changed_since(self, activity: Activity) -> bool:
@@ -107,7 +107,7 @@ class WorkSession:
         return self.changed > activity.created
 
     def add(self, activity: Activity) -> None:
-        """Make an activity part of it."""
+        """Add an activity to it."""
         self.stops = max(self.stops, activity.stops)
         self.tracked += activity.tracked
         self.activities += 1
@@ -141,7 +141,7 @@ def begun_with(activity: Activity) -> WorkSession:
 
 
 def swallowed_by(session: WorkSession, activity: Activity) -> WorkSession:
-    """What is said of the session that an activity began once, now that it is part of an earlier one."""
+    """What becomes of the session that an activity began, now that the activity is part of an earlier one."""
     starts, stops = activity.starts, activity.stops
     return WorkSession(activity.id, activity.work, starts, stops, 0, 0, session.id, date=activity.date)
 
@@ -151,11 +151,11 @@ class Carryover:
     """What one run leaves to the next, so that sessions are right across runs.
 
     Attributes:
-        at: The slot, in seconds since 1970, from which on activities will be read again.
-        open: The sessions of activities before it that activities after it may still go on with.
-        given: The ids of the sessions that were given out with activities at it or after it: those that began there,
-            and those of ``open`` that went on there. None of them is right any more if those activities are gone.
-        since: From when on changes of activities before ``at`` have not been looked for.
+        at: The next run reads activities again from this slot, in seconds since 1970.
+        open: The sessions before ``at`` that later activities may continue.
+        given: The ids of the sessions that were written with activities from ``at`` on: those that began there, and
+            those of ``open`` that continued there. They are wrong if those activities are gone.
+        since: Changes since then of activities before ``at`` were not looked for yet.
     """
 
     at: int
@@ -166,18 +166,18 @@ class Carryover:
 
 @dataclass(slots=True)
 class Builder:
-    """Builds the sessions of one organization from windows of activities in the order of time.
+    """Builds the sessions of one organization from windows of activities, in the order of time.
 
-    Everything that it knows is in its attributes, so that a run that was cut off between two windows can go on.
+    Its attributes hold all that it knows, so a run that was cut off between two windows can continue.
 
     Attributes:
-        after: What this run will leave to the next one: ``after.at`` says from where on that one will read again.
-        open: The sessions that may still go on.
-        given: What earlier runs gave out from activities that have not been seen again yet.
-        is_past: Whether ``after.at`` has been passed.
-        since: From when on runs of which this one knows nothing may have given out sessions: whose STATE was lost, for
-            they were killed, or that had other filters.
-        cut: Sessions that begin before this are not given out: they may have begun before what the vendor still gives.
+        after: What this run will leave to the next.
+        open: The sessions that may still continue.
+        given: The ids of sessions that earlier runs wrote, of activities that were not seen again yet.
+        is_past: Whether ``after.at`` was passed.
+        since: Since then, unknown runs may have written sessions: they had other filters, or were killed before their
+            STATE arrived.
+        cut: Sessions that begin before this are not written: they may have begun before what the vendor still gives.
     """
 
     after: Carryover
@@ -193,19 +193,19 @@ class Builder:
 
     @classmethod
     def following(cls, before: Carryover, reread_from: int, since: int = 0, cut: int = 0) -> Builder:
-        """A builder for the run after one that left a carryover; activities from ``before.at`` on are read again."""
+        """A builder for the next run, which reads activities again from ``before.at``."""
         after = Carryover(max(reread_from, before.at), since=before.since)
         return cls(after, [replace(session) for session in before.open], set(before.given), since=since, cut=cut)
 
     def window(self, activities: Iterable[Activity], stop: int) -> list[WorkSession]:
-        """The sessions that the activities of a window begin or go on with, and those that they have swallowed.
+        """The sessions that the activities of a window begin or continue, and those that they swallowed.
 
         Args:
-            activities: All those whose slot is in the window, in any order.
+            activities: All those whose slots are in the window, in any order.
             stop: The window's end, in seconds since 1970.
         """
         going = {session.work: session for session in self.open}
-        # Those that were given out with more than they have by now are given out again, whether they go on or not.
+        # Sessions that were written with more than they have now are written again, whether they continue or not.
         changed = {session.id: session for session in self.open if session.id in self.given}
         self.given.difference_update(changed)
         swallowed: list[WorkSession] = []
@@ -229,7 +229,7 @@ class Builder:
         return [*(replace(session) for session in changed.values() if session.starts >= self.cut), *swallowed]
 
     def _pass(self, slot: int, going: Mapping[Work, WorkSession]) -> None:
-        """Keep how things stand at the moment from which on the next run reads again."""
+        """Keep the open sessions at the moment from which the next run reads again."""
         if not self.is_past and slot >= self.after.at:
             self.is_past = True
             self.after.open = [replace(session) for session in going.values() if session.stops >= self.after.at]

@@ -1,4 +1,4 @@
-"""The names of what sessions are of, as the activities that they are built of tell them."""
+"""The names of users, projects, clients and tasks for work sessions: their activities tell them."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Names:
-    """The names that rows of activities told, for the sessions that are built of them."""
+    """The names in rows of activities, for the sessions that are built of them."""
 
     _known: dict[tuple[str, int | None], str | None] = field(default_factory=dict)
 
     def see(self, row: Record) -> None:
-        """Take note of the names in a row of activities, where it tells any."""
+        """Take note of the names in a row of activities, if it has any."""
         if "user_name" in row:
             work = row.get("user_id"), row.get("project_id"), row.get("task_id")
             self._known.update(((name, work[place]), row[name]) for name, place in NAMES.items())
 
     def of(self, work: Work) -> dict[str, str | None]:
-        """Those of a user, project and task."""
+        """The names for a user, project and task."""
         return {
             name: self._known[name, work[place]] for name, place in NAMES.items() if (name, work[place]) in self._known
         }
 
     def keep(self, works: Collection[Work]) -> None:
-        """Forget all names but those of some."""
+        """Forget all other names."""
         kept = {(name, work[place]) for work in works for name, place in NAMES.items()}
         self._known = {own: name for own, name in self._known.items() if own in kept}

@@ -1,4 +1,4 @@
-"""Between rows and sessions: what the API tells of activities, and what is told of sessions."""
+"""Turns rows of activities into what sessions need, and sessions into rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tap_hubstaff.work_sessions.model import WorkSession
 
 NEVER = 1 << 40
-"""When an activity was changed that does not say: so late that it counts as changed."""
+"""An activity that does not say when it changed counts as changed: this is later than anything."""
 
 
 def seconds(moment: dt.datetime) -> int:
@@ -27,18 +27,18 @@ def seconds(moment: dt.datetime) -> int:
 
 
 def activity_of(row: Record, label: str) -> Activity:
-    """What sessions have to know of an activity.
+    """What sessions need of an activity.
 
     Args:
         row: As the API gives it.
         label: The list, for the operator.
 
     Raises:
-        MalformedAnswerError: It does not tell when it was.
+        MalformedAnswerError: It does not say when it was.
     """
     try:
         tracked, is_billable = row["tracked"] or 0, row.get("billable")
-        _ = parse_iso(row["starts_at"]) + dt.timedelta(seconds=tracked)  # its end has to be a time too
+        _ = parse_iso(row["starts_at"]) + dt.timedelta(seconds=tracked)  # its end has to be a valid time too
         return Activity(
             id=row["id"],
             work=(row["user_id"], row.get("project_id"), row.get("task_id")),
@@ -58,12 +58,12 @@ def activity_of(row: Record, label: str) -> Activity:
 
 
 def judged(activity: Activity, region: late.Region, seen: int) -> Activity:
-    """An activity with what a region makes of it: whether it has changed, and whether no run can have seen it.
+    """An activity, and whether it changed, and whether no run has seen it.
 
     Args:
         activity: The activity.
-        region: Where it was read again.
-        seen: When the last run began, with whatever filter.
+        region: The region that it was read for.
+        seen: When the last run began, whatever its filter.
     """
     return replace(
         activity, is_changed=activity.updated >= region.since, is_new=activity.created >= max(region.since, seen)
@@ -71,7 +71,7 @@ def judged(activity: Activity, region: late.Region, seen: int) -> Activity:
 
 
 def record_of(session: WorkSession) -> Record:
-    """A session as it is written."""
+    """The row of a session."""
     user, project, task = session.work
     return {
         "id": session.id,
@@ -92,6 +92,6 @@ def record_of(session: WorkSession) -> Record:
 
 
 def gone(number: int) -> Record:
-    """What is told of a session that was given out and is none any more."""
+    """The row of a session that was written and exists no more."""
     nothing = dict.fromkeys(("tracked", "billable", "overall", "activities"), 0)
     return {"id": number, **nothing, "superseded_by": number}
