@@ -128,7 +128,7 @@ def checked(
     """
     warn_of_unknown(config, schema["properties"])
     secrets = {name for name, told in schema["properties"].items() if told.get("secret")}
-    meant = {name: value for name, value in config.items() if value is not None}
+    meant = {name: _whole(value) for name, value in config.items() if value is not None}
     meant |= {name: meant[name].strip() for name in secrets & meant.keys() if isinstance(meant[name], str)}
     try:
         errors = [setting_sentence(error, secrets) for error in JSONSchemaValidator(schema).iter_errors(meant)]
@@ -136,6 +136,10 @@ def checked(
         errors = ["stream_maps is not valid: __else__ must be null."]
     # Several missing settings are one sentence, said for each of them.
     return meant, list(dict.fromkeys(errors)) or [*map_errors(meant), *further(meant)]
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value  # as JSON schema takes 1000.0
 
 
 def json_object(option: str, name: str, read: Callable[[], str]) -> dict[str, Any]:

@@ -205,6 +205,6 @@ def row_id(row: Mapping[str, Any], name: str) -> int:
 
 def _created(row: Mapping[str, Any]) -> dt.datetime:
     try:
-        return parse_iso(row["created_at"])
+        return max(BEGINNING, parse_iso(row["created_at"]))
     except (LookupError, ValueError, TypeError, AttributeError):
         return BEGINNING

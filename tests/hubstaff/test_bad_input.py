@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from api_sandbox.hubstaff.activity import Activity
 from singer_http.http.errors import ConfigurationError
+from singer_http.reading.pages import Page
 from tap_hubstaff import client
 from tap_hubstaff.client import parse_page, state_folder
 from tap_hubstaff.streams.list_streams import WorkBreakProjects
@@ -178,6 +179,22 @@ def test_numbers_may_be_null(read: Read, serve: Serve, settings: Settings, monke
         assert {row["tracked"] is None for row in run.records("activities") if str(row["id"]) == odd} == {True}
         assert len([line for line in run.said("WARNING") if "without tracked time" in line]) == 1
         sandbox.hubstaff.advance(1800)
+
+
+@pytest.mark.parametrize("created", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59Z", 5, None])
+def test_an_organization_may_say_anything_of_its_age(
+    read: Read, serve: Serve, settings: Settings, monkeypatch: pytest.MonkeyPatch, created: Any
+) -> None:
+    sandbox = serve(clock="stopped", history_days=1, organizations=1, shared_members=0)
+    decode = Page.decode
+
+    def aged(page: Page, **how: Any) -> list[dict[str, Any]]:
+        return [{**row, "created_at": created} for row in decode(page, **how)]
+
+    monkeypatch.setattr(Page, "decode", aged)
+    run = read(sandbox, settings(sandbox), None, "activities", "daily_activities")
+    assert run.code == 0, run.said("ERROR")
+    assert sorted(run.ids("activities")) == sorted(sandbox.hubstaff.ids("activities"))
 
 
 CLAIM = {"start": "2026-01-01T00:00:00Z", "replication_key_value": "2026-01-01T00:00:00Z"}

@@ -142,8 +142,14 @@ def test_a_session_tells_what_its_activities_agree_in() -> None:
         assert tuple(record[name] for name in ("billable", "overall", "time_type", "timesheet_id")) == told
 
 
-@pytest.mark.parametrize("change", [{"starts_at": "9999-12-31T23:59:59Z"}, {"tracked": 10**30}, {"tracked": "600"}])
-def test_an_activity_that_ends_at_no_time_is_malformed(change: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"starts_at": "9999-12-31T23:59:59Z"}, {"tracked": 10**30}, {"tracked": "600"}, {"tracked": 5.5}),
+        *({"id": {}}, {"user_id": []}, {"project_id": "x"}, {"overall": "much"}, {"date": 5}, {"timesheet_id": 1.5}),
+    ],
+)
+def test_an_activity_that_ends_at_no_time_or_is_odd_is_malformed(change: dict[str, Any]) -> None:
     moment = "2026-02-01T04:50:00Z"
     row = {"id": 9, "user_id": 1, "tracked": 600, "starts_at": moment, "time_slot": moment}
     assert activity_of(row, "activities").tracked == 600
@@ -157,6 +163,14 @@ def test_sessions_outlive_the_state(history: list[Activity]) -> None:
     builder.window(history, HISTORY // 2)
     kept = json.loads(json.dumps(flat_builder(builder)))
     assert unflat_builder(kept).open == builder.open
+
+
+def test_a_session_of_activities_that_tell_of_no_change_outlives_the_state() -> None:
+    moment = "2026-02-01T04:50:00Z"
+    activity = activity_of({"id": 9, "user_id": 1, "tracked": 600, "starts_at": moment, "time_slot": moment}, "x")
+    builder = Builder(Carryover(activity.slot))
+    builder.window([activity], activity.stops)
+    assert unflat_builder(flat_builder(builder)).open == builder.open != []
 
 
 @given(history=histories())

@@ -159,6 +159,15 @@ def test_urls_that_keep_the_token_are_accepted(hustle_errors: Callable[..., list
     assert hustle_errors({**LOGIN, setting: url}) == []
 
 
+def test_a_whole_number_may_be_written_as_any_other(
+    tap: Tap, serve: Serve, settings: Settings, assert_complete: Callable[..., None]
+) -> None:
+    sandbox = serve()
+    run = tap(config=settings(sandbox, page_size=9.0))
+    assert run.code == 0
+    assert_complete(run, sandbox)
+
+
 @pytest.mark.parametrize("url", ["https://api.hustle.com/v3", "https://proxy.example.org/hustle"])
 def test_no_more_requests_are_taken_than_the_vendor_allows(hustle_errors: Callable[..., list[str]], url: str) -> None:
     assert hustle_errors({**LOGIN, "api_url": url, "requests_per_second": 25}) == []

@@ -217,7 +217,8 @@ class WindowStream(HubstaffStream):
         """The windows of a feed between two moments, from the first or from where an earlier run was cut off."""
         # Nothing happened before the organization was created.
         created = self._account.created(organization_of(partition))
-        begin = max(begin, midnight(created - WEST) if feed.spec.by_day else created)
+        if created < self._account.began:  # or it is not believed
+            begin = max(begin, midnight(created - WEST) if feed.spec.by_day else created)
         if feed.spec.is_kept_by_plan and isinstance(days := self.bookmarks.get(partition).get(KEPT_DAYS), int):
             begin = max(begin, midnight(self._account.began) - days * DAY)
         plan = WindowPlan(feed.spec, begin, stop, self._rows_a_page(partition))

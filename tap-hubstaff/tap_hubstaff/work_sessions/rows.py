@@ -6,6 +6,7 @@ import datetime as dt
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import msgspec
 from singer_http.http.errors import MalformedAnswerError
 
 from tap_hubstaff.times import BEGINNING, iso, parse_iso
@@ -34,27 +35,28 @@ def activity_of(row: Record, label: str) -> Activity:
         label: The list, for the operator.
 
     Raises:
-        MalformedAnswerError: It does not say when it was.
+        MalformedAnswerError: It does not say when it was, or has a value of another type than the vendor says.
     """
     try:
         tracked, is_billable = row["tracked"] or 0, row.get("billable")
         _ = parse_iso(row["starts_at"]) + dt.timedelta(seconds=tracked)  # its end has to be a valid time too
-        return Activity(
-            id=row["id"],
-            work=(row["user_id"], row.get("project_id"), row.get("task_id")),
-            starts=seconds(parse_iso(row["starts_at"])),
-            tracked=tracked,
-            slot=seconds(parse_iso(row["time_slot"])),
-            created=seconds(parse_iso(row["created_at"])) if row.get("created_at") else 0,
-            updated=seconds(parse_iso(row["updated_at"])) if row.get("updated_at") else NEVER,
-            date=row.get("date"),
-            billable=None if is_billable is None else tracked * bool(is_billable),
-            overall=row.get("overall"),
-            time_type=row.get("time_type"),
-            timesheet=row.get("timesheet_id"),
-        )
-    except (LookupError, ValueError, TypeError, AttributeError, OverflowError):
-        raise MalformedAnswerError(f"{label}: an activity came without its times.") from None
+        told = {
+            "id": row["id"],
+            "work": (row["user_id"], row.get("project_id"), row.get("task_id")),
+            "starts": seconds(parse_iso(row["starts_at"])),
+            "tracked": tracked,
+            "slot": seconds(parse_iso(row["time_slot"])),
+            "created": seconds(parse_iso(row["created_at"])) if row.get("created_at") else 0,
+            "updated": seconds(parse_iso(row["updated_at"])) if row.get("updated_at") else NEVER,
+            "date": row.get("date"),
+            "billable": None if is_billable is None else tracked * bool(is_billable),
+            "overall": row.get("overall"),
+            "time_type": row.get("time_type"),
+            "timesheet": row.get("timesheet_id"),
+        }
+        return msgspec.convert(told, Activity)
+    except (LookupError, ValueError, TypeError, AttributeError, OverflowError, msgspec.ValidationError):
+        raise MalformedAnswerError(f"{label}: an activity came without its times, or with an odd value.") from None
 
 
 def judged(activity: Activity, region: late.Region, seen: int) -> Activity:

@@ -12,13 +12,15 @@ import msgspec
 
 from tap_hubstaff.work_sessions.late import Region
 from tap_hubstaff.work_sessions.model import Builder, Carryover, WorkSession
+from tap_hubstaff.work_sessions.rows import NEVER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_Moment = Annotated[int, msgspec.Meta(ge=0, le=1 << 36)]
+_Moment = Annotated[int, msgspec.Meta(ge=0, le=1 << 37)]
 """In seconds since 1970."""
-_Numbers = tuple[int, int, int | None, int | None, _Moment, _Moment, int, int, _Moment]
+_Change = Annotated[int, msgspec.Meta(ge=0, le=NEVER)]
+_Numbers = tuple[int, int, int | None, int | None, _Moment, _Moment, int, int, _Change]
 _Told = tuple[str | None, int | None, int | None, str | None, int | None]
 _Region = tuple[_Moment, _Moment, _Moment, list[int]]
 
