@@ -190,7 +190,13 @@ class TargetHarkster(Target):
             sink.take(record, version)
             return
         for stream_map in self.mapper.stream_maps[stream]:
-            mapped = stream_map.transform(dict(record))
+            try:
+                mapped = stream_map.transform(dict(record))
+            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+                # Its text may repeat what is in the row.
+                raise ConfigurationError(
+                    f"stream_maps is not valid: an expression for {stream} fails on a row ({type(error).__name__})."
+                ) from None
             if mapped is not None:
                 self._sink(stream_map.stream_alias).take(mapped, version)
 

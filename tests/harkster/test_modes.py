@@ -341,6 +341,13 @@ def test_what_a_loader_or_mapper_adds_makes_no_new_row(target: Target) -> None:
     assert names(target) == ["one"]
 
 
+def test_a_stream_map_that_fails_on_a_row_ends_the_run_in_a_sentence(target: Target) -> None:
+    maps = {"hours": {"n": "int(name)"}}
+    ran = target.run([schema(), record(id=1, name="1"), record(id=2, name="Ann Secret"), state(1)], stream_maps=maps)
+    assert str(ran.error) == "stream_maps is not valid: an expression for hours fails on a row (ValueError)."
+    assert ran.states == []
+
+
 def test_stream_maps_and_flattening_come_before_the_layout(target: Target) -> None:
     properties = {"id": {"type": "integer"}, "who": {"type": "object", "properties": {"name": {"type": "string"}}}}
     rows = [record(id=1, who={"name": "Ann"}), record(id=2, who={"name": "Bob"})]
