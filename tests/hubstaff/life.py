@@ -351,6 +351,7 @@ class HubstaffLife(RuleBasedStateMachine):
                 self._states.append((since, message["value"]))
         is_whole = run.code == 0 and messages is None and not _is_cut_off(run)
         if is_whole and self._wish.is_wide:
+            self._unseen.moved.clear()
             self._states[-1] = (self._since, self._states[-1][1])
 
     def _compare(self) -> None:

@@ -147,6 +147,10 @@ class Truth:
             return  # in the second in which the run began: that is the next run's
         month = iso(self.hubstaff.now - dt.timedelta(days=27))
         old_days = {tuple(row[name] for name in GROUP) for row in unseen.gone if row["date"] < month}
+        if self.wish.project_ids or self.wish.task_ids:
+            days = found.get("daily_activities", ())
+            moved = [row for row in days if row["user_id"] in unseen.moved and row["date"] < month]
+            old_days |= {tuple(row[name] for name in GROUP) for row in moved}
         if "projects" in found:
             found["projects"] = [row for row in found["projects"] if row["updated_at"] < unseen.projects]
         for stream in set(self.wish.streams) - {"time_sessions"}:

@@ -28,7 +28,7 @@ from tap_hubstaff.account import organization_of
 from tap_hubstaff.streams.named_stream import NamedStream
 from tap_hubstaff.streams.window_streams import Activities
 from tap_hubstaff.times import BEGINNING, parse_iso
-from tap_hubstaff.windows.coverage import DELAY, WINDOWS, Coverage, Read
+from tap_hubstaff.windows.coverage import DELAY, FOREVER, WINDOWS, Coverage, Read
 from tap_hubstaff.windows.window import Window, WindowSpec
 from tap_hubstaff.work_sessions import late
 from tap_hubstaff.work_sessions.model import Activity, Builder, Carryover
@@ -182,9 +182,10 @@ class TimeSessions(NamedStream):
             and (before is None) == (cut_off.begin <= cut_off.claim.start)
             and cut_off.as_of <= wanted.now
             and cut_off.stop <= wanted.end
+            and not self._is_too_long_ago(after := unflat_builder(cut_off.sessions or {}).after)
         ):
             yield cut_off
-            begin = unflat_builder(cut_off.sessions or {}).after.at
+            begin = after.at
             start = min(start, cut_off.claim.start)
         if begin is None:
             yield wanted.everything
@@ -274,10 +275,14 @@ class TimeSessions(NamedStream):
         if self._wanted.start < covered.start and self.spec.earliest(self._account.now()) < covered.start:
             self._say_once("It now begins earlier than before (start_date)")
             return None
-        if _moment(carryover.since) < Activities.updates.spec.earliest(self._account.began):
-            self._say_once("The last run is longer ago than the list of updates reaches back")
-            return None
-        return carryover
+        return None if self._is_too_long_ago(carryover) else carryover
+
+    def _is_too_long_ago(self, carryover: Carryover) -> bool:
+        """Whether nothing tells any more what was changed since."""
+        if _moment(carryover.since) >= Activities.updates.spec.earliest(self._account.began):
+            return False
+        self._say_once("The last run is longer ago than the list of updates reaches back")
+        return True
 
     def _carryover(self, bookmark: Mapping[str, Any]) -> Carryover | None:
         """What the last run left, None where that is nothing."""
@@ -350,7 +355,8 @@ class TimeSessions(NamedStream):
         before, covered = self._before(bookmark), Coverage.of(bookmark)
         reread_from = seconds(min(slice_.plan.stop, read.as_of) - DELAY - self.lookback)
         if before is not None and covered is not None:
-            return Builder.following(before, reread_from, seconds(covered.as_of))
+            # Behind an end_date this filter has read nothing, but another one may have.
+            return Builder.following(before, reread_from, seconds(covered.as_of) if covered.stop == FOREVER else 0)
         last, earliest = self._carryover(bookmark), self.spec.earliest(self._account.now())
         is_cut = covered is not None and covered.start < earliest
         return Builder.following(
