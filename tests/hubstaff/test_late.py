@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from api_sandbox import Fault, Tracked
+from tap_hubstaff.streams.window_streams import Activities
 from tap_hubstaff.windows.density import MOST_PAGES
 from tap_hubstaff.work_sessions import late
 from tap_hubstaff.work_sessions.model import Builder
 
 from tests.hubstaff.test_run import DAY, sessions_of, warehouse
+
+HOUR = 3600
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -116,6 +120,46 @@ def test_after_a_long_pause_everything_is_looked_at(read: Read, serve: Serve, se
     runs.append(read(sandbox, config, runs[-1].states[-1], "time_sessions"))
     assert ["longer ago" in line for line in runs[-1].said("WARNING")] == [True]
     assert warehouse(*runs) == sessions_of(sandbox.hubstaff.records("activities"))
+
+
+def test_a_first_load_that_was_cut_off_long_ago_is_begun_anew(
+    read: Read, serve: Serve, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("singer_http.run.Run.is_due", lambda *_: True)
+    sandbox = serve(clock="stopped", organizations=1, shared_members=0, history_days=20)
+    config = settings(sandbox, lookback_days=1, page_size=40)
+    whole = read(sandbox, config, None, "time_sessions")
+    state = [state for state in whole.states if '"cursor"' in json.dumps(state)][-1]
+    sandbox.hubstaff.edit("activities", 50)
+    sandbox.hubstaff.advance(50 * DAY)
+    last = read(sandbox, config, state, "time_sessions")
+    assert last.code == 0, last.said("ERROR")
+    assert warehouse(whole, last) == sessions_of(sandbox.hubstaff.records("activities"))
+
+
+def test_a_session_that_the_vendor_keeps_half_of_stays_whole(read: Read, serve: Serve, settings: Settings) -> None:
+    sandbox = serve(
+        clock="stopped",
+        organizations=1,
+        shared_members=0,
+        members=1,
+        removed_members=0,
+        history_days=200,
+        activities_per_day=0,
+    )
+    hubstaff = sandbox.hubstaff
+    config = settings(sandbox, days=300)
+    kept_from = Activities.spec.earliest(hubstaff.now + timedelta(days=50)).replace(minute=0, second=0, microsecond=0)
+    work = [Tracked(starts_at=kept_from + timedelta(minutes=10 * slot), tracked=600) for slot in range(-6, 12)]
+    (first, *_) = hubstaff.add(work)
+    hubstaff.advance(HOUR)
+    runs = [read(sandbox, config, None, "time_sessions")]
+    before = warehouse(*runs)[int(first)]
+    hubstaff.advance(50 * DAY)
+    runs.append(read(sandbox, config, runs[-1].states[-1], "time_sessions"))
+    assert runs[-1].code == 0, runs[-1].said("ERROR")
+    assert warehouse(*runs)[int(first)] == before
+    assert {number for number, session in warehouse(*runs).items() if session[3] < before[4]} == {int(first)}
 
 
 def test_a_run_that_fails_between_two_regions_leaves_the_rest_to_the_next(

@@ -157,6 +157,38 @@ def test_sessions_follow_what_is_changed_before_an_end_date_that_is_long_past(
     assert_true(sandbox, *runs, streams=("time_sessions",))
 
 
+def test_sessions_after_an_end_date_are_not_called_gone(read: Read, serve: Serve, settings: Settings) -> None:
+    sandbox = serve(clock="stopped", **ONE)
+    config = settings(sandbox, lookback_days=10)
+    runs = [read(sandbox, config, None, "time_sessions")]
+    end = (sandbox.hubstaff.now - timedelta(days=3)).date().isoformat()
+    sandbox.hubstaff.advance(HOUR)
+    for more in ({"end_date": end}, dict[str, Any]()):
+        runs.append(read(sandbox, {**config, **more}, runs[-1].states[-1], "time_sessions"))
+        assert_true(sandbox, *runs, streams=("time_sessions",))
+
+
+def test_sessions_that_a_wider_run_gave_out_after_an_end_date_are_superseded(
+    read: Read, serve: Serve, settings: Settings
+) -> None:
+    sandbox = serve(clock="stopped", **ONE)
+    config = settings(sandbox, lookback_days=1)
+    starts = (sandbox.hubstaff.now - timedelta(days=5)).replace(minute=20, second=0, microsecond=0)
+    (given,) = sandbox.hubstaff.add([Tracked(starts_at=starts, tracked=600)])
+    sandbox.hubstaff.advance(HOUR)
+    user = next(row["user_id"] for row in sandbox.hubstaff.records("activities") if str(row["id"]) == given)
+    narrow = {**config, "user_ids": [user]}
+    ended = {**narrow, "end_date": (starts - timedelta(days=3)).date().isoformat()}
+    runs = [read(sandbox, config, None, "time_sessions")]
+    assert int(given) in warehouse(*runs)
+    sandbox.hubstaff.add([Tracked(starts_at=starts - timedelta(minutes=10), tracked=600)])
+    sandbox.hubstaff.advance(HOUR)
+    for each in (ended, narrow):
+        runs.append(read(sandbox, each, runs[-1].states[-1], "time_sessions"))
+    assert runs[-1].code == 0, runs[-1].said("ERROR")
+    assert warehouse(*runs) == sessions_of(sandbox.hubstaff.records("activities"))
+
+
 def test_the_bookmarks_of_few_filters_are_kept(read: Read, serve: Serve, settings: Settings) -> None:
     sandbox = serve(clock="stopped", **{**ONE, "history_days": 3})
     run = read(sandbox, settings(sandbox), None, "notes")
