@@ -1,4 +1,4 @@
-"""What is kept of work sessions in the state, as JSON: each session a row of values.
+"""What STATE holds of work sessions, as JSON: each session is a row of values.
 
 See :mod:`tap_hubstaff.work_sessions.stream` for how it looks. What reads it raises LookupError, ValueError or
 TypeError for what it has not written.
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _Moment = Annotated[int, msgspec.Meta(ge=0, le=1 << 37)]
-"""In seconds since 1970."""
+"""Seconds since 1970."""
 _Change = Annotated[int, msgspec.Meta(ge=0, le=NEVER)]
 _Numbers = tuple[int, int, int | None, int | None, _Moment, _Moment, int, int, _Change]
 _Told = tuple[str | None, int | None, int | None, str | None, int | None]
@@ -71,7 +71,7 @@ def unflat_carryover(kept: dict[str, Any]) -> Carryover:
 
 
 def flat_regions(regions: Sequence[Region]) -> list[Any]:
-    """What is still to be built anew."""
+    """What remains to be built again."""
     return [[region.begin, region.stop, region.since, [*region.users]] for region in regions]
 
 
@@ -81,7 +81,7 @@ def unflat_regions(rows: Any) -> list[Region]:
 
 
 def flat_builder(builder: Builder) -> dict[str, Any]:
-    """What a run that is cut off between two windows needs to go on."""
+    """What a run needs to continue after it was cut off between two windows."""
     return {
         "after": flat_carryover(builder.after),
         "open": [_flat_session(session) for session in builder.open],

@@ -1,15 +1,15 @@
-"""The stream of work sessions: activities read window by window, of which sessions are built.
+"""The stream of work sessions: reads activities window by window, and builds sessions of them.
 
-The activities of a window come in the order of their ids, so nothing can be said before the last page of the window.
-What goes on from window to window and from run to run is kept in the state::
+The activities of a window come in the order of their ids, so its sessions are known only after its last page. STATE
+holds the sessions that continue from window to window and from run to run::
 
     {"replication_key_value": "2026-01-31T11:40:00Z",
      "sessions": {"at": 1769686800, "open": [[11, 5, 3, null, 1769686500, 1769687100, 600, 1, 1769687400,
                                             "2026-01-29", 600, 430, "normal", null]], "given": [12, 13],
                   "since": 1769859600, "late": [[1765843200, 1765929600, 1769773200, [5]]]}}
 
-A first run does not ask for pages twice: sessions are then built of the pages that ``activities`` reads. Each later
-run begins with what came late: see :mod:`tap_hubstaff.work_sessions.late`.
+A first run builds sessions of the pages that ``activities`` reads: no page is read twice. Every later run begins with
+late changes: see :mod:`tap_hubstaff.work_sessions.late`.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 
 SESSIONS = "sessions"
 LATE = "late"
-"""What is still to be read again because of changes."""
+"""What remains to be read again because of changes."""
 
 
 def _moment(of: int) -> dt.datetime:
@@ -86,7 +86,7 @@ class TimeSessions(NamedStream):
     """
 
     work_updates: WorkUpdates
-    """Tells which sessions to build anew."""
+    """Tells which sessions to build again."""
     name = "time_sessions"
     path = "/organizations/{organization_id}/activities"
     envelope = ("activities",)
@@ -101,7 +101,7 @@ class TimeSessions(NamedStream):
         self._is_described = False
 
     def follow(self, activities: WindowStream) -> None:
-        """Decide, before anything is read, where the pages that ``activities`` reads anyway will do.
+        """Decide, before anything is read, for which organizations the pages of ``activities`` are enough.
 
         That is where both have everything before them. A run that is cut off leaves each its own place to go on at.
         """
@@ -109,14 +109,14 @@ class TimeSessions(NamedStream):
         if not (self.selected and activities.selected and methods == {REPLICATION_INCREMENTAL}):
             return
         if self.config.get("batch_config"):
-            return  # records are then not written where they are read
+            return  # records are then written later than they are read
         for partition in self.partitions or ():
             known = self.bookmarks.get(partition).keys() | activities.bookmarks.get(partition).keys()
             if not known & {RESUME, "replication_key_value"}:
                 self._following.add(partition["organization_id"])
 
     def along(self, slice_: WindowSlice, pages: Iterator[Page]) -> Iterator[Page]:
-        """The pages of activities, of which sessions are built as they go by."""
+        """Pass on the pages of activities, and build sessions of them."""
         if organization_of(slice_.partition) not in self._following or slice_.feed.name != WINDOWS:
             yield from pages
             return
@@ -133,7 +133,7 @@ class TimeSessions(NamedStream):
                 self._turn_page(ours, page, records)
             is_complete = True
         finally:
-            # What is missing is named with the activities; here it keeps its place for the next run.
+            # The failure is reported with the activities; here the next run continues.
             self._failed = self._failed or not is_complete
 
     @override
@@ -174,7 +174,7 @@ class TimeSessions(NamedStream):
         wanted, covered = self._wanted, Coverage.of(bookmark)
         cut_off, before = self._cut_off(bookmark, covered), self._before(bookmark)
         self._say_what_is_not_believed(bookmark, covered, cut_off)
-        # Exactly where the last run's carryover begins; without one, sessions could only be begun in their middle.
+        # Exactly where the last run's carryover begins: elsewhere, sessions would begin in their middle.
         begin = None if before is None else before.at
         start = min(wanted.start, covered.start) if covered is not None and before is not None else wanted.start
         if (
@@ -220,12 +220,12 @@ class TimeSessions(NamedStream):
         if slice_.plan.start < slice_.plan.stop:
             yield from super()._sync_slice(slice_, pages, counter, write_messages=write_messages)
 
-    # What came late
+    # Late changes
 
     def _follow_up(
         self, slice_: WindowSlice, carryover: Carryover, regions: list[late.Region]
     ) -> Iterator[list[Record]]:
-        """The sessions that changes of before what is read anyway have made others, region by region.
+        """The sessions that are different because of changes before what is read anyway, region by region.
 
         Args:
             slice_: What is read anyway.
@@ -241,7 +241,7 @@ class TimeSessions(NamedStream):
         regions += late.regions(touched, carryover.since, earliest, carryover.at, self.page_limit)
         carryover.since = seconds(min(changed.stop, self._account.began) - DELAY)
         while True:
-            # From here on there is a place to go on at.
+            # From here on, a run that is cut off can continue.
             bookmark[SESSIONS] = {**flat_carryover(carryover), **({LATE: flat_regions(regions)} if regions else {})}
             self.state_manager.is_flushed = False
             self.write_due_state()
@@ -253,7 +253,7 @@ class TimeSessions(NamedStream):
             regions = regions[1:]
 
     def _reading_again(self, slice_: WindowSlice, region: late.Region) -> Callable[[int, int], list[Activity]]:
-        """How the activities of the users of a region are read."""
+        """A function that reads the activities of the users of a region."""
         own = self.bookmarks.beside(slice_.partition)
         seen = max((covered.as_of + DELAY for one in own if (covered := Coverage.of(one))), default=BEGINNING)
 
@@ -268,7 +268,7 @@ class TimeSessions(NamedStream):
     # What is read anyway
 
     def _before(self, bookmark: Mapping[str, Any]) -> Carryover | None:
-        """What the last run left, None where that is nothing that can be gone on with."""
+        """What the last run left; None if this run cannot continue from it."""
         carryover, covered = self._carryover(bookmark), Coverage.of(bookmark)
         if carryover is None or covered is None or covered.as_of > self._wanted.now:
             return None
@@ -285,16 +285,18 @@ class TimeSessions(NamedStream):
         return True
 
     def _carryover(self, bookmark: Mapping[str, Any]) -> Carryover | None:
-        """What the last run left, None where that is nothing."""
+        """What the last run left; None if nothing."""
         if self._is_full or SESSIONS not in bookmark:
             return None
         try:
             carryover = unflat_carryover(bookmark[SESSIONS])
             unflat_regions(bookmark[SESSIONS].get(LATE, ()))
         except (LookupError, ValueError, TypeError, AttributeError):
-            self.logger.warning("%s: a carryover of sessions is none of this tap's, so all is read again.", self.name)
+            self.logger.warning(
+                "%s: STATE holds sessions that this tap did not write. Everything is read again.", self.name
+            )
             return None
-        # What the vendor no longer gives is not gone: sessions from before that stay as they are.
+        # Sessions stay as they are when the vendor no longer gives their activities.
         return carryover if _moment(carryover.at) >= self.spec.earliest(self._account.now()) else None
 
     @override
@@ -325,7 +327,7 @@ class TimeSessions(NamedStream):
     def _made(
         self, sessions: Sequence[WorkSession], going_on: Sequence[WorkSession], partition: dict[str, Any]
     ) -> list[Record]:
-        """The rows of sessions; of those that go on the names are kept."""
+        """The rows of sessions; keeps the names of those that continue."""
         names = self._names[partition["organization_id"]]
         rows = [{**record_of(session), **names.of(session.work), **partition} for session in sessions]
         names.keep([session.work for session in going_on])
@@ -335,7 +337,7 @@ class TimeSessions(NamedStream):
     def _turn_page(self, slice_: Slice, page: Page, records: Sequence[Record]) -> None:
         following = page.next
         if following is not None and Window.parse(following).page is not None:
-            return  # nothing of the window has been written yet: a run that is cut off begins it again
+            return  # nothing of the window is written yet: a run that is cut off begins it again
         super()._turn_page(slice_, page, records)
         bookmark = self.bookmarks.of(slice_.partition)
         organization = organization_of(slice_.partition)
@@ -373,4 +375,4 @@ class TimeSessions(NamedStream):
 
     @functools.cache  # noqa: B019 - a stream lives as long as the run
     def _say_untimed(self) -> None:
-        self.logger.warning("%s: activities came without tracked time, and count as none.", self.name)
+        self.logger.warning("%s: activities came without tracked time. They count as 0 seconds.", self.name)
