@@ -1,7 +1,6 @@
 """Leads: any number of them, each made when first asked for and serialised once."""
 
 from fractions import Fraction
-from functools import cached_property
 
 import msgspec
 
@@ -29,19 +28,24 @@ _DAY = 24 * 3_600_000  # Milliseconds.
 class Lead:
     """One lead, made and serialised when somebody asks for it first."""
 
+    __slots__ = ("_book", "_encoded", "key")
+
     def __init__(self, book: "LeadBook", key: Key) -> None:
         self._book = book
+        self._encoded: bytes | None = None
         self.key = key
 
-    @cached_property
+    @property
     def id(self) -> str:
         """Its id."""
         return self._book.id_of(self.key)
 
-    @cached_property
+    @property
     def encoded(self) -> bytes:
         """What the API answers, as JSON."""
-        return msgspec.json.encode(self._book.fields(self.key))
+        if self._encoded is None:
+            self._encoded = msgspec.json.encode(self._book.fields(self.key))
+        return self._encoded
 
 
 Row = Record | Lead
