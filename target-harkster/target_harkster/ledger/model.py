@@ -13,52 +13,44 @@ UNVERSIONED = 0
 GONE = -1
 """Stands for the table version of a row that came as deleted."""
 
+
+def _keys(*names: str) -> list[sa.Column[str]]:
+    return [sa.Column(name, sa.Text, primary_key=True) for name in names]
+
+
+def _texts(*names: str) -> list[sa.Column[str]]:
+    return [sa.Column(name, sa.Text, nullable=False) for name in names]
+
+
 VERSION = sa.Table("harkster_ledger", METADATA, sa.Column("version", sa.Integer, nullable=False))
 
 POSTS = sa.Table(
     "harkster_posts",
     METADATA,
-    sa.Column("channel", sa.Text, primary_key=True),
-    sa.Column("marker", sa.Text, primary_key=True),
-    sa.Column("stream", sa.Text, nullable=False),
-    sa.Column("key", sa.Text, nullable=False),
-    sa.Column("phase", sa.Text, nullable=False),
-    sa.Column("hash", sa.Text, nullable=False),
+    *_keys("channel", "marker"),
+    *_texts("stream", "key", "phase", "hash"),
     sa.Column("seq", sa.BigInteger, nullable=False),
     sa.Column("post_id", sa.Text),
     sa.Column("content", sa.LargeBinary),
     sa.Column("version", sa.BigInteger),
     sa.Column("held", sa.Boolean, nullable=False),
-    sa.Column("source", sa.Text, nullable=False),
+    *_texts("source"),
     sa.Column("changed_at", sa.Float, nullable=False),
     sa.Index("harkster_posts_phase", "channel", "phase", "seq"),
 )
 """One row for each row or digest ever seen. The columns follow the order of ``Entry``."""
 
-STREAMS = sa.Table(
-    "harkster_streams",
-    METADATA,
-    sa.Column("channel", sa.Text, primary_key=True),
-    sa.Column("stream", sa.Text, primary_key=True),
-)
+STREAMS = sa.Table("harkster_streams", METADATA, *_keys("channel", "stream"))
 """The streams whose first run into a channel is over."""
 
-DOUBTS = sa.Table(
-    "harkster_doubts",
-    METADATA,
-    sa.Column("channel", sa.Text, primary_key=True),
-    sa.Column("since", sa.Float, nullable=False),
-)
+DOUBTS = sa.Table("harkster_doubts", METADATA, *_keys("channel"), sa.Column("since", sa.Float, nullable=False))
 """The channels where drafts of lost requests may appear, and since when."""
 
 GROUPS = sa.Table(
     "harkster_groups",
     METADATA,
     sa.Column("number", sa.Integer, primary_key=True),
-    sa.Column("channel", sa.Text, nullable=False),
-    sa.Column("marker", sa.Text, nullable=False),
-    sa.Column("stream", sa.Text, nullable=False),
-    sa.Column("key", sa.Text, nullable=False),
+    *_texts("channel", "marker", "stream", "key"),
     sa.Column("rows", sa.LargeBinary),
     sa.UniqueConstraint("channel", "marker"),
 )
@@ -68,7 +60,7 @@ GROUP_NEWS = sa.Table(
     "harkster_group_news",
     METADATA,
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("row_key", sa.Text, primary_key=True),
+    *_keys("row_key"),
     sa.Column("record", sa.LargeBinary),
     sa.Column("seq", sa.BigInteger, nullable=False),
 )
@@ -95,41 +87,29 @@ GROUP_TIMES = sa.Table(
 GROUP_SCHEMAS = sa.Table(
     "harkster_group_schemas",
     METADATA,
-    sa.Column("channel", sa.Text, primary_key=True),
-    sa.Column("stream", sa.Text, primary_key=True),
+    *_keys("channel", "stream"),
     sa.Column("content", sa.LargeBinary, nullable=False),
 )
 """The SCHEMAs of digests, so that waiting ones can be made without their tap."""
 
 LOOKUPS = sa.Table(
-    "harkster_lookups",
-    METADATA,
-    sa.Column("stream", sa.Text, primary_key=True),
-    sa.Column("key", sa.Text, primary_key=True),
-    sa.Column("record", sa.LargeBinary, nullable=False),
+    "harkster_lookups", METADATA, *_keys("stream", "key"), sa.Column("record", sa.LargeBinary, nullable=False)
 )
 """The rows of lookup streams."""
 
 LEASES = sa.Table(
-    "harkster_leases",
-    METADATA,
-    sa.Column("channel", sa.Text, primary_key=True),
-    sa.Column("owner", sa.Text, nullable=False),
-    sa.Column("until", sa.Float, nullable=False),
+    "harkster_leases", METADATA, *_keys("channel"), *_texts("owner"), sa.Column("until", sa.Float, nullable=False)
 )
 """Which run holds a channel in PostgreSQL, and until when by the clock of the database."""
 
 REJECTS = sa.Table(
     "harkster_rejects",
     METADATA,
-    sa.Column("channel", sa.Text, primary_key=True),
-    sa.Column("stream", sa.Text, primary_key=True),
-    # A hash: a key may be too long for an index.
-    sa.Column("row", sa.Text, primary_key=True),
-    sa.Column("kind", sa.Text, primary_key=True),
+    # The row is a hash: a key may be too long for an index.
+    *_keys("channel", "stream", "row", "kind"),
     sa.Column("key", sa.Text),
     sa.Column("field", sa.Text),
-    sa.Column("reason", sa.Text, nullable=False),
+    *_texts("reason"),
     sa.Column("content", sa.LargeBinary, nullable=False),
     sa.Column("version", sa.BigInteger, nullable=False),
     sa.Column("changed_at", sa.Float, nullable=False),
@@ -143,7 +123,6 @@ RUNS = sa.Table(
     sa.Column("started_at", sa.Float, nullable=False),
     sa.Column("ended_at", sa.Float),
     *(sa.Column(count, sa.Integer, nullable=False) for count in ("rows", "posted", "updated", "deleted", "rejected")),
-    sa.Column("quota", sa.Text, nullable=False),
-    sa.Column("ended", sa.Text, nullable=False),
+    *_texts("quota", "ended"),
 )
 """The runs and how each ended. A run without an end still goes on or was cut off."""
