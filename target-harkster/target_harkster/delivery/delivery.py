@@ -247,7 +247,7 @@ class Delivery:
         again, that would publish it twice; a draft that is gone it cannot do anything with.
         """
         if entry.content is None:
-            return  # found without its content by an earlier version
+            return  # a change was refused: only the API knows its content
         self._note(entry, Phase.RENEWING)
         self._delete(channel, _id_of(entry), recall=True)
         entry.post_id = None
