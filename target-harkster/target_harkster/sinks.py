@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import abc
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from singer_sdk import Sink
-from singer_sdk.contrib.msgspec import decoder, encoder
+from singer_sdk.contrib.msgspec import encoder
 from singer_sdk.exceptions import MissingKeyPropertiesError
 from typing_extensions import override
 
@@ -15,11 +15,9 @@ from target_harkster.delivery.parcel import Lane, Parcel
 from target_harkster.layout.errors import RowError
 from target_harkster.layout.lookup import key_column, lookup_key
 from target_harkster.layout.schemas import checks, faults
-from target_harkster.ledger.digests import DigestRow
 from target_harkster.ledger.lookups import LookupRow
 from target_harkster.ledger.model import UNVERSIONED
 from target_harkster.ledger.rejects import Reject
-from target_harkster.ledger.store import Phase
 from target_harkster.vendor.posts import marker_of, stream_marker
 
 if TYPE_CHECKING:
@@ -108,6 +106,9 @@ class RowSink(Sink):
 class HarksterSink(RowSink):
     """Makes posts of the rows of a stream. Several streams may share a channel."""
 
+    _kinds: ClassVar[tuple[Kind, ...]] = ("row", "stray", "post")
+    """The kinds of rejects that a row replaces when it comes again."""
+
     def __init__(self, run: Run, **sdk: Any) -> None:
         super().__init__(run, **sdk)
         stream, schema = self.stream_name, self.schema
@@ -125,10 +126,6 @@ class HarksterSink(RowSink):
         self._only_channel = route.channels.get("") if route.column is None else None
         self._channel_ids = tuple(channel.id for channel in route.channels.values())
         self._layout = run.layout(stream, schema, self._key_properties, route)
-        if self._layout.group_by:
-            run.ledger.digests.keep_schema(stream, self._channel_ids, schema, self._key_properties)
-        # The key of a digest may look like the key of a row.
-        self._kinds: tuple[Kind, ...] = ("row", "stray") if self._layout.group_by else ("row", "stray", "post")
         self._presence = run.mirror.presence(
             stream, self._prefix, self._channel_ids, is_mirrored=self._layout.mode == "mirror"
         )
@@ -186,13 +183,10 @@ class HarksterSink(RowSink):
         except RowError as error:
             refused(error.field, error.reason)
 
-    def _withdraw(self, key: str, marker: str) -> None:
+    def _withdraw(self, key: str, marker: str) -> None:  # noqa: ARG002 - digests need the key
         """Note that a row is gone. It is not posted; in mode mirror its post is deleted."""
         self._run.outbox.drop(self.stream_name, marker, "gone")
-        self._presence.left(None if self._layout.group_by else marker)
-        if self._layout.group_by:
-            nowhere = self._channel_ids[0]
-            self._run.outbox.add_row(DigestRow(self.stream_name, self._channel_ids, nowhere, "", "", key, None))
+        self._presence.left(marker)
 
     def _post(  # noqa: PLR0913, PLR0917 - what makes a post
         self,
@@ -203,18 +197,8 @@ class HarksterSink(RowSink):
         refused: Refused | None = None,
         first_run: str = "publish",
     ) -> None:
-        for check in self._checks:
-            if not check.is_valid(record):
-                for path, keyword in faults(self._checks, record):
-                    raise RowError(path, f"does not hold to the {keyword} of its SCHEMA")
-        encoded = encoder.encode(record)
-        channel = self._only_channel or self._channel(record)
+        encoded, channel = self._checked(record)
         layout, run = self._layout, self._run
-        if layout.group_by:
-            group = layout.key_of(record)
-            at = marker_of(self._prefix, group)
-            run.outbox.add_row(DigestRow(self.stream_name, self._channel_ids, channel.id, at, group, key, encoded))
-            return
         lane = self._lanes.get(channel.id) or self._lane(channel)
         if first_run != "publish" and lane.first_run == "publish":
             lane = replace(lane, first_run=first_run)
@@ -227,18 +211,25 @@ class HarksterSink(RowSink):
         if layout.uses_previous:
             run.outbox.flush()  # the next post may need it as the post before
 
+    def _checked(self, record: dict[str, Any]) -> tuple[bytes, Channel]:
+        """A row as JSON, and its channel."""
+        for check in self._checks:
+            if not check.is_valid(record):
+                for path, keyword in faults(self._checks, record):
+                    raise RowError(path, f"does not hold to the {keyword} of its SCHEMA")
+        return encoder.encode(record), self._only_channel or self._channel(record)
+
     def _lane(self, channel: Channel) -> Lane:
         lane = self._lanes.get(channel.id)
         if lane is None:
-            others = () if self._layout.group_by else tuple(one for one in self._channel_ids if one != channel.id)
             lane = self._lanes[channel.id] = Lane(
                 self.stream_name,
                 channel.id,
                 self._layout.mode,
                 self._run.channels.first_run(self.stream_name, channel),
                 self._run.channels.is_first(self.stream_name, channel),
-                others,
-                self._layout.is_conditional and not self._layout.group_by,
+                tuple(one for one in self._channel_ids if one != channel.id),
+                self._layout.is_conditional,
             )
         return lane
 
@@ -255,51 +246,6 @@ class HarksterSink(RowSink):
 
     def _previous(self, channel: str, marker: str, key: str) -> Mapping[str, Any] | None:
         return self._run.previous.fields(self._layout, channel, marker, key) if self._layout.uses_previous else None
-
-    @override
-    def digest(self) -> dict[tuple[str, str], tuple[str, bool]]:
-        done: dict[tuple[str, str], tuple[str, bool]] = {}
-        changed = self._run.ledger.digests.changed(self.stream_name) if self._layout.group_by else ()
-        for channel_id, marker, key in changed:
-            channel = self._run.channels.opened.get(channel_id)
-            if channel is not None:  # otherwise the settings name another one now
-                self._digest(channel, marker, key, done)
-        return done
-
-    def _digest(self, channel: Channel, marker: str, key: str, done: dict[tuple[str, str], tuple[str, bool]]) -> None:
-        layout, ledger, at = self._layout, self._run.ledger, (channel.id, marker)
-        rows = [decoder.decode(row) for row in ledger.digests.rows(*at)]
-        entry = ledger.find(channel.id, [marker]).get(marker)
-        is_known = entry is not None and entry.phase not in {Phase.BASELINE, Phase.DELETED}
-        if not rows and not is_known:
-            ledger.digests.shown(*at)  # its rows moved away before it had a post
-            return
-
-        def refused(field: str | None, reason: str) -> None:
-            done.pop(at, None)
-            reject = Reject(channel.id, self.stream_name, key, "post", field, reason, key_columns=layout.key)
-            self._run.reject(replace(reject, schema=self.original_schema, key_properties=self._key_properties))
-
-        group = dict(zip(layout.group_by, decoder.decode(key), strict=True))
-        missed = ledger.lookups.missed
-        try:
-            context = layout.context_of_group(group, rows, self._previous(channel.id, marker, key))
-            if not is_known and not layout.is_closed(context, self._run.clock.time(), ledger.digests.quiet_for(*at)):
-                self._run.outbox.tally[self.stream_name]["open"] += 1
-                return
-            if not is_known and not layout.is_wanted(context, self._run.clock.time()):
-                self._run.outbox.tally[self.stream_name]["left out"] += 1
-                done[at] = key, True
-                return
-            content = layout.content(context)
-        except RowError as error:
-            refused(error.field, error.reason)
-            return
-        done[at] = key, ledger.lookups.missed == missed
-        lane = self._lane(channel)
-        self._run.outbox.add(Parcel(lane, key, marker, content.hash, UNVERSIONED, self, rows, content, refused))
-        if layout.uses_previous:
-            self._run.outbox.flush()  # the next post may need it as the post before
 
     @override
     def activate_version(self, new_version: int) -> None:

@@ -22,6 +22,7 @@ from singer_sdk.helpers.capabilities import CapabilitiesEnum, PluginCapabilities
 from singer_sdk.mapper import SameRecordTransform
 from typing_extensions import override
 
+from target_harkster.digest_sink import DigestSink
 from target_harkster.ledger.database import LedgerError
 from target_harkster.messages import BAD_INPUT, MessageReader, batch_rows, check_shape
 from target_harkster.report.summary import tell_quota
@@ -91,9 +92,12 @@ class TargetHarkster(Target):
 
     @override
     def get_sink_class(self, stream_name: str) -> type[Sink]:
+        settings = self.config["streams"].get(stream_name, {})
+        kind: type[RowSink] = DigestSink if settings.get("group_by") else HarksterSink
+        if settings.get("mode") == "lookup":
+            kind = LookupSink
         # A final method of the SDK calls it like a class.
-        is_lookup = self.config["streams"].get(stream_name, {}).get("mode") == "lookup"
-        return cast("type[Sink]", functools.partial(LookupSink if is_lookup else HarksterSink, self.run))
+        return cast("type[Sink]", functools.partial(kind, self.run))
 
     @override  # type: ignore[misc]
     def process_lines(self, file_input: IO[Any] | None) -> Counter[str]:  # final in the SDK, and the only way around

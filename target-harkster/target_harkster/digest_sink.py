@@ -1,0 +1,106 @@
+"""The sink of digests: keeps rows in groups, and makes a post of each group."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from singer_sdk.contrib.msgspec import decoder
+from typing_extensions import override
+
+from target_harkster.delivery.parcel import Lane, Parcel
+from target_harkster.layout.errors import RowError
+from target_harkster.ledger.digests import DigestRow
+from target_harkster.ledger.model import UNVERSIONED
+from target_harkster.ledger.rejects import Reject
+from target_harkster.ledger.store import Phase
+from target_harkster.sinks import HarksterSink
+from target_harkster.vendor.posts import marker_of
+
+if TYPE_CHECKING:
+    from target_harkster.delivery.parcel import Refused
+    from target_harkster.ledger.rejects import Kind
+    from target_harkster.run import Run
+    from target_harkster.vendor.client import Channel
+
+
+class DigestSink(HarksterSink):
+    """Makes a post of each group of rows. The rows stay in the ledger, as later ones change the post."""
+
+    # The key of a digest may look like the key of a row.
+    _kinds: ClassVar[tuple[Kind, ...]] = ("row", "stray")
+
+    def __init__(self, run: Run, **sdk: Any) -> None:
+        super().__init__(run, **sdk)
+        run.ledger.digests.keep_schema(self.stream_name, self._channel_ids, self.schema, self._key_properties)
+
+    @override
+    def _withdraw(self, key: str, marker: str) -> None:
+        self._run.outbox.drop(self.stream_name, marker, "gone")
+        self._presence.left(None)
+        self._keep(self._channel_ids[0], "", "", key, None)
+
+    @override
+    def _post(
+        self,
+        record: dict[str, Any],
+        key: str,
+        marker: str,
+        version: int,
+        refused: Refused | None = None,
+        first_run: str = "publish",
+    ) -> None:
+        encoded, channel = self._checked(record)
+        group = self._layout.key_of(record)
+        self._keep(channel.id, marker_of(self._prefix, group), group, key, encoded)
+
+    def _keep(self, channel: str, marker: str, group: str, key: str, record: bytes | None) -> None:
+        self._run.outbox.add_row(DigestRow(self.stream_name, self._channel_ids, channel, marker, group, key, record))
+
+    @override
+    def _lane(self, channel: Channel) -> Lane:
+        return replace(super()._lane(channel), others=(), is_conditional=False)
+
+    @override
+    def digest(self) -> dict[tuple[str, str], tuple[str, bool]]:
+        done: dict[tuple[str, str], tuple[str, bool]] = {}
+        for channel_id, marker, key in self._run.ledger.digests.changed(self.stream_name):
+            channel = self._run.channels.opened.get(channel_id)
+            if channel is not None:  # otherwise the settings name another one now
+                self._digest(channel, marker, key, done)
+        return done
+
+    def _digest(self, channel: Channel, marker: str, key: str, done: dict[tuple[str, str], tuple[str, bool]]) -> None:
+        layout, ledger, at = self._layout, self._run.ledger, (channel.id, marker)
+        rows = [decoder.decode(row) for row in ledger.digests.rows(*at)]
+        entry = ledger.find(channel.id, [marker]).get(marker)
+        is_known = entry is not None and entry.phase not in {Phase.BASELINE, Phase.DELETED}
+        if not rows and not is_known:
+            ledger.digests.shown(*at)  # its rows moved away before it had a post
+            return
+
+        def refused(field: str | None, reason: str) -> None:
+            done.pop(at, None)
+            reject = Reject(channel.id, self.stream_name, key, "post", field, reason, key_columns=layout.key)
+            self._run.reject(replace(reject, schema=self.original_schema, key_properties=self._key_properties))
+
+        group = dict(zip(layout.group_by, decoder.decode(key), strict=True))
+        missed = ledger.lookups.missed
+        try:
+            context = layout.context_of_group(group, rows, self._previous(channel.id, marker, key))
+            if not is_known and not layout.is_closed(context, self._run.clock.time(), ledger.digests.quiet_for(*at)):
+                self._run.outbox.tally[self.stream_name]["open"] += 1
+                return
+            if not is_known and not layout.is_wanted(context, self._run.clock.time()):
+                self._run.outbox.tally[self.stream_name]["left out"] += 1
+                done[at] = key, True
+                return
+            content = layout.content(context)
+        except RowError as error:
+            refused(error.field, error.reason)
+            return
+        done[at] = key, ledger.lookups.missed == missed
+        lane = self._lane(channel)
+        self._run.outbox.add(Parcel(lane, key, marker, content.hash, UNVERSIONED, self, rows, content, refused))
+        if layout.uses_previous:
+            self._run.outbox.flush()  # the next post may need it as the post before
