@@ -120,12 +120,3 @@ def test_no_room_knows_those_around_it(package: str, rooms: list[str]) -> None:
     used = uses(package)
     assert {rank(module) for module in used} == set(range(len(rooms) + 1))
     assert [(module, other) for module in used for other in used[module] if rank(other) > rank(module)] == []
-
-
-RETIRED = r"\b(came_late|sound_token|_?abreast|log_in\(url|spoken\(|RepeatedCursorError|UnavailableError|OutputError)"
-"""Names that things had before; what they stood for has another name now, or is part of something else."""
-
-
-@pytest.mark.parametrize("package", sorted(PACKAGES))
-def test_no_name_comes_back(package: str) -> None:
-    assert [path for path in PACKAGES[package].rglob("*.py") if re.search(RETIRED, path.read_text())] == []

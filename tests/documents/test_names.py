@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 GIVEN_UP = {
     "Chain": "LoopGuard",
     "Kept": "StoredTokens",
+    "OutputError": "FatalError",
+    "RepeatedCursorError": "ApiError",
+    "UnavailableError": "FatalError",
     "WindowedStream": "WindowStream",
     "abreast": "interleave",
     "came_late": "shift_to_arrival",
@@ -29,7 +32,7 @@ GIVEN_UP = {
     "state_is_due": "write_due_state",
     "unflat_ledger": "unflat_carryover",
 }
-"""Names that meant several things, or told nobody what they mean, each with the one that took its place."""
+"""Names that meant several things, or told nobody what they mean, each with what took its place."""
 PACKAGES = {"singer-http", "tap-hustle", "tap-hubstaff", "target-harkster"}
 MOST_WORDS = 25
 BOTH_ARE = {"Run": "one run of a plugin", "Organizations": "a stream"}
