@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,11 +26,19 @@ def requests(sandbox: RunningSandbox) -> int:
     return sandbox.report().requests
 
 
-@pytest.mark.parametrize("more", [{}, {"refresh": {"*": 86_400, "tasks": 0, "activities": 0}}])
+BEFORE_A_DAY = datetime(2026, 10, 28, 9, 10, tzinfo=timezone.utc)
+"""Within the hour a day begins somewhere, so windows of days are longer in the next run than in this one."""
+
+
+@pytest.mark.parametrize(
+    ("more", "when"),
+    [({}, {}), ({}, {"now": BEFORE_A_DAY}), ({"refresh": {"*": 86_400, "tasks": 0, "activities": 0}}, {})],
+    ids=["always", "before a day", "refresh"],
+)
 def test_it_is_what_the_run_takes_where_nothing_is_new(
-    tap: Tap, serve: Serve, settings: Settings, more: dict[str, Any]
+    tap: Tap, serve: Serve, settings: Settings, more: dict[str, Any], when: dict[str, Any]
 ) -> None:
-    sandbox = serve(clock="stopped", tasks=40, members=25, **QUIET)
+    sandbox = serve(clock="stopped", tasks=40, members=25, **QUIET, **when)
     config = settings(sandbox, page_size=10, **more)
     state: dict[str, Any] | None = None
     for is_known in (False, True, True):
