@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 from api_sandbox import RunningSandbox
+from singer_http.http.errors import ConfigurationError
 from singer_sdk.exceptions import ConfigValidationError
+from target_harkster.delivery.channels import find_channel
+from target_harkster.vendor.client import Channel
 
 from tests.harkster.running import Target, record, schema, state
 
@@ -92,6 +95,17 @@ def test_expressions_stay_in_their_box(target: Target, text: str) -> None:
 def test_candidates_of_an_ambiguous_channel_are_listed(target: Target) -> None:
     told = refused(target, channel="Acme Inc./Financials/Forecast")
     assert told.count("(Acme Inc./Financials/Forecast)") == 2
+
+
+def test_what_is_not_listed_of_many_channels_is_said() -> None:
+    channels = [Channel(f"c{at}", "a", ("Acme Inc.", "Projects", f"Channel {at}")) for at in range(23)]
+    with pytest.raises(ConfigurationError) as refused:
+        find_channel("A/B/Nowhere", channels, "--channel")
+    told = str(refused.value)
+    assert told.startswith(
+        "--channel: this token shows no channel A/B/Nowhere; it shows Acme Inc./Projects/Channel 0 (c0)"
+    )
+    assert told.endswith(" and 3 others: see harkster channels.")
 
 
 def test_names_with_slashes_are_found(target: Target) -> None:
