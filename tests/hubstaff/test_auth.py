@@ -261,10 +261,11 @@ def test_what_was_written_but_not_put_in_place_is_used(tmp_path: Path) -> None:
 
 
 def test_parallel_runs_exchange_once(
-    raw_server: Callable[..., RawServer], answer: Callable[..., bytes], clock: FakeClock, tmp_path: Path
+    raw_server: Callable[..., RawServer], answer: Callable[..., bytes], tmp_path: Path
 ) -> None:
     server = raw_server(answer(200, tokens()), answer(400))
     found: list[str] = []
+    clock = Clock()  # a faked one would let those that wait for the lock lose their patience at once
     runs = [rotation(f"{server.url}/tokens", tmp_path, clock) for _ in range(6)]
     threads = [threading.Thread(target=lambda run=run: found.append(run().value)) for run in runs]
     for thread in threads:
