@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 DAY = 24 * 3600
-HISTORY = 40
+HISTORY = 36
 """Days of work before the first run."""
 STREAMS = ("activities", "daily_activities", "time_sessions", "notes", "projects")
 GROUP = ("date", "user_id", "project_id", "task_id")
