@@ -43,10 +43,11 @@ EVERY_OTHER = "*"
 """Stands for every stream that the setting ``refresh`` does not name."""
 REMEMBERED = dt.timedelta(days=7)
 """A list is asked for smaller pages for so long; then larger ones are tried again."""
-TRIES = 2
+HASTY_TRIES = 2
 """So many requests for what may be too much, if less can be asked for."""
 HASTY_RULES = tuple(
-    replace(rule, tries=min(rule.tries, TRIES)) if issubclass(rule.error, ServerFailedError) else rule for rule in RULES
+    replace(rule, tries=min(rule.tries, HASTY_TRIES)) if issubclass(rule.error, ServerFailedError) else rule
+    for rule in RULES
 )
 
 

@@ -339,7 +339,7 @@ FIELD_TYPES: Mapping[str, FieldType] = {
         FieldType("date", "a date or a time", _date, (_TIMEZONE,)),
         FieldType("status", "`grey`, `green`, `amber`, `red`", _status, (_VALUES,)),
         # By the guide a status may be null, and a progress is a number.
-        FieldType("progress", "a number from 0 to 100", _progress, (_CLAMP,), ("omit", "reject"), is_number=True),
+        FieldType("progress", "a number from 0 to 100", _progress, (_CLAMP,), nulls=("omit", "reject"), is_number=True),
     )
 }
 """All types, by the vendor's name."""
