@@ -66,7 +66,7 @@ class Life:
             "api_url": self._sandbox.hustle.api_url,
             "page_size": 2,
             "requests_per_second": 100_000,
-            "request_timeout": 100_000,
+            "request_timeout": 86_400,
             "max_parallel_requests": parallel,
             "emit_activate_version_messages": activate,
         }
