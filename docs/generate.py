@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sysconfig
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ END = "<!-- end of what is generated -->"
 _UNITS = re.compile(r"\bin (seconds|minutes|hours|percent|metres|degrees|pixels)\b|\b(money)\b", re.IGNORECASE)
 
 
+@cache
 def catalog(plugin: str) -> dict[str, Any]:
     """Return the catalog that a tap of this environment discovers."""
     executable = str(Path(sysconfig.get_path("scripts")) / plugin)

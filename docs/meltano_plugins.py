@@ -10,6 +10,7 @@ import json
 import subprocess
 import sysconfig
 import textwrap
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ KINDS = {
 ACRONYMS = {"api": "API", "id": "ID", "ids": "IDs", "url": "URL"}
 
 
+@cache
 def about(plugin: str) -> dict[str, Any]:
     """Return what a plugin installed in this environment says of itself."""
     executable = str(Path(sysconfig.get_path("scripts")) / plugin)

@@ -112,11 +112,6 @@ def test_lines_of_the_changelog_are_short() -> None:
     assert [line for line in lines if len(line) > LONGEST_LINE] == []
 
 
-@every_document
-def test_the_documents_speak_of_the_project_alone(document: Path) -> None:
-    assert re.findall(r"/work/|issue #?\d+|(?i:\bclaude\b|\bllm\b|\bchatgpt\b)", document.read_text()) == []
-
-
 def sentences_of_the_code() -> str:
     """Every text in the code of the plugins, whatever lines it is spread over; ``{}`` stands for what is put in."""
     texts = []

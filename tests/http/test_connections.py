@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     Serve = Callable[..., RawServer]
     NewSession = Callable[..., Session]
     NewTransport = Callable[..., Transport]
+    Tunnel = Callable[..., "tuple[Proxy, RawServer]"]
 
 GOOD = '{"items":[1,2,3]}'
 TIMEOUT = 60
@@ -278,35 +279,35 @@ class Proxy:
                     hang_up(connection, request)
 
 
+@pytest.fixture
+def tunnel(
+    raw_server: Serve, monkeypatch: pytest.MonkeyPatch, shake: Any, trusted: str
+) -> Callable[..., tuple[Proxy, RawServer]]:
+    """Start a proxy that goes through these steps, and have everything sent through it."""
+
+    def opened(*steps: str) -> tuple[Proxy, RawServer]:
+        proxy = Proxy(shake, *steps)
+        server = raw_server(by=lambda _request, _ordinal: proxy)
+        monkeypatch.setenv("https_proxy", server.url)
+        monkeypatch.setenv("SSL_CERT_FILE", trusted)
+        return proxy, server
+
+    return opened
+
+
 @pytest.mark.parametrize("before", ["cut", "refuse", "cut the handshake", "take too long"])
 def test_what_fails_before_the_end_of_a_tunnel_is_there_sends_nothing(
-    *,
-    raw_server: Serve,
-    session: NewSession,
-    clock: FakeClock,
-    monkeypatch: pytest.MonkeyPatch,
-    shake: Any,
-    trusted: str,
-    before: str,
+    tunnel: Tunnel, session: NewSession, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, before: str
 ) -> None:
-    proxy = Proxy(shake, before, before, "answer")
+    proxy, server = tunnel(before, before, "answer")
     set_time(monkeypatch, lambda: proxy.now)
-    server = raw_server(by=lambda _request, _ordinal: proxy)
-    monkeypatch.setenv("https_proxy", server.url)
-    monkeypatch.setenv("SSL_CERT_FILE", trusted)
     assert write(session("https://api.example.org", clock, timeout=TIMEOUT)) == [1]
     assert [request.method for request in server.requests] == ["CONNECT"] * 3
     assert [request.target for request in proxy.carried] == ["/posts"]
 
 
 def test_a_handshake_in_a_tunnel_has_as_long_as_any_other(
-    *,
-    raw_server: Serve,
-    session: NewSession,
-    clock: FakeClock,
-    monkeypatch: pytest.MonkeyPatch,
-    shake: Any,
-    trusted: str,
+    tunnel: Tunnel, session: NewSession, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     timeouts: list[float | None] = []
     wrap = ssl_wrap_socket
@@ -316,27 +317,15 @@ def test_a_handshake_in_a_tunnel_has_as_long_as_any_other(
         return wrap(sock, *args, **kwargs)
 
     monkeypatch.setattr("urllib3.connection.ssl_wrap_socket", noting)
-    proxy = Proxy(shake, "answer")
-    server = raw_server(by=lambda _request, _ordinal: proxy)
-    monkeypatch.setenv("https_proxy", server.url)
-    monkeypatch.setenv("SSL_CERT_FILE", trusted)
+    tunnel("answer")
     assert write(session("https://api.example.org", clock, timeout=TIMEOUT)) == [1]
     assert timeouts == [transport.CONNECT_TIMEOUT]
 
 
 def test_what_was_sent_through_a_tunnel_is_not_sent_again(
-    raw_server: Serve,
-    session: NewSession,
-    clock: FakeClock,
-    monkeypatch: pytest.MonkeyPatch,
-    *,
-    shake: Any,
-    trusted: str,
+    tunnel: Tunnel, session: NewSession, clock: FakeClock
 ) -> None:
-    proxy = Proxy(shake, "cut the answer")
-    server = raw_server(by=lambda _request, _ordinal: proxy)
-    monkeypatch.setenv("https_proxy", server.url)
-    monkeypatch.setenv("SSL_CERT_FILE", trusted)
+    proxy, server = tunnel("cut the answer")
     with pytest.raises(UncertainError):
         write(session("https://api.example.org", clock))
     assert len(proxy.carried) == len(server.requests) == 1

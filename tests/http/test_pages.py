@@ -92,11 +92,8 @@ def test_parts_of_a_list_may_be_empty_or_like_each_other() -> None:
 
 
 def test_a_slice_asks_for_its_cursor_beside_its_own_query() -> None:
-    def parse(_body: bytes) -> Page:
-        raise NotImplementedError
-
     params: dict[str, str | int] = {"limit": 2, "organizationId": "o1"}
-    slice_ = Slice("leads", {"organizationId": "o1"}, "/leads", params, "cursor", None, parse)
+    slice_ = Slice("leads", {"organizationId": "o1"}, "/leads", params, "cursor", None, lambda body: page(body, None))
     assert slice_.query(None) == {"limit": 2, "organizationId": "o1"}
     assert slice_.query("x") == {"limit": 2, "organizationId": "o1", "cursor": "x"}
     assert params == {"limit": 2, "organizationId": "o1"}
