@@ -21,7 +21,7 @@ export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/ca-certificates.crt /et
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help sync demo test lives test-resolution install-test bench lint format docs picture dist clean
+.PHONY: help sync demo test lives test-resolution install-test bench lint format docs picture keep dist clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ docs: $(SYNCED) ## regenerate what is made from the plugins: meltano.yml, tables
 
 picture: $(SYNCED) ## draw the posts in the README, as the sandbox has them
 	$(BIN)/python -m docs.picture
+
+keep: $(SYNCED) ## keep what this version offers and stores, for the tests of later ones (before a release)
+	@$(BIN)/python -m tests.compatibility
 
 dist: $(SYNCED) ## build every distribution into dist/
 	rm -rf dist

@@ -12,7 +12,9 @@ from pathlib import Path
 
 from docs.meltano_plugins import PLUGINS
 
-CHANGELOG = Path(__file__).parents[1] / "CHANGELOG.md"
+ROOT = Path(__file__).parents[1]
+CHANGELOG = ROOT / "CHANGELOG.md"
+KEPT = ROOT / "tests" / "compatibility"
 DISTRIBUTIONS = ("singer-http", *PLUGINS)
 
 
@@ -29,15 +31,17 @@ def notes(changelog: str, released: str) -> str:
 
 
 def check_versions(released: str) -> None:
-    """Compare the version of every distribution with the one that is released.
+    """Compare the version of every distribution with the one that is released, which later ones must go on from.
 
     Raises:
-        ValueError: If one differs.
+        ValueError: If one differs, or if nothing is kept of it.
     """
     others = {name: version(name) for name in DISTRIBUTIONS if version(name) != released}
     if others:
         listed = ", ".join(f"{name} {found}" for name, found in others.items())
         raise ValueError(f"{released} is to be released, but pyproject.toml says {listed}: set the version there.")
+    if not (KEPT / f"{released}.json").exists():
+        raise ValueError(f"Nothing is kept of what {released} offers and stores: run make keep, and commit its files.")
 
 
 def main() -> None:

@@ -264,6 +264,9 @@ def exit_on_operator_error(logger: logging.Logger) -> Iterator[None]:
         sentences = [f"stream_maps is not valid: {error}"]
     except click.ClickException:
         raise
+    except BrokenPipeError:  # of --about or --discover; a run has its own word for it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python would complain again at its exit
+        sentences = ["The reader of stdout went away before the end."]
     except Exception as error:  # noqa: BLE001 - its own text, and its traceback's, may hold people's data or a token
         frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
         way = " > ".join(f"{'/'.join(Path(frame.filename).parts[-2:])}:{frame.lineno}" for frame in frames)

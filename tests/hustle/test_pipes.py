@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,3 +126,21 @@ def test_a_reader_that_goes_away_is_told_in_a_sentence(
     assert Run(1, b"", log).said("ERROR") == [
         "The reader of the messages went away before the end: see the target's log."
     ]
+
+
+def test_a_reader_that_is_gone_before_what_it_asked_for_is_told_in_a_sentence() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        ended = subprocess.run(
+            [sys.executable, "-m", "tap_hustle", "--about"],
+            stdout=write,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    finally:
+        os.close(write)
+    assert ended.returncode == 1
+    assert ended.stderr.endswith("The reader of stdout went away before the end.\n")
+    assert ended.stderr.count("\n") == 1
