@@ -17,7 +17,7 @@ from api_sandbox import HubstaffScenario, RunningSandbox, Scenario, serve_in_thr
 from singer_http.http.clock import Clock
 from tap_hubstaff.all_streams import STREAMS
 from tap_hubstaff.streams.list_streams import ALL_TASKS
-from tap_hubstaff.streams.window_stream import WindowStream
+from tap_hubstaff.streams.window_base import WindowStream
 from tap_hubstaff.tap import TapHubstaff
 from tap_hubstaff.work_sessions.stream import TimeSessions
 from typing_extensions import override

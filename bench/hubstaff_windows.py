@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from typing import Any
 
-    from tap_hubstaff.streams.window_stream import WindowStream
+    from tap_hubstaff.streams.window_base import WindowStream
     from tap_hubstaff.windows.window import Window, WindowSpec
 
 ACCOUNTS = 16

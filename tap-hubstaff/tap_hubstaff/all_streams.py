@@ -8,7 +8,7 @@ from tap_hubstaff.streams import list_streams, owned_streams, window_streams
 from tap_hubstaff.work_sessions.stream import TimeSessions
 
 if TYPE_CHECKING:
-    from tap_hubstaff.streams.hubstaff_stream import HubstaffStream
+    from tap_hubstaff.streams.base import HubstaffStream
 
 STREAMS: tuple[type[HubstaffStream], ...] = (
     list_streams.Organizations,

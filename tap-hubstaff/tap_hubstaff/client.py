@@ -21,7 +21,7 @@ from singer_http.http.transport import Transport
 from singer_http.reading.pages import Page
 
 from tap_hubstaff.auth import DEFAULT_AUTH_URL, Rotation, TokenStore
-from tap_hubstaff.quota import HourlyBudget
+from tap_hubstaff.request_quota import HourlyBudget
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,7 +8,7 @@ from singer_http.settings import LINE, LONGEST, WORD, api_errors, shared_setting
 from singer_sdk import typing as th
 
 from tap_hubstaff.client import DEFAULT_URL, LONGEST_PAGE
-from tap_hubstaff.quota import REQUESTS_PER_HOUR
+from tap_hubstaff.request_quota import REQUESTS_PER_HOUR
 from tap_hubstaff.times import DAY, parse_iso
 
 if TYPE_CHECKING:

@@ -16,11 +16,11 @@ from tap_hubstaff.account import Account
 from tap_hubstaff.all_streams import STREAMS
 from tap_hubstaff.client import open_session, parse_page
 from tap_hubstaff.forecast import Forecast
-from tap_hubstaff.organizations import Organizations
-from tap_hubstaff.quota import QuotaReachedError
+from tap_hubstaff.request_quota import RequestQuotaReachedError
 from tap_hubstaff.settings import SETTINGS, setting_errors
+from tap_hubstaff.shared_lists import SharedLists
+from tap_hubstaff.streams.base import EVERY_OTHER, HubstaffStream
 from tap_hubstaff.streams.changed_work import WorkUpdates
-from tap_hubstaff.streams.hubstaff_stream import EVERY_OTHER, HubstaffStream
 from tap_hubstaff.streams.window_streams import Activities, DailyActivities
 from tap_hubstaff.times import HOUR
 from tap_hubstaff.work_sessions.stream import TimeSessions
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from singer_http.http.session import Session
     from singer_sdk import Stream
 
-    from tap_hubstaff.streams.window_stream import WindowStream
+    from tap_hubstaff.streams.window_base import WindowStream
 
 
 class TapHubstaff(ApiTap):
@@ -43,7 +43,7 @@ class TapHubstaff(ApiTap):
 
     def __init__(self, **kwargs: Any) -> None:
         self.account = Account(self)
-        self.organizations = Organizations(self, self.account)
+        self.shared_lists = SharedLists(self, self.account)
         self._in_order: dict[str, Stream] = {}
         super().__init__(**kwargs)
 
@@ -73,7 +73,7 @@ class TapHubstaff(ApiTap):
     @override
     def prepare(self) -> None:
         self.session.log_in()
-        self.organizations.look()
+        self.shared_lists.look()
         _ = self.account.began  # only now has the API told the time
         if self.config["on_quota"] == "stop":
             self._in_order = self._oldest_first()
@@ -108,7 +108,7 @@ class TapHubstaff(ApiTap):
         return dict(sorted(self.streams.items(), key=lambda item: ranks[item[0]]))
 
     def _tell_forecast(self) -> None:
-        selected = self.organizations.selected
+        selected = self.shared_lists.selected
         streams = [stream for stream in selected if stream.shares is None]  # shared lists are read by now
         requests = sum(stream.forecast(organization) for stream in streams for organization in stream.due)
         self.logger.info(
@@ -126,17 +126,17 @@ class TapHubstaff(ApiTap):
         Raises:
             ApiError: The organizations cannot be read.
         """
-        first = self.organizations.list() + 1
+        first = self.shared_lists.list() + 1
         self.connect()
-        found = {each: self.organizations.forecast(each) for each in self.account.organizations}
-        unknown = tuple(stream.name for stream in self.organizations.selected if stream.oldest() is None)
+        found = {each: self.shared_lists.forecast(each) for each in self.account.organizations}
+        unknown = tuple(stream.name for stream in self.shared_lists.selected if stream.oldest() is None)
         return Forecast(first, found, unknown, self.session.budget.requests, self.session.budget.left)
 
     @override
     def give_up(self, cause: BaseException) -> None:
-        if not isinstance(cause, QuotaReachedError):
+        if not isinstance(cause, RequestQuotaReachedError):
             super().give_up(cause)
-        streams = self.organizations.selected
+        streams = self.shared_lists.selected
         done = next((place for place, one in enumerate(streams) if one.name == self.run.progress.stream), 0)
         self.logger.warning(
             "%s The run ends here, %s, with %d of %d streams read; the next run goes on from the last STATE.",

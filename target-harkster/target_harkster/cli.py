@@ -224,10 +224,10 @@ def retry(target: TargetHarkster, *, as_json: bool) -> None:
 
     Rows that reject_redact applies to are not kept whole: they are posted when their tap sends them again.
     """
-    retries = target.run.retries
-    rejected = len(retries.left())
+    reject_retries = target.run.reject_retries
+    rejected = len(reject_retries.left())
     target.retry()
-    left = retries.left()
+    left = reject_retries.left()
     posted = rejected - len(left)
     waiting = sum(counts["now draft"] + counts["now deferred"] for counts in target.run.tally.values())
     if as_json:

@@ -18,9 +18,9 @@ from target_harkster.delivery.delivery import Delivery
 from target_harkster.delivery.guard import Guard
 from target_harkster.delivery.mirror import Mirror
 from target_harkster.delivery.outbox import Outbox
+from target_harkster.delivery.post_quota import PostQuota
 from target_harkster.delivery.previous import Previous
-from target_harkster.delivery.quota import Allowance
-from target_harkster.delivery.retries import Retries
+from target_harkster.delivery.reject_retries import RejectRetries
 from target_harkster.layout.expressions import Expressions
 from target_harkster.layout.lookup import Lookup
 from target_harkster.layout.making import make_layout
@@ -92,19 +92,17 @@ class Run:
         self._preview = Preview(path, is_dry=self._is_dry) if path else None
         self.ledger = Ledger(config["ledger_url"], clock, is_dry=self._is_dry)
         self.rejects = Rejects(self.ledger.database, clock, frozenset(config["reject_redact"]))
-        self.retries = Retries(self.rejects)
+        self.reject_retries = RejectRetries(self.rejects)
         lookups = {stream for stream, settings in config["streams"].items() if settings.get("mode") == "lookup"}
         self.lookup = Lookup(self.ledger.lookups, lookups)
         self._expressions = Expressions(config["locale"], self.lookup)
         self.api = (PlanningApi if self._is_dry else HarksterApi)(config, clock)
         spelling = Spelling(config["heading_type"], config["numbers_as"] == "number", config["marker"])
         self.previous = Previous(self.api, self.ledger)
-        self.allowance = allowance = Allowance(self.api, config["quota_reserve"], config.get("max_posts_per_run"))
-        delivery = Delivery(
-            self.api, self.ledger, allowance, clock, config["on_quota"], config["mirror_recall"], spelling
-        )
+        self.post_quota = quota = PostQuota(self.api, config["quota_reserve"], config.get("max_posts_per_run"))
+        delivery = Delivery(self.api, self.ledger, quota, clock, config["on_quota"], config["mirror_recall"], spelling)
         self.courier = courier = Courier(delivery, self.ledger, self.rejects)
-        self.channels = Channels(self.api, self.ledger, allowance, delivery, self.rejects, courier, config["first_run"])
+        self.channels = Channels(self.api, self.ledger, quota, delivery, self.rejects, courier, config["first_run"])
         most, share = config["mirror_max_deletes"], float(config["mirror_max_share"])
         self.mirror = Mirror(courier, self.ledger, self.rejects, self.channels.opened, most, share)
         guard = Guard(config["max_new_posts"], self.channels.opened, is_dry=self._is_dry)
@@ -167,7 +165,7 @@ class Run:
         """Deliver what came, the rejects of earlier runs, and the digests of both."""
         self.outbox.flush()
         self.mirror.judge(is_end=True)
-        self.retries.attempt({stream: rows.retry for stream, rows in streams.items()})
+        self.reject_retries.attempt({stream: rows.retry for stream, rows in streams.items()})
         self.outbox.flush()
         digests = [(stream, rows.digest()) for stream, rows in streams.items()]
         self.outbox.flush(is_end=True)
@@ -176,7 +174,7 @@ class Run:
                 if is_whole:
                     self.ledger.digests.shown(channel, marker)
                 self.rejects.strike((channel, stream, row_of(key), "post"))
-        self.retries.settle()
+        self.reject_retries.settle()
         self.channels.clear_up()
         self._export()
 
@@ -215,7 +213,7 @@ class Run:
         rows = self.rows.total()
         if not self._is_dry:
             tell_rows(self.tally, self.rows)
-            tell_quota(self.channels, self.allowance, self.ledger)
+            tell_quota(self.channels, self.post_quota, self.ledger)
         self._print_plan()
         for stream in self.config["streams"]:
             if stream not in streams:
@@ -254,7 +252,7 @@ class Run:
         quotas = (f"{name}: {usage.usage} of {usage.quota}" for name, usage in self.quotas().items())
         did = Did(
             rows=self.rows.total(),
-            posted=self.allowance.published,
+            posted=self.post_quota.published,
             updated=self.courier.updated,
             deleted=self.mirror.deleted.total(),
             rejected=self.rejects.count,

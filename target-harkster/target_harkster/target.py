@@ -123,12 +123,12 @@ class TargetHarkster(Target):
         """Try rejected rows again without their taps. This ends no first run."""
         self.run.ledger.history.begin()
         with self._ended_well():
-            for reject in self.run.retries.streams():
+            for reject in self.run.reject_retries.streams():
                 self.get_sink(
                     reject.stream, schema=dict(reject.schema or {}), key_properties=list(reject.key_properties)
                 )
             self.run.finish(self._sinks())
-            tell_quota(self.run.channels, self.run.allowance, self.run.ledger)
+            tell_quota(self.run.channels, self.run.post_quota, self.run.ledger)
             self.run.note_end("complete")
         self.run.close()
 

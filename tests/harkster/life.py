@@ -24,15 +24,15 @@ from singer_http.http.errors import IncompleteError
 from singer_http.http.transport import Transport
 from target_harkster.ledger.model import LEASES, METADATA
 
-from tests.harkster.crashing import Run
 from tests.harkster.jobs import PROPERTIES, Job, Plan, Row
+from tests.harkster.killed_runs import Run
 from tests.harkster.running import Message, Target, data, record, schema, state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from tests.harkster.crashing import Runs
     from tests.harkster.jobs import Fate, Place, Post
+    from tests.harkster.killed_runs import Runs
 
 Sending = Literal["versions", "no versions", "batch", "zipped batch with a version"]
 Release = Literal["before", "within", "after"]
@@ -144,7 +144,7 @@ class Life:
         """A run that ends in the middle. Another job runs; then the tap sends its rows again."""
         job.is_shaken = True
         with self._sent(job, rows, sending) as messages:
-            with contextlib.suppress(DiedError), _dying(step, at):
+            with contextlib.suppress(DiedError), _dies_at(step, at):
                 self._run(job, messages)
             gc.collect()  # who dies closes nothing: what warns of that warns here
             if other is not job:
@@ -374,12 +374,12 @@ def _before_request(ordinal: int, happens: Callable[[], None]) -> Iterator[None]
 
 
 @contextlib.contextmanager
-def _dying(step: tuple[Any, str], at: int) -> Iterator[None]:
+def _dies_at(step: tuple[Any, str], at: int) -> Iterator[None]:
     owner, name = step
     original = getattr(owner, name)
     left = [at]
 
-    def dying(*args: Any, **kwargs: Any) -> Any:
+    def dies(*args: Any, **kwargs: Any) -> Any:
         if left[0] < 0:
             raise DiedError
         left[0] -= 1
@@ -388,7 +388,7 @@ def _dying(step: tuple[Any, str], at: int) -> Iterator[None]:
             raise DiedError
         return result
 
-    with mock.patch.object(owner, name, dying):
+    with mock.patch.object(owner, name, dies):
         yield
 
 

@@ -13,7 +13,7 @@ from api_sandbox import ChannelPlan, PostTruth, RunningSandbox
 from target_harkster.target import TargetHarkster
 from target_harkster.vendor.posts import is_marker
 
-from tests.harkster.crashing import FastClock
+from tests.harkster.killed_runs import FastClock
 
 Message = dict[str, Any]
 CHANNEL = "Acme Inc./Projects/Weekly Hours"

@@ -9,7 +9,7 @@ from api_sandbox import RunningSandbox
 from target_harkster.target import TargetHarkster
 from typing_extensions import override
 
-from tests.harkster.crashing import FastClock
+from tests.harkster.killed_runs import FastClock
 from tests.harkster.running import Message, Target, as_input, data, record, schema, state
 
 PROPERTIES = {

@@ -11,7 +11,7 @@ from target_harkster.target import TargetHarkster
 from target_harkster.vendor.posts import marker_of, stream_marker
 from typing_extensions import override
 
-from tests.harkster.crashing import FastClock
+from tests.harkster.killed_runs import FastClock
 from tests.harkster.running import Message, Target, as_input, data, record, schema, state
 
 UPSERT: dict[str, Any] = {"streams": {"hours": {"mode": "upsert"}}}

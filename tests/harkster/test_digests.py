@@ -13,7 +13,7 @@ from target_harkster.ledger.digests import DigestRow
 from target_harkster.ledger.model import GROUP_INDEX, GROUP_NEWS, GROUPS, METADATA
 from target_harkster.ledger.store import Ledger
 
-from tests.harkster.crashing import FastClock
+from tests.harkster.killed_runs import FastClock
 from tests.harkster.running import Message, Target, data, record, schema, state
 
 PROPERTIES = {"id": {"type": "integer"}, "week": {"type": "string"}, "name": {"type": "string"}}

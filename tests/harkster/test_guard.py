@@ -123,12 +123,12 @@ def test_what_a_run_that_died_had_counted_is_new_to_the_next(target: Target, mon
     class DiedError(BaseException):
         pass
 
-    def dying(*_: object, **__: object) -> None:
+    def dies(*_: object, **__: object) -> None:
         raise DiedError
 
     with monkeypatch.context() as patched:
         patched.setattr(outbox, "BATCH", 1)
-        patched.setattr("target_harkster.run.Run.end", dying)
+        patched.setattr("target_harkster.run.Run.end", dies)
         with pytest.raises(DiedError):
             target.run(rows(*range(20)))
     assert target.posts() == []

@@ -19,7 +19,7 @@ from target_harkster.ledger.store import Entry, Ledger, Phase
 
 from demo.postgres import Postgres
 from tests.conftest import HANGING
-from tests.harkster.crashing import FastClock
+from tests.harkster.killed_runs import FastClock
 from tests.harkster.running import Target, data, record, schema, state
 
 

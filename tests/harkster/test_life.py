@@ -27,8 +27,8 @@ from target_harkster.ledger.rejects import Rejects
 from target_harkster.sinks import HarksterSink
 from typing_extensions import override
 
-from tests.harkster.crashing import Runs
 from tests.harkster.jobs import Job, Mode, Plan, Row
+from tests.harkster.killed_runs import Runs
 from tests.harkster.life import Life, Release, Sending
 
 if TYPE_CHECKING:

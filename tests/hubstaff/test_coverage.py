@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from singer_http.resume import validated
-from tap_hubstaff.streams.window_stream import WindowBookmark
+from tap_hubstaff.streams.window_base import WindowBookmark
 from tap_hubstaff.times import DAY, EAST, HOUR, iso, midnight
 from tap_hubstaff.windows.coverage import DELAY, FOREVER, UPDATES, Coverage, Read, Wanted
 from tap_hubstaff.windows.window import Window, WindowSpec

@@ -10,7 +10,7 @@ import pytest
 from api_sandbox import HubstaffForbidden
 from singer_http.reading.pages import Page
 from tap_hubstaff.client import parse_page
-from tap_hubstaff.streams.named_stream import client_names, with_names
+from tap_hubstaff.streams.named_base import client_names, with_names
 from tap_hubstaff.tap import TapHubstaff
 from tap_hubstaff.work_sessions.names import Names
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tap_hubstaff.all_streams import STREAMS
-from tap_hubstaff.streams.owned_stream import OwnedStream
-from tap_hubstaff.streams.window_stream import WindowStream
+from tap_hubstaff.streams.owned_base import OwnedStream
+from tap_hubstaff.streams.window_base import WindowStream
 from tap_hubstaff.tap import TapHubstaff
 from tap_hubstaff.work_sessions.stream import TimeSessions
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.hubstaff.dying import LOST, POINTS
+from tests.hubstaff.kill_points import KILL_POINTS, LOST
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     Tap = Callable[..., Run]
 
 HOUR = 3600
-DYING = __file__.replace("test_rotation", "dying")
-DEADLY = [point for point in POINTS if point != "nowhere"]
+KILLED = __file__.replace("test_rotation", "kill_points")
+KILLS = [point for point in KILL_POINTS if point != "nowhere"]
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def log_in(tap: Tap, sandbox: RunningSandbox, settings: Settings, tmp_path: Path
         token = sandbox.hubstaff.personal_access_token
         config = settings(sandbox, personal_access_token=token, token_path=str(tmp_path / point))
         del config["access_token"]
-        ended = tap("--test", config=config, ahead=ahead, before=[DYING, point if die else "nowhere"])
+        ended = tap("--test", config=config, ahead=ahead, before=[KILLED, point if die else "nowhere"])
         assert (ended.code == -signal.SIGKILL) == die, ended.stderr
         return ended
 
@@ -56,7 +56,7 @@ def assert_told(run: Run) -> None:
 
 
 def test_the_first_exchange_may_be_cut_off(sandbox: RunningSandbox, log_in: Callable[..., Run]) -> None:
-    for point in DEADLY:
+    for point in KILLS:
         sandbox.hubstaff.reset_tokens()
         log_in(point, die=True)
         after = log_in(point, ahead=60)
@@ -71,7 +71,7 @@ def test_the_first_exchange_may_be_cut_off(sandbox: RunningSandbox, log_in: Call
 def test_a_later_exchange_may_be_cut_off_without_ending_any_run(
     sandbox: RunningSandbox, log_in: Callable[..., Run]
 ) -> None:
-    for point in DEADLY:
+    for point in KILLS:
         sandbox.hubstaff.reset_tokens()
         assert log_in(point).code == 0
         log_in(point, die=True, ahead=13 * HOUR)

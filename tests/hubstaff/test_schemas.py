@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tap_hubstaff.all_streams import STREAMS
 from tap_hubstaff.streams import list_streams
-from tap_hubstaff.streams.hubstaff_stream import HubstaffStream
-from tap_hubstaff.streams.window_stream import WindowStream
+from tap_hubstaff.streams.base import HubstaffStream
+from tap_hubstaff.streams.window_base import WindowStream
 from tap_hubstaff.tap import TapHubstaff
 
 from docs.generate import described, units

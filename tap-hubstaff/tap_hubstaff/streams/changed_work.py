@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from singer_http.reading.pages import Page
 
     from tap_hubstaff.account import Account
+    from tap_hubstaff.streams.window_base import WindowStream
     from tap_hubstaff.streams.window_slice import WindowSlice
-    from tap_hubstaff.streams.window_stream import WindowStream
 
 QUARTER = 6 * 60 * 60
 """Changed work is counted by quarters of a day, in seconds, instead of by slots."""

@@ -12,7 +12,7 @@ import msgspec
 from singer_http.reading.pages import Page
 from typing_extensions import override
 
-from tap_hubstaff.streams.hubstaff_stream import HubstaffStream
+from tap_hubstaff.streams.base import HubstaffStream
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from tap_hubstaff.streams.list_streams import ALL_TASKS
-from tap_hubstaff.streams.owned_stream import OwnedStream
+from tap_hubstaff.streams.owned_base import OwnedStream
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,7 +12,7 @@ from singer_http.http.errors import ApiError, RefusedRequestError, ServerFailedE
 from singer_http.reading.pages import Page
 from typing_extensions import override
 
-from tap_hubstaff.streams.hubstaff_stream import LIMIT, ListSlice
+from tap_hubstaff.streams.base import LIMIT, ListSlice
 from tap_hubstaff.times import parse_iso
 from tap_hubstaff.windows.window import Window
 

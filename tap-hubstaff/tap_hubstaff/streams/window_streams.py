@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, cast
 
 from typing_extensions import override
 
-from tap_hubstaff.streams.named_stream import NamedStream
+from tap_hubstaff.streams.named_base import NamedStream
+from tap_hubstaff.streams.window_base import WindowStream
 from tap_hubstaff.streams.window_slice import Feed, WindowSlice
-from tap_hubstaff.streams.window_stream import WindowStream
 from tap_hubstaff.times import DAY, EAST, midnight, months_before, parse_iso
 from tap_hubstaff.windows.coverage import UPDATES
 from tap_hubstaff.windows.window import WindowSpec

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tap_hubstaff.streams.named_stream import NAMES
+from tap_hubstaff.streams.named_base import NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Collection

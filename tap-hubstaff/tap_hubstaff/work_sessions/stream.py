@@ -25,7 +25,7 @@ from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
 from typing_extensions import override
 
 from tap_hubstaff.account import organization_of
-from tap_hubstaff.streams.named_stream import NamedStream
+from tap_hubstaff.streams.named_base import NamedStream
 from tap_hubstaff.streams.window_streams import Activities
 from tap_hubstaff.times import BEGINNING, parse_iso
 from tap_hubstaff.windows.coverage import DELAY, FOREVER, WINDOWS, Coverage, Read
@@ -53,8 +53,8 @@ if TYPE_CHECKING:
 
     from tap_hubstaff.account import Account
     from tap_hubstaff.streams.changed_work import WorkUpdates
+    from tap_hubstaff.streams.window_base import WindowStream
     from tap_hubstaff.streams.window_slice import WindowSlice
-    from tap_hubstaff.streams.window_stream import WindowStream
     from tap_hubstaff.work_sessions.model import WorkSession
 
 SESSIONS = "sessions"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from target_harkster.delivery.courier import Courier
     from target_harkster.delivery.delivery import Delivery
-    from target_harkster.delivery.quota import Allowance
+    from target_harkster.delivery.post_quota import PostQuota
     from target_harkster.ledger.rejects import Rejects
     from target_harkster.ledger.store import Ledger
     from target_harkster.vendor.client import Channel, HarksterApi
@@ -110,7 +110,7 @@ class Channels:
 
     api: HarksterApi
     ledger: Ledger
-    allowance: Allowance
+    post_quota: PostQuota
     delivery: Delivery
     rejects: Rejects
     courier: Courier
@@ -154,7 +154,7 @@ class Channels:
         self.rejects.load(channel.id)
         self.opened[channel.id] = channel
         try:
-            self.allowance.open(channel)
+            self.post_quota.open(channel)
             if self.ledger.is_empty(channel.id):
                 # An empty ledger may be a lost one. The posts in the channel show which.
                 self.adopt(channel)

@@ -51,7 +51,7 @@ class Courier:
     def forecast(self, channel: Channel, posts: int) -> None:
         """Log how far the quota reaches for the posts that come next."""
         if channel.id not in self.closed:
-            self.delivery.allowance.forecast(channel, posts)
+            self.delivery.post_quota.forecast(channel, posts)
 
     def deliver(
         self, channel: Channel, entry: Entry, *, found: RemotePost | None = None, is_known: bool = True

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from singer_http.http.clock import Clock
 
-    from target_harkster.delivery.quota import Allowance
+    from target_harkster.delivery.post_quota import PostQuota
     from target_harkster.ledger.store import Entry, Ledger
     from target_harkster.vendor.client import Channel, HarksterApi
     from target_harkster.vendor.posts import RemotePost, Spelling
@@ -53,7 +53,7 @@ class Delivery:
 
     api: HarksterApi
     ledger: Ledger
-    allowance: Allowance
+    post_quota: PostQuota
     clock: Clock
     on_quota: str
     recalls: bool
@@ -127,11 +127,11 @@ class Delivery:
 
     def _look_again(self, channel: Channel, entry: Entry) -> None:
         """Check a draft that this run may have published."""
-        before = self.allowance.usage(channel)
+        before = self.post_quota.usage(channel)
         if self._is_draft(channel, entry):
             self._renew(channel, entry)
         elif entry.phase is Phase.PUBLISHED:
-            self.allowance.spent(channel, before)
+            self.post_quota.spent(channel, before)
 
     def _look(self, channel: Channel, entry: Entry) -> None:
         """Check a draft that an earlier run left."""
@@ -144,7 +144,7 @@ class Delivery:
     # Creating
 
     def _create(self, channel: Channel, entry: Entry) -> None:
-        if not entry.held and entry.post_id is None and not self.allowance.left(channel) and self.on_quota != "draft":
+        if not entry.held and entry.post_id is None and not self.post_quota.left(channel) and self.on_quota != "draft":
             self._put_off(channel, entry, Phase.DEFERRED)
             return
         self._note(entry, Phase.INTENT)
@@ -159,7 +159,7 @@ class Delivery:
                 raise
         if entry.phase is not Phase.INTENT:
             return
-        if entry.held or self.allowance.left(channel):
+        if entry.held or self.post_quota.left(channel):
             # The id of the draft and the next step are saved together.
             self._note(entry, Phase.DRAFT if entry.held else Phase.PUBLISHING)
         else:
@@ -202,7 +202,7 @@ class Delivery:
             UncertainError, NotFoundError: The post must be looked at.
         """
         post_id = _id_of(entry)
-        before = self.allowance.usage(channel)
+        before = self.post_quota.usage(channel)
         try:
             is_certain = self.api.publish(channel, post_id)
         except PostQuotaReachedError:
@@ -218,11 +218,11 @@ class Delivery:
             self._done(entry)
         elif self._is_draft(channel, entry):
             raise UncertainError(f"{channel.path}: the API did not say that it has published a post.")
-        self.allowance.spent(channel, before)
+        self.post_quota.spent(channel, before)
 
     def _may_publish(self, channel: Channel, entry: Entry) -> bool:
         """Note that a draft is published next, or that it waits for quota. Returns which."""
-        if self.allowance.left(channel):
+        if self.post_quota.left(channel):
             self._note(entry, Phase.PUBLISHING)
             return True
         self._put_off(channel, entry, Phase.DRAFT)
@@ -339,7 +339,7 @@ class Delivery:
     def _put_off(self, channel: Channel, entry: Entry, phase: Phase) -> None:
         """Leave a post for a later run."""
         # All later posts wait too, so that none overtakes it.
-        self.allowance.reached(channel)
+        self.post_quota.reached(channel)
         self._note(entry, phase)
         if self.on_quota == "fail":
             raise PostQuotaReachedError(

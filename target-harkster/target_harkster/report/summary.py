@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from target_harkster.delivery.channels import Channels
-    from target_harkster.delivery.quota import Allowance
+    from target_harkster.delivery.post_quota import PostQuota
     from target_harkster.ledger.store import Ledger
 
 logger = logging.getLogger(__name__)
@@ -44,12 +44,12 @@ def tell_rows(tally: Mapping[str, Counter[str]], rows: Mapping[str, int]) -> Non
         logger.info("%s: %d rows: %s.", stream, rows.get(stream, 0), done or "nothing to do")
 
 
-def tell_quota(channels: Channels, allowance: Allowance, ledger: Ledger) -> None:
+def tell_quota(channels: Channels, post_quota: PostQuota, ledger: Ledger) -> None:
     """Log how much quota was used, what is left, and what waits."""
-    logger.info("Posts published in this run: %d.", allowance.published)
+    logger.info("Posts published in this run: %d.", post_quota.published)
     for channel in {channel.account_id: channel for channel in channels.opened.values()}.values():
-        if allowance.is_known(channel):
-            logger.info("%s: %s.", channel.names[0], allowance.in_words(channel))
+        if post_quota.is_known(channel):
+            logger.info("%s: %s.", channel.names[0], post_quota.in_words(channel))
     for channel in channels.opened.values():
         if waiting := len(ledger.unfinished(channel.id)):
             logger.warning("%s: posts that wait for a later run: %d.", channel.path, waiting)

@@ -17,8 +17,8 @@ from singer_http.reading.reader import Reader
 
 from tap_hubstaff.account import list_path
 from tap_hubstaff.client import parse_page
-from tap_hubstaff.streams.named_stream import client_names
-from tap_hubstaff.streams.owned_stream import OwnedStream
+from tap_hubstaff.streams.named_base import client_names
+from tap_hubstaff.streams.owned_base import OwnedStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from singer_http.tap import ApiTap
 
     from tap_hubstaff.account import Account
-    from tap_hubstaff.streams.hubstaff_stream import HubstaffStream
+    from tap_hubstaff.streams.base import HubstaffStream
 
 UNLIMITED_ROLES = frozenset({"owner", "manager"})
 """Tokens of these roles show the whole organization. Others show less, without an error."""
@@ -41,7 +41,7 @@ class PlainMemberError(ApiError):
     """The credentials are a plain member's: lists are shorter for them, without an error."""
 
 
-class Organizations:
+class SharedLists:
     """Reads what a run has to know of its organizations.
 
     Args:

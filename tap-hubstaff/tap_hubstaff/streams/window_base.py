@@ -21,7 +21,7 @@ from typing_extensions import override
 
 from tap_hubstaff.account import organization_of
 from tap_hubstaff.settings import MOST_DAYS
-from tap_hubstaff.streams.hubstaff_stream import HubstaffBookmark, HubstaffStream
+from tap_hubstaff.streams.base import HubstaffBookmark, HubstaffStream
 from tap_hubstaff.streams.window_slice import Feed, WindowSlice, time_of
 from tap_hubstaff.times import DAY, EAST, WEST, midnight
 from tap_hubstaff.windows.coverage import FOREVER, UPDATES, Coverage, Read, Wanted

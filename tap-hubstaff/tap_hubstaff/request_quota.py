@@ -30,7 +30,7 @@ COUNT_INTERVAL = 1.0
 """Seconds after which the log is counted anew: that takes its file, and its lock."""
 
 
-class QuotaReachedError(FatalError):
+class RequestQuotaReachedError(FatalError):
     """The quota is used up for longer than the run is to wait: it ends where it is, as it was told to."""
 
 
@@ -122,7 +122,7 @@ class HourlyBudget(Budget):
         """Spend a request if one is left, and give 0; otherwise give the seconds after which to try again.
 
         Raises:
-            QuotaReachedError: They are more than the budget's patience.
+            RequestQuotaReachedError: They are more than the budget's patience.
         """
         item, wait = RateItem("request", self._time()), self.paused_for
         if not wait and not self._log.put(item):
@@ -132,7 +132,9 @@ class HourlyBudget(Budget):
             self._left = max(0, self._left - 1)
         elif wait > self._patience:
             minutes = math.ceil(wait / 60)
-            raise QuotaReachedError(f"The request quota is used up: the next request could be sent in {minutes} min.")
+            raise RequestQuotaReachedError(
+                f"The request quota is used up: the next request could be sent in {minutes} min."
+            )
         return wait
 
     # Other runs share the log: what is in it stays as it is.

@@ -14,7 +14,7 @@ from singer_sdk import SchemaDirectory, StreamSchema
 from typing_extensions import override
 
 from tap_hubstaff import schemas
-from tap_hubstaff.streams.window_stream import WindowStream
+from tap_hubstaff.streams.window_base import WindowStream
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Kills the process that the tap is at a given point of an exchange of tokens."""
+"""Kills the process of the tap at a given point of an exchange of tokens."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tap_hubstaff.work_sessions import stream as session_stream
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-POINTS = {
+KILL_POINTS = {
     "nowhere": None,
     "before all": None,
     "mark half written": 1,
@@ -36,37 +36,37 @@ LOST = frozenset({"request sent", "answer received", "answer half written"})
 """When the vendor has taken the old token and the new one is nowhere."""
 
 
-def die(*_: object, **__: object) -> Any:
+def kill_self(*_: object, **__: object) -> Any:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def prepare(point: str) -> None:
     # So that a process begins quickly.
     _put(tap, "STREAMS", (window_streams.Activities, session_stream.TimeSessions))
-    if (call := POINTS[point]) is not None:
+    if (call := KILL_POINTS[point]) is not None:
         _put(os, "fsync", _fsync(call, is_half="half" in point))
     elif point == "before all":
-        _put(auth.TokenStore, "read", die)
+        _put(auth.TokenStore, "read", kill_self)
     elif point == "before the request":
-        _put(Transport, "send", die)
+        _put(Transport, "send", kill_self)
     elif point == "request sent":
-        _put(transport, "_read", die)
+        _put(transport, "_read", kill_self)
     elif point == "answer received":
-        _put(auth, "request_token", lambda *args: die(request_token(*args)))
+        _put(auth, "request_token", lambda *args: kill_self(request_token(*args)))
 
 
 def _put(owner: Any, name: str, replacement: Any) -> None:
     mock.patch.object(owner, name, replacement).start()
 
 
-def _fsync(deadly: int, *, is_half: bool) -> Callable[[int], None]:
-    """What kills at the so many-th call, with the whole file written or a half of it."""
+def _fsync(kill_at: int, *, is_half: bool) -> Callable[[int], None]:
+    """An ``fsync`` that kills the process at a call, with the whole file written or a half of it."""
     calls = count(1)
 
     def fsync(descriptor: int) -> None:
-        if next(calls) == deadly:
+        if next(calls) == kill_at:
             if is_half:
                 os.ftruncate(descriptor, os.fstat(descriptor).st_size // 2)
-            die()
+            kill_self()
 
     return fsync

@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
-class Allowance:
+class PostQuota:
     """What may still be published in this run, account by account.
 
     Attributes:

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
-class Retries:
+class RejectRetries:
     """Tries the rejects of earlier runs again.
 
     Attributes:

@@ -36,9 +36,9 @@ from target_harkster.run import Run as HarksterRun
 from target_harkster.target import TargetHarkster
 from typing_extensions import override
 
-HANGING = 300
+HANGS_AFTER = 300
 """Seconds."""
-GLANCE = 0.01
+POLL_INTERVAL = 0.01
 """Seconds between two looks at what a run is waited for."""
 
 
@@ -49,21 +49,21 @@ class FastClock(Clock):
     """Time that does not pass while one sleeps, but has passed afterwards."""
 
     def __init__(self) -> None:
-        self._ahead = 0.0
+        self._offset = 0.0
         self._stopped = False
 
     @override
     def monotonic(self) -> float:
-        return time.monotonic() + self._ahead
+        return time.monotonic() + self._offset
 
     @override
     def time(self) -> float:
-        return time.time() + self._ahead
+        return time.time() + self._offset
 
     @override
     def sleep(self, seconds: float) -> None:
         self.check()
-        self._ahead += max(0.0, seconds)
+        self._offset += max(0.0, seconds)
 
     @override
     def check(self) -> None:
@@ -83,11 +83,12 @@ class Run:
         config: The settings.
         lines: The messages.
         states: File that the STATEs go to.
-        kill_at: At which point to die; points are before and after each request, commit, STATE and writing of the
-            reject file. 0 lives; below 0 it dies after that point, when it has sent a request and waits for the answer.
+        kill_at: At which point to be killed; points are before and after each request, commit, STATE and writing of the
+            reject file. 0 for nowhere; below 0 it is killed after that point, when it has sent a request and waits for
+            the answer.
         timeout: Seconds that a request may take.
         batch: Rows that are looked up together: with few, a row can change after it was posted.
-        ahead: Seconds by which the clock is ahead.
+        clock_offset: Seconds by which the clock is ahead.
     """
 
     config: dict[str, Any]
@@ -96,7 +97,7 @@ class Run:
     kill_at: int = 0
     timeout: float = 60
     batch: int = 2
-    ahead: float = 0
+    clock_offset: float = 0
 
     @property
     def is_in_file(self) -> bool:
@@ -147,7 +148,7 @@ class Runs:
         assert self._server.stdout is not None
         self._server.stdin.write(json.dumps(asdict(run)).encode() + b"\n")
         pid = int(self._server.stdout.readline())
-        while not select.select([self._server.stdout], [], [], GLANCE)[0]:
+        while not select.select([self._server.stdout], [], [], POLL_INTERVAL)[0]:
             if until():
                 os.kill(pid, signal.SIGKILL)
                 break
@@ -201,17 +202,17 @@ def serve() -> None:
 
 
 def _forked(run: Run) -> str:
-    told, tells = os.pipe()
+    report_from, report_to = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
-            _die_of(run, tells)
+            _run_in_fork(run, report_to)
         finally:
             os._exit(2)
     sys.stdout.write(f"{pid}\n")
     sys.stdout.flush()
-    os.close(tells)
-    with os.fdopen(told) as end:
+    os.close(report_to)
+    with os.fdopen(report_from) as end:
         last = end.read()
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     return json.dumps({"code": code, **json.loads(last or "{}")})
@@ -226,14 +227,14 @@ def _warm_up(run: Run) -> None:
     gc.freeze()
 
 
-def die(*_: object, **__: object) -> None:
+def kill_self(*_: object, **__: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _die_of(run: Run, tells: int) -> None:
-    """Run the target in this process."""
+def _run_in_fork(run: Run, report_to: int) -> None:
+    """Run the target in this process, and kill it at its point."""
     gc.disable()
-    signal.alarm(HANGING)
+    signal.alarm(HANGS_AFTER)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(os.open(run.states, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
@@ -242,9 +243,9 @@ def _die_of(run: Run, tells: int) -> None:
     def point() -> None:
         at = next(passed)
         if at == run.kill_at:
-            die()
+            kill_self()
         elif at == -run.kill_at:
-            mock.patch.object(urllib3.connection.HTTPConnection, "getresponse", die).start()
+            mock.patch.object(urllib3.connection.HTTPConnection, "getresponse", kill_self).start()
 
     for owner, name in (
         (Transport, "send"),
@@ -257,7 +258,7 @@ def _die_of(run: Run, tells: int) -> None:
     outbox.BATCH = run.batch
     outbox.CHECKPOINT_POSTS = 0  # so that each STATE goes out as soon as it may
     clock = FastClock()
-    clock.sleep(run.ahead)
+    clock.sleep(run.clock_offset)
     error = ""
     try:
         target = TargetHarkster(config=run.config, clock=clock)
@@ -266,7 +267,7 @@ def _die_of(run: Run, tells: int) -> None:
     except Exception as raised:  # noqa: BLE001 - the exit code and the name of the error are what is looked at
         error = type(raised).__name__
     sys.stdout.flush()
-    os.write(tells, json.dumps({"points": next(passed) - 1, "error": error}).encode())
+    os.write(report_to, json.dumps({"points": next(passed) - 1, "error": error}).encode())
     os._exit(bool(error))
 
 

@@ -13,7 +13,7 @@ import requests
 from singer_http.http import budget
 from singer_http.http.budget import MARGIN
 from tap_hubstaff.client import open_session
-from tap_hubstaff.quota import HOUR, HourlyBudget, limit_from_headers
+from tap_hubstaff.request_quota import HOUR, HourlyBudget, limit_from_headers
 from tap_hubstaff.tap import TapHubstaff
 
 from tests.http.test_budget import most_in_any_window

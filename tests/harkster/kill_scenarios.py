@@ -1,4 +1,4 @@
-"""Stories of taps and targets that are cut off, and what must be true at the end of each and at every cut."""
+"""Scenarios in which the target is killed, and what must be true at the end of each and after every kill."""
 
 import json
 import sqlite3
@@ -53,25 +53,25 @@ class Stage:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Story:
-    """A story.
+class KillScenario:
+    """What a tap sends, stage by stage, while the target is killed and the API fails.
 
     Attributes:
         stages: One after the other, with one ledger and one channel.
         check: Looks at the end.
         schemas: What each run begins with.
-        scenario: Of the sandbox.
-        tellings: How many times it is told, each time with runs that die at other places.
-        faults: What else goes wrong in every other one.
-        is_late: Whether the faults let writes be done when nobody waits for them any more, in all tellings.
+        sandbox: Settings of the sandbox.
+        rounds: How many times it is played, each time with runs that are killed at other points.
+        faults: What else goes wrong in every other round.
+        is_late: Whether the faults let writes be done when nobody waits for them any more, in all rounds.
         is_final: Whether each row is posted with its last content, and not its first.
     """
 
     stages: Sequence[Stage]
     check: Callable[[Target], None]
     schemas: Sequence[Message] = (schema(),)
-    scenario: Mapping[str, Any] = field(default_factory=dict)
-    tellings: int = 2
+    sandbox: Mapping[str, Any] = field(default_factory=dict)
+    rounds: int = 2
     faults: Sequence[Fault] = FAULTS
     is_late: bool = False
     is_final: bool = True
@@ -102,13 +102,13 @@ def last_state(states: Path) -> int:
     return max((json.loads(line)["segments"] for line in lines if line.endswith(b"}")), default=0)
 
 
-def check_state(story: Story, target: Target, segments: int) -> None:
+def check_state(scenario: KillScenario, target: Target, segments: int) -> None:
     """All rows of the segments that a STATE is about are posted, wait durably, or are rejected."""
-    every = story.versions()
+    every = scenario.versions()
     places = list(durable(target))
-    for row, versions in story.versions(segments).items():
-        wanted = versions[-1:] if story.is_final else versions[:1]
-        later = every[row][len(versions) :] if story.is_final else every[row]
+    for row, versions in scenario.versions(segments).items():
+        wanted = versions[-1:] if scenario.is_final else versions[:1]
+        later = every[row][len(versions) :] if scenario.is_final else every[row]
         found = [content for at, content in places if at == row]
         assert any(content is None or content in {*wanted, *later} for content in found), (row, wanted, found)
 
@@ -203,12 +203,12 @@ def _upserted(target: Target) -> None:
     }
 
 
-def upsert(**settings: Any) -> Story:
+def upsert(**settings: Any) -> KillScenario:
     schemas = (schema(), schema(stream="teams"))
     # With a bound on the posts of a run, what waits is let out by another run.
     stages = (Stage(segments=_ROWS, settings={**_UPSERT, **settings}), Stage(settings=_UPSERT), Stage(settings=_UPSERT))
-    tellings = 2 if settings else 5
-    return Story(stages=stages[: 3 if settings else 1], check=_upserted, schemas=schemas, tellings=tellings)
+    rounds = 2 if settings else 5
+    return KillScenario(stages=stages[: 3 if settings else 1], check=_upserted, schemas=schemas, rounds=rounds)
 
 
 # append, with rows that are bad until the layout is mended, or until they come again
@@ -228,7 +228,7 @@ def _rejected_once(target: Target) -> None:
     assert len({(one["stream"], one["key"]) for one in rejects}) == len(rejects), rejects
 
 
-APPEND = Story(
+APPEND = KillScenario(
     stages=(
         Stage(
             segments=[[row(1, "10"), row(2, "bad"), row(3, "30")], [row(4, "worse"), row(1, "11")], [row(5, "50")]],
@@ -239,14 +239,14 @@ APPEND = Story(
     ),
     check=shows(_1="10", _2="20", _3="30", _4="worse", _5="50", _6="60", _7="worst"),
     is_final=False,
-    tellings=3,
+    rounds=3,
 )
 
 # upsert, with versions that are rejected between others that are not
 
 _UPSERT_NUMBERS = {"streams": {"hours": {**_NUMBERS["streams"]["hours"], "mode": "upsert"}}}
 _UPSERT_TEXTS = {"streams": {"hours": {**_TEXTS["streams"]["hours"], "mode": "upsert"}}}
-REJECTS = Story(
+REJECTS = KillScenario(
     stages=(
         Stage(
             segments=[[row(1, "bad"), row(2, "20")], [row(1, "11"), row(2, "bad too")], [row(3, "bad"), row(3, "bad")]],
@@ -256,7 +256,7 @@ REJECTS = Story(
         Stage(settings=_UPSERT_TEXTS),
     ),
     check=shows(_1="11", _2="bad too", _3="bad"),
-    tellings=3,
+    rounds=3,
 )
 
 # digests
@@ -278,7 +278,7 @@ def _digested(target: Target) -> None:
     assert sorted(found) == [("W1", "Ann, changed\nCid"), ("W2", "Ann\nBob\nDora"), ("W3", "Eve")]
 
 
-DIGESTS = Story(
+DIGESTS = KillScenario(
     schemas=(schema(WEEKS),),
     stages=(
         Stage(
@@ -298,7 +298,7 @@ DIGESTS = Story(
         ),
     ),
     check=_digested,
-    tellings=4,
+    rounds=4,
 )
 
 # mirror
@@ -310,7 +310,7 @@ def _version(version: int, ids: Sequence[int]) -> list[Sequence[Message]]:
     return [rows[:2], [*rows[2:], activate]]
 
 
-def mirror(*, recall: bool) -> Story:
+def mirror(*, recall: bool) -> KillScenario:
     def check(target: Target) -> None:
         every = target.sandbox.harkster.posts(target.channel)
         seen = [post for post in every if post.publications]
@@ -322,10 +322,10 @@ def mirror(*, recall: bool) -> Story:
 
     settings = {"streams": {"hours": {"mode": "mirror"}}, "mirror_max_share": 0.5, "mirror_recall": recall}
     rows = {1: [1, 2, 3], 2: [1, 4], 3: [1, 4, 2]}
-    return Story(
+    return KillScenario(
         stages=[Stage(segments=_version(version, ids), settings=settings) for version, ids in rows.items()],
         check=check,
-        tellings=3,
+        rounds=3,
     )
 
 
@@ -333,7 +333,7 @@ def _all_there(target: Target) -> None:
     assert names(public(target)) == {1: "1", 2: "2", 3: "3", 4: "4"}
 
 
-BOUNDED = Story(
+BOUNDED = KillScenario(
     stages=(
         Stage(segments=_version(1, [1, 2, 3, 4]), settings={"streams": {"hours": {"mode": "mirror"}}}),
         Stage(
@@ -344,13 +344,13 @@ BOUNDED = Story(
         ),
     ),
     check=_all_there,
-    tellings=2,
+    rounds=2,
 )
 
 # The vendor's own quota, found by its 429 alone
 
 
-def quota(on_quota: str, **scenario: Any) -> Story:
+def quota(on_quota: str, **sandbox: Any) -> KillScenario:
     def check(target: Target) -> None:
         shows(**{f"_{number}": str(number) for number in range(1, 7)})(target)
         events = [event.post_id for event in target.sandbox.harkster.truth().events if event.kind == "published"]
@@ -360,7 +360,7 @@ def quota(on_quota: str, **scenario: Any) -> Story:
     settings = {"on_quota": on_quota, "streams": {"hours": {"mode": "upsert"}}}
     ends = frozenset({"", "PostQuotaReachedError"} if on_quota == "fail" else {""})
     rows = [[row(1, "1"), row(2, "2")], [row(3, "3"), row(4, "4")], [row(5, "5"), row(6, "6")]]
-    return Story(
+    return KillScenario(
         stages=(
             Stage(segments=rows[:2], settings=settings, quota=2, ends=ends),
             Stage(segments=rows[:2] if on_quota == "fail" else rows[2:], settings=settings, quota=3, ends=ends),
@@ -368,15 +368,15 @@ def quota(on_quota: str, **scenario: Any) -> Story:
             Stage(settings=settings),
         ),
         check=check,
-        scenario={"quota_headers": "never", **scenario},
-        tellings=3,
+        sandbox={"quota_headers": "never", **sandbox},
+        rounds=3,
     )
 
 
 # First runs
 
 
-def first_run(what: str) -> Story:
+def first_run(what: str) -> KillScenario:
     def check(target: Target) -> None:
         posts = public(target, frozenset({"published", "draft"}))
         drafts = names([post for post in posts if post.status == "draft"])
@@ -385,26 +385,26 @@ def first_run(what: str) -> Story:
         assert found == {4: "4", 5: "5"}
 
     settings = {"first_run": what, "streams": {"hours": {"mode": "upsert"}}}
-    return Story(
+    return KillScenario(
         stages=(
             Stage(segments=[[row(1, "1"), row(2, "2")], [row(3, "3")]], settings=settings),
             Stage(segments=[[row(4, "4"), row(1, "1")], [row(5, "5")]], settings=settings),
         ),
         check=check,
-        tellings=3,
+        rounds=3,
     )
 
 
 # Where the vendor's documents leave something open
 
 
-def variant(*, lists_drafts: bool = True, faults: Sequence[Fault] = FAULTS, **scenario: Any) -> Story:
+def variant(*, lists_drafts: bool = True, faults: Sequence[Fault] = FAULTS, **sandbox: Any) -> KillScenario:
     def check(target: Target) -> None:
         statuses = frozenset({"published"} if lists_drafts else {"published", "draft"})
         posts = [post for post in public(target, statuses) if post.status == "published"]
         assert names(posts) == {1: "one, changed", 2: "two", 3: "three"}
 
-    return Story(
+    return KillScenario(
         stages=(
             Stage(
                 segments=[[row(1, "one"), row(2, "two")], [row(1, "one, changed"), row(3, "three")]],
@@ -412,9 +412,9 @@ def variant(*, lists_drafts: bool = True, faults: Sequence[Fault] = FAULTS, **sc
             ),
         ),
         check=check,
-        scenario={"drafts_listed": lists_drafts, **scenario},
+        sandbox={"drafts_listed": lists_drafts, **sandbox},
         faults=faults,
-        tellings=2,
+        rounds=2,
     )
 
 
@@ -429,7 +429,7 @@ def _notified(target: Target) -> None:
     }
 
 
-NOTIFYING = Story(
+NOTIFYING = KillScenario(
     stages=(
         Stage(
             segments=[[row(1, "1"), row(2, "2")], [row(3, "3")]], settings={"streams": {"hours": {"mode": "upsert"}}}
@@ -439,13 +439,13 @@ NOTIFYING = Story(
         ),
     ),
     check=_notified,
-    scenario={"update_published": "notify"},
-    tellings=3,
+    sandbox={"update_published": "notify"},
+    rounds=3,
 )
 
 # Writes that are done when nobody waits for them any more
 
-LATE_COMMITS = Story(
+LATE_COMMITS = KillScenario(
     stages=(
         Stage(
             segments=[[row(1, "one"), row(2, "two")], [row(1, "one, changed"), row(3, "three")]],
@@ -456,10 +456,10 @@ LATE_COMMITS = Story(
     check=shows(_1="one, changed", _2="two, changed", _3="three", _4="four"),
     faults=LATE,
     is_late=True,
-    tellings=4,
+    rounds=4,
 )
 
-STORIES: Mapping[str, Story] = {
+KILL_SCENARIOS: Mapping[str, KillScenario] = {
     "upsert": upsert(),
     "upsert, few a run": upsert(max_posts_per_run=3),
     "upsert, put off": upsert(max_posts_per_run=3, on_quota="defer"),

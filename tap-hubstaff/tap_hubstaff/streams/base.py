@@ -105,7 +105,7 @@ class HubstaffStream(ApiStream):
     asked_for: ClassVar[Mapping[str, str | int]] = {}
     """Parameters of every request: without them the list hides rows."""
     shares: ClassVar[str | None] = None
-    """The stream whose list this one comes with: it is read once a run, see :mod:`tap_hubstaff.organizations`."""
+    """The stream whose list this one comes with: it is read once a run, see :mod:`tap_hubstaff.shared_lists`."""
     is_by_organization: ClassVar[bool] = True
     """Whether each organization has a list; False for the list of organizations itself."""
     filters: ClassVar[frozenset[str]] = frozenset()

@@ -13,7 +13,7 @@ from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
 from typing_extensions import override
 
 from tap_hubstaff.account import list_path
-from tap_hubstaff.streams.hubstaff_stream import HubstaffBookmark, HubstaffStream, age
+from tap_hubstaff.streams.base import HubstaffBookmark, HubstaffStream, age
 from tap_hubstaff.times import iso
 
 if TYPE_CHECKING:
