@@ -21,7 +21,7 @@ export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/ca-certificates.crt /et
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help sync demo test lives test-resolution install-test bench lint format docs picture keep dist clean
+.PHONY: help sync demo test lives smoke test-resolution install-test bench lint format docs picture keep dist clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ test: $(SYNCED) ## run all tests
 lives: $(SYNCED) ## live through LIVES=1000 random histories of each plugin, and find faults that are put back
 	LIVES=$(or $(LIVES),1000) $(BIN)/pytest -q -p no:cacheprovider -n $(TEST_WORKERS) --timeout 0 -k "life or lives" \
 	  tests/hustle tests/hubstaff tests/harkster $(PYTEST_ARGS)
+
+smoke: $(SYNCED) ## ask the real APIs, with the credentials in the environment, whether they are as the plugins know them
+	@$(BIN)/python -m tests.smoke
 
 test-resolution: | $(UV) ## run all tests with the lowest versions of what is needed, or RESOLUTION=highest
 	$(UV) venv --quiet --clear .venv-resolution
