@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from singer_sdk import metrics
 from singer_sdk.batch import Batcher
-from singer_sdk.mapper import SameRecordTransform
 from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
 from singer_sdk.streams import Stream
 from typing_extensions import override
@@ -17,7 +16,8 @@ from typing_extensions import override
 from singer_http.catalog import check_keys, chosen_key, with_keys
 from singer_http.conform import Conformer
 from singer_http.http.clock import Stopped
-from singer_http.http.errors import ApiError, ConfigurationError, FatalError, ForbiddenError, MalformedAnswerError
+from singer_http.http.errors import ApiError, FatalError, ForbiddenError, MalformedAnswerError
+from singer_http.messages import record_messages
 from singer_http.output import batches
 from singer_http.reading.pages import Page, Slice
 from singer_http.reading.reader import Reader
@@ -267,24 +267,7 @@ class ApiStream(Stream, abc.ABC):
 
     def _messages(self, records: Sequence[Record], at: dt.datetime) -> list[dict[str, Any]]:
         """RECORD messages, as the dictionaries that they are encoded from."""
-        version = {} if self._stream_version is None else {"version": self._stream_version}
-        rest = {**version, "time_extracted": at}
-        if self._is_unmapped:
-            alias = self.stream_maps[0].stream_alias
-            return [{"type": "RECORD", "stream": alias, "record": record, **rest} for record in records]
-        try:
-            return [
-                {"type": "RECORD", "stream": stream_map.stream_alias, "record": mapped, **rest}
-                for record in records
-                for stream_map in self.stream_maps
-                if (mapped := stream_map.transform(record)) is not None
-            ]
-        except RecursionError:  # of what could just be read
-            raise MalformedAnswerError("A record is nested too deep to be flattened or mapped.") from None
-        except Exception as error:  # noqa: BLE001 - an expression may raise anything
-            # Without its message, which can quote the record and the expression.
-            name = type(error.__cause__ or error).__name__
-            raise ConfigurationError(f"stream_maps: {self.name}: an expression fails on a record ({name}).") from None
+        return record_messages(self.name, self.stream_maps, records, self._stream_version, at)
 
     # State
 
@@ -365,8 +348,3 @@ class ApiStream(Stream, abc.ABC):
     @cached_property
     def _conform(self) -> Conformer:
         return Conformer(self.effective_schema, self.mask)
-
-    @cached_property
-    def _is_unmapped(self) -> bool:
-        only, *others = self.stream_maps
-        return not others and type(only) is SameRecordTransform and not only.flattening_enabled
