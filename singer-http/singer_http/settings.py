@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import abc
 import ast
 import contextlib
 import difflib
 import functools
 import importlib.util
-import json
 import logging
 import os
 import re
@@ -18,13 +18,17 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import click
+import msgspec
 from singer_sdk import typing as th
 from singer_sdk.configuration._dict_config import TRUTHY, parse_environment_config
 from singer_sdk.exceptions import ConfigValidationError, StreamMapConfigError
-from singer_sdk.plugin_base import JSONSchemaValidator, _ConfigInput
+from singer_sdk.helpers._classproperty import classproperty
+from singer_sdk.plugin_base import JSONSchemaValidator, PluginBase, _ConfigInput
+from typing_extensions import override
 
 from singer_http.http.connections import is_loopback
 from singer_http.http.errors import ApiError, ConfigurationError
+from singer_http.http.session import UNREADABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
@@ -118,24 +122,50 @@ def shared_settings(parallel: int = DEFAULT_PARALLEL) -> tuple[th.Property[Any],
     )
 
 
-def checked(
-    config: Mapping[str, Any], schema: Mapping[str, Any], further: Callable[[Mapping[str, Any]], Iterable[str]]
-) -> tuple[dict[str, Any], list[str]]:
-    """Clean up the settings, and say what is wrong with them.
+class CheckedSettings(PluginBase, abc.ABC):
+    """A plugin that says in one sentence what is wrong with a setting; goes before the SDK's class."""
 
-    A setting that is null counts as not set. Secrets lose the blanks and line breaks around them, which come with the
-    files that they are kept in. ``further`` says what the schema cannot tell.
-    """
-    warn_of_unknown(config, schema["properties"])
-    secrets = {name for name, told in schema["properties"].items() if told.get("secret")}
-    meant = {name: _whole(value) for name, value in config.items() if value is not None}
-    meant |= {name: meant[name].strip() for name in secrets & meant.keys() if isinstance(meant[name], str)}
-    try:
-        errors = [setting_sentence(error, secrets) for error in JSONSchemaValidator(schema).iter_errors(meant)]
-    except AttributeError:  # what the SDK has for a schema of it is none
-        errors = ["stream_maps is not valid: __else__ must be null."]
-    # Several missing settings are one sentence, said for each of them.
-    return meant, list(dict.fromkeys(errors)) or [*map_errors(meant), *further(meant)]
+    @abc.abstractmethod
+    def setting_errors(self, config: Mapping[str, Any]) -> Iterator[str]:
+        """Sentences on what the JSON schema of the settings cannot tell; each names its setting."""
+
+    @classproperty
+    @override
+    def _env_var_config(cls) -> dict[str, Any]:  # noqa: N805
+        return from_environment(cls._whole_schema(), cls._env_var_prefix)
+
+    @override
+    def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
+        """Clean up the settings, and name each that is wrong.
+
+        A setting that is null counts as not set. Secrets lose the blanks and line breaks around them, which come with
+        the files that they are kept in.
+        """
+        schema = self._whole_schema()
+        warn_of_unknown(self._config, schema["properties"])
+        secrets = {name for name, told in schema["properties"].items() if told.get("secret")}
+        meant = {name: _whole(value) for name, value in self._config.items() if value is not None}
+        meant |= {name: meant[name].strip() for name in secrets & meant.keys() if isinstance(meant[name], str)}
+        self._config = meant
+        try:
+            found = [setting_sentence(error, secrets) for error in JSONSchemaValidator(schema).iter_errors(meant)]
+        except AttributeError:  # what the SDK has for a schema of it is none
+            found = ["stream_maps is not valid: __else__ must be null."]
+        # Several missing settings are one sentence, said for each of them.
+        errors = list(dict.fromkeys(found)) or [*map_errors(meant), *batch_errors(meant), *self.setting_errors(meant)]
+        if errors and raise_errors:
+            raise ConfigValidationError("Config validation failed", errors=errors, schema=schema)
+        return errors
+
+    @classmethod
+    def _whole_schema(cls) -> dict[str, Any]:
+        cls.append_builtin_config(cls.config_jsonschema)
+        return cls.config_jsonschema
+
+    @classmethod
+    @override
+    def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> _ConfigInput:
+        return config_input(value)
 
 
 def _whole(value: Any) -> Any:
@@ -145,13 +175,9 @@ def _whole(value: Any) -> Any:
 def json_object(option: str, name: str, read: Callable[[], str]) -> dict[str, Any]:
     """Read a JSON object from a file on the command line, or raise :class:`ConfigurationError`."""
     try:
-        content = json.loads(read().removeprefix("\ufeff"))
-        json.dumps(content, allow_nan=False, ensure_ascii=False).encode()  # NaN and half characters are no JSON
-    except (OSError, ValueError, RecursionError):
-        content = None
-    if not isinstance(content, dict):
-        raise ConfigurationError(f"{option}: {name} does not hold a JSON object.")
-    return content
+        return msgspec.json.decode(read().removeprefix("\ufeff"), type=dict[str, Any])
+    except (OSError, *UNREADABLE):
+        raise ConfigurationError(f"{option}: {name} does not hold a JSON object.") from None
 
 
 def config_input(names: Sequence[str]) -> _ConfigInput:

@@ -14,10 +14,6 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 import click
 from singer_sdk import Tap
-from singer_sdk.exceptions import ConfigValidationError
-from singer_sdk.helpers._classproperty import classproperty
-from singer_sdk.plugin_base import _ConfigInput
-from singer_sdk.tap_base import CliTestOptionValue
 from typing_extensions import override
 
 from singer_http.catalog import check_streams, with_chosen_methods
@@ -26,25 +22,17 @@ from singer_http.http.errors import ApiError, ConfigurationError, IncompleteErro
 from singer_http.output import BufferedWriter
 from singer_http.resume import Bookmark, validated
 from singer_http.run import Run
-from singer_http.settings import (
-    MAP_OPTIONS,
-    batch_errors,
-    checked,
-    config_input,
-    exit_on_operator_error,
-    from_environment,
-    json_object,
-)
+from singer_http.settings import MAP_OPTIONS, CheckedSettings, exit_on_operator_error, json_object
 from singer_http.stream import ApiStream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from types import FrameType
 
     from singer_http.http.session import Session
 
 
-class ApiTap(Tap, abc.ABC):
+class ApiTap(CheckedSettings, Tap):
     """A tap that reads an API through one session.
 
     A run goes on when a stream or a partition fails, says what failed at its end, and then ends with an error.
@@ -87,31 +75,6 @@ class ApiTap(Tap, abc.ABC):
     def api_streams(self) -> list[ApiStream]:
         """The streams, in the order in which they are read."""
         return [stream for stream in self.streams.values() if isinstance(stream, ApiStream)]
-
-    # Settings
-
-    @classproperty
-    @override
-    def _env_var_config(cls) -> dict[str, Any]:  # noqa: N805
-        schema = cls.config_jsonschema
-        cls.append_builtin_config(schema)
-        return from_environment(schema, cls._env_var_prefix)
-
-    @override
-    def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
-        """Check the settings, naming each that is wrong and repeating no secret."""
-        schema = self.config_jsonschema
-        self.append_builtin_config(schema)
-        self._config, errors = checked(
-            self._config, schema, lambda config: chain(batch_errors(config), self.setting_errors(config))
-        )
-        if errors and raise_errors:
-            raise ConfigValidationError("Config validation failed", errors=errors, schema=schema)
-        return errors
-
-    @abc.abstractmethod
-    def setting_errors(self, config: Mapping[str, Any]) -> Iterator[str]:
-        """Sentences on what the JSON schema of the settings cannot tell; each names its setting."""
 
     @override
     def load_state(self, state: dict[str, Any]) -> None:
@@ -221,27 +184,14 @@ class ApiTap(Tap, abc.ABC):
         with exit_on_operator_error(cls.logger):
             super().invoke(state=_checked_file("--state", state), catalog=_checked_file("--catalog", catalog), **kwargs)
 
-    @classmethod
-    @override
-    def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> Any:
-        with exit_on_operator_error(cls.logger):
-            return config_input(value)
-
-    @classmethod
-    @override
-    def cb_test(cls, ctx: click.Context, param: click.Option, value: str) -> None:
+    @override  # type: ignore[misc]
+    def run_connection_test(self) -> bool:  # final in the SDK, where it reads a record of every stream
         """Answer ``--test`` with one request and a verdict on the connection."""
-        if value != CliTestOptionValue.All.value:
-            super().cb_test(ctx, param, value)
-            return
-        given = ctx.params.get("config") or _ConfigInput()
-        with exit_on_operator_error(cls.logger):
-            tap = cls(config=given.config, parse_env_config=given.parse_env)
-            try:
-                click.echo(f"{cls.name}: {tap.check_connection()}")
-            finally:
-                tap.session.close()
-        ctx.exit()
+        try:
+            click.echo(f"{self.name}: {self.check_connection()}")
+        finally:
+            self.session.close()
+        return True
 
 
 def _checked_file(option: str, file: IO[str] | None) -> IO[str] | None:

@@ -11,13 +11,9 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar, cast
 from singer_http.http.clock import Clock, Stopped
 from singer_http.http.errors import ApiError, ConfigurationError
 from singer_http.output import Stdout
-from singer_http.settings import checked, config_input, exit_on_operator_error, from_environment, url_errors
+from singer_http.settings import CheckedSettings, exit_on_operator_error, url_errors
 from singer_sdk import Target
-from singer_sdk.exceptions import (
-    ConfigValidationError,
-    RecordsWithoutSchemaException,
-)
-from singer_sdk.helpers._classproperty import classproperty
+from singer_sdk.exceptions import RecordsWithoutSchemaException
 from singer_sdk.helpers.capabilities import CapabilitiesEnum, PluginCapabilities
 from singer_sdk.mapper import SameRecordTransform
 from typing_extensions import override
@@ -32,14 +28,13 @@ from target_harkster.sinks import HarksterSink, LookupSink, RowSink
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from types import FrameType
 
-    import click
     from singer_sdk import Sink
 
 
-class TargetHarkster(Target):
+class TargetHarkster(CheckedSettings, Target):
     """Singer target that turns records into Harkster posts, each published once."""
 
     name = "target-harkster"
@@ -57,22 +52,9 @@ class TargetHarkster(Target):
 
     # Settings
 
-    @classproperty
     @override
-    def _env_var_config(cls) -> dict[str, Any]:  # noqa: N805
-        schema = cls.config_jsonschema
-        cls.append_builtin_config(schema)
-        return from_environment(schema, cls._env_var_prefix)
-
-    @override
-    def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
-        """Check the settings. Errors name the setting and repeat no secret."""
-        schema = self.config_jsonschema
-        self.append_builtin_config(schema)
-        self._config, errors = checked(self._config, schema, lambda config: url_errors("api_url", config["api_url"]))
-        if errors and raise_errors:
-            raise ConfigValidationError("Config validation failed", errors=errors, schema=schema)
-        return errors
+    def setting_errors(self, config: Mapping[str, Any]) -> Iterator[str]:
+        return url_errors("api_url", config["api_url"])
 
     @classmethod
     @override
@@ -256,9 +238,3 @@ class TargetHarkster(Target):
                 super().invoke(**kwargs)
             except BAD_INPUT as error:
                 raise ApiError(str(error)) from None
-
-    @classmethod
-    @override
-    def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> Any:
-        with exit_on_operator_error(cls.logger):
-            return config_input(value)
