@@ -10,6 +10,7 @@ from singer_http.http.clock import Clock, Stopped
 from typing_extensions import override
 
 if TYPE_CHECKING:
+    from singer_http.http.budget import Spent
     from singer_http.http.session import Session
 
 
@@ -31,16 +32,16 @@ class LeapingClock(Clock):
     def watch(self, session: Session) -> Session:
         """Know of a session's requests, from when they are counted to when their answers are taken note of."""
         budget = session.budget
-        try_spend, give_back, timed = budget._try_spend, budget.give_back, session._timed
+        reserve, give_back, timed = budget._reserve, budget.give_back, session._timed
 
-        def spend(now: float) -> float:
+        def spend(mine: float | None) -> tuple[float, float]:
             # Within the budget's turn: the next one who sleeps for a turn knows of this request.
-            wait = try_spend(now)
+            slot, wait = reserve(mine)
             if not wait:
                 self._count(1)
-            return wait
+            return slot, wait
 
-        def unspend(spent: float) -> None:
+        def unspend(spent: Spent) -> None:
             give_back(spent)
             self._count(-1)
 
@@ -50,7 +51,7 @@ class LeapingClock(Clock):
             finally:
                 self._count(-1)
 
-        budget._try_spend = spend  # type: ignore[method-assign]
+        budget._reserve = spend  # type: ignore[method-assign]
         budget.give_back = unspend  # type: ignore[method-assign]
         session._timed = send  # type: ignore[assignment,method-assign]
         return session

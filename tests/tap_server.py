@@ -41,12 +41,14 @@ def leap_when_waiting() -> None:
         sleep(clock, 0)
 
     Clock.monotonic = monotonic  # type: ignore[assignment,method-assign]
+    Clock.time = lambda _clock: time.time() + leapt  # type: ignore[assignment,method-assign]
     Clock.sleep = leap  # type: ignore[assignment,method-assign]
 
 
 def live_later(seconds: float) -> None:
     """Let the tap live so much later."""
-    Clock.time = lambda _clock: time.time() + seconds  # type: ignore[assignment,method-assign]
+    earlier = Clock.time
+    Clock.time = lambda clock: earlier(clock) + seconds  # type: ignore[assignment,method-assign]
 
 
 def become_the_tap(job: dict[str, Any]) -> None:

@@ -6,16 +6,14 @@ Facts from the vendor's guide and Swagger (v2): a list answers
 
 from __future__ import annotations
 
-import hashlib
 import math
-import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import platformdirs
 from singer_http.http.auth import TokenSource, fixed_token
 from singer_http.http.errors import ConfigurationError
+from singer_http.http.request_log import shared_file, user_folder
 from singer_http.http.session import Session
 from singer_http.http.transport import Transport
 from singer_http.reading.pages import Page
@@ -99,7 +97,8 @@ def state_folder(config: Mapping[str, Any]) -> Path:
         ConfigurationError: There is no such place.
     """
     try:
-        return Path(config.get("token_path") or platformdirs.user_state_path("tap-hubstaff")).expanduser()
+        path = config.get("token_path")
+        return Path(path).expanduser() if path else user_folder("tap-hubstaff")
     except RuntimeError:
         raise ConfigurationError(
             "token_path must be set to a folder: this user has no home directory to keep tokens in."
@@ -119,15 +118,13 @@ def _token_source(config: Mapping[str, Any], transport: Transport, clock: Clock)
 def _budget(config: Mapping[str, Any], clock: Clock) -> HourlyBudget:
     """The budget of an application, which all runs with its credentials share."""
     credential = config.get("access_token") or config.get("personal_access_token") or config.get("client_id") or ""
-    name = hashlib.sha256(credential.encode()).hexdigest()[:32]
     folder = state_folder(config)
     patience = STOP_PATIENCE if config["on_quota"] == "stop" else math.inf
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return HourlyBudget(config["requests_per_hour"], clock, folder / f"{name}.requests.sqlite", patience)
-    except (OSError, sqlite3.Error) as error:
+        log = shared_file(folder, credential, config["api_url"], clock)
+    except OSError as error:
         raise ConfigurationError(
-            f"token_path is not valid: {folder} cannot be written to"
-            f" ({error.strerror if isinstance(error, OSError) else error}); the requests of the last hour are kept"
-            " there too."
+            f"token_path is not valid: {folder} cannot be written to ({error.strerror}); the requests of the last hour"
+            " are kept there too."
         ) from None
+    return HourlyBudget(config["requests_per_hour"], clock, log, patience)

@@ -7,11 +7,13 @@ a list answers ``{items, cursor, hasMore}`` and ends where ``hasMore`` is false 
 from __future__ import annotations
 
 import json
+import logging
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from singer_http.http.auth import Token, TokenSource, lifetime, validated_token
 from singer_http.http.budget import Budget
+from singer_http.http.request_log import RequestLog, shared_file, user_folder
 from singer_http.http.session import Session, request_token
 from singer_http.http.transport import Transport
 from singer_http.reading.pages import Page
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from singer_http.http.clock import Clock
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_URL = "https://api.hustle.com/v3"
 REQUESTS_PER_SECOND = 25
@@ -104,6 +108,15 @@ def open_session(config: Mapping[str, Any], clock: Clock) -> Session:
         base_url=config["api_url"],
         transport=transport,
         tokens=TokenSource(fetch_token, clock),
-        budget=Budget(config["requests_per_second"], 1.0, clock),
+        budget=Budget(config["requests_per_second"], 1.0, clock, _request_log(config, clock)),
         clock=clock,
     )
+
+
+def _request_log(config: Mapping[str, Any], clock: Clock) -> RequestLog | None:
+    """The log that all runs with the same credentials share on this machine; None where no file can be kept."""
+    try:
+        return shared_file(user_folder("tap-hustle"), config["client_id"], config["api_url"], clock)
+    except (OSError, RuntimeError) as error:
+        logger.warning("Other runs with the same credentials are not seen: no file can be kept for them (%s).", error)
+        return None

@@ -146,7 +146,7 @@ def test_tap_hubstaff(shell: Callable[..., Shell], tmp_path: Path) -> None:
         mode(tokens),
         mode(next(tokens.glob("*.json"))),
     ]
-    assert said_mode("`….requests.sqlite`") == mode(next(tokens.glob("*.requests.sqlite")))
+    assert said_mode("`….requests`") == mode(next(tokens.glob("*.requests")))
 
 
 def mode(path: Path) -> str:

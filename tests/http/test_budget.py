@@ -61,7 +61,7 @@ def test_no_window_holds_more_than_allowed_and_nobody_starves(
             clock.sleep(idle[(number + turn) % len(idle)] * window)
             if number < len(pauses) and turn == 1:
                 budget.pause(pauses[number] * window)
-            granted.append(budget.spend())
+            granted.append(budget.spend().slot)
             spent.append(clock.monotonic())
         return spent
 
@@ -146,7 +146,7 @@ def test_what_arrives_late_counts_from_then_on(clock: FakeClock, new_budget: New
     budget.shift_to_arrival(first, 0.9)
     clock.advance(0.2)  # the first was sent a window ago, and arrived with the second
     assert budget.left == 0
-    assert budget.spend() >= first + 0.9 + 1.0
+    assert budget.spend().slot >= first.slot + 0.9 + 1.0
 
 
 def test_what_is_given_back_may_be_spent_again(clock: FakeClock, new_budget: NewBudget) -> None:

@@ -94,12 +94,12 @@ def test_a_damaged_log_of_requests_is_begun_anew(tap: Tap, serve: Serve, setting
     sandbox = serve(history_days=1, organizations=1, shared_members=0)
     config = settings(sandbox)
     assert tap("--test", config=config).code == 0
-    (log,) = (tmp_path / "tokens").glob("*.requests.sqlite")
+    (log,) = (tmp_path / "tokens").glob("*.requests")
     assert stat.S_IMODE(log.stat().st_mode) == 0o600
     log.chmod(0o644)
     assert tap("--test", config=config).code == 0
     assert stat.S_IMODE(log.stat().st_mode) == 0o600
-    for damaged in (b"no database", log.read_bytes()[:4096] + b"\xff" * 8192, b"SQLite format 3\0" + b"\xff" * 4080):
+    for damaged in (b"no log", log.read_bytes()[:4] + b"\xff" * 8192, b'{"times":["soon"]}'):
         log.write_bytes(damaged)
         run = tap("--test", config=config)
         assert run.code == 0, run.stderr
@@ -113,6 +113,7 @@ def test_a_user_without_a_home_has_to_say_where_tokens_are_kept(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delenv("HOME")
+    monkeypatch.delenv("XDG_STATE_HOME")
     monkeypatch.setattr("pwd.getpwuid", mock.Mock(side_effect=KeyError))
     with pytest.raises(ConfigurationError, match="token_path must be set"):
         state_folder({})

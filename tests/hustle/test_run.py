@@ -11,12 +11,15 @@ from api_sandbox import Fault
 from singer_http.http.budget import MARGIN
 from singer_http.http.clock import Stopped
 from singer_http.http.errors import ApiError
+from tap_hustle.client import open_session
 from tap_hustle.tap import TapHustle
 
 from tests.conftest import HANGING
+from tests.leaping import LeapingClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from api_sandbox import RunningSandbox
 
@@ -198,6 +201,37 @@ def test_the_rate_limit_is_kept(
     assert report.too_many_requests == 0
     assert report.busiest_second <= 25
     assert run.seconds <= report.requests / 25 * (1 + MARGIN) + 0.1
+
+
+@pytest.fixture
+def config() -> dict[str, Any]:
+    """Settings of a session that is opened without a tap."""
+    given = {"client_id": "id", "client_secret": "secret", "user_agent": "tests/1.0"}
+    return {**TapHustle(config=given).config}
+
+
+def test_two_runs_on_a_machine_count_together(config: dict[str, Any]) -> None:
+    clock = LeapingClock()
+    first, second = open_session(config, clock), open_session(config, clock)
+    other = open_session({**config, "client_id": "another"}, clock)
+    for _ in range(20):
+        first.budget.spend()
+    assert [session.budget.left for session in (first, second, other)] == [5, 5, 25]
+    for session in (first, second, other):
+        session.close()
+
+
+def test_where_nothing_can_be_kept_a_run_counts_for_itself(
+    config: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    (tmp_path / "occupied").write_text("")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "occupied"))
+    session = open_session(config, LeapingClock())
+    assert "Other runs with the same credentials are not seen" in caplog.text
+    for _ in range(25):
+        session.budget.spend()
+    assert session.budget.left == 0
+    session.close()
 
 
 def test_a_limit_that_is_lower_than_we_think_costs_time_only(

@@ -1,102 +1,157 @@
-"""The request budget of a credential, which all threads share."""
+"""The request budget of a credential, which all threads share, and all processes that share its log."""
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from bisect import bisect_right, insort
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from singer_http.http.request_log import MemoryLog, RequestLog, Sent
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from singer_http.http.clock import Clock
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
 MARGIN = 0.02  # share by which the window is widened, as the network squeezes requests together
 _LONG = 5.0  # seconds of waiting that are worth a word
 _TICK = 0.001  # seconds beyond the window after which to try again: a float may fall short of it
+_GLANCE = 1.0  # seconds after which to look what other processes have sent
+
+
+class Spent(NamedTuple):
+    """A request that was counted: at which moment of the clock, and of the log's own."""
+
+    at: float
+    slot: float
 
 
 class Budget:
-    """Allows so many requests in any window of so many seconds, and none while the API wants a pause."""
+    """Allows so many requests in any window of so many seconds, and none while the API wants a pause.
 
-    def __init__(self, requests: int, window: float, clock: Clock) -> None:
+    Who has to wait takes the next free slot in the log, and finds it taken into account by all others: requests are
+    sent in the order in which they were wanted, whichever process wants them.
+    """
+
+    def __init__(self, requests: int, window: float, clock: Clock, log: RequestLog | None = None) -> None:
         self.requests = requests
         self.window = window
         self._clock = clock
+        self._log = log or MemoryLog(clock)
+        self._width = window * (1 + MARGIN)
         self._turn = threading.Lock()
         self._lock = threading.Lock()
-        self._sent: list[float] = []  # when the requests that still count were sent, in order
-        self._paused_until = 0.0
+        self._seen = Sent()
+        self._seen_at = -math.inf  # by the clock
+        self._ahead = 0.0  # seconds by which the log's clock is ahead of it
 
     @property
     def per_second(self) -> float:
         """The rate that the budget allows, in requests a second."""
-        return self.requests / (self.window * (1 + MARGIN))
+        return self.requests / self._width
 
     @property
     def left(self) -> int:
         """How many requests could be sent at once now."""
+        if self._clock.monotonic() >= self._seen_at + _GLANCE:
+            self._update(lambda _now, _sent: None)
+        start = self._clock.monotonic() + self._ahead - self._width
         with self._lock:
-            self._forget_old(self._clock.monotonic())
-            return 0 if self.paused_for else max(0, self.requests - len(self._sent))
+            sent = len(self._seen.times) - bisect_right(self._seen.times, start)
+        return 0 if self.paused_for else max(0, self.requests - sent)
 
-    def spend(self) -> float:
-        """Wait until one more request may be sent; returns the moment that it is counted at."""
-        with self._turn:  # requests are sent in the order in which they were wanted
+    def spend(self) -> Spent:
+        """Wait until one more request may be sent."""
+        slot = None
+        with self._turn:
             self._clock.check()
-            while wait := self._try_spend(now := self._clock.monotonic()):
-                if wait > _LONG:
-                    logger.info("The requests of %.0f s are used up: waiting %.0f s.", self.window, wait)
-                self._clock.sleep(wait)
-            return now
+            try:
+                while True:
+                    at = self._clock.monotonic()
+                    slot, wait = self._reserve(slot)
+                    if wait <= 0:
+                        return Spent(at, slot)
+                    self.check_wait(wait)
+                    if wait > _LONG:
+                        logger.info("The requests of %.0f s are used up: waiting %.0f s.", self.window, wait)
+                    self._clock.sleep(wait + _TICK)
+            except BaseException:
+                if slot is not None:
+                    self.give_back(Spent(at, slot))
+                raise
 
-    def give_back(self, spent: float) -> None:
+    def check_wait(self, seconds: float) -> None:
+        """Raise what ends a run that is not to wait so long."""
+
+    def give_back(self, spent: Spent) -> None:
         """Stop counting a request that was not sent."""
-        with self._lock:
-            self._forget(spent)
+        self._update(lambda _, sent: _remove(sent.times, spent.slot))
 
-    def shift_to_arrival(self, spent: float, seconds: float) -> None:
+    def shift_to_arrival(self, spent: Spent, seconds: float) -> None:
         """Count a request so many seconds later, when it can have arrived.
 
         The vendor counts arrivals. A new connection or a busy machine can delay a request into the next window: counted
         when it was sent, it would make that window too full.
         """
-        with self._lock:
-            self._forget(spent)
-            insort(self._sent, spent + seconds)
+
+        def shift(_: float, sent: Sent) -> None:
+            _remove(sent.times, spent.slot)
+            insort(sent.times, spent.slot + seconds)
+
+        self._update(shift)
 
     def pause(self, seconds: float) -> None:
         """Hold all requests for so many seconds."""
-        with self._lock:
-            self._paused_until = max(self._paused_until, self._clock.monotonic() + seconds)
+
+        def hold(now: float, sent: Sent) -> None:
+            sent.paused_until = max(sent.paused_until, now + seconds)
+
+        self._update(hold)
         logger.debug("Pausing all requests for %.1f s.", seconds)
 
     @property
     def paused_for(self) -> float:
         """Seconds until requests may be sent again, 0 where nothing holds them."""
-        return max(0.0, self._paused_until - self._clock.monotonic())
+        return max(0.0, self._seen.paused_until - self._clock.monotonic() - self._ahead)
 
     def close(self) -> None:
         """Close what the count is kept in."""
+        self._log.close()
 
-    def _try_spend(self, now: float) -> float:
-        """Spend a request and return 0, or return the seconds after which to try again."""
+    def _reserve(self, mine: float | None) -> tuple[float, float]:
+        """Take the next free slot, or look whether the one that was taken has come; also the seconds until then."""
+
+        def reserve(now: float, sent: Sent) -> tuple[float, float]:
+            before = sent.times
+            if mine is not None:
+                _remove(sent.times, mine)
+                before = sent.times[: bisect_right(sent.times, now)]  # those who wait are behind
+            slot = max(now, sent.paused_until)
+            if len(before) >= self.requests:
+                slot = max(slot, before[-self.requests] + self._width)
+            insort(sent.times, slot)
+            return slot, slot - now
+
+        return self._update(reserve)
+
+    def _update(self, change: Callable[[float, Sent], T]) -> T:
+        def changed(now: float, sent: Sent) -> T:
+            del sent.times[: bisect_right(sent.times, now - self._width)]
+            outcome = change(now, sent)
+            self._seen, self._seen_at = sent, self._clock.monotonic()
+            self._ahead = now - self._seen_at
+            return outcome
+
         with self._lock:
-            if pause := self.paused_for:
-                return pause
-            start = self._forget_old(now)
-            if len(self._sent) >= self.requests:
-                return self._sent[-self.requests] - start + _TICK
-            insort(self._sent, now)
-            return 0.0
+            return self._log.update(changed)
 
-    def _forget(self, spent: float) -> None:
-        if spent in self._sent:  # and not before the window by now
-            self._sent.remove(spent)
 
-    def _forget_old(self, now: float) -> float:
-        """Forget the requests before the window that ends now; returns its start."""
-        start = now - self.window * (1 + MARGIN)
-        del self._sent[: bisect_right(self._sent, start)]
-        return start
+def _remove(times: list[float], slot: float) -> None:
+    if slot in times:  # and not before the window by now
+        times.remove(slot)

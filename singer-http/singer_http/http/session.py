@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from singer_http.http.auth import TokenSource
-    from singer_http.http.budget import Budget
+    from singer_http.http.budget import Budget, Spent
     from singer_http.http.clock import Clock
 
 T = TypeVar("T")
@@ -108,7 +108,7 @@ class Session:
         self.transport.close()
         self.budget.close()
 
-    def _timed(self, request: Request, attempts: Attempts, token: str, spent: float) -> Answer:
+    def _timed(self, request: Request, attempts: Attempts, token: str, spent: Spent) -> Answer:
         path = request.path
         with self._lock:
             self.requests[path] += 1
@@ -121,7 +121,7 @@ class Session:
             raise
         self._outage.answered()
         took = self.clock.monotonic() - start
-        waited = start - spent + answer.waited
+        waited = start - spent.at + answer.waited
         with self._lock:
             self.latency += (took - self.latency) * (1 / 8 if self._fastest else 1)
             self._fastest[path] = min(waited, self._fastest.get(path, waited))

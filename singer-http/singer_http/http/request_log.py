@@ -1,0 +1,128 @@
+"""When requests were sent, for a budget to count: in memory, or in a file that all processes of a machine share."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import logging
+import os
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import msgspec
+import platformdirs
+from typing_extensions import override
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from singer_http.http.clock import Clock
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+LONGEST = 1 << 24  # bytes of a log: no limit has so many requests
+PUT_BACK = 1.0  # seconds that a clock is behind the log's last writer when it was put back
+
+
+class Sent(msgspec.Struct):
+    """What a log holds, in seconds of the log's own clock."""
+
+    times: list[float] = []  # when requests were sent, or are to be, in order
+    paused_until: float = 0.0
+    written_at: float = 0.0
+
+
+encode = msgspec.json.encode
+_decode = msgspec.json.Decoder(Sent).decode
+
+
+class LogError(Exception):
+    """The log is out of reach; the text says where it is and why."""
+
+
+class RequestLog(Protocol):
+    """Where a budget counts its requests."""
+
+    def update(self, change: Callable[[float, Sent], T]) -> T:
+        """Change what the log holds, given the time by its clock, while nobody else does; raises :class:`LogError`."""
+
+    def close(self) -> None:
+        """Close what it is kept in."""
+
+
+class MemoryLog(RequestLog):
+    """A log of one budget alone."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._sent = Sent()
+
+    @override
+    def update(self, change: Callable[[float, Sent], T]) -> T:
+        return change(self._clock.monotonic(), self._sent)
+
+    @override
+    def close(self) -> None:
+        pass
+
+
+class FileLog(RequestLog):
+    """A log that all processes of a machine share; the system frees its lock when a process dies.
+
+    Raises :class:`OSError` where there can be no such file.
+    """
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._path = path
+        self._clock = clock
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        os.fchmod(self._file, 0o600)
+
+    @override
+    def update(self, change: Callable[[float, Sent], T]) -> T:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+            try:
+                written = os.pread(self._file, LONGEST, 0)
+                now = self._clock.time()
+                sent = read_at(now, written, str(self._path))
+                outcome = change(now, sent)
+                # As long as before: a process that is killed here leaves no half of it behind.
+                os.pwrite(self._file, encode(sent).ljust(len(written)), 0)
+                return outcome
+            finally:
+                fcntl.flock(self._file, fcntl.LOCK_UN)
+        except OSError as error:
+            raise LogError(f"{self._path}: {error.strerror}") from None
+
+    @override
+    def close(self) -> None:
+        os.close(self._file)
+
+
+def read_at(now: float, content: bytes | str, place: str) -> Sent:
+    """Read what a log holds; one that is damaged is begun anew."""
+    try:
+        sent = _decode(content) if content else Sent()
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        text = "%s is damaged: it is begun anew. The API may refuse requests for a while, as those before do not count."
+        logger.warning(text, place)
+        sent = Sent()
+    if sent.written_at > now + PUT_BACK:  # what was sent since would count for longer than its window
+        sent.times = [moment for moment in sent.times if moment <= now]
+        sent.paused_until = 0.0
+    sent.written_at = now
+    return sent
+
+
+def shared_file(folder: Path, credential: str, api_url: str, clock: Clock) -> FileLog:
+    """Open the log of a credential, for all runs on this machine; raises :class:`OSError` where there can be none."""
+    name = hashlib.sha256(f"{credential} {api_url}".encode()).hexdigest()[:32]
+    return FileLog(folder / f"{name}.requests", clock)
+
+
+def user_folder(plugin: str) -> Path:
+    """The folder for what a plugin keeps across runs; raises :class:`RuntimeError` where the user has no home."""
+    return platformdirs.user_state_path(plugin).expanduser()
