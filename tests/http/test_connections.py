@@ -362,26 +362,6 @@ def test_what_goes_to_this_machine_goes_through_no_proxy(
 # Addresses
 
 
-def test_the_addresses_of_a_host_have_the_time_of_one(
-    session: NewSession, parse: Parse, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now, waits = [0.0], []
-
-    def wait_in_vain(_address: Any, timeout: float, *_: Any) -> socket.socket:
-        waits.append(timeout)
-        now[0] += timeout
-        raise TimeoutError
-
-    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"192.0.2.{number}", 443)) for number in range(1, 30)]
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-    monkeypatch.setattr(connections, "create_connection", wait_in_vain)
-    set_time(monkeypatch, lambda: now[0])
-    with pytest.raises(ApiError, match="no connection"):
-        session("https://api.example.org", clock, timeout=TIMEOUT).get("/leads", {}, parse)
-    assert sum(waits) == 3 * transport.CONNECT_TIMEOUT
-    assert len(waits) == 3 * len(found)
-
-
 def test_another_address_serves_where_one_does_not(
     *,
     raw_server: Serve,

@@ -48,14 +48,8 @@ def read_all(
     clock: FakeClock, parse: Parse, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[Session], list[ApiError | None]]:
     """Read many lists with as many threads as the taps have; what became of each."""
-
-    def glance(outage: Outage) -> None:
-        # As the real one does: without the lock, but here for the time of this clock.
-        outage._changed.release()
-        clock.sleep(1.0)
-        outage._changed.acquire()
-
-    monkeypatch.setattr(Outage, "_glance", glance)
+    # As the real one does, but for the time of this clock.
+    monkeypatch.setattr(Outage, "_glance", lambda _: clock.sleep(1.0))
 
     def work(connected: Session, number: int) -> list[ApiError | None]:
         ends: list[ApiError | None] = []

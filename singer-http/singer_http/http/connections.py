@@ -7,7 +7,6 @@ import http.client
 import io
 import ipaddress
 import os
-import socket
 import ssl
 import threading
 import time
@@ -18,12 +17,13 @@ from urllib.parse import urlsplit
 from requests.adapters import HTTPAdapter
 from typing_extensions import override
 from urllib3.connection import HTTPConnection
-from urllib3.util.connection import create_connection
 
 from singer_http.http.clock import Clock, Stopped
 from singer_http.http.errors import ConfigurationError, Fault
 
 if TYPE_CHECKING:
+    import socket
+
     from requests import PreparedRequest, Response
     from typing_extensions import Buffer
     from urllib3 import HTTPConnectionPool
@@ -106,23 +106,6 @@ class _Connection(HTTPConnection):
             is_untrusted = isinstance(error, ssl.SSLCertVerificationError)
             under_way.fault = Fault.UNTRUSTED if is_untrusted else Fault.UNREACHABLE
             raise
-
-    @override
-    def _new_conn(self) -> socket.socket:
-        """Try the host's addresses one after the other, all within the time for one."""
-        until = time.monotonic() + cast("float", self.timeout)
-        failure: OSError = TimeoutError()
-        for *_, address in socket.getaddrinfo(self._dns_host, self.port, type=socket.SOCK_STREAM):
-            left = max(0.0, until - time.monotonic())
-            try:
-                where = cast("tuple[str, int]", address[:2])
-                connected = create_connection(where, left, self.source_address, self.socket_options)
-            except OSError as error:
-                failure = error
-            else:
-                connected.settimeout(self.timeout)
-                return connected
-        raise failure
 
     @override
     def putrequest(self, *args: Any, **kwargs: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
+import time
 from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -24,7 +25,7 @@ OUTAGE_PATIENCE = 600.0  # seconds without any answer after which a run gives up
 SILENT_REQUESTS = 3  # so many in a row without an answer are about the API, and not about one list of it
 LONGEST_BACKOFF = 60.0  # seconds; the backoff doubles up to here
 FIRST_CONTACT_TRIES = 3  # requests in all to a host that never answered: more often a wrong URL than an outage
-_GLANCE = 1.0  # seconds after which those who wait for the API look whether it answers again
+_GLANCE = 0.1  # seconds after which those who wait for the API look whether it answers again
 _OUTAGE = "the API has answered no request at all for ten minutes; run again when it is back."
 _LEFT_ALONE = "HTTP {status}; the API wants no more requests for longer than a run should wait, run again later."
 
@@ -34,9 +35,9 @@ class Outage:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._changed = threading.Condition()
         self._silent: set[Attempts] = set()
         self._since = math.inf
+        self._turn = threading.Lock()  # of the request that probes
         self._probe: Attempts | None = None
 
     @property
@@ -50,38 +51,32 @@ class Outage:
 
     def wait_turn(self, request: Attempts) -> None:
         """Wait until a request may be sent."""
-        with self._changed:
-            while self.is_on and self._probe not in {None, request}:
-                self._glance()
-            if self.is_on:
+        while self.is_on and self._probe is not request:
+            if self._turn.acquire(blocking=False):
                 self._probe = request
+            else:
+                self._glance()
 
     def _glance(self) -> None:
-        # By no clock: it is another request that is waited for, not its time.
-        self._changed.wait(_GLANCE)
+        time.sleep(_GLANCE)  # by no clock: it is another request that is waited for, not its time
         self._clock.check()
 
-    def answered(self) -> None:
+    def answered(self, request: Attempts) -> None:
         """Note that there was an answer, whatever it says."""
-        if self._silent:
-            with self._changed:
-                self._silent.clear()
-                self._probe = None
-                self._changed.notify_all()
+        self._silent.clear()
+        self.let_go(request)
 
     def not_answered(self, request: Attempts) -> None:
         """Note that there was no answer."""
-        with self._changed:
-            if not self._silent:
-                self._since = self._clock.monotonic()
-            self._silent.add(request)
+        if not self._silent:
+            self._since = self._clock.monotonic()
+        self._silent.add(request)
 
     def let_go(self, request: Attempts) -> None:
-        """Let another request probe: this one is not tried again."""
-        with self._changed:
-            if self._probe is request:
-                self._probe = None
-                self._changed.notify_all()
+        """Let another request probe, if this one did."""
+        if self._probe is request:
+            self._probe = None
+            self._turn.release()
 
 
 class Attempts:

@@ -119,7 +119,7 @@ class Session:
             if problem.status is None:
                 self._outage.not_answered(attempts)
             raise
-        self._outage.answered()
+        self._outage.answered(attempts)
         took = self.clock.monotonic() - start
         waited = start - spent.at + answer.waited
         with self._lock:
