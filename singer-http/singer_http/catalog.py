@@ -19,12 +19,8 @@ if TYPE_CHECKING:
 
 class _Metadata(msgspec.Struct, rename="kebab"):
     selected: bool | None = None
-    selected_by_default: bool | None = None
-    inclusion: str | None = None
     replication_key: str | None = None
     replication_method: str | None = None
-    forced_replication_method: str | None = None
-    table_key_properties: list[str] | None = None
 
 
 class _Entry(msgspec.Struct):

@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from singer_sdk import metrics
 from singer_sdk.batch import Batcher
 from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
 from singer_sdk.streams import Stream
@@ -193,11 +192,9 @@ class ApiStream(Stream, abc.ABC):
         self._begin()
         self.run.progress.begin(self.name)
         counter = self.get_record_counter()
-        paths = set()
         with counter, self.get_sync_timer():
             for slice_, pages in self.read():
                 counter.with_context(slice_.partition)
-                paths.add(slice_.path)
                 try:
                     yield from self._sync_slice(slice_, pages, counter, write_messages=write_messages)
                 except FatalError as failure:
@@ -206,9 +203,6 @@ class ApiStream(Stream, abc.ABC):
                     self._leave_out(slice_, failure)
         self.run.writer.flush()
         self._report_changes()
-        requests = sum(self.run.session.requests[path] for path in paths)
-        tags: dict[str, Any] = {metrics.Tag.STREAM: self.name, metrics.Tag.ENDPOINT: self.path}
-        self._log_metric(metrics.Point("counter", metrics.Metric.HTTP_REQUEST_COUNT, requests, tags))
 
     @override
     def _sync_batches(self, batch_config: BatchConfig, context: Context | None = None) -> None:

@@ -21,7 +21,6 @@ from singer_http.http.errors import (
     ApiError,
     RefusedRequestError,
     ServerFailedError,
-    UnwantedError,
 )
 from singer_http.reading import reader as reader_module
 from singer_http.reading.pages import Page, Slice
@@ -143,14 +142,13 @@ class FakeApi:
         _parse: object,
         rules: object,
         *,
-        is_wanted: Callable[[], bool],
+        on_turn: Callable[[], None],
     ) -> Page:
         if self.turn:
             with self._lock:
                 self._free_at = turn = max(self._free_at, self.clock.now) + self.turn
             self.clock.sleep_until(turn)
-        if not is_wanted():
-            raise UnwantedError("not wanted")
+        on_turn()
         cursor = params.get("cursor")
         with self._lock:
             self.asked[path, cursor] += 1

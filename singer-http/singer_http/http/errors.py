@@ -50,10 +50,6 @@ class NotFoundError(RefusedRequestError):
     """There is no such thing, or no longer."""
 
 
-class UnwantedError(ApiError):
-    """The request was given up before it was sent."""
-
-
 class IncompleteError(ApiError):
     """The run came to its end, and not everything could be read."""
 

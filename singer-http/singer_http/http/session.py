@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from singer_http.http.errors import LOGIN_RULES, RULES, Action, FatalError, Fault, Rule, Rules, UnwantedError, rule_for
+from singer_http.http.errors import LOGIN_RULES, RULES, Action, FatalError, Fault, Rule, Rules, rule_for
 from singer_http.http.patience import LONGEST_BACKOFF, Attempts, Outage
 from singer_http.http.transport import Answer, Params, Problem, Request, Transport
 
@@ -71,7 +71,7 @@ class Session:
         parse: Callable[[Answer], T],
         rules: Rules = RULES,
         *,
-        is_wanted: Callable[[], bool] = lambda: True,
+        on_turn: Callable[[], None] = lambda: None,
     ) -> T:
         """Send a request, as often as a table of rules gives it a chance.
 
@@ -79,7 +79,7 @@ class Session:
             request: What to send.
             parse: Makes of the answer what is wanted; raises :class:`msgspec.DecodeError` where it is none.
             rules: What is done about faults, and which :class:`ApiError` is raised.
-            is_wanted: Asked when the budget has a request to spend; where it is not, UnwantedError is raised.
+            on_turn: Called when the budget lets the request go.
         """
         attempts = Attempts(str(request), self.base_url, self.transport, self.clock, self._outage)
         try:
@@ -89,9 +89,7 @@ class Session:
                     raise self._ended  # what ends the run for one request ends it for all
                 token = self.tokens.get()
                 spent = self.budget.spend()
-                if not is_wanted():
-                    self.budget.give_back(spent)
-                    raise UnwantedError(f"{request}: no longer wanted.")
+                on_turn()
                 try:
                     answer = self._timed(request, attempts, token, spent)
                     return _parsed(answer, parse, _READ if request.method == "GET" else _WRITTEN)

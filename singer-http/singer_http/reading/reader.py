@@ -16,14 +16,15 @@ import math
 import queue
 import threading
 from collections import deque
+from contextlib import AbstractContextManager
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from typing_extensions import Self
+from typing_extensions import override
 
 from singer_http.http.clock import Stopped
-from singer_http.http.errors import GUESS_RULES, UnwantedError
+from singer_http.http.errors import GUESS_RULES
 from singer_http.reading.pages import Page, Slice
 from singer_http.reading.track import PageRequest, Predictions, Track
 
@@ -41,7 +42,7 @@ asked for; when one of the slice that the writer is at is, twice as many. What i
 _GLANCE = 0.1  # seconds after which a waiting writer looks whether the run is being ended
 
 
-class Reader:
+class Reader(AbstractContextManager["Reader"]):
     """Reads slices through one session, with threads of its own, which end with the context.
 
     Slices are taken as needed, by any thread, one at a time. A slice that takes its time to be declared holds up those
@@ -77,9 +78,7 @@ class Reader:
         self._bug: Exception | None = None
         self.predictions = Predictions()
 
-    def __enter__(self) -> Self:
-        return self
-
+    @override
     def __exit__(self, *_: object) -> None:
         self.close()
 
@@ -272,25 +271,22 @@ class Reader:
                 slice_.query(request.cursor),
                 lambda body: slice_.readable(body, request.cursor),
                 GUESS_RULES if request.is_guess else slice_.rules(request.cursor),
-                is_wanted=lambda: self._has_turn(request),
+                on_turn=lambda: self._note_turn(request),
             )
         except (Exception, Stopped) as error:  # noqa: BLE001 - it is raised again where the page is waited for
             return error
         page.cursor = request.cursor
         return page
 
-    def _has_turn(self, request: PageRequest) -> bool:
-        """Note that a request has its turn, so that the next one can wait; whether it is still wanted."""
+    def _note_turn(self, request: PageRequest) -> None:
+        """Note that a request has its turn, so that the next one can wait."""
         with self._changed:
             self._waiting -= not request.has_turn
             request.has_turn = True
             self._fill()
-            return not request.is_dropped
 
     def _settle(self, track: Track, request: PageRequest, outcome: Page | BaseException) -> None:
         self._waiting -= not request.has_turn
         request.outcome = outcome
-        if isinstance(outcome, UnwantedError) and not request.is_certain:
-            self.predictions.misses -= 1
         if not request.is_dropped:
             track.settle(request)

@@ -11,7 +11,6 @@ from singer_http.reading.pages import LoopGuard, Page, Slice
 
 logger = logging.getLogger(__name__)
 
-_ENOUGH_WAITING = 8  # pages of one slice that wait for the writer and make it pointless to guess at more
 _DEEP = 1024  # pages ahead that are more than any budget allows
 
 
@@ -79,8 +78,6 @@ class Track:
         ahead = sum(not request.is_certain for request in self.requests)
         if self._frontier is None or ahead >= min(self._depth, deepest) or self._seems_to_end():
             return None
-        if sum(request.outcome is not None for request in self.requests) > _ENOUGH_WAITING:
-            return None  # it is the writer that is slow
         last = self.requests[-1].cursor
         previous = self.requests[-2].cursor if len(self.requests) > 1 else self._before
         cursor = self.slice.guess(previous, last) if previous is not None and last is not None else None
