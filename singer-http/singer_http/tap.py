@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import fnmatch
 import io
 import json
@@ -14,6 +15,8 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 import click
 from singer_sdk import Tap
+from singer_sdk.plugin_base import _ConfigInput
+from singer_sdk.tap_base import CliTestOptionValue
 from typing_extensions import override
 
 from singer_http.catalog import check_streams, with_chosen_methods
@@ -184,14 +187,18 @@ class ApiTap(CheckedSettings, Tap):
         with exit_on_operator_error(cls.logger):
             super().invoke(state=_checked_file("--state", state), catalog=_checked_file("--catalog", catalog), **kwargs)
 
-    @override  # type: ignore[misc]
-    def run_connection_test(self) -> bool:  # final in the SDK, where it reads a record of every stream
+    @classmethod
+    @override
+    def cb_test(cls, ctx: click.Context, param: click.Option, value: str) -> None:
         """Answer ``--test`` with one request and a verdict on the connection."""
-        try:
-            click.echo(f"{self.name}: {self.check_connection()}")
-        finally:
-            self.session.close()
-        return True
+        if value != CliTestOptionValue.All.value:
+            super().cb_test(ctx, param, value)
+            return
+        given = ctx.params.get("config") or _ConfigInput()
+        tap = cls(config=given.config, parse_env_config=given.parse_env)
+        with contextlib.closing(tap.session):
+            click.echo(f"{cls.name}: {tap.check_connection()}")
+        ctx.exit()
 
 
 def _checked_file(option: str, file: IO[str] | None) -> IO[str] | None:
