@@ -10,7 +10,6 @@ from singer_http.http.clock import Clock, Stopped
 from typing_extensions import override
 
 if TYPE_CHECKING:
-    from singer_http.http.budget import Spent
     from singer_http.http.session import Session
 
 
@@ -32,7 +31,7 @@ class LeapingClock(Clock):
     def watch(self, session: Session) -> Session:
         """Know of a session's requests, from when they are counted to when their answers are taken note of."""
         budget = session.budget
-        reserve, give_back, timed = budget._reserve, budget.give_back, session._timed
+        reserve, timed = budget._reserve, session._timed
 
         def spend(mine: float | None) -> tuple[float, float]:
             # Within the budget's turn: the next one who sleeps for a turn knows of this request.
@@ -41,10 +40,6 @@ class LeapingClock(Clock):
                 self._count(1)
             return slot, wait
 
-        def unspend(spent: Spent) -> None:
-            give_back(spent)
-            self._count(-1)
-
         def send(*args: Any) -> Any:
             try:
                 return timed(*args)
@@ -52,7 +47,6 @@ class LeapingClock(Clock):
                 self._count(-1)
 
         budget._reserve = spend  # type: ignore[method-assign]
-        budget.give_back = unspend  # type: ignore[method-assign]
         session._timed = send  # type: ignore[assignment,method-assign]
         return session
 
