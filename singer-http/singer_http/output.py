@@ -22,7 +22,7 @@ from singer_http.http.clock import Stopped
 from singer_http.http.errors import FatalError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
     from singer_sdk.helpers._batch import BatchConfig
@@ -47,14 +47,14 @@ class Stdout:
         self._signals = 0
         self._exit_code: int | None = None
         self._is_within_line = False
-        self._is_closed = False
+        self.is_closed = False
 
     def write(self, lines: bytes | bytearray) -> None:
         """Write all of it, or raise :class:`FatalError`; after a failure everything is dropped.
 
         Raises :class:`Stopped` when a signal has asked for the end, and the reader of stdout takes nothing.
         """
-        if self._is_closed:
+        if self.is_closed:
             return
         try:
             self._write(lines)
@@ -62,10 +62,10 @@ class Stdout:
             sys.stdout.write(lines.decode())
             sys.stdout.flush()
         except BrokenPipeError:
-            self._is_closed = True
+            self.is_closed = True
             raise FatalError("The reader of the messages went away before the end: see the target's log.") from None
         except OSError as error:
-            self._is_closed = True
+            self.is_closed = True
             raise FatalError(f"stdout cannot be written to: {error.strerror}. Mend that, and run again.") from None
 
     def end(self, code: int) -> None:
@@ -98,7 +98,7 @@ class Stdout:
         while not ready.poll(_GLANCE * 1000):
             waited += _GLANCE if self._signals else 0
             if waited >= PATIENCE:
-                self._is_closed = True
+                self.is_closed = True
                 self._is_within_line = False  # there is no end of it to wait for
                 self._exit_between_lines()
                 logger.warning("The reader of stdout takes nothing: the run ends without its last STATE.")
@@ -121,6 +121,7 @@ class BufferedWriter(GenericSingerWriter["bytes", "Message"]):
         self._buffer = bytearray()
         self.stdout = Stdout()
         self.written = 0  # bytes of messages so far
+        self.on_written: Callable[[], None] = lambda: None  # called when stdout has taken all of them
 
     @override
     def serialize_message(self, message: Message) -> bytes:
@@ -147,6 +148,8 @@ class BufferedWriter(GenericSingerWriter["bytes", "Message"]):
                 self.stdout.write(lines)
             except FatalError as error:
                 raise Stopped from error
+            if not self.stdout.is_closed:
+                self.on_written()
 
     def _add(self, lines: bytes) -> None:
         self._buffer += lines

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from singer_http.http.session import Session
     from singer_http.output import BufferedWriter
     from singer_http.reading.pages import Slice
+    from singer_http.report.reporter import Reporter
 
 logger = logging.getLogger(__name__)
 
@@ -33,14 +34,19 @@ class Run:
     """What a tap gives to its streams: a clock, a writer, and a session that is opened when it is first needed.
 
     Attributes:
+        reporter: Follows the run for its report.
         reader: Reads the streams ahead of the writer; None where a stream is read on its own.
         failures: What could not be read, each with its reason.
     """
 
-    def __init__(self, open_session: Callable[[], Session], clock: Clock, writer: BufferedWriter) -> None:
+    def __init__(
+        self, open_session: Callable[[], Session], clock: Clock, writer: BufferedWriter, reporter: Reporter
+    ) -> None:
         self._open_session = open_session
         self.clock = clock
         self.writer = writer
+        self.reporter = reporter
+        writer.on_written = reporter.written
         self.reader: Reader | None = None
         self.failures: list[tuple[str, ApiError]] = []
         self._state_written = self._state_size = 0
@@ -50,6 +56,11 @@ class Run:
     def session(self) -> Session:
         """The one session of all streams."""
         return self._open_session()
+
+    @property
+    def opened(self) -> Session | None:
+        """The session, if it was opened."""
+        return self.__dict__.get("session")
 
     @cached_property
     def progress(self) -> Progress:

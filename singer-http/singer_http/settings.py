@@ -119,6 +119,15 @@ def shared_settings(parallel: int = DEFAULT_PARALLEL) -> tuple[th.Property[Any],
                 " are gone."
             ),
         ),
+        th.Property(
+            "report_path",
+            th.StringType(min_length=1),
+            title="Report",
+            description=(
+                "Write a report of each run to this file: what each list gave, how it ended, and a digest of the keys"
+                " sent. `singer-http verify` compares tables with it."
+            ),
+        ),
     )
 
 

@@ -189,6 +189,7 @@ class ApiStream(Stream, abc.ABC):
         moves when the record after it is asked for, so never past what was written.
         """
         self._written = 0
+        self.run.reporter.begin(self)
         self._begin()
         self.run.progress.begin(self.name)
         counter = self.get_record_counter()
@@ -203,6 +204,7 @@ class ApiStream(Stream, abc.ABC):
                     self._leave_out(slice_, failure)
         self.run.writer.flush()
         self._report_changes()
+        self.run.reporter.end(self)
 
     @override
     def _sync_batches(self, batch_config: BatchConfig, context: Context | None = None) -> None:
@@ -216,6 +218,7 @@ class ApiStream(Stream, abc.ABC):
 
     def _leave_out(self, slice_: Slice, failure: ApiError) -> None:
         """Report a failure of the run; a 403 that the settings say is known is worth a warning."""
+        self.run.reporter.fail(self, slice_, failure)
         if isinstance(failure, ForbiddenError) and self.name in self.config.get("skip_forbidden", ()):
             self.logger.warning("%s: left out, as skip_forbidden says. %s", slice_.label, failure)
             self._doubt = "a part of it was left out"
@@ -233,17 +236,26 @@ class ApiStream(Stream, abc.ABC):
                 self._doubt = "it may not have been read to its end"
             records = self._records(page, slice_)
             room = None if self.ABORT_AT_RECORD_COUNT is None else self.ABORT_AT_RECORD_COUNT - self._written
-            messages = self._messages(records[:room], page.at)
-            if write_messages:
-                self.run.writer.write_records(messages)
-            yield from messages
+            yield from self._sent(slice_, self._messages(records[:room], page.at), is_written=write_messages)
             self._written += len(records)
             self._check_max_record_limit(self._written - 1)
             counter.increment(len(records))
             self.run.progress.page(len(records))
             self._turn_page(slice_, page, records)
+            self.run.reporter.page(self, slice_, page)
             if write_messages:
                 self.write_due_state()
+
+    def _sent(self, slice_: Slice, messages: list[dict[str, Any]], *, is_written: bool) -> Iterator[Record]:
+        """Write RECORD messages and give them; only give them, one by one, where they go into batches."""
+        if is_written:
+            self.run.reporter.sent(self, slice_, messages)
+            self.run.writer.write_records(messages)
+            yield from messages
+            return
+        for message in messages:
+            self.run.reporter.sent(self, slice_, [message])
+            yield message
 
     def _records(self, page: Page, slice_: Slice) -> list[Record]:
         """The records of a page, complete and conformed."""
@@ -304,14 +316,34 @@ class ApiStream(Stream, abc.ABC):
         """Have loaders remove the rows that are gone, if everything that is there has been read for certain."""
         if self._stream_version is None:
             return False
-        doubt = self._doubt
-        if self.partitions == [] or (self.is_never_empty and not self._written):
-            doubt = "nothing is there to read it from"
-        if doubt is None:
+        if (doubt := self.doubt) is None:
             self._write_activate_version_message(self._stream_version)
         else:
             self.logger.warning("%s: no ACTIVATE_VERSION is sent, as %s; rows that are gone stay.", self.name, doubt)
         return doubt is None
+
+    @property
+    def doubt(self) -> str | None:
+        """Why a read that failed nowhere may not have given all that is there; None if it has."""
+        if self.partitions == [] or (self.is_never_empty and not self._written):
+            return "nothing is there to read it from"
+        return self._doubt
+
+    # For the report
+
+    @property
+    def why_not_whole(self) -> str | None:
+        """Why the rows of this run may not be all that the API has; None if they are."""
+        if self._failed:
+            return "a part of it could not be read"
+        if not isinstance(self.resume, FullTable):
+            return "only what is new or changed was asked for"
+        return "it goes on with the read of an earlier run" if self.resume.is_resumed else self.doubt
+
+    @property
+    def is_activated(self) -> bool:
+        """Whether the version of this read was sent for activation."""
+        return isinstance(self.resume, FullTable) and self.bookmarks.stream.get("version") == self.resume.version
 
     def forget_progress(self) -> None:
         """Leave nothing of a complete read in the state, as the run has come to its end."""

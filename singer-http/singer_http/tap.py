@@ -23,6 +23,7 @@ from singer_http.catalog import check_streams, with_chosen_methods
 from singer_http.http.clock import Clock, Stopped
 from singer_http.http.errors import ApiError, ConfigurationError, IncompleteError
 from singer_http.output import BufferedWriter
+from singer_http.report.reporter import Reporter
 from singer_http.resume import Bookmark, validated
 from singer_http.run import Run
 from singer_http.settings import MAP_OPTIONS, CheckedSettings, exit_on_operator_error, json_object
@@ -67,7 +68,10 @@ class ApiTap(CheckedSettings, Tap):
     def run(self) -> Run:
         """What the streams share."""
         config = {"user_agent": f"{self.name}/{self.plugin_version}", **self.config}
-        return Run(lambda: self.open_session(config), self.clock, cast("BufferedWriter", self.message_writer))
+        secrets = [name for name, told in self.config_jsonschema["properties"].items() if told.get("secret")]
+        reporter = Reporter(self.name, self.plugin_version, self.config, secrets, self.clock)
+        writer = cast("BufferedWriter", self.message_writer)
+        return Run(lambda: self.open_session(config), self.clock, writer, reporter)
 
     @property
     def session(self) -> Session:
@@ -97,6 +101,10 @@ class ApiTap(CheckedSettings, Tap):
     @override  # type: ignore[misc]
     def sync_all(self) -> None:  # final in the SDK, and the only place around a whole run
         """Read every selected stream; raises an :class:`ApiError` where something could not be read."""
+        with self.run.reporter.of_run(self.run, lambda: [one for one in self.api_streams if one.selected]):
+            self._sync_all()
+
+    def _sync_all(self) -> None:
         is_complete = False
         try:
             try:

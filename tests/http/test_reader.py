@@ -143,7 +143,9 @@ class FakeApi:
         rules: object,
         *,
         on_turn: Callable[[], None],
+        label: str,
     ) -> Page:
+        assert label
         if self.turn:
             with self._lock:
                 self._free_at = turn = max(self._free_at, self.clock.now) + self.turn

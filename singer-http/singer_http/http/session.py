@@ -43,7 +43,8 @@ class Session:
     clock: Clock
     inspect: Callable[[Answer], None] = lambda _: None  # sees every answer before it is judged, and may raise
     latency: float = field(default=0.0, init=False)  # seconds from request to answer: a moving average of about eight
-    requests: Counter[str] = field(default_factory=Counter, init=False)  # sent so far, by path; none for tokens
+    requests: Counter[str] = field(default_factory=Counter, init=False)  # sent so far, by label; none for tokens
+    throttled: Counter[str] = field(default_factory=Counter, init=False)  # of those, answered with HTTP 429
 
     def __post_init__(self) -> None:
         self.base_url = self.base_url.rstrip("/")
@@ -72,6 +73,7 @@ class Session:
         rules: Rules = RULES,
         *,
         on_turn: Callable[[], None] = lambda: None,
+        label: str | None = None,
     ) -> T:
         """Send a request, as often as a table of rules gives it a chance.
 
@@ -80,8 +82,10 @@ class Session:
             parse: Makes of the answer what is wanted; raises :class:`msgspec.DecodeError` where it is none.
             rules: What is done about faults, and which :class:`ApiError` is raised.
             on_turn: Called when the budget lets the request go.
+            label: What requests are counted under, by default their path.
         """
         attempts = Attempts(str(request), self.base_url, self.transport, self.clock, self._outage)
+        counted = label or request.path
         try:
             while True:
                 self._outage.wait_turn(attempts)
@@ -90,10 +94,14 @@ class Session:
                 token = self.tokens.get()
                 spent = self.budget.spend()
                 on_turn()
+                with self._lock:
+                    self.requests[counted] += 1
                 try:
                     answer = self._timed(request, attempts, token, spent)
                     return _parsed(answer, parse, _READ if request.method == "GET" else _WRITTEN)
                 except Problem as problem:
+                    with self._lock:
+                        self.throttled[counted] += problem.status == HTTPStatus.TOO_MANY_REQUESTS
                     self._recover(attempts, problem, rule_for(problem.condition, rules), token)
         except FatalError as error:
             self._ended = error
@@ -108,8 +116,6 @@ class Session:
 
     def _timed(self, request: Request, attempts: Attempts, token: str, spent: Spent) -> Answer:
         path = request.path
-        with self._lock:
-            self.requests[path] += 1
         start = self.clock.monotonic()
         try:
             answer = self.transport.send(self.base_url, request, token)

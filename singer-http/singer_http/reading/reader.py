@@ -272,6 +272,7 @@ class Reader(AbstractContextManager["Reader"]):
                 lambda body: slice_.readable(body, request.cursor),
                 GUESS_RULES if request.is_guess else slice_.rules(request.cursor),
                 on_turn=lambda: self._note_turn(request),
+                label=slice_.label,
             )
         except (Exception, Stopped) as error:  # noqa: BLE001 - it is raised again where the page is waited for
             return error

@@ -245,6 +245,12 @@ class HubstaffStream(ApiStream):
                 )
         super().finalize_state_progress_markers(state)
 
+    @property
+    @override
+    def doubt(self) -> str | None:
+        is_every = not self.is_by_organization or set(self.due) == set(self._account.organizations)
+        return super().doubt if is_every else "lists that were read lately were not read again"
+
     @override
     def _activate(self) -> bool:
         # If nothing was read, the version of the last read is still valid.
