@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 Report = dict[str, Any]
 
 
-def digest(keys: Iterable[tuple[Any, ...]]) -> dict[str, Any]:
+def key_report(keys: Iterable[tuple[Any, ...]]) -> dict[str, Any]:
     """What a report says of a set of keys."""
     texts = {"\x1f".join(map(str, key)) for key in keys}
     hashes = [int(hashlib.sha256(text.encode()).hexdigest()[:16], 16) for text in texts]
-    return {"count": len(texts), "digest": f"{sum(hashes) % 2**64:016x}"}
+    return {"count": len(texts), "checksum": f"{sum(hashes) % 2**64:016x}"}
 
 
 def sent(run: Run) -> dict[str, list[dict[str, Any]]]:
@@ -64,7 +64,7 @@ def agreeing(path: Path, run: Run, owner: str = "organizationId") -> Report:
         if not stream["key"]:
             assert stream["keys"] is None
             continue
-        assert stream["keys"] == digest(tuple(row[key] for key in stream["key"]) for row in own), name
+        assert stream["keys"] == key_report(tuple(row[key] for key in stream["key"]) for row in own), name
         if times[name]:
             assert [_time(stream["first"]), _time(stream["last"])] == [min(times[name]), max(times[name])]
         for part in stream["partitions"]:
@@ -72,7 +72,7 @@ def agreeing(path: Path, run: Run, owner: str = "organizationId") -> Report:
                 continue
             belonging = [row for row in own if row[owner] == part["partition"][owner]]
             assert part["rows"] == len(belonging), (name, part["partition"])
-            assert part["keys"] == digest(tuple(row[key] for key in stream["key"]) for row in belonging), name
+            assert part["keys"] == key_report(tuple(row[key] for key in stream["key"]) for row in belonging), name
     return report
 
 

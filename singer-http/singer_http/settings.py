@@ -124,7 +124,7 @@ def shared_settings(parallel: int = DEFAULT_PARALLEL) -> tuple[th.Property[Any],
             th.StringType(min_length=1),
             title="Report",
             description=(
-                "Write a report of each run to this file: what each list gave, how it ended, and a digest of the keys"
+                "Write a report of each run to this file: what each list gave, how it ended, and a checksum of the keys"
                 " sent. `singer-http verify` compares tables with it."
             ),
         ),

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
     from tests.hubstaff.reading import Run
 
+    Read = Callable[..., Run]
+    Serve = Callable[..., RunningSandbox]
+    Settings = Callable[..., dict[str, Any]]
+
 OWNER = "organization_id"
 LITTLE = {"organizations": 2, "history_days": 12, "inactive_organizations": ()}
 

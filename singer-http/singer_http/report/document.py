@@ -26,11 +26,11 @@ class Keys(msgspec.Struct, frozen=True):
 
     Attributes:
         count: How many there are.
-        digest: The sum of their hashes, whatever their order; see :mod:`singer_http.report.keys`.
+        checksum: The sum of their hashes, whatever their order; see :mod:`singer_http.report.keys`.
     """
 
     count: int
-    digest: str
+    checksum: str
 
 
 class Exit(msgspec.Struct, frozen=True):

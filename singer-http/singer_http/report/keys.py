@@ -1,6 +1,6 @@
-"""Hashes of keys, and the digest of a set of them, such that SQL comes to the same.
+"""Hashes of keys, and the checksum of a set of them, such that SQL comes to the same.
 
-The text of a key is hashed to 64 bits: the first 8 bytes of its SHA-256. The digest of a set is the sum of its hashes,
+The text of a key is hashed to 64 bits: the first 8 bytes of its SHA-256. The checksum of a set is the sum of its hashes,
 modulo 2 to the 64th: it does not depend on their order, and tells sets apart unless somebody makes them to be alike.
 A repeated row must count once, so the hashes themselves are kept: 8 bytes a row.
 """
@@ -64,8 +64,8 @@ def _date_time_text(value: Any) -> str:
         return _text(value)
 
 
-def hex_digest(total: int) -> str:
-    """A digest as text, from the sum of the hashes."""
+def checksum(total: int) -> str:
+    """A checksum as text, from the sum of the hashes."""
     return f"{total % MODULUS:016x}"
 
 
@@ -86,4 +86,4 @@ def distinct(hashes: Sequence[array[int]], gone: Iterable[int] = ()) -> Keys:
         alive = found - left_out
         count += len(alive)
         total += sum(alive)
-    return Keys(count, hex_digest(total))
+    return Keys(count, checksum(total))
