@@ -1,8 +1,8 @@
 """Hashes of keys, and the checksum of a set of them, such that SQL comes to the same.
 
-The text of a key is hashed to 64 bits: the first 8 bytes of its SHA-256. The checksum of a set is the sum of its hashes,
-modulo 2 to the 64th: it does not depend on their order, and tells sets apart unless somebody makes them to be alike.
-A repeated row must count once, so the hashes themselves are kept: 8 bytes a row.
+The text of a key is hashed to 64 bits: the first 8 bytes of its SHA-256. The checksum of a set is the sum of its
+hashes, modulo 2 to the 64th: it does not depend on their order, and tells sets apart unless somebody makes them to be
+alike. A repeated row must count once, so the hashes themselves are kept: 8 bytes a row.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 from array import array
 from hashlib import sha256
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from singer_http.report.document import Keys
@@ -76,14 +77,12 @@ def distinct(hashes: Sequence[array[int]], gone: Iterable[int] = ()) -> Keys:
     """
     left_out = frozenset(gone)
     parts = 1 + sum(map(len, hashes)) // _AT_A_TIME
-    spread = [array("Q") for _ in range(parts)] if parts > 1 else list(hashes)
-    if parts > 1:
-        for some in hashes:
-            for each in some:
-                spread[each % parts].append(each)
+    spread = [array("Q") for _ in range(parts)]
+    for each in chain.from_iterable(hashes):
+        spread[each % parts].append(each)
     count = total = 0
-    for found in [frozenset().union(*spread)] if parts == 1 else map(frozenset, spread):
-        alive = found - left_out
+    for some in spread:
+        alive = frozenset(some) - left_out
         count += len(alive)
         total += sum(alive)
     return Keys(count, checksum(total))
