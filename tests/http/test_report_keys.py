@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from singer_http.report.document import Keys
 from singer_http.report.keys import distinct, hasher
-from singer_http.report.tally import Rows, Sent
+from singer_http.report.tally import Sent, SentRows
 
 NOW = dt.datetime(2026, 3, 1, tzinfo=dt.timezone.utc)
 
@@ -34,7 +34,7 @@ def test_the_last_word_on_a_key_counts(pages: list[list[tuple[int, bool]]]) -> N
     sent, alive = Sent(), dict[int, bool]()
     for page in pages:
         gone = [is_gone for _, is_gone in page]
-        sent.add(Rows("leads", NOW, [key for key, _ in page], gone if any(gone) else []))
+        sent.add(SentRows("leads", NOW, [key for key, _ in page], gone if any(gone) else []))
         alive |= {key: not is_gone for key, is_gone in page}
     left = [key for key, is_there in alive.items() if is_there]
     assert distinct([sent.hashes], sent.gone) == Keys(len(left), f"{sum(left):016x}")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from singer_http.http.errors import ApiError, ConfigurationError, ForbiddenError, IncompleteError
 from singer_http.report.document import FORMAT, RUNNING, Document, Exit, Failure, RunReport, StreamReport
 from singer_http.report.log import Warnings
-from singer_http.report.tally import Part, Rows, Tally, stream_report
+from singer_http.report.tally import Part, SentRows, Tally, stream_report
 from singer_http.resume import fingerprint
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Reporter:
         self._now = clock.monotonic
         self._began, self._start = dt.datetime.now(dt.timezone.utc), self._now()
         self._tallies: dict[str, Tally] = {}
-        self._pending: list[tuple[Part, Rows]] = []
+        self._pending: list[tuple[Part, SentRows]] = []
         self._warnings = Warnings((tap, tap.replace("-", "_"), __name__.partition(".")[0]))
 
     # While the run goes on

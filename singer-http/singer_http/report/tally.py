@@ -49,7 +49,7 @@ class Reported(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class SentRows:
     """Rows of one page that were sent under one name.
 
     Attributes:
@@ -76,7 +76,7 @@ class Sent:
     first: dt.datetime | None = None
     last: dt.datetime | None = None
 
-    def add(self, rows: Rows) -> None:
+    def add(self, rows: SentRows) -> None:
         """Count some more."""
         self.rows += len(rows.hashes)
         self.deleted += sum(rows.gone)
@@ -137,7 +137,7 @@ class Tally:
             self.parts[key] = Part(partition, label, now, before, now)
         return self.parts[key]
 
-    def rows(self, messages: Sequence[Mapping[str, Any]]) -> Iterable[Rows]:
+    def rows(self, messages: Sequence[Mapping[str, Any]]) -> Iterable[SentRows]:
         """The rows of the RECORD messages of a page, by name."""
         for name, hash_ in self._hashers.items():
             records = [message["record"] for message in messages if message["stream"] == name]
@@ -145,7 +145,7 @@ class Tally:
                 hashes = list(map(hash_, records))
                 is_any_gone = any(record.get(DELETED_AT) for record in records)
                 gone = [bool(record.get(DELETED_AT)) for record in records] if is_any_gone else []
-                yield Rows(name, messages[0]["time_extracted"], hashes, gone)
+                yield SentRows(name, messages[0]["time_extracted"], hashes, gone)
 
 
 def stream_report(
