@@ -66,7 +66,7 @@ class SentRows:
 
 
 @dataclass(slots=True)
-class Sent:
+class SentTotal:
     """All rows of a partition that were sent under one name."""
 
     rows: int = 0
@@ -102,7 +102,7 @@ class Part:
     ended: Ended = "cut off"
     remark: str | None = None
     resumed: bool = False
-    sent: defaultdict[str, Sent] = field(default_factory=lambda: defaultdict(Sent))
+    sent: defaultdict[str, SentTotal] = field(default_factory=lambda: defaultdict(SentTotal))
 
 
 class Tally:
@@ -199,7 +199,7 @@ def stream_report(
     )
 
 
-def _keys(key: Sequence[str], sent: Sequence[Sent]) -> Keys | None:
+def _keys(key: Sequence[str], sent: Sequence[SentTotal]) -> Keys | None:
     return distinct([one.hashes for one in sent], set().union(*(one.gone for one in sent))) if key else None
 
 
