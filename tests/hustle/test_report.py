@@ -155,6 +155,7 @@ def test_a_killed_run_leaves_no_report_that_could_pass_for_its_own(
     sandbox.faults.wait_until_held()
     started.kill(signal.SIGKILL)
     started.wait()
+    sandbox.faults.clear()
     assert json.loads(path.read_text())["run"]["exit"]["reason"] == "running"
 
 
