@@ -12,9 +12,9 @@ from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE, REPLICATION_INC
 from singer_http.http.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping
+    from collections.abc import Container, Iterable
 
-    from singer_sdk.singerlib import CatalogEntry, MetadataMapping
+    from singer_sdk.singerlib import MetadataMapping
 
 
 class _Metadata(msgspec.Struct, rename="kebab"):
@@ -66,14 +66,6 @@ def with_chosen_methods(catalog: dict[str, Any]) -> dict[str, Any]:
             if not entry.breadcrumb and entry.metadata.replication_method:
                 stream["replication_method"] = entry.metadata.replication_method
     return catalog
-
-
-def check_streams(catalog: Mapping[str, CatalogEntry], known: Container[str]) -> None:
-    """Raise :class:`ConfigurationError` where a catalog selects streams that do not exist."""
-    if unknown := [name for name, entry in catalog.items() if name not in known and entry.metadata.root.selected]:
-        raise ConfigurationError(
-            f"The catalog selects {' and '.join(unknown)}, which are no streams of this tap: discover it anew."
-        )
 
 
 def chosen_key(stream: str, method: str, key: str | None, possible: str | None) -> str | None:

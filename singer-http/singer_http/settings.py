@@ -153,9 +153,12 @@ class CheckedSettings(PluginBase, abc.ABC):
         schema = self._whole_schema()
         warn_of_unknown(self._config, schema["properties"])
         secrets = {name for name, told in schema["properties"].items() if told.get("secret")}
-        meant = {name: _whole(value) for name, value in self._config.items() if value is not None}
-        meant |= {name: meant[name].strip() for name in secrets & meant.keys() if isinstance(meant[name], str)}
-        self._config = meant
+        meant = self._config = {name: value for name, value in self._config.items() if value is not None}
+        for name, value in meant.items():
+            if isinstance(value, float) and value.is_integer():  # as JSON schema takes 1000.0
+                meant[name] = int(value)
+            if name in secrets and isinstance(value, str):
+                meant[name] = value.strip()
         try:
             found = [setting_sentence(error, secrets) for error in JSONSchemaValidator(schema).iter_errors(meant)]
         except AttributeError:  # what the SDK has for a schema of it is none
@@ -175,10 +178,6 @@ class CheckedSettings(PluginBase, abc.ABC):
     @override
     def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> _ConfigInput:
         return config_input(value)
-
-
-def _whole(value: Any) -> Any:
-    return int(value) if isinstance(value, float) and value.is_integer() else value  # as JSON schema takes 1000.0
 
 
 def json_object(option: str, name: str, read: Callable[[], str]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from singer_sdk.plugin_base import _ConfigInput
 from singer_sdk.tap_base import CliTestOptionValue
 from typing_extensions import override
 
-from singer_http.catalog import check_streams, with_chosen_methods
+from singer_http.catalog import with_chosen_methods
 from singer_http.http.clock import Clock, Stopped
 from singer_http.http.errors import ApiError, ConfigurationError, IncompleteError
 from singer_http.output import BufferedWriter
@@ -130,7 +130,6 @@ class ApiTap(CheckedSettings, Tap):
 
     def _read_all(self) -> None:
         self._check_stream_names()
-        check_streams(self.input_catalog or {}, self.streams)
         if not any(stream.selected for stream in self.streams.values()):
             self.logger.warning("No stream is selected: nothing is read.")
         self.prepare()
@@ -150,6 +149,11 @@ class ApiTap(CheckedSettings, Tap):
     def _check_stream_names(self) -> None:
         if unknown := sorted(set(self.config.get("skip_forbidden", ())) - self.streams.keys()):
             raise ConfigurationError(f"skip_forbidden names {', '.join(unknown)}, which are no streams of {self.name}.")
+        selected = [name for name, entry in (self.input_catalog or {}).items() if entry.metadata.root.selected]
+        if unknown := [name for name in selected if name not in self.streams]:
+            raise ConfigurationError(
+                f"The catalog selects {' and '.join(unknown)}, which are no streams of this tap: discover it anew."
+            )
         for name, rule in self.config.get("stream_maps", {}).items():
             self._check_map(name, rule if isinstance(rule, dict) else {})
 
