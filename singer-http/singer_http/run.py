@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PROGRESS_INTERVAL = 5.0  # seconds between two lines of progress
 STATE_SHARE = 1 / 20  # of all that is written, STATE messages may come to this share ...
 STATE_INTERVAL = 5.0  # ... but one goes out after so many seconds, in a run that waits more than it writes ...
 STATE_RATE = 20_000.0  # ... unless they then came to more than so many bytes a second
@@ -36,6 +35,7 @@ class Run:
     Attributes:
         reporter: Follows the run for its report.
         reader: Reads the streams ahead of the writer; None where a stream is read on its own.
+        stream: The name of the stream that is being read, empty before the first.
         failures: What could not be read, each with its reason.
     """
 
@@ -48,6 +48,7 @@ class Run:
         self.reporter = reporter
         writer.on_written = reporter.written
         self.reader: Reader | None = None
+        self.stream = ""
         self.failures: list[tuple[str, ApiError]] = []
         self._state_written = self._state_size = 0
         self._state_time = 0.0
@@ -62,18 +63,9 @@ class Run:
         """The session, if it was opened."""
         return self.__dict__.get("session")
 
-    @cached_property
-    def progress(self) -> Progress:
-        """The lines of progress."""
-        return Progress(self.session)
-
     def read_ahead(self, slices: Iterable[Slice], *, parallel: int, predict: bool) -> None:
         """Have slices read ahead of the writer."""
-        self.reader = Reader(self.session, slices, parallel=parallel, predict=predict, on_idle=self._idle)
-
-    def _idle(self) -> None:
-        self.writer.flush()
-        self.progress.tick()
+        self.reader = Reader(self.session, slices, parallel=parallel, predict=predict, on_idle=self.writer.flush)
 
     def report(self, label: str, failure: ApiError) -> None:
         """Take note of what could not be read; the run goes on."""
@@ -99,36 +91,3 @@ class Run:
             found = self.reader.predictions
             logger.info("Pages asked for ahead of their cursors: %d used, %d for nothing.", found.hits, found.misses)
         self.session.close()
-
-
-class Progress:
-    """Counts what the running stream has written, and says so every few seconds, for whoever watches the log."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._said_at = session.clock.monotonic()
-        self._said_requests = session.requests.total()
-        self.begin("")
-
-    def begin(self, stream: str) -> None:
-        """Note that a stream is being read from now on."""
-        self.stream = stream
-        self._records = self._pages = 0
-
-    def page(self, records: int) -> None:
-        """Note that one more page has been written."""
-        self._records += records
-        self._pages += 1
-        self.tick()
-
-    def tick(self) -> None:
-        """Say a line if it is time for one."""
-        now = self._session.clock.monotonic()
-        if not self.stream or now - self._said_at < PROGRESS_INTERVAL:
-            return
-        requests, budget = self._session.requests.total(), self._session.budget
-        pause, rate = budget.paused_for, (requests - self._said_requests) / (now - self._said_at)
-        waits = f"waiting {pause:.0f} s for the rate limit" if pause else "not held up by the rate limit"
-        text = "%s: %s records in %d pages; %.1f requests/s of at most %.1f; %s."
-        logger.info(text, self.stream, f"{self._records:,}", self._pages, rate, budget.per_second, waits)
-        self._said_at, self._said_requests = now, requests

@@ -191,7 +191,7 @@ class ApiStream(Stream, abc.ABC):
         self._written = 0
         self.run.reporter.begin(self)
         self._begin()
-        self.run.progress.begin(self.name)
+        self.run.stream = self.name
         counter = self.get_record_counter()
         with counter, self.get_sync_timer():
             for slice_, pages in self.read():
@@ -240,7 +240,6 @@ class ApiStream(Stream, abc.ABC):
             self._written += len(records)
             self._check_max_record_limit(self._written - 1)
             counter.increment(len(records))
-            self.run.progress.page(len(records))
             self._turn_page(slice_, page, records)
             self.run.reporter.page(self, slice_, page)
             if write_messages:

@@ -137,11 +137,11 @@ class TapHubstaff(ApiTap):
         if not isinstance(cause, RequestQuotaReachedError):
             super().give_up(cause)
         streams = self.shared_lists.selected
-        done = next((place for place, one in enumerate(streams) if one.name == self.run.progress.stream), 0)
+        done = next((place for place, one in enumerate(streams) if one.name == self.run.stream), 0)
         self.logger.warning(
             "%s The run ends here, %s, with %d of %d streams read; the next run goes on from the last STATE.",
             cause,
-            f"in stream {self.run.progress.stream}" if self.run.progress.stream else "before the first stream",
+            f"in stream {self.run.stream}" if self.run.stream else "before the first stream",
             done,
             len(streams),
         )
