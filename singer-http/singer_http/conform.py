@@ -1,121 +1,145 @@
-"""Conforms records to their schema as singer-sdk does, but compiles each schema once.
+"""Conforms records to their schema: every value that goes out fits the schema that went out.
 
-The results are those of ``pop_deselected_record_properties`` followed by ``conform_record_data_types`` at the
-level ``RECURSIVE``, for records that come from JSON (objects, arrays, strings, finite numbers, booleans, null).
-Most properties of such a record stay as they are, so a conformer knows which names belong, and changes only
-the few properties whose schema asks for it, in place.
+What is deselected or unknown is taken out. A value that does not fit is converted, if nothing is lost by it; any other
+becomes null, and is counted. Nearly all pages fit as they are: only the records of others are looked at closely.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from singer_sdk.helpers._typing import is_object_type, is_uniform_list
+from singer_http.fitting import Fit
+from singer_http.http.errors import ApiError, MalformedAnswerError
+from singer_http.values import KINDS, converted, kinds_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping, Sequence
 
     from singer_sdk.singerlib import SelectionMask
 
-    _Change = Callable[[Any], Any]
-
 Schema = dict[str, Any]
 Record = dict[str, Any]
-Breadcrumb = tuple[str, ...]
+Path = tuple[str | int, ...]  # names, and the places of items in arrays
 
+DROP, KEEP, FAIL = "drop", "keep", "fail"
+UNKNOWN_FIELDS = "_unknown_fields"
+"""The column of what has no other place, if that is kept."""
 MOST_NAMES, LONGEST_NAME, OTHERS = 50, 100, "others"  # how many names are told, how long, and what stands for the rest
 
 
 class Conformer:
-    """Prepares the records of one stream for their messages, by its schema and by which properties are selected."""
+    """Prepares the records of one stream for their messages.
 
-    def __init__(self, schema: Schema, mask: SelectionMask) -> None:
-        self.unknown: Counter[str] = Counter()  # how often each property came that the schema does not know
-        self._conform = self._object(schema, mask, (), "")
+    Args:
+        schema: The stream's schema.
+        mask: Which properties are selected.
+        unknown_fields: What becomes of what the schema has no place for: DROP, KEEP or FAIL.
 
-    def __call__(self, record: Record) -> Record:
-        """Drop what is deselected or unknown and convert the rest, in place."""
-        self._conform(record)
-        return record
+    Attributes:
+        unknown: How often each property came that the schema does not know.
+        lost: How often each property had a value that does not fit, and is null now.
+    """
 
-    def _object(self, schema: Schema, mask: SelectionMask | None, at: Breadcrumb, path: str) -> _Change:
-        """Compile an object schema; ``mask`` is None below arrays, where nothing can be deselected."""
-        properties: Mapping[str, Schema] = schema["properties"]
-        is_open = bool(schema.get("additionalProperties"))
-        deselected = {name for name in properties if mask is not None and not mask[(*at, "properties", name)]}
-        changes = [
-            (name, change)
-            for name, property_schema in properties.items()
-            if name not in deselected
-            and (change := self._value(property_schema, mask, (*at, "properties", name), f"{path}{name}")) is not None
-        ]
-        known = properties.keys() - deselected
-        unknown = self.unknown
+    def __init__(self, schema: Schema, mask: SelectionMask, unknown_fields: str = DROP) -> None:
+        self.unknown: Counter[str] = Counter()
+        self.lost: Counter[str] = Counter()
+        self._fails = unknown_fields == FAIL
+        self._keeps = unknown_fields == KEEP and bool(mask["properties", UNKNOWN_FIELDS])
+        self._kept: Record = {}
+        # Where there is a column for what is unknown, nothing goes out for which the loader has none.
+        self._schema = {**schema, "additionalProperties": False} if self._keeps else schema
+        self._fit = Fit(self._schema)
+        self._deselected = [at[1::2] for at, is_selected in mask.items() if at and not is_selected]
+        self._strangers = [UNKNOWN_FIELDS] if self._keeps else []  # unknown names that came before
 
-        def conform(record: Record) -> None:
-            if not record.keys() <= known:
-                for name in record.keys() - known:
-                    if name in deselected:
-                        del record[name]
-                    elif not is_open:
-                        del record[name]
-                        told = f"{path}{name}"[:LONGEST_NAME]
-                        unknown[told if told in unknown or len(unknown) < MOST_NAMES else OTHERS] += 1
-            for name, change in changes:
+    def __call__(self, records: list[Record]) -> list[Record]:
+        """Take out of records what is deselected or unknown and convert what does not fit, in place.
+
+        Raises:
+            ApiError: If something is unknown, and that is to fail.
+            MalformedAnswerError: If a value does not fit that must not be null.
+        """
+        self._kept = {}
+        for path in self._deselected:
+            for record in records:
+                _remove(record, path)
+        for name in self._strangers:
+            for record in records:
                 if name in record:
-                    record[name] = change(record[name])
+                    self._note(self.unknown, (name,), record.pop(name))
+                    self._keep(record)
+        if not self._fit(records):
+            for record in records:
+                if not self._fit([record]):
+                    self._mend(record, self._schema, ())
+                    self._keep(record)
+        return records
 
-        return conform
+    def _mend(self, record: Record, schema: Schema, path: Path) -> None:
+        properties = schema["properties"]
+        strange = [] if schema.get("additionalProperties") else [name for name in record if name not in properties]
+        if strange and self._fails:
+            told = ", ".join(sorted(printable(_dotted((*path, name))) for name in strange[:MOST_NAMES]))
+            raise ApiError(
+                f"The schema does not know these fields of the API: {told}. Let unknown_fields keep or drop them, or"
+                " use a newer version of the tap."
+            )
+        for name in strange:
+            self._note(self.unknown, (*path, name), record.pop(name))
+            if not path and len(self._strangers) < MOST_NAMES:
+                self._strangers.append(name)
+        for name in record:
+            if name in properties:
+                record[name] = self._mended(record[name], properties[name], (*path, name))
 
-    def _value(self, schema: Schema, mask: SelectionMask | None, at: Breadcrumb, path: str) -> _Change | None:
-        """Compile one property's schema; None where every value stays as it is."""
-        nested = self._object(schema, mask, at, f"{path}.") if _has_properties(schema) else None
-        items = self._items(schema, path)
-        primitive = _to_boolean if _is_boolean_only(schema) else None
-        if nested is None and items is None:
-            return primitive
-
-        def conform(value: Any) -> Any:
-            if nested is not None and isinstance(value, dict):
-                nested(value)
-                return value
-            if items is not None and isinstance(value, list):
-                return items(value)
-            return value if primitive is None else primitive(value)
-
-        return conform
-
-    def _items(self, schema: Schema, path: str) -> _Change | None:
-        """Compile what becomes of an array's items; None where they stay as they are."""
-        if not ("type" in schema or "anyOf" in schema) or not is_uniform_list(schema):
+    def _mended(self, value: Any, schema: Schema, path: Path) -> Any:
+        kinds = kinds_of(schema)
+        if isinstance(value, dict) and "object" in kinds:
+            if "properties" in schema:
+                self._mend(value, schema, path)
+            return value
+        if "array" in kinds and (items := schema.get("items")):
+            # What is documented as an array may come as its only item.
+            is_item = value not in (None, "") and any(type(value) in KINDS[kind] for kind in kinds_of(items))
+            listed = value if isinstance(value, list) else [value] if is_item else []
+            if listed or isinstance(value, list):
+                return [self._mended(item, items, (*path, place)) for place, item in enumerate(listed)]
+        try:
+            return converted(value, schema)
+        except ValueError:
+            if "null" not in kinds:
+                text = f"A record came with a value of {_dotted(path)} that the schema does not allow."
+                raise MalformedAnswerError(text) from None
+            self._note(self.lost, path, value)
             return None
-        item_schema: Schema = schema["items"]
-        if _has_properties(item_schema):
-            nested = self._object(item_schema, None, (), f"{path}.")
 
-            def conform(items: list[Any]) -> list[Any]:
-                for item in items:
-                    if isinstance(item, dict):
-                        nested(item)
-                return items
+    def _note(self, counter: Counter[str], path: Path, value: Any) -> None:
+        """Count what has no place in its record, and remember it if it is to be kept."""
+        name = _dotted(path)
+        counter[name if name in counter or len(counter) < MOST_NAMES else OTHERS] += 1
+        if self._keeps:
+            self._kept[".".join(map(str, path))] = value
 
-            return conform
-        if _is_boolean_only(item_schema):
-            return lambda items: [_to_boolean(item) for item in items]
-        return None
+    def _keep(self, record: Record) -> None:
+        if self._kept:
+            record.setdefault(UNKNOWN_FIELDS, {}).update(self._kept)
+            self._kept = {}
 
 
-def _has_properties(schema: Schema) -> bool:
-    return bool(is_object_type(schema)) and "properties" in schema
+def printable(name: str) -> str:
+    """A name that the API gives, fit for a line of the log."""
+    return name if name.isprintable() else ascii(name)
 
 
-def _is_boolean_only(schema: Schema) -> bool:
-    types = schema.get("type")
-    return types == "boolean" or (isinstance(types, list) and set(types) in ({"boolean"}, {"boolean", "null"}))
+def _dotted(path: Path) -> str:
+    return ".".join(step for step in path if isinstance(step, str))[:LONGEST_NAME]
 
 
-def _to_boolean(value: Any) -> Any:
-    # The SDK looks for fractions before it looks at the schema.
-    return value if value is None or isinstance(value, float | Decimal) else value != 0
+def _remove(record: Mapping[str, Any], path: Sequence[str]) -> None:
+    *objects, name = path
+    inner: Any = record
+    for step in objects:
+        inner = inner.get(step) if isinstance(inner, dict) else None
+    if isinstance(inner, dict):
+        inner.pop(name, None)

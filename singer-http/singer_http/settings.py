@@ -110,6 +110,16 @@ def shared_settings(parallel: int = DEFAULT_PARALLEL) -> tuple[th.Property[Any],
             ),
         ),
         th.Property(
+            "unknown_fields",
+            th.StringType(allowed_values=["drop", "keep", "fail"]),
+            default="drop",
+            title="Unknown fields",
+            description=(
+                "What to do with fields that the schema does not know: drop them with a warning, keep them in a column"
+                " _unknown_fields, or fail. That column also gets the values that do not fit the schema."
+            ),
+        ),
+        th.Property(
             "emit_activate_version_messages",
             th.BooleanType,
             default=False,

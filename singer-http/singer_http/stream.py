@@ -13,7 +13,7 @@ from singer_sdk.streams import Stream
 from typing_extensions import override
 
 from singer_http.catalog import check_keys, chosen_key, with_keys
-from singer_http.conform import Conformer
+from singer_http.conform import KEEP, UNKNOWN_FIELDS, Conformer, printable
 from singer_http.http.clock import Stopped
 from singer_http.http.errors import ApiError, FatalError, ForbiddenError, MalformedAnswerError
 from singer_http.messages import record_messages
@@ -36,7 +36,10 @@ if TYPE_CHECKING:
 
     Partition = Mapping[str, Any]
 
-_WRITING = ("stream_map", "keep_nul", "flattening", "faker", "batch_config", "emit_activate_version_messages")
+_WRITING = (
+    *("stream_map", "keep_nul", "unknown_fields", "flattening", "faker"),
+    *("batch_config", "emit_activate_version_messages"),
+)
 """What the settings that decide how records are written begin with."""
 
 
@@ -116,7 +119,8 @@ class ApiStream(Stream, abc.ABC):
         chosen = chosen_key(self.name, self.replication_method, self.replication_key, self.incremental_key)
         self.replication_key = chosen
         known = (self._input_schema or self.schema).get("properties", {})
-        check_keys(self.name, (*self.primary_keys, chosen), known)
+        column = UNKNOWN_FIELDS if self.config["unknown_fields"] == KEEP else None
+        check_keys(self.name, (*self.primary_keys, chosen, column), known)
 
     # Slices
 
@@ -259,16 +263,18 @@ class ApiStream(Stream, abc.ABC):
     def _records(self, page: Page, slice_: Slice) -> list[Record]:
         """The records of a page, complete and conformed."""
         records = []
+        partition = (slice_.partition or {}).items()
         for raw in page.decode(keep_nul=self.config["keep_nul"]):
-            for name, value in (slice_.partition or {}).items():
+            for name, value in partition:
                 raw.setdefault(name, value)
-            if any(raw.get(key) is None for key in self.primary_keys):
-                keys = ", ".join(self.primary_keys)
-                raise MalformedAnswerError(f"{slice_.label}: a record came without its key ({keys}).")
+            for key in self.primary_keys:
+                if raw.get(key) is None:
+                    keys = ", ".join(self.primary_keys)
+                    raise MalformedAnswerError(f"{slice_.label}: a record came without its key ({keys}).")
             if (record := self.post_process(raw, slice_.partition)) is not None:
-                records.append(self._conform(record))
+                records.append(record)
         self._replaced += page.replaced
-        return records
+        return self._conform(records)
 
     def _messages(self, records: Sequence[Record], at: dt.datetime) -> list[dict[str, Any]]:
         """RECORD messages, as the dictionaries that they are encoded from."""
@@ -353,11 +359,15 @@ class ApiStream(Stream, abc.ABC):
         if self._replaced:
             text = "%s: %d characters could not be read, and are U+FFFD now: halves of characters, or no UTF-8."
             self.logger.warning(text, self.name, self._replaced)
-        if unknown := self._conform.unknown:
-            text = "%s: %d properties that the schema does not know were left out: %s."
-            told = ((name if name.isprintable() else ascii(name), unknown[name]) for name in sorted(unknown))
-            names = ", ".join(f"{name} ({count} times)" for name, count in told)
-            self.logger.warning(text, self.name, len(unknown), names)
+        is_kept = self.config["unknown_fields"] == KEEP
+        where = f"are kept in {UNKNOWN_FIELDS}" if is_kept else "were left out"
+        for text, counted in (
+            ("%s: %d properties that the schema does not know %s: %s.", self._conform.unknown),
+            ("%s: values of %d properties that do not fit the schema are null, and %s: %s.", self._conform.lost),
+        ):
+            if counted:
+                names = ", ".join(f"{printable(name)} ({counted[name]} times)" for name in sorted(counted))
+                self.logger.warning(text, self.name, len(counted), where, names)
 
     # What the SDK would do before and around each read
 
@@ -372,4 +382,4 @@ class ApiStream(Stream, abc.ABC):
 
     @cached_property
     def _conform(self) -> Conformer:
-        return Conformer(self.effective_schema, self.mask)
+        return Conformer(self.effective_schema, self.mask, self.config["unknown_fields"])

@@ -9,8 +9,9 @@ from singer_http.http.errors import MalformedAnswerError
 from singer_http.reading.pages import Slice
 from singer_http.reading.reader import Reader
 from singer_http.resume import START, Place, fingerprint
+from singer_http.schemas import ApiSchema
 from singer_http.stream import ApiStream
-from singer_sdk import SchemaDirectory, StreamSchema
+from singer_sdk import SchemaDirectory
 from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
 from typing_extensions import override
 
@@ -43,7 +44,7 @@ class HustleSlice(Slice):
 class HustleStream(ApiStream):
     """A list of the Hustle API."""
 
-    schema: ClassVar[StreamSchema] = StreamSchema(SchemaDirectory(schemas))
+    schema: ClassVar[ApiSchema] = ApiSchema(SchemaDirectory(schemas))
     primary_keys: ClassVar[tuple[str, ...]] = ("id",)
     slice_type = HustleSlice
     incremental_key = "createdAt"

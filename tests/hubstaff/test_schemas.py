@@ -71,6 +71,7 @@ def compared(described: Any, ours: Any, at: str, known_wrong: bool = False) -> l
         return []
     kind = {"Array[String]": "array", "s": "string", "s/g": "string"}.get(described.get("type"), described.get("type"))
     wrong = [] if kind in types else [f"{at}: {kind} is none of {types}"]
+    wrong += [] if ours.get("format") in {None, described.get("format")} else [f"{at}: nobody says {ours['format']}"]
     for name, inner in described.get("properties", {}).items():
         if name not in ours.get("properties", {}):
             wrong.append(f"{at}.{name} is missing")
@@ -147,6 +148,10 @@ def test_times_tell_their_time_zone() -> None:
         for path, schema in described(stream.schema):
             if schema.get("format") == "date-time":
                 assert "in UTC" in schema["description"], (stream.name, path)
+
+
+def test_what_nothing_describes_has_no_format() -> None:
+    assert [found for _, found in described(tap().streams["rates"].schema) if "format" in found] == []
 
 
 @has_swagger

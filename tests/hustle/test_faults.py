@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -319,6 +321,42 @@ def test_unknown_fields_are_left_out_and_counted_in_one_warning_a_stream(
         assert f"addedLater ({len(sandbox.truth.ids[stream])} times)" in warning
     for message in run.of_type("RECORD"):
         assert not {"addedLater", "added_Later", "added later", ""} & message["record"].keys()
+
+
+def test_unknown_fields_are_kept_in_a_column(
+    tap: Tap, serve: Serve, settings: Settings, assert_complete: Complete
+) -> None:
+    sandbox = serve(Fault(kind="unknown_fields"))
+    run = tap(config=settings(sandbox, unknown_fields="keep"))
+    assert run.code == 0
+    assert_complete(run, sandbox)
+    for message in run.of_type("SCHEMA"):
+        assert "object" in message["schema"]["properties"]["_unknown_fields"]["type"]
+    for message in run.of_type("RECORD"):
+        assert {"addedLater", "added_Later", "added later", ""} <= message["record"]["_unknown_fields"].keys()
+        assert "addedLater" not in message["record"]
+    assert "that the schema does not know are kept in _unknown_fields: " in run.said("WARNING")[0]
+
+
+def test_unknown_fields_fail_before_their_page_is_written(tap: Tap, serve: Serve, settings: Settings) -> None:
+    sandbox = serve(Fault(kind="unknown_fields", path="/groups"))
+    run = tap(config=settings(sandbox, unknown_fields="fail"))
+    assert run.code == 1
+    assert {message["stream"] for message in run.of_type("RECORD")} == {*LISTS} - {"groups"}
+    (warning, *_) = (line for line in run.said("WARNING") if line.startswith("groups"))
+    assert re.search(
+        r"The schema does not know these fields of the API: .*addedLater, added_Later\. Let unknown_fields keep",
+        warning,
+    )
+
+
+def test_a_catalog_without_the_column_of_unknown_fields_is_refused(tap: Tap, serve: Serve, settings: Settings) -> None:
+    sandbox = serve()
+    catalog = json.loads(tap("--discover", config=settings(sandbox)).stdout)
+    run = tap(config=settings(sandbox, unknown_fields="keep"), catalog=catalog)
+    assert run.code == 1
+    assert run.said("ERROR")[0].startswith("The catalog leaves _unknown_fields out of the schema of stream ")
+    assert run.of_type("RECORD") == []
 
 
 def test_a_record_without_its_key_is_a_named_failure(

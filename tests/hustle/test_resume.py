@@ -75,7 +75,7 @@ def rows(kind: str, organization: str, count: int, first: int = 0) -> list[dict[
         {
             "id": f"{kind}-{organization}-{number}",
             "organizationId": organization,
-            "createdAt": f"2025-{number:06}",
+            "createdAt": f"2025-01-01T00:{number // 60:02}:{number % 60:02}Z",
         }
         for number in range(first, first + count)
     ]

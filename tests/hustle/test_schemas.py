@@ -91,6 +91,15 @@ def test_every_field_of_the_vendors_document_is_there(
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_what_the_vendor_gives_no_format_has_none(
+    schemas: dict[str, dict[str, Any]], spec: dict[str, Any], name: str
+) -> None:
+    formatted = {path for path, found in properties(schemas[name]) if "format" in found}
+    told = spec["components"]["schemas"][IN_SPEC[name]]["properties"]
+    assert formatted == {(each,) for each, found in told.items() if "ISO-8601" in found.get("description", "")}
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_schemas_are_schemas(schemas: dict[str, dict[str, Any]], name: str) -> None:
     DEFAULT_JSONSCHEMA_VALIDATOR.check_schema(schemas[name])
 

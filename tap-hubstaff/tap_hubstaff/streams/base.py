@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from singer_http.http.errors import RULES, ApiError, ServerFailedError
 from singer_http.reading.pages import Slice
 from singer_http.resume import RESUME, Bookmark, FullTable, Natural
+from singer_http.schemas import ApiSchema
 from singer_http.stream import ApiStream
-from singer_sdk import SchemaDirectory, StreamSchema
+from singer_sdk import SchemaDirectory
 from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
 from typing_extensions import override
 
@@ -95,7 +96,7 @@ class HubstaffStream(ApiStream):
     the answer; and what it has to be asked for so that it hides nothing.
     """
 
-    schema: ClassVar[StreamSchema] = StreamSchema(SchemaDirectory(schemas))
+    schema: ClassVar[ApiSchema] = ApiSchema(SchemaDirectory(schemas))
     primary_keys: ClassVar[tuple[str, ...]] = ("id",)
     cursor_param = "page_start_id"
     slice_type = ListSlice

@@ -10,7 +10,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from singer_sdk import SchemaDirectory, StreamSchema
+from singer_http.schemas import ApiSchema
+from singer_sdk import SchemaDirectory
 from typing_extensions import override
 
 from tap_hubstaff import schemas
@@ -30,7 +31,7 @@ NAMES = {"user_name": 0, "project_name": 1, "client_name": 1, "task_name": 2}
 _NULL = msgspec.Raw(b"null")
 
 
-class _NamedSchema(StreamSchema[str]):
+class _NamedSchema(ApiSchema):
     """The schema of a stream, with names if ``include_names`` is on."""
 
     @override

@@ -321,7 +321,7 @@ class TimeSessions(NamedStream):
             if slice_.plan.stop < cast("Read", slice_.read).as_of:
                 reading.builder.after.given += unseen  # of after end_date: the next run may see them
             else:
-                made += [self._conform({**gone(number), **partition}) for number in unseen]
+                made += self._conform([{**gone(number), **partition} for number in unseen])
         return made
 
     def _made(
@@ -331,7 +331,7 @@ class TimeSessions(NamedStream):
         names = self._names[partition["organization_id"]]
         rows = [{**record_of(session), **names.of(session.work), **partition} for session in sessions]
         names.keep([session.work for session in going_on])
-        return [self._conform(row) for row in rows]
+        return self._conform(rows)
 
     @override
     def _turn_page(self, slice_: Slice, page: Page, records: Sequence[Record]) -> None:
