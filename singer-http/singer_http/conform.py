@@ -14,7 +14,7 @@ from singer_http.http.errors import ApiError, MalformedAnswerError
 from singer_http.values import KINDS, converted, kinds_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from singer_sdk.singerlib import SelectionMask
 
@@ -125,6 +125,17 @@ class Conformer:
         if self._kept:
             record.setdefault(UNKNOWN_FIELDS, {}).update(self._kept)
             self._kept = {}
+
+    def remarks(self) -> Iterator[str]:
+        """Sentences on what was not sent as it came."""
+        where = f"are kept in {UNKNOWN_FIELDS}" if self._keeps else "were left out"
+        for text, counted in (
+            ("%d properties that the schema does not know %s: %s.", self.unknown),
+            ("values of %d properties that do not fit the schema are null, and %s: %s.", self.lost),
+        ):
+            if counted:
+                names = ", ".join(f"{printable(name)} ({counted[name]} times)" for name in sorted(counted))
+                yield text % (len(counted), where, names)
 
 
 def printable(name: str) -> str:

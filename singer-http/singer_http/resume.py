@@ -37,6 +37,8 @@ class Bookmark(msgspec.Struct, omit_defaults=True, kw_only=True):
     fingerprint: str | None = None
     version: Natural | None = None
     done: bool = False
+    changes: str | None = None
+    written: Natural | None = None
     replication_key: str | None = None
     replication_key_value: str | None = None
 
@@ -103,6 +105,12 @@ class Bookmarks:
     def get(self, partition: Mapping[str, Any] | None) -> dict[str, Any]:
         """Return the bookmark of a partition, empty where there is none."""
         return self.stream if partition is None else self._partitions.get(_key(partition), {})
+
+    def forget_written(self) -> None:
+        """Forget how much of what :mod:`singer_http.changes` remembers is written."""
+        for bookmark in (*self._partitions.values(), self.stream):
+            bookmark.pop("written", None)
+        self.stream.pop("changes", None)
 
     def forget(self, *, done_only: bool = False, places: bool = False) -> None:
         """Forget the read of a table, or only what of it is done; and where INCREMENTAL reads go on, for ``places``."""

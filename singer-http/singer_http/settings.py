@@ -138,6 +138,36 @@ def shared_settings(parallel: int = DEFAULT_PARALLEL) -> tuple[th.Property[Any],
                 " sent. `singer-http verify` compares tables with it."
             ),
         ),
+        th.Property(
+            "changes_only",
+            th.BooleanType,
+            default=False,
+            title="Changed rows only",
+            description=(
+                "Of a full table, send only the rows that are new or changed since the loader took them, and those that"
+                " are gone once more, with `_sdc_deleted_at`. The API is read whole all the same."
+            ),
+        ),
+        th.Property(
+            "changes_url",
+            th.StringType,
+            secret=True,
+            title="Changed rows: database",
+            description=(
+                "Where `changes_only` remembers what was sent: a URL of SQLite, such as `sqlite:///changes.db`, or of"
+                " PostgreSQL, which needs the extra `postgres`. The default is a file in the tap's folder in your home."
+            ),
+        ),
+        th.Property(
+            "max_deleted_share",
+            th.NumberType(minimum=0, maximum=1),
+            default=0.2,
+            title="Changed rows: most deleted",
+            description=(
+                "If more than this share of the rows of an organization is gone from a list, and more than ten, none is"
+                " marked as deleted and the run fails."
+            ),
+        ),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -13,9 +14,10 @@ from singer_sdk.streams import Stream
 from typing_extensions import override
 
 from singer_http.catalog import check_keys, chosen_key, with_keys
-from singer_http.conform import KEEP, UNKNOWN_FIELDS, Conformer, printable
+from singer_http.changes.all_rows import AllRows
+from singer_http.conform import KEEP, UNKNOWN_FIELDS, Conformer
 from singer_http.http.clock import Stopped
-from singer_http.http.errors import ApiError, FatalError, ForbiddenError, MalformedAnswerError
+from singer_http.http.errors import ApiError, FatalError, ForbiddenError, MalformedAnswerError, TooManyGoneError
 from singer_http.messages import record_messages
 from singer_http.output import batches
 from singer_http.reading.pages import Page, Slice
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from singer_sdk.metrics import Counter
     from singer_sdk.singerlib import Catalog, MetadataMapping
 
+    from singer_http.changes.changed_rows import ChangedRows
     from singer_http.run import Run
 
     Partition = Mapping[str, Any]
@@ -63,7 +66,8 @@ class ApiStream(Stream, abc.ABC):
     def __init__(self, tap: Tap, run: Run) -> None:
         super().__init__(tap=tap)
         self.run = run
-        self._failed = False
+        self.changes: AllRows | ChangedRows = AllRows()  # decides which rows are sent
+        self.failed = False
         self._doubt: str | None = None
         self._replaced = 0
         self._written = 0
@@ -100,8 +104,14 @@ class ApiStream(Stream, abc.ABC):
             return Incremental(self.name, self.bookmarks, fingerprint(rows))
         left_out = sorted(".".join(breadcrumb) for breadcrumb, is_selected in self.mask.items() if not is_selected)
         written = {setting: value for setting, value in self.config.items() if setting.startswith(_WRITING)}
+        written["emit_activate_version_messages"] = self.is_versioned
         known = fingerprint(rows, self.primary_keys, left_out, written)
         return FullTable(self.name, self.bookmarks, known, self.run.session.now(), self.config["resume_max_age"])
+
+    @property
+    def is_versioned(self) -> bool:
+        """Whether records carry a version: only where all of them are sent."""
+        return bool(self.config.get("emit_activate_version_messages")) and not self.changes.is_known
 
     # Catalog
 
@@ -180,7 +190,8 @@ class ApiStream(Stream, abc.ABC):
     def _begin(self) -> None:
         """Note in the state that the stream is being read."""
         self.resume.begin()
-        if isinstance(self.resume, FullTable) and self.config.get("emit_activate_version_messages"):
+        self.changes.begin(self.bookmarks)
+        if isinstance(self.resume, FullTable) and self.is_versioned:
             self._stream_version = self.resume.version
 
     @override
@@ -198,14 +209,21 @@ class ApiStream(Stream, abc.ABC):
         self.run.stream = self.name
         counter = self.get_record_counter()
         with counter, self.get_sync_timer():
-            for slice_, pages in self.read():
-                counter.with_context(slice_.partition)
-                try:
-                    yield from self._sync_slice(slice_, pages, counter, write_messages=write_messages)
-                except FatalError as failure:
-                    raise Stopped from failure
-                except ApiError as failure:
-                    self._leave_out(slice_, failure)
+            try:
+                for slice_, pages in self.read():
+                    counter.with_context(slice_.partition)
+                    try:
+                        yield from self._sync_slice(slice_, pages, counter, write_messages=write_messages)
+                    except FatalError:
+                        raise
+                    except ApiError as failure:
+                        self._leave_out(slice_, failure)
+                for partition, messages in self.changes.gone(self._count_partitions()):
+                    yield from self._write(self._slice(partition), messages, is_written=write_messages)
+            except TooManyGoneError as failure:
+                self._leave_out(self._slice(failure.partition), failure)
+            except FatalError as failure:
+                raise Stopped from failure
         self.run.writer.flush()
         self._report_changes()
         self.run.reporter.end(self)
@@ -226,8 +244,9 @@ class ApiStream(Stream, abc.ABC):
         if isinstance(failure, ForbiddenError) and self.name in self.config.get("skip_forbidden", ()):
             self.logger.warning("%s: left out, as skip_forbidden says. %s", slice_.label, failure)
             self._doubt = "a part of it was left out"
+            self.changes.leave_out()
         else:
-            self._failed = True
+            self.failed = True
             self.run.report(slice_.label, failure)
 
     def _sync_slice(
@@ -240,7 +259,7 @@ class ApiStream(Stream, abc.ABC):
                 self._doubt = "it may not have been read to its end"
             records = self._records(page, slice_)
             room = None if self.ABORT_AT_RECORD_COUNT is None else self.ABORT_AT_RECORD_COUNT - self._written
-            yield from self._sent(slice_, self._messages(records[:room], page.at), is_written=write_messages)
+            yield from self._sent(slice_, records[:room], page.at, is_written=write_messages)
             self._written += len(records)
             self._check_max_record_limit(self._written - 1)
             counter.increment(len(records))
@@ -249,7 +268,12 @@ class ApiStream(Stream, abc.ABC):
             if write_messages:
                 self.write_due_state()
 
-    def _sent(self, slice_: Slice, messages: list[dict[str, Any]], *, is_written: bool) -> Iterator[Record]:
+    def _sent(self, slice_: Slice, records: Sequence[Record], at: dt.datetime, *, is_written: bool) -> Iterator[Record]:
+        """Write the RECORD messages of records, and give them."""
+        messages = record_messages(self.name, self.stream_maps, records, self._stream_version, at)
+        yield from self._write(slice_, self.changes.select(slice_.partition, messages), is_written=is_written)
+
+    def _write(self, slice_: Slice, messages: list[dict[str, Any]], *, is_written: bool) -> Iterator[Record]:
         """Write RECORD messages and give them; only give them, one by one, where they go into batches."""
         if is_written:
             self.run.reporter.sent(self, slice_, messages)
@@ -276,17 +300,16 @@ class ApiStream(Stream, abc.ABC):
         self._replaced += page.replaced
         return self._conform(records)
 
-    def _messages(self, records: Sequence[Record], at: dt.datetime) -> list[dict[str, Any]]:
-        """RECORD messages, as the dictionaries that they are encoded from."""
-        return record_messages(self.name, self.stream_maps, records, self._stream_version, at)
-
     # State
 
     def _turn_page(self, slice_: Slice, page: Page, records: Sequence[Record]) -> None:
         """Move the bookmark behind a page whose records are all written."""
         place = self._place_behind(page)
         if isinstance(self.resume, FullTable):
-            self.resume.turn(slice_.partition, place, is_last=page.next is None and page.doubt is None)
+            is_last = page.next is None and page.doubt is None
+            self.resume.turn(slice_.partition, place, is_last=is_last)
+            if is_last and slice_.start is None:
+                self.changes.complete(slice_.partition)
         else:
             key = self.incremental_key or ""
             newest = max((value for record in records if isinstance(value := record.get(key), str)), default="")
@@ -312,8 +335,10 @@ class ApiStream(Stream, abc.ABC):
         """Note that the stream is complete; called by the SDK when it has been read."""
         if not self.selected:
             return
-        if isinstance(self.resume, FullTable) and not self._failed and not self.resume.is_done:
+        if isinstance(self.resume, FullTable) and not self.failed and not self.resume.is_done:
             self.resume.end(is_activated=self._activate())
+        if not (self.failed and self._stream_version):
+            self.changes.settle()
         self.state_manager.is_flushed = False
         self.write_due_state()
 
@@ -330,44 +355,27 @@ class ApiStream(Stream, abc.ABC):
     @property
     def doubt(self) -> str | None:
         """Why a read that failed nowhere may not have given all that is there; None if it has."""
-        if self.partitions == [] or (self.is_never_empty and not self._written):
-            return "nothing is there to read it from"
-        return self._doubt
+        return self._doubt if self._count_partitions() else "nothing is there to read it from"
 
-    # For the report
-
-    @property
-    def why_not_whole(self) -> str | None:
-        """Why the rows of this run may not be all that the API has; None if they are."""
-        if self._failed:
-            return "a part of it could not be read"
-        if not isinstance(self.resume, FullTable):
-            return "only what is new or changed was asked for"
-        return "it goes on with the read of an earlier run" if self.resume.is_resumed else self.doubt
-
-    @property
-    def is_activated(self) -> bool:
-        """Whether the version of this read was sent for activation."""
-        return isinstance(self.resume, FullTable) and self.bookmarks.stream.get("version") == self.resume.version
+    def _count_partitions(self) -> int:
+        """How many partitions there are; 0 if one failed, or if there is suddenly nothing."""
+        if self.failed or (self.is_never_empty and not self._written):
+            return 0
+        with suppress(ApiError):
+            return 1 if self.partitions is None else len(self.partitions)
+        return 0
 
     def forget_progress(self) -> None:
         """Leave nothing of a complete read in the state, as the run has come to its end."""
-        self.bookmarks.forget(done_only=self._failed or not self.selected)
+        self.bookmarks.forget(done_only=self.failed or not self.selected)
 
     def _report_changes(self) -> None:
         """Warn of what was changed in records, or left out."""
         if self._replaced:
             text = "%s: %d characters could not be read, and are U+FFFD now: halves of characters, or no UTF-8."
             self.logger.warning(text, self.name, self._replaced)
-        is_kept = self.config["unknown_fields"] == KEEP
-        where = f"are kept in {UNKNOWN_FIELDS}" if is_kept else "were left out"
-        for text, counted in (
-            ("%s: %d properties that the schema does not know %s: %s.", self._conform.unknown),
-            ("%s: values of %d properties that do not fit the schema are null, and %s: %s.", self._conform.lost),
-        ):
-            if counted:
-                names = ", ".join(f"{printable(name)} ({counted[name]} times)" for name in sorted(counted))
-                self.logger.warning(text, self.name, len(counted), where, names)
+        for sentence in self._conform.remarks():
+            self.logger.warning("%s: %s", self.name, sentence)
 
     # What the SDK would do before and around each read
 

@@ -9,6 +9,7 @@ import io
 import json
 import signal
 import sys
+from contextlib import ExitStack
 from functools import cached_property
 from itertools import chain
 from typing import IO, TYPE_CHECKING, Any, cast
@@ -16,21 +17,24 @@ from typing import IO, TYPE_CHECKING, Any, cast
 import click
 from singer_sdk import Tap
 from singer_sdk.plugin_base import _ConfigInput
+from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 from singer_sdk.tap_base import CliTestOptionValue
 from typing_extensions import override
 
 from singer_http.catalog import with_chosen_methods
 from singer_http.http.clock import Clock, Stopped
 from singer_http.http.errors import ApiError, ConfigurationError, IncompleteError
+from singer_http.http.request_log import user_folder
 from singer_http.output import BufferedWriter
 from singer_http.report.reporter import Reporter
-from singer_http.resume import Bookmark, validated
+from singer_http.resume import Bookmark, fingerprint, validated
 from singer_http.run import Run
 from singer_http.settings import MAP_OPTIONS, CheckedSettings, exit_on_operator_error, json_object
 from singer_http.stream import ApiStream
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
     from types import FrameType
 
     from singer_http.http.session import Session
@@ -48,6 +52,7 @@ class ApiTap(CheckedSettings, Tap):
     def __init__(self, *, clock: Clock | None = None, **kwargs: Any) -> None:
         self.clock: Clock = clock or Clock()
         self._signal: int | None = None
+        self._closing = ExitStack()
         if isinstance(kwargs.get("catalog"), dict):
             kwargs["catalog"] = with_chosen_methods(kwargs["catalog"])
         super().__init__(**kwargs)
@@ -82,6 +87,11 @@ class ApiTap(CheckedSettings, Tap):
     def api_streams(self) -> list[ApiStream]:
         """The streams, in the order in which they are read."""
         return [stream for stream in self.streams.values() if isinstance(stream, ApiStream)]
+
+    @property
+    def state_folder(self) -> Path:
+        """The folder for what outlives a run; raises :class:`RuntimeError` where the user has no home."""
+        return user_folder(self.name)
 
     @override
     def load_state(self, state: dict[str, Any]) -> None:
@@ -132,9 +142,11 @@ class ApiTap(CheckedSettings, Tap):
         self._check_stream_names()
         if not any(stream.selected for stream in self.streams.values()):
             self.logger.warning("No stream is selected: nothing is read.")
-        self.prepare()
         streams = self.api_streams
         selected = [stream for stream in streams if stream.selected]
+        if self.config.get("changes_only"):
+            self._follow_changes([stream for stream in selected if stream.replication_method == REPLICATION_FULL_TABLE])
+        self.prepare()
         for stream in selected:
             _ = stream.resume  # threads look at it, and must not be the first
         self.run.read_ahead(
@@ -145,6 +157,29 @@ class ApiTap(CheckedSettings, Tap):
         super().sync_all()
         for stream in streams:
             stream.forget_progress()
+
+    def _follow_changes(self, streams: Iterable[ApiStream]) -> None:
+        """Let streams leave out the rows that the loader has."""
+        from singer_http.changes.changed_rows import ChangedRows  # noqa: PLC0415 - these bring SQLAlchemy, which ...
+        from singer_http.changes.store import Store  # noqa: PLC0415 - ... costs time, for those who use it
+
+        try:
+            store = Store(self.config.get("changes_url") or self.state_folder / "changes.db")
+        except RuntimeError:
+            raise ConfigurationError("changes_url must be set: this user has no home to keep a database in.") from None
+        self._closing.callback(store.close)
+        account = (self.name, self.config.get("api_url"), self.config.get("client_id"))
+        wanted = {setting: value for setting, value in self.config.items() if setting.endswith("_ids") and value}
+        for stream in streams:
+            read = f"{stream.name} {fingerprint(account, wanted, stream.path)}"
+            stream.changes = ChangedRows(
+                store,
+                read,
+                stream.stream_maps,
+                stream.bookmarks,
+                now=self.clock.time(),
+                most_share=self.config["max_deleted_share"],
+            )
 
     def _check_stream_names(self) -> None:
         if unknown := sorted(set(self.config.get("skip_forbidden", ())) - self.streams.keys()):
@@ -173,6 +208,7 @@ class ApiTap(CheckedSettings, Tap):
     def _end_run(self, *, complete: bool) -> None:
         """End the run: nothing more is fetched, and the last STATE says how far it got."""
         self.run.close()
+        self._closing.close()
         # Of a batch that was not finished the bookmarks may know more than was written.
         if self.state and (complete or not self.config.get("batch_config")):
             self.state_writer.write_state(self.state)

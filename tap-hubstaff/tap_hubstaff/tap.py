@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from tap_hubstaff.account import Account
 from tap_hubstaff.all_streams import STREAMS
-from tap_hubstaff.client import open_session, parse_page
+from tap_hubstaff.client import open_session, parse_page, state_folder
 from tap_hubstaff.forecast import Forecast
 from tap_hubstaff.request_quota import RequestQuotaReachedError
 from tap_hubstaff.settings import SETTINGS, setting_errors
@@ -27,6 +27,7 @@ from tap_hubstaff.work_sessions.stream import TimeSessions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from singer_http.http.session import Session
     from singer_sdk import Stream
@@ -63,6 +64,11 @@ class TapHubstaff(ApiTap):
         known = {EVERY_OTHER, *(str(vars(stream)["name"]) for stream in STREAMS)}
         if unknown := sorted(set(config.get("refresh") or ()) - known):
             yield f"refresh names {', '.join(unknown)}, which are no streams: check the names."
+
+    @property
+    @override
+    def state_folder(self) -> Path:
+        return state_folder(self.config)
 
     @override
     def open_session(self, config: Mapping[str, Any]) -> Session:

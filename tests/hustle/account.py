@@ -29,14 +29,30 @@ class Edit:
     """Something that happens to the account.
 
     Attributes:
-        what: What happens. ``hide`` takes an organization away with all that it owns, ``show`` gives it back.
+        what: What happens. ``hide`` takes an organization away with all that it owns, ``show`` gives it back. ``blank``
+            takes a row's name away, ``revert`` gives it back the first that it had, ``return`` brings back rows that
+            were removed, and ``transfer`` gives a row to another organization.
         stream: The list.
         organization: By its place among all that there ever were; one beyond them is the account itself.
         place: The row that it happens to, counted from the end where negative; cut down to the rows that there are.
         rows: How many.
     """
 
-    what: Literal["add", "insert", "change", "remove", "move", "hide", "show", "forbid", "allow"]
+    what: Literal[
+        "add",
+        "insert",
+        "change",
+        "blank",
+        "revert",
+        "remove",
+        "return",
+        "move",
+        "transfer",
+        "hide",
+        "show",
+        "forbid",
+        "allow",
+    ]
     stream: str = "agents"
     organization: int = 0
     place: int = 0
@@ -96,6 +112,29 @@ class Account:
     def _change(self, edit: Edit) -> None:
         for fields in self._chosen(edit):
             self._put(edit.stream, {**fields, "name": f"as of {self.now}"})
+
+    def _blank(self, edit: Edit) -> None:
+        for fields in self._chosen(edit):
+            self._put(edit.stream, {key: value for key, value in fields.items() if key != "name"})
+
+    def _revert(self, edit: Edit) -> None:
+        for fields in self._chosen(edit):
+            first = next(form for _, form in self._versions[edit.stream, fields["id"]] if form is not None)
+            self._put(edit.stream, {**fields, "name": first["name"]})
+
+    def _return(self, edit: Edit) -> None:
+        for (name, own_id), versions in self._versions.items():
+            _, fields = versions[-2] if len(versions) > 1 else versions[-1]
+            if name == edit.stream and versions[-1][1] is None and fields is not None:
+                owner = fields.get("organizationId")
+                if owner not in self._hidden and own_id not in self._account.by_id[name]:
+                    self._put(name, fields)
+
+    def _transfer(self, edit: Edit) -> None:
+        others = [own for own in self.organizations if own != self._owner(edit)]
+        if edit.stream in {"groups", "agents"} and others:
+            for fields in self._chosen(edit):
+                self._put(edit.stream, {**fields, "organizationId": others[0]})
 
     def _remove(self, edit: Edit) -> None:
         if edit.stream != "organizations":
@@ -178,6 +217,14 @@ class Account:
     def every_organization(self) -> list[str]:
         """The organizations that there ever were."""
         return self._organizations
+
+    def rows(self, name: str) -> Iterator[Fields]:
+        """The rows that are there."""
+        return (record.fields for record in self._account.records[name])
+
+    def is_forbidden_now(self, name: str, owner: Owner) -> bool:
+        """Whether a list may not be read: a whole one for None, else that of an organization."""
+        return any(self._forbidden.get((name, who)) == FOR_EVER for who in (None, owner))
 
     def steady(self, name: str, begin: float) -> Iterator[Fields]:
         """The rows that have been there since then, as they are."""

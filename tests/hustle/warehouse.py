@@ -36,7 +36,7 @@ class Saved:
 
 @dataclass(slots=True)
 class Warehouse:
-    """Loads what a tap writes: rows by their key, until ACTIVATE_VERSION removes those of other versions.
+    """Loads what a tap writes: rows by their key, until one is marked as deleted or is of a version that goes.
 
     A column that the SCHEMA does not have keeps its values; one that it has and the record lacks becomes null.
 
@@ -62,6 +62,9 @@ class Warehouse:
         elif kind == "RECORD":
             record = message["record"]
             table = self.tables.setdefault(stream, {})
+            if record.get("_sdc_deleted_at"):
+                table.pop(record["id"], None)
+                return
             kept = table[record["id"]].fields if record["id"] in table else {}
             fields = {**kept, **{name: record.get(name) for name in self.columns[stream]}}
             table[record["id"]] = Row(fields, message.get("version"))

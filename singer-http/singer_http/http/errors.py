@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class ApiError(Exception):
@@ -48,6 +52,14 @@ class RefusedRequestError(ApiError):
 
 class NotFoundError(RefusedRequestError):
     """There is no such thing, or no longer."""
+
+
+class TooManyGoneError(ApiError):
+    """More rows of a partition are gone than the settings allow: the API may not have given all that there is."""
+
+    def __init__(self, sentence: str, partition: Mapping[str, Any] | None) -> None:
+        super().__init__(sentence)
+        self.partition = partition
 
 
 class IncompleteError(ApiError):

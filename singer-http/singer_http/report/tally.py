@@ -11,6 +11,7 @@ from singer_sdk.mapper import RemoveRecordTransform
 
 from singer_http.report.document import Ended, PartitionReport, StreamReport
 from singer_http.report.keys import distinct, hasher
+from singer_http.resume import FullTable
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
 
     from singer_sdk.mapper import StreamMap
 
+    from singer_http.changes.all_rows import AllRows
+    from singer_http.changes.changed_rows import ChangedRows
     from singer_http.report.document import Keys
-    from singer_http.resume import Bookmarks
+    from singer_http.resume import Bookmarks, Incremental
 
 _WORST: tuple[Ended, ...] = ("failed", "forbidden", "cut off", "in doubt", "complete")
 DELETED_AT = "_sdc_deleted_at"
@@ -30,6 +33,8 @@ class Reported(Protocol):
     """A stream, as far as the report looks at it."""
 
     name: str
+    failed: bool
+    changes: AllRows | ChangedRows
 
     @property
     def stream_maps(self) -> list[StreamMap]:
@@ -40,12 +45,12 @@ class Reported(Protocol):
         """Its part of the state."""
 
     @property
-    def why_not_whole(self) -> str | None:
-        """Why the rows of this run may not be all that the API has; None if they are."""
+    def resume(self) -> FullTable | Incremental:
+        """Where this run goes on with it."""
 
     @property
-    def is_activated(self) -> bool:
-        """Whether its version was sent for activation."""
+    def doubt(self) -> str | None:
+        """Why a read that failed nowhere may not have given all that there is; None if it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +197,7 @@ def stream_report(
         ended=next((one for one in _WORST if one in ends), "not read"),
         whole=remark is None,
         remark=remark,
-        activated=all(tally.is_begun and tally.stream.is_activated for tally in tallies),
+        activated=all(tally.is_begun and _is_activated(tally.stream) for tally in tallies),
         warnings=[text for tally in tallies for text in warnings.get(tally.stream.name, ())],
         seconds=round(sum((tally.ended or tally.began) - tally.began for tally in tallies), 3),
         partitions=[partition_report(*one) for one in parts],
@@ -213,7 +218,18 @@ def _ended(tally: Tally) -> Ended:
 def _why_not_whole(tally: Tally) -> str | None:
     if tally.ended is None:
         return "the run ended before it had read it" if not tally.is_begun else "the run ended while it was read"
-    return tally.stream.why_not_whole
+    stream = tally.stream
+    if stream.failed:
+        return "a part of it could not be read"
+    if not isinstance(stream.resume, FullTable):
+        return "only what is new or changed was asked for"
+    if stream.changes.unchanged:
+        return "only what is new, changed or gone was sent"
+    return "it goes on with the read of an earlier run" if stream.resume.is_resumed else stream.doubt
+
+
+def _is_activated(stream: Reported) -> bool:
+    return isinstance(stream.resume, FullTable) and stream.bookmarks.stream.get("version") == stream.resume.version
 
 
 def _key(bookmark: Mapping[str, Any]) -> Any:

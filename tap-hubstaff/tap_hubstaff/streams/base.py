@@ -200,8 +200,9 @@ class HubstaffStream(ApiStream):
     def due_of(self, organizations: Sequence[int]) -> tuple[int, ...]:
         """Those of some organizations whose lists this run reads."""
         due = tuple(organization for organization in organizations if self._is_due(organization))
-        # A table has a version only as a whole.
-        is_whole = isinstance(self.resume, FullTable) and self.config["emit_activate_version_messages"]
+        # What is gone shows only in a table that is read as a whole.
+        is_sought = self.config["emit_activate_version_messages"] or self.config["changes_only"]
+        is_whole = isinstance(self.resume, FullTable) and is_sought
         return tuple(organizations) if due and is_whole else due
 
     def _is_due(self, organization: int) -> bool:

@@ -129,14 +129,14 @@ class TimeSessions(NamedStream):
                 if not self._is_described:
                     self._write_schema_message()
                     self._is_described = True
-                for _ in self._sent(ours, self._messages(records, page.at), is_written=True):
+                for _ in self._sent(ours, records, page.at, is_written=True):
                     pass
                 self._turn_page(ours, page, records)
                 self.run.reporter.page(self, ours, page)
             is_complete = True
         finally:
             # The failure is reported with the activities; here the next run continues.
-            self._failed = self._failed or not is_complete
+            self.failed = self.failed or not is_complete
 
     @override
     def forecast(self, organization: int) -> int:
@@ -214,8 +214,7 @@ class TimeSessions(NamedStream):
         if carryover is not None:
             regions = unflat_regions(bookmark[SESSIONS].get(LATE, ()))
             for records in self._follow_up(slice_, carryover, regions):
-                messages = self._messages(records, dt.datetime.now(dt.timezone.utc))
-                yield from self._sent(slice_, messages, is_written=write_messages)
+                yield from self._sent(slice_, records, dt.datetime.now(dt.timezone.utc), is_written=write_messages)
                 counter.increment(len(records))
         if slice_.plan.start < slice_.plan.stop:
             yield from super()._sync_slice(slice_, pages, counter, write_messages=write_messages)

@@ -1,0 +1,260 @@
+"""Decides which rows of a stream a loader lacks, and which it has that are gone.
+
+A row is left out only if all of this holds: the store knows it in this form and this partition, and since a run that
+STATE covers. What was sent is in the store before it is written, so whatever a loader may have been given is known;
+what is in STATE alone says what it certainly has. A store or a STATE that is lost, old or of another hand can therefore
+only cause rows to be sent again.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter, defaultdict
+from hashlib import blake2b
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from singer_sdk.contrib.msgspec import encoder
+from singer_sdk.mapper import RemoveRecordTransform
+
+from singer_http.changes.store import Row
+from singer_http.http.errors import ConfigurationError, TooManyGoneError
+from singer_http.resume import fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from singer_sdk.mapper import StreamMap
+
+    from singer_http.changes.store import Store
+    from singer_http.resume import Bookmarks
+
+    Partition = Mapping[str, Any]
+    Message = dict[str, Any]
+
+DELETED_AT = "_sdc_deleted_at"
+"""The property that says since when a row is gone, by the convention of singer-sdk."""
+_DELETED_AT_SCHEMA = {"type": ["string", "null"], "format": "date-time"}
+FEW = 10
+"""So many rows of a partition may go whatever share of it they are: small lists change by large shares."""
+_encode = msgspec.json.Encoder().encode
+
+
+class ChangedRows:
+    """The rows of one stream that are new, changed or gone.
+
+    Args:
+        store: Remembers what was sent.
+        read: Which list is read, with which settings.
+        maps: What becomes of each record. Their schemas are given the property that says since when a row is gone.
+        bookmarks: The stream's part of STATE.
+        now: Seconds since 1970.
+        most_share: How large a share of a partition may be gone.
+
+    Attributes:
+        is_known: Whether the store knows the run that STATE is from. All rows are sent otherwise, and nobody knows
+            which ones have gone meanwhile.
+        unchanged: How many rows were not sent.
+    """
+
+    def __init__(  # noqa: PLR0913 - each is one thing
+        self,
+        store: Store,
+        read: str,
+        maps: Iterable[StreamMap],
+        bookmarks: Bookmarks,
+        *,
+        now: float,
+        most_share: float,
+    ) -> None:
+        sent = [one for one in maps if not isinstance(one, RemoveRecordTransform)]
+        if keyless := [one.stream_alias for one in sent if not one.transformed_key_properties]:
+            raise ConfigurationError(
+                f"changes_only needs keys, and {keyless[0]} has none: leave them in stream_maps, or set it to false."
+            )
+        for one in sent:
+            properties = {**one.transformed_schema["properties"], DELETED_AT: _DELETED_AT_SCHEMA}
+            one.transformed_schema = {**one.transformed_schema, "properties": properties}
+        keys = {one.stream_alias: one.transformed_key_properties or () for one in sent}
+        told = [keys, *(one.transformed_schema for one in sent)]
+        self._store = store
+        self._read = read
+        self._bookmarks = bookmarks
+        self._run = store.begin(read, bookmarks.stream.get("changes"), fingerprint(told), now)
+        self.is_known = self._run.believed > 0
+        if not self._run.is_same:
+            bookmarks.forget_written()
+        self._tables = {alias: _Table(store, read, alias, own) for alias, own in keys.items()}
+        self._parts: dict[bytes, int] = {}
+        self._most_share = most_share
+        self.unchanged = 0
+        self._whole: list[Partition | None] = []
+        self._settled: list[Partition | None] = []
+        self._left_out = 0
+
+    def begin(self, bookmarks: Bookmarks) -> None:
+        """Note in STATE which run it is from: no other store can then vouch for it."""
+        bookmarks.stream["changes"] = self._run.claim
+
+    def complete(self, partition: Partition | None) -> None:
+        """Note that this run has read a partition from its beginning to its end."""
+        self._whole.append(partition)
+
+    def leave_out(self) -> None:
+        """Note that a partition cannot be read, and is not meant to be."""
+        self._left_out += 1
+
+    def select(self, partition: Partition | None, messages: Sequence[Message]) -> list[Message]:
+        """Leave out the RECORD messages of a page that the loader has had. The store knows the others on return.
+
+        Raises:
+            FatalError: Another run reads the stream, or the store fails.
+        """
+        part, covered = self._part(partition), self._covered(partition)
+        kept: list[Message] = []
+        for alias, table in self._tables.items():
+            own = [message for message in messages if message["stream"] == alias]
+            kept += self._select(table, part, covered, own)
+        self.unchanged += len(messages) - len(kept)
+        return kept
+
+    def _select(self, table: _Table, part: int, covered: int, messages: Sequence[Message]) -> list[Message]:
+        keys = [_encode([message["record"].get(name) for name in table.keys]) for message in messages]
+        known = self._store.find(table.id, keys)
+        kept: list[Message] = []
+        news: dict[bytes, Row] = {}
+        for key, message in zip(keys, messages, strict=True):
+            digest = _digest(message["record"])
+            row = known.get(key)
+            if row is None or row.digest != digest or row.part != part:
+                if row is None or row.digest is None:
+                    table.added[part] += 1
+                elif row.part != part:
+                    table.added.update({part: 1, row.part: -1})
+                place = table.new_place() if row is None else row.place
+                row = known[key] = news[key] = Row(place, digest, self._run.number, part)
+            table.see(row.place)
+            if row.number > covered:
+                kept.append(message)
+        if news:
+            self._store.put(self._run, table.id, news)
+        return kept
+
+    def gone(self, partitions: int) -> Iterator[tuple[Partition | None, list[Message]]]:
+        """Give RECORD messages of the rows that are gone, by partition, once all that can be read was.
+
+        A row that is missing in one partition may have moved to another: if not all were read whole, none is gone.
+
+        Args:
+            partitions: How many there are; 0 if some of them could not be read.
+
+        Raises:
+            TooManyGoneError: Too many rows are gone; none was given.
+            FatalError: Another run reads the stream, or the store fails.
+        """
+        self._store.put(self._run, 0, {})  # if another run has taken over, the store is no longer this one's
+        is_everything = 0 < partitions == len(self._whole) + self._left_out
+        parts = {self._part(partition): partition for partition in self._whole}
+        covered = {part: self._covered(partition) for part, partition in parts.items()}
+        lacking: set[int] = set()
+        for table in self._tables.values():
+            known, gone, lacks = self._count(table, covered)
+            lacking |= lacks
+            for part, count in gone.items():
+                if is_everything and count > max(FEW, self._most_share * known[part]):
+                    raise TooManyGoneError(
+                        f"{count} of {known[part]} rows of {table.alias} are gone, more than max_deleted_share allows:"
+                        " none is marked as deleted. If they are meant to be gone, run once with a larger share.",
+                        parts[part],
+                    )
+        if is_everything and lacking:
+            for part, messages in chain.from_iterable(self._gone(table, covered) for table in self._tables.values()):
+                yield parts[part], messages
+            lacking = set()
+        self._settled = [partition for partition in self._whole if self._part(partition) not in lacking]
+
+    def settle(self) -> None:
+        """Note in STATE that the loader has everything of the partitions that were read whole."""
+        for partition in self._settled:
+            self._bookmarks.of(partition)["written"] = self._run.number
+
+    def _covered(self, partition: Partition | None) -> int:
+        """The number of the run up to which STATE says that everything of a partition was written."""
+        return min(int(self._bookmarks.get(partition).get("written", 0)), self._run.believed)
+
+    def _count(self, table: _Table, covered: Mapping[int, int]) -> tuple[Counter[int], Counter[int], set[int]]:
+        """Count the rows of each partition that were known before, and those that are gone.
+
+        The third is the partitions of which rows are gone without the loader having been told.
+        """
+        known = Counter({part: -added for part, added in table.added.items()})
+        gone: Counter[int] = Counter()
+        lacking = set()
+        for _, row in chain.from_iterable(self._store.scan(table.id)):
+            known[row.part] += row.digest is not None
+            if table.lacks(row, covered):
+                lacking.add(row.part)
+                gone[row.part] += row.digest is not None
+        return known, gone, lacking
+
+    def _gone(self, table: _Table, covered: Mapping[int, int]) -> Iterator[tuple[int, list[Message]]]:
+        for rows in self._store.scan(table.id):
+            gone: defaultdict[int, list[Message]] = defaultdict(list)
+            marks: dict[bytes, Row] = {}
+            for key, row in rows:
+                if table.lacks(row, covered):
+                    gone[row.part].append(table.deletion(key))
+                    if row.digest is not None:
+                        marks[key] = row._replace(digest=None, number=self._run.number)
+            self._store.put(self._run, table.id, marks)
+            yield from gone.items()
+
+    def _part(self, partition: Partition | None) -> int:
+        name = _encode(sorted((partition or {}).items()))
+        if name not in self._parts:
+            self._parts[name] = self._store.id(f"{self._read} {name.decode()}")
+        return self._parts[name]
+
+
+class _Table:
+    """What a loader keeps of a stream, under one name."""
+
+    def __init__(self, store: Store, read: str, alias: str, keys: Sequence[str]) -> None:
+        self.alias = alias
+        self.keys = keys
+        self.id = store.id(f"{read} {_encode((alias, keys)).decode()}")
+        self.added: Counter[int] = Counter()  # rows that came to a partition in this run
+        self._next = store.next_place(self.id)
+        self._seen = bytearray()
+
+    def new_place(self) -> int:
+        self._next += 1
+        return self._next - 1
+
+    def see(self, place: int) -> None:
+        """Note that the row at a place is there."""
+        at = place >> 3
+        if at >= len(self._seen):
+            self._seen.extend(bytes(at + 1 - len(self._seen) + len(self._seen) // 8))
+        self._seen[at] |= 1 << (place & 7)
+
+    def lacks(self, row: Row, parts: Mapping[int, int]) -> bool:
+        """Whether a row of the partitions that were read is gone, and STATE does not cover that it is."""
+        covered = parts.get(row.part)
+        if covered is None:
+            return False
+        if row.digest is None:
+            return row.number > covered
+        at = row.place >> 3
+        return at >= len(self._seen) or not self._seen[at] & (1 << (row.place & 7))
+
+    def deletion(self, key: bytes) -> Message:
+        """The RECORD message of a row that is gone."""
+        now = dt.datetime.now(dt.timezone.utc)
+        record = {**dict(zip(self.keys, msgspec.json.decode(key), strict=True)), DELETED_AT: now}
+        return {"type": "RECORD", "stream": self.alias, "record": record, "time_extracted": now}
+
+
+def _digest(record: Mapping[str, Any]) -> int:
+    return int.from_bytes(blake2b(encoder.encode(record), digest_size=8).digest(), "big", signed=True)

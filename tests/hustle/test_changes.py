@@ -1,0 +1,286 @@
+"""Changed rows only: the tables stay the truth, whatever is lost, old, shared or cut off."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, get_args
+
+import hypothesis.strategies as st
+import pytest
+from api_sandbox import Fault
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from typing_extensions import override
+
+from tests.hustle.account import ORGANIZATIONS, STREAMS, Edit
+from tests.hustle.changes_life import MAPS, ChangesLife, Loaded
+from tests.hustle.running import Ending
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+names = st.sampled_from(["groups", "groups", "agents", "tags"])
+places = st.integers(-3, 4)
+organizations = st.integers(0, ORGANIZATIONS - 1)
+edits = st.one_of(
+    st.builds(Edit, st.just("add"), names, organizations, rows=st.integers(1, 3)),
+    st.builds(
+        Edit,
+        st.sampled_from(["change", "blank", "remove", "transfer"]),
+        names,
+        organizations,
+        places,
+        st.integers(1, 3),
+    ),
+    st.builds(Edit, st.just("revert"), names, organizations, places, st.integers(1, 4)),
+    st.builds(Edit, st.just("return"), names),
+    st.builds(Edit, st.sampled_from(["hide", "show"]), organization=organizations),
+    st.builds(Edit, st.sampled_from(["forbid", "allow"]), st.sampled_from(STREAMS), organizations),
+)
+jobs = st.sampled_from([0, 0, 1])
+messages = st.integers(1, 40)
+loaded = st.sampled_from(get_args(Loaded))
+shares = st.floats(0, 1)
+failing = st.sampled_from([Fault(kind="status", status=400, path=f"/{name}", page=2) for name in STREAMS])
+
+
+class Lives(RuleBasedStateMachine):
+    """Whatever happens, in any order."""
+
+    @initialize(parallel=st.sampled_from([1, 4]))
+    def begin(self, *, parallel: int) -> None:
+        self.life = ChangesLife(parallel=parallel)
+        self.life.read()
+
+    @rule(edits=st.lists(edits, min_size=1, max_size=4))
+    def happen(self, edits: Sequence[Edit]) -> None:
+        self.life.happen(*edits)
+
+    @rule(
+        change=st.sampled_from([{"page_size": 1}, {"page_size": 3}, {"resume_max_age": 0}, {"resume_max_age": 86400}])
+    )
+    def choose(self, change: dict[str, Any]) -> None:
+        self.life.choose(**change)
+
+    @rule(name=st.sampled_from(list(MAPS)), properties=st.sampled_from([(), (), ("name",), ("organizationId",)]))
+    def choose_what_is_sent(self, name: str, properties: tuple[str, ...]) -> None:
+        self.life.choose_map(name)
+        self.life.deselect(*properties)
+
+    @rule(chosen=st.lists(organizations, max_size=2, unique=True))
+    def choose_organizations(self, chosen: Sequence[int]) -> None:
+        self.life.choose_organizations(*chosen)
+
+    @rule(back=st.integers(1, 12), job=jobs)
+    def put_back_a_state(self, back: int, job: int) -> None:
+        self.life.put_back(back, job)
+
+    @rule(job=jobs)
+    def lose_a_state(self, job: int) -> None:
+        self.life.lose_state(job)
+
+    @rule()
+    def lose_the_store(self) -> None:
+        self.life.lose_store()
+
+    @rule(back=st.integers(1, 6))
+    def put_back_a_store(self, back: int) -> None:
+        self.life.copy_store(back)
+
+    @rule(days=st.sampled_from([1, 89, 91]))
+    def wait(self, days: int) -> None:
+        self.life.wait(days * 86_400)
+
+    @rule(job=jobs, fault=st.none() | failing)
+    def read(self, job: int, fault: Fault | None) -> None:
+        self.life.read(job, [] if fault is None else [fault])
+
+    @rule(job=jobs)
+    def read_to_the_end(self, job: int) -> None:
+        self.life.read(job)
+        self.life.read(job)
+
+    @rule(job=jobs, messages=messages, loaded=loaded, share=shares)
+    def kill(self, job: int, messages: int, loaded: Loaded, share: float) -> None:
+        self.life.read(job, ending=Ending("closed", messages), loaded=loaded, share=share)
+
+    @override
+    def teardown(self) -> None:
+        if hasattr(self, "life"):
+            self.life.end()
+
+
+# The sandbox's server ends before its connections know of it.
+TestLives = pytest.mark.filterwarnings("ignore::ResourceWarning")(Lives.TestCase)
+TestLives.settings = settings(
+    max_examples=int(os.environ.get("LIVES", "20")),
+    derandomize="LIVES" not in os.environ,
+    stateful_step_count=14,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+# The shortest of them
+
+
+@pytest.fixture
+def life() -> Iterator[ChangesLife]:
+    found = ChangesLife()
+    yield found
+    found.end()
+
+
+def sent(life: ChangesLife, *streams: str) -> list[tuple[str, str, bool]]:
+    """What the last run sent: stream, id, and whether the row is marked as deleted."""
+    found = [(one["stream"], one["record"]["id"], "_sdc_deleted_at" in one["record"]) for one in life.sent]
+    return [one for one in found if not streams or one[0] in streams]
+
+
+AGENTS = Edit("change", "agents", 0, 0, 1)
+
+
+def cut_off(life: ChangesLife, loaded: Loaded, *, records: int = 1, stream: str = "agents", share: float = 0) -> None:
+    """A run that is killed after so many records, of which no STATE is acknowledged."""
+    ran = life.read(ending=Ending("closed", records, stream), loaded=loaded, share=share)
+    assert ran.is_cut
+
+
+def test_only_what_changed_is_sent_and_what_is_gone_once(life: ChangesLife) -> None:
+    life.read()
+    everything = len(life.sent)
+    life.read()
+    assert everything > 20
+    assert life.sent == []
+    first, second, *_ = life.ids("groups", 0)
+    (third, *_) = life.ids("groups", 1)
+    life.happen(Edit("change", "groups", 0, 0), Edit("remove", "groups", 0, 1), Edit("transfer", "groups", 1, 0))
+    life.read()
+    assert sorted(sent(life)) == sorted([("groups", first, False), ("groups", second, True), ("groups", third, False)])
+    life.read()
+    assert life.sent == []
+    life.happen(Edit("return", "groups"))
+    life.read()
+    assert sent(life) == [("groups", second, False)]
+
+
+def test_a_row_that_was_sent_and_lost_is_sent_again(life: ChangesLife) -> None:
+    life.read()
+    life.happen(AGENTS)
+    cut_off(life, "acknowledged")
+    life.read()
+    assert sent(life)
+    life.read()
+    assert life.sent == []
+
+
+def test_a_row_that_was_written_but_not_acknowledged_can_be_what_it_was(life: ChangesLife) -> None:
+    life.read()
+    life.happen(AGENTS)
+    cut_off(life, "all")
+    life.happen(Edit("revert", "agents", 0, 0, 1))
+    life.read()
+    life.read()
+
+
+def test_a_new_store_counts_from_the_beginning_but_is_not_believed(life: ChangesLife) -> None:
+    life.read()
+    life.happen(AGENTS)
+    life.lose_store()
+    cut_off(life, "acknowledged")
+    life.read()
+    life.read()
+
+
+def test_a_read_that_goes_on_deletes_nothing(life: ChangesLife) -> None:
+    life.read()
+    life.happen(Edit("change", "agents", 0, 0, 3))
+    cut_off(life, "acknowledged", records=3, share=1)
+    life.read()
+    assert sent(life, "agents")
+    life.read()
+
+
+def test_a_row_that_moves_is_not_covered_by_what_was_read_where_it_is_now(life: ChangesLife) -> None:
+    life.deselect("organizationId")
+    life.read()
+    life.happen(Edit("add", "groups", 0))
+    cut_off(life, "acknowledged", stream="groups")
+    life.happen(Edit("forbid", "groups", 0))
+    life.read()
+    life.happen(Edit("transfer", "groups", 0, -1), Edit("allow"))
+    life.read()
+
+
+def test_a_row_that_moves_to_what_cannot_be_read_stays(life: ChangesLife) -> None:
+    life.read()
+    life.happen(Edit("transfer", "groups", 1, 0))
+    life.choose(skip_forbidden=[])
+    life.happen(Edit("forbid", "groups", 0))
+    ran = life.read()
+    assert ran.code == 1
+    assert not any(is_gone for _, _, is_gone in sent(life))
+    life.happen(Edit("allow"))
+    life.read()
+
+
+def test_a_row_that_goes_and_comes_while_a_run_is_cut_off(life: ChangesLife) -> None:
+    life.read()
+    life.happen(Edit("add", "agents", 0, rows=1))
+    cut_off(life, "acknowledged")
+    life.happen(Edit("remove", "agents", 0, -1), Edit("change", "agents", 0, 0, 3))
+    cut_off(life, "all", records=3, share=1)
+    life.read()  # goes on
+    life.happen(Edit("return", "agents"))
+    life.read()
+    life.read()
+
+
+def test_a_mark_that_was_lost_is_sent_again(life: ChangesLife) -> None:
+    life.read()
+    life.happen(Edit("remove", "agents", 0, 0))
+    cut_off(life, "acknowledged")
+    life.read()
+    assert [is_gone for _, _, is_gone in sent(life)] == [True]
+
+
+def test_a_copy_of_the_store_from_before_is_not_believed(life: ChangesLife) -> None:
+    life.read()
+    life.happen(AGENTS)
+    life.read()
+    life.copy_store(2)
+    life.happen(Edit("revert", "agents", 0, 0))
+    life.read()
+    assert len(life.sent) > 20
+
+
+def test_an_older_state_is_not_believed_once_an_older_store_was_met(life: ChangesLife) -> None:
+    life.read()
+    life.happen(AGENTS)
+    life.read()
+    life.copy_store(2)
+    life.happen(Edit("revert", "agents", 0, 0))
+    cut_off(life, "acknowledged", stream="organizations")
+    life.put_back(1, run=1)
+    life.read()
+
+
+def test_another_selection_or_map_sends_everything(life: ChangesLife) -> None:
+    life.read()
+    life.deselect("name")
+    life.read()
+    life.happen(Edit("blank", "agents", 0, 0))
+    life.deselect()
+    life.read()
+    assert len(life.sent) > 20
+    life.choose_map("filter")
+    life.read()
+    assert any(is_gone for _, _, is_gone in sent(life))
+    assert {stream for stream, _, _ in sent(life)} == {"agents"}
+
+
+def test_no_organization_at_all_deletes_nothing(life: ChangesLife) -> None:
+    life.read()
+    life.happen(*(Edit("hide", organization=number) for number in range(ORGANIZATIONS)))
+    life.read()
+    assert {stream for stream, _, _ in sent(life)} == {"agents", "tags"}
