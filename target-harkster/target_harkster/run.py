@@ -15,15 +15,15 @@ from target_harkster.delivery.channels import Channels
 from target_harkster.delivery.courier import Courier
 from target_harkster.delivery.decision import Decider
 from target_harkster.delivery.delivery import Delivery
-from target_harkster.delivery.guard import Guard
+from target_harkster.delivery.first_run_guard import FirstRunGuard
 from target_harkster.delivery.mirror import Mirror
 from target_harkster.delivery.outbox import Outbox
 from target_harkster.delivery.post_quota import PostQuota
-from target_harkster.delivery.previous import Previous
+from target_harkster.delivery.previous_post import PreviousPosts
 from target_harkster.delivery.reject_retries import RejectRetries
 from target_harkster.layout.expressions import Expressions
-from target_harkster.layout.lookup import Lookup
-from target_harkster.layout.making import make_layout
+from target_harkster.layout.layout_maker import make_layout
+from target_harkster.layout.lookup_filter import Lookup
 from target_harkster.ledger.history import Did
 from target_harkster.ledger.reject_file import RejectFile
 from target_harkster.ledger.rejects import Rejects, TooManyRejectsError, row_of
@@ -98,14 +98,14 @@ class Run:
         self._expressions = Expressions(config["locale"], self.lookup)
         self.api = (PlanningApi if self._is_dry else HarksterApi)(config, clock)
         spelling = Spelling(config["heading_type"], config["numbers_as"] == "number", config["marker"])
-        self.previous = Previous(self.api, self.ledger)
+        self.previous = PreviousPosts(self.api, self.ledger)
         self.post_quota = quota = PostQuota(self.api, config["quota_reserve"], config.get("max_posts_per_run"))
         delivery = Delivery(self.api, self.ledger, quota, clock, config["on_quota"], config["mirror_recall"], spelling)
         self.courier = courier = Courier(delivery, self.ledger, self.rejects)
         self.channels = Channels(self.api, self.ledger, quota, delivery, self.rejects, courier, config["first_run"])
         most, share = config["mirror_max_deletes"], float(config["mirror_max_share"])
         self.mirror = Mirror(courier, self.ledger, self.rejects, self.channels.opened, most, share)
-        guard = Guard(config["max_new_posts"], self.channels.opened, is_dry=self._is_dry)
+        guard = FirstRunGuard(config["max_new_posts"], self.channels.opened, is_dry=self._is_dry)
         opened = self.channels.opened
         self.decider = Decider(self.ledger, opened, config["on_move"])
         self.outbox = Outbox(

@@ -13,9 +13,9 @@ from typing_extensions import override
 
 from target_harkster.delivery.parcel import Lane, Parcel
 from target_harkster.layout.errors import RowError
-from target_harkster.layout.lookup import key_column, lookup_key
+from target_harkster.layout.lookup_filter import key_column, lookup_key
 from target_harkster.layout.schemas import checks, faults
-from target_harkster.ledger.lookups import LookupRow
+from target_harkster.ledger.lookup_rows import LookupRow
 from target_harkster.ledger.model import UNVERSIONED
 from target_harkster.ledger.rejects import Reject
 from target_harkster.vendor.posts import marker_of, stream_marker

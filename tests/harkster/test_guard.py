@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from target_harkster.delivery import outbox
-from target_harkster.delivery.guard import TooManyNewPostsError
+from target_harkster.delivery.first_run_guard import TooManyNewPostsError
 
 from tests.harkster.running import Target, data, record, schema, state
 

@@ -14,7 +14,7 @@ from tap_hubstaff.streams.named_base import client_names, with_names
 from tap_hubstaff.tap import TapHubstaff
 from tap_hubstaff.work_sessions.names import Names
 
-from tests.hubstaff.test_late import requests
+from tests.hubstaff.test_late_changes import requests
 from tests.hubstaff.test_run import DAY
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from singer_http.http.errors import MalformedAnswerError
-from tap_hubstaff.work_sessions import late
+from tap_hubstaff.work_sessions import late_changes
+from tap_hubstaff.work_sessions.carryover_json import flat_builder, unflat_builder
 from tap_hubstaff.work_sessions.model import Activity, Builder, Carryover, WorkSession
 from tap_hubstaff.work_sessions.rows import activity_of, record_of
-from tap_hubstaff.work_sessions.stored import flat_builder, unflat_builder
 
 from tests.hubstaff.test_run import build
 
@@ -248,13 +248,13 @@ def changed(history: list[Activity], edit: tuple[int, int, int | None]) -> list[
 def follow_up(warehouse: dict[int, WorkSession], carryover: Carryover, present: Sequence[Activity], page: int) -> None:
     """What a run does about changes before its carryover, with regions as short as the history asks for."""
     touched = {(one.slot, one.work[0]) for one in present if one.is_changed and one.slot < carryover.at}
-    for region in late.regions(touched, 0, 0, carryover.at, page):
+    for region in late_changes.regions(touched, 0, 0, carryover.at, page):
 
         def read(begin: int, stop: int, users: tuple[int, ...] = region.users) -> list[Activity]:
             return [one for one in present if begin <= one.slot < stop and one.work[0] in users]
 
-        whole, found = late.closed(region, 0, carryover.at, read)
-        warehouse |= {session.id: session for session in late.repair(carryover, whole, 0, found)}
+        whole, found = late_changes.closed(region, 0, carryover.at, read)
+        warehouse |= {session.id: session for session in late_changes.repair(carryover, whole, 0, found)}
         warehouse |= {session.id: session for session in found.swallowed}
 
 
@@ -266,7 +266,7 @@ def short_regions() -> Iterator[None]:
     """Regions so short that they are joined, and cut through sessions."""
     with pytest.MonkeyPatch.context() as patched:
         for name, slots in {"QUARTER": 1, "AROUND": 1, "DAY": 2, "LONGEST": 12}.items():
-            patched.setattr(late, name, slots * SLOT)
+            patched.setattr(late_changes, name, slots * SLOT)
         yield
 
 

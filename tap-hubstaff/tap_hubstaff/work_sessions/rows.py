@@ -15,7 +15,7 @@ from tap_hubstaff.work_sessions.model import Activity
 if TYPE_CHECKING:
     from singer_sdk.helpers.types import Record
 
-    from tap_hubstaff.work_sessions import late
+    from tap_hubstaff.work_sessions import late_changes
     from tap_hubstaff.work_sessions.model import WorkSession
 
 NEVER = 1 << 40
@@ -59,7 +59,7 @@ def activity_of(row: Record, label: str) -> Activity:
         raise MalformedAnswerError(f"{label}: an activity came without its times, or with an odd value.") from None
 
 
-def judged(activity: Activity, region: late.Region, seen: int) -> Activity:
+def judged(activity: Activity, region: late_changes.Region, seen: int) -> Activity:
     """An activity, and whether it changed, and whether no run has seen it.
 
     Args:

@@ -9,7 +9,7 @@ holds the sessions that continue from window to window and from run to run::
                   "since": 1769859600, "late": [[1765843200, 1765929600, 1769773200, [5]]]}}
 
 A first run builds sessions of the pages that ``activities`` reads: no page is read twice. Every later run begins with
-late changes: see :mod:`tap_hubstaff.work_sessions.late`.
+late changes: see :mod:`tap_hubstaff.work_sessions.late_changes`.
 """
 
 from __future__ import annotations
@@ -30,11 +30,8 @@ from tap_hubstaff.streams.window_streams import Activities
 from tap_hubstaff.times import BEGINNING, parse_iso
 from tap_hubstaff.windows.coverage import DELAY, FOREVER, WINDOWS, Coverage, Read
 from tap_hubstaff.windows.window import Window, WindowSpec
-from tap_hubstaff.work_sessions import late
-from tap_hubstaff.work_sessions.model import Activity, Builder, Carryover
-from tap_hubstaff.work_sessions.names import Names
-from tap_hubstaff.work_sessions.rows import activity_of, gone, judged, record_of, seconds
-from tap_hubstaff.work_sessions.stored import (
+from tap_hubstaff.work_sessions import late_changes
+from tap_hubstaff.work_sessions.carryover_json import (
     flat_builder,
     flat_carryover,
     flat_regions,
@@ -42,6 +39,9 @@ from tap_hubstaff.work_sessions.stored import (
     unflat_carryover,
     unflat_regions,
 )
+from tap_hubstaff.work_sessions.model import Activity, Builder, Carryover
+from tap_hubstaff.work_sessions.names import Names
+from tap_hubstaff.work_sessions.rows import activity_of, gone, judged, record_of, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -222,7 +222,7 @@ class TimeSessions(NamedStream):
     # Late changes
 
     def _follow_up(
-        self, slice_: WindowSlice, carryover: Carryover, regions: list[late.Region]
+        self, slice_: WindowSlice, carryover: Carryover, regions: list[late_changes.Region]
     ) -> Iterator[list[Record]]:
         """The sessions that are different because of changes before what is read anyway, region by region.
 
@@ -237,7 +237,7 @@ class TimeSessions(NamedStream):
         earliest = max(start, seconds(self.spec.earliest(self._account.began)))
         changed = self.work_updates.since(slice_.partition, _moment(carryover.since))
         touched = {place for place, slot in changed.slots.items() if slot < carryover.at}
-        regions += late.regions(touched, carryover.since, earliest, carryover.at, self.page_limit)
+        regions += late_changes.regions(touched, carryover.since, earliest, carryover.at, self.page_limit)
         carryover.since = seconds(min(changed.stop, self._account.began) - DELAY)
         while True:
             # From here on, a run that is cut off can continue.
@@ -246,12 +246,14 @@ class TimeSessions(NamedStream):
             self.write_due_state()
             if not regions:
                 return
-            region, found = late.closed(regions[0], earliest, carryover.at, self._reading_again(slice_, regions[0]))
-            sessions = [*late.repair(carryover, region, start, found), *found.swallowed]
+            region, found = late_changes.closed(
+                regions[0], earliest, carryover.at, self._reading_again(slice_, regions[0])
+            )
+            sessions = [*late_changes.repair(carryover, region, start, found), *found.swallowed]
             yield self._made(sessions, carryover.open, partition)
             regions = regions[1:]
 
-    def _reading_again(self, slice_: WindowSlice, region: late.Region) -> Callable[[int, int], list[Activity]]:
+    def _reading_again(self, slice_: WindowSlice, region: late_changes.Region) -> Callable[[int, int], list[Activity]]:
         """A function that reads the activities of the users of a region."""
         own = self.bookmarks.beside(slice_.partition)
         seen = max((covered.as_of + DELAY for one in own if (covered := Coverage.of(one))), default=BEGINNING)
@@ -363,7 +365,7 @@ class TimeSessions(NamedStream):
         return Builder.following(
             Carryover(0, given=last.given if last else [], since=seconds(read.as_of - DELAY)),
             reread_from,
-            cut=seconds(earliest) + late.SLOT if is_cut else 0,
+            cut=seconds(earliest) + late_changes.SLOT if is_cut else 0,
         )
 
     def _activity(self, row: Record, slice_: Slice) -> Activity:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from target_harkster.delivery.courier import Courier
     from target_harkster.delivery.decision import Decider
-    from target_harkster.delivery.guard import Guard
-    from target_harkster.ledger.lookups import LookupRow
+    from target_harkster.delivery.first_run_guard import FirstRunGuard
+    from target_harkster.ledger.lookup_rows import LookupRow
     from target_harkster.ledger.store import Entry, Ledger
     from target_harkster.vendor.client import Channel
 
@@ -53,7 +53,7 @@ class Outbox:
     courier: Courier
     ledger: Ledger
     channels: Mapping[str, Channel]
-    guard: Guard
+    guard: FirstRunGuard
     clock: Clock
     decider: Decider
     acknowledge: Callable[[Any], None]

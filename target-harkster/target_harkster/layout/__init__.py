@@ -1,6 +1,7 @@
 """From a row to what its post shows: which column becomes which field, and by which expression.
 
-``making`` finds the layout of a stream: from its settings, a template (``inference``) or its SCHEMA (``schemas``).
-``layout`` fills it with a row or a group, ``field`` one field of it; ``expressions`` compiles what is calculated, by
-the rules of ``values`` and ``local``, within the bounds of ``effort``. Uses the rooms ``vendor`` and ``ledger``.
+``layout_maker`` finds the layout of a stream: from its settings, a template (``inference``) or its SCHEMA
+(``schemas``). ``layout`` fills it with a row or a group, ``field`` one field of it; ``expressions`` compiles what is
+calculated, by the rules of ``values``, ``locale_filters`` and ``lookup_filter``, within the bounds of ``effort``. Uses
+the rooms ``vendor`` and ``ledger``.
 """

@@ -19,7 +19,7 @@ from typing_extensions import override
 
 from target_harkster.layout.effort import CALL, NARROW, WIDENING, Effort, check_form, narrow, numbers, replaced
 from target_harkster.layout.errors import TooCostlyError, UnknownNameError
-from target_harkster.layout.local import local_filters
+from target_harkster.layout.locale_filters import locale_filters
 from target_harkster.layout.schemas import Sample
 from target_harkster.layout.values import (
     ARITHMETIC,
@@ -179,7 +179,7 @@ class Expressions:
         environment.effort = effort
         environment.globals |= {"range": numbers}
         del environment.globals["lipsum"], environment.filters["pprint"]
-        environment.filters |= {**FILTERS, **local_filters(found)}
+        environment.filters |= {**FILTERS, **locale_filters(found)}
         environment.filters |= {name: narrow(environment.filters[name]) for name in NARROW}
         environment.filters |= {"replace": replaced, "string": effort.shown, "tojson": effort.json}
         environment.filters = {name: null_stays(take) for name, take in environment.filters.items()}

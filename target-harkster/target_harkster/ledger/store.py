@@ -12,7 +12,7 @@ from target_harkster.ledger.database import LOOK_UP, Database, LedgerError, chun
 from target_harkster.ledger.digests import Digests
 from target_harkster.ledger.history import History
 from target_harkster.ledger.locks import FileLocks, Leases
-from target_harkster.ledger.lookups import Lookups
+from target_harkster.ledger.lookup_rows import LookupRows
 from target_harkster.ledger.model import DOUBTS, GONE, POSTS, STREAMS, UNVERSIONED
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class Ledger:
         self._locks = FileLocks(self.database.path) if self.database.is_sqlite else Leases(self.database, clock)
         self.history = History(self.database, clock)
         self.digests = Digests(self.database, clock)
-        self.lookups = Lookups(self.database)
+        self.lookups = LookupRows(self.database)
 
     def close(self) -> None:
         """Free the channels and close the database."""

@@ -11,7 +11,7 @@ import pytest
 from api_sandbox import Fault, Tracked
 from tap_hubstaff.streams.window_streams import Activities
 from tap_hubstaff.windows.density import MOST_PAGES
-from tap_hubstaff.work_sessions import late
+from tap_hubstaff.work_sessions import late_changes
 from tap_hubstaff.work_sessions.model import Builder
 
 from tests.hubstaff.test_run import DAY, sessions_of, warehouse
@@ -79,14 +79,14 @@ def test_a_busy_week_is_held_by_the_page(
         held.append(len(activities))
         return build_window(builder, activities, stop)
 
-    def rebuilt(activities: Sequence[Activity], stop: int) -> late.Rebuilt:
+    def rebuilt(activities: Sequence[Activity], stop: int) -> late_changes.Rebuilt:
         held.append(len(activities))
         return build_region(activities, stop)
 
-    build_window, build_region = Builder.window, late.rebuilt
+    build_window, build_region = Builder.window, late_changes.rebuilt
     monkeypatch.setattr(Builder, "window", window)
-    monkeypatch.setattr(late, "rebuilt", rebuilt)
-    monkeypatch.setattr(late, "MOST_USERS", 3)
+    monkeypatch.setattr(late_changes, "rebuilt", rebuilt)
+    monkeypatch.setattr(late_changes, "MOST_USERS", 3)
     sandbox = serve(
         clock="stopped",
         organizations=1,

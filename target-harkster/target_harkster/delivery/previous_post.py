@@ -20,7 +20,7 @@ _UNSEEN = frozenset({Phase.BASELINE, Phase.DELETING, Phase.DELETED, Phase.REMOVE
 
 
 @dataclass(frozen=True, slots=True)
-class Previous:
+class PreviousPosts:
     """Finds the post before another one."""
 
     api: HarksterApi

@@ -23,7 +23,7 @@ class TooManyNewPostsError(FatalError):
 
 
 @dataclass(slots=True, eq=False)
-class Guard:
+class FirstRunGuard:
     """Holds back the new posts of a first run until all have been counted.
 
     Attributes:

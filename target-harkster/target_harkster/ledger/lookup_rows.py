@@ -36,7 +36,7 @@ class LookupRow:
 
 
 @dataclass(slots=True, eq=False)
-class Lookups:
+class LookupRows:
     """The rows of lookup streams.
 
     Attributes:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
-from tap_hubstaff.work_sessions.late import Region
+from tap_hubstaff.work_sessions.late_changes import Region
 from tap_hubstaff.work_sessions.model import Builder, Carryover, WorkSession
 from tap_hubstaff.work_sessions.rows import NEVER
 

@@ -14,7 +14,7 @@ from target_harkster.layout.values import exact, shown, trimmed
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from target_harkster.ledger.lookups import Lookups
+    from target_harkster.ledger.lookup_rows import LookupRows
 
 _TAKEN = frozenset({"mode", "key"})
 
@@ -49,7 +49,7 @@ class Lookup:
         columns: By stream, the columns that its SCHEMA has, where it has come.
     """
 
-    rows: Lookups
+    rows: LookupRows
     streams: Collection[str]
     columns: dict[str, frozenset[str]] = field(default_factory=dict, init=False)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def local_filters(locale: str) -> dict[str, Callable[..., Any]]:
+def locale_filters(locale: str) -> dict[str, Callable[..., Any]]:
     """The filters of a locale, by name."""
 
     def decimals(value: Any, digits: int | None = None) -> str:
