@@ -4,6 +4,7 @@ PYTHON ?= python3
 TEST_WORKERS ?= 3
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+SCALE_ARGS ?=
 
 ifneq ($(origin PYTHON),file)
 export UV_PYTHON := $(PYTHON)
@@ -21,7 +22,7 @@ export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/ca-certificates.crt /et
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help sync demo test lives smoke test-resolution install-test bench lint format docs picture keep dist clean
+.PHONY: help sync demo test lives smoke test-resolution install-test bench scale lint format docs picture keep dist clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +54,9 @@ install-test: dist ## install the wheels in empty folders, with pip and through 
 bench: $(SYNCED) ## measure the plugins against their peers, which it installs: bench/RESULTS.md
 	@$(UV) sync --project bench --python $(BIN)/python --locked --quiet
 	@$(BIN)/python -m bench $(BENCH_ARGS)
+
+scale: $(SYNCED) ## measure eight processes that share one limit: 1 minute each for a file, PostgreSQL and its loss
+	@$(BIN)/python -m bench.scale $(SCALE_ARGS)
 
 lint: $(SYNCED) ## check style, types and the lock file
 	$(BIN)/ruff check .

@@ -91,13 +91,49 @@ class Postgres:
             return TableCount(rows=rows, ids=ids)
 
 
+@dataclass(frozen=True)
+class Cluster:
+    """The files of a server, which may run more than once.
+
+    Attributes:
+        home: The directory that they are in.
+        programs: Where PostgreSQL itself is.
+        user: The account to run it as; None for one's own.
+    """
+
+    home: Path
+    programs: Path
+    user: str | None
+
+    @contextmanager
+    def running(self) -> Iterator[Postgres]:
+        """Run the server for as long as the block lasts; given when it accepts connections."""
+        settings = SETTINGS | {"unix_socket_directories": str(self.home)}
+        options = (f"--{name}={settings[name]}" for name in settings)
+        program = Program(
+            name="PostgreSQL",
+            command=[self.programs / "postgres", "-D", self.home / "data", *options],
+            log=self.home / "log",
+            cwd=self.home,
+            stop_signal="SIGINT",  # a "fast" shutdown: ends connections, then itself
+            user=self.user,
+        )
+        with running(program) as postgres:
+            server = Postgres(self.home)
+            postgres.wait_until(server.accepts_connections)
+            yield server
+
+
 @contextmanager
 def embedded_postgres() -> Iterator[Postgres]:
-    """Run a new, empty PostgreSQL server for as long as the block lasts.
+    """Run a new, empty PostgreSQL server for as long as the block lasts."""
+    with embedded_cluster() as cluster, cluster.running() as server:
+        yield server
 
-    Yields:
-        The server, accepting connections.
-    """
+
+@contextmanager
+def embedded_cluster() -> Iterator[Cluster]:
+    """Make the files of a new, empty PostgreSQL server, which are gone after the block."""
     with TemporaryDirectory(prefix="postgres-") as temporary:
         home = Path(temporary)
         programs = _programs()
@@ -106,21 +142,8 @@ def embedded_postgres() -> Iterator[Postgres]:
             user = UNPRIVILEGED_USER
             programs = _copy_programs(programs, home / "programs")
             os.chown(home, pwd.getpwnam(user).pw_uid, -1)
-        data = home / "data"
-        _initialise(programs / "initdb", data, home, user)
-        settings = SETTINGS | {"unix_socket_directories": temporary}
-        program = Program(
-            name="PostgreSQL",
-            command=[programs / "postgres", "-D", data, *(f"--{name}={settings[name]}" for name in settings)],
-            log=home / "log",
-            cwd=home,
-            stop_signal="SIGINT",  # a "fast" shutdown: ends connections, then itself
-            user=user,
-        )
-        with running(program) as postgres:
-            server = Postgres(home)
-            postgres.wait_until(server.accepts_connections)
-            yield server
+        _initialise(programs / "initdb", home / "data", home, user)
+        yield Cluster(home, programs, user)
 
 
 def _programs() -> Path:

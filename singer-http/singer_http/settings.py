@@ -29,6 +29,7 @@ from typing_extensions import override
 from singer_http.http.connections import is_loopback
 from singer_http.http.errors import ApiError, ConfigurationError
 from singer_http.http.session import UNREADABLE
+from singer_http.sharing import sharing_errors, sharing_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
@@ -81,6 +82,7 @@ def shared_settings(parallel: int = DEFAULT_PARALLEL) -> tuple[th.Property[Any],
             title="Parallel requests, at most",
             description="The most requests at the same time. 1 sends one after the other.",
         ),
+        *sharing_settings(),
         th.Property(
             "resume_max_age",
             th.IntegerType(minimum=0, maximum=LONGEST),
@@ -375,3 +377,4 @@ def api_errors(config: Mapping[str, Any], limit: str, most: int) -> Iterator[str
     yield from errors
     if config[limit] > most and not errors and not is_loopback(urlsplit(config["api_url"]).hostname):
         yield f"{limit} is not valid: the vendor allows {most:,}, and blocks who sends more."
+    yield from sharing_errors(config)

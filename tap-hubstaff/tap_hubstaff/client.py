@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from singer_http.http.auth import TokenSource, fixed_token
 from singer_http.http.errors import ConfigurationError
-from singer_http.http.request_log import shared_file, user_folder
+from singer_http.http.request_log import user_folder
 from singer_http.http.session import Session
+from singer_http.http.shared_log import open_log
 from singer_http.http.transport import Transport
 from singer_http.reading.pages import Page
 
 from tap_hubstaff.auth import DEFAULT_AUTH_URL, Rotation, TokenStore
-from tap_hubstaff.request_quota import HourlyBudget
+from tap_hubstaff.request_quota import HOUR, HourlyBudget
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -121,7 +122,7 @@ def _budget(config: Mapping[str, Any], clock: Clock) -> HourlyBudget:
     folder = state_folder(config)
     patience = STOP_PATIENCE if config["on_quota"] == "stop" else math.inf
     try:
-        log = shared_file(folder, credential, config["api_url"], clock)
+        log = open_log(config, credential, folder, config["requests_per_hour"], HOUR, clock)
     except OSError as error:
         raise ConfigurationError(
             f"token_path is not valid: {folder} cannot be written to ({error.strerror}); the requests of the last hour"

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from singer_http.http.auth import Token, TokenSource, lifetime, validated_token
 from singer_http.http.budget import Budget
-from singer_http.http.request_log import RequestLog, shared_file, user_folder
+from singer_http.http.request_log import user_folder
 from singer_http.http.session import Session, request_token
+from singer_http.http.shared_log import open_log
 from singer_http.http.transport import Transport
 from singer_http.reading.pages import Page
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from singer_http.http.clock import Clock
+    from singer_http.http.request_log import RequestLog
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +118,8 @@ def open_session(config: Mapping[str, Any], clock: Clock) -> Session:
 def _request_log(config: Mapping[str, Any], clock: Clock) -> RequestLog | None:
     """The log that all runs with the same credentials share on this machine; None where no file can be kept."""
     try:
-        return shared_file(user_folder("tap-hustle"), config["client_id"], config["api_url"], clock)
+        folder = user_folder("tap-hustle")
+        return open_log(config, config["client_id"], folder, config["requests_per_second"], 1.0, clock)
     except (OSError, RuntimeError) as error:
         logger.warning("Other runs with the same credentials are not seen: no file can be kept for them (%s).", error)
         return None

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from singer_http.http.budget import MARGIN, Budget
 from singer_http.http.clock import Stopped
-from singer_http.http.request_log import FileLog, shared_file
+from singer_http.http.request_log import FileLog
+from singer_http.http.shared_log import open_log
 
 from tests.http.test_budget import most_in_any_window
 
@@ -127,7 +128,8 @@ def test_what_arrives_late_counts_late_for_all(clock: FakeClock, budgets: Callab
 
 
 def test_the_file_is_for_its_owner_alone_and_tells_no_secret(clock: FakeClock, tmp_path: Path) -> None:
-    log = shared_file(tmp_path / "state", "someone@example.org", "https://api.example.org", clock)
+    config = {"api_url": "https://api.example.org"}
+    log = open_log(config, "someone@example.org", tmp_path / "state", 5, 1.0, clock)
     budget = Budget(5, 1.0, clock, log)
     budget.spend()
     budget.close()
@@ -136,10 +138,27 @@ def test_the_file_is_for_its_owner_alone_and_tells_no_secret(clock: FakeClock, t
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert "someone" not in path.name + path.read_text()
     assert json.loads(path.read_text())["times"] == [clock.time()]
-    other = shared_file(tmp_path / "state", "someone@example.org", "https://other.example.org", clock)
+    config["api_url"] = "https://other.example.org"
+    other = open_log(config, "someone@example.org", tmp_path / "state", 5, 1.0, clock)
     assert Budget(5, 1.0, clock, other).left == 5
     other.close()
     assert Counter(len(found.name) for found in (tmp_path / "state").iterdir()) == {41: 2}
+
+
+def test_a_request_that_ends_after_its_run_writes_nowhere(
+    clock: FakeClock, budgets: Callable[..., list[Budget]], tmp_path: Path
+) -> None:
+    ended, other = budgets(5, 1.0, workers=2)
+    spent = ended.spend()
+    ended.close()
+    with (tmp_path / "another file").open("w+b") as file:  # which has the descriptor of the log's
+        ended.shift_to_arrival(spent, 0.1)
+        ended.give_back(spent)
+        ended.pause(10.0)
+        assert file.read() == b""
+    assert other.left == 4
+    assert other.paused_for == 0
+    assert clock.slept == []
 
 
 def test_a_process_that_is_killed_while_it_writes_leaves_what_can_be_read(clock: FakeClock, tmp_path: Path) -> None:

@@ -73,17 +73,16 @@ class Budget:
             self._clock.check()
             try:
                 while True:
-                    at = self._clock.monotonic()
                     slot, wait = self._reserve(slot)
                     if wait <= 0:
-                        return Spent(at, slot)
+                        return Spent(slot - self._ahead, slot)
                     self.check_wait(wait)
                     if wait > _LONG:
                         logger.info("The requests of %.0f s are used up: waiting %.0f s.", self.window, wait)
                     self._clock.sleep(wait + _TICK)
             except BaseException:
                 if slot is not None:
-                    self.give_back(Spent(at, slot))
+                    self.give_back(Spent(0.0, slot))
                 raise
 
     def check_wait(self, seconds: float) -> None:
@@ -121,8 +120,10 @@ class Budget:
         return max(0.0, self._seen.paused_until - self._clock.monotonic() - self._ahead)
 
     def close(self) -> None:
-        """Close what the count is kept in."""
-        self._log.close()
+        """Close what the count is kept in; requests that are still under way are counted no more."""
+        with self._lock:
+            self._log.close()
+            self._log = MemoryLog(self._clock)
 
     def _reserve(self, mine: float | None) -> tuple[float, float]:
         """Take the next free slot, or look whether the one that was taken has come; also the seconds until then."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import logging
 import os
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -115,12 +114,6 @@ def read_at(now: float, content: bytes | str, place: str) -> Sent:
         sent.paused_until = 0.0
     sent.written_at = now
     return sent
-
-
-def shared_file(folder: Path, credential: str, api_url: str, clock: Clock) -> FileLog:
-    """Open the log of a credential, for all runs on this machine; raises :class:`OSError` where there can be none."""
-    name = hashlib.sha256(f"{credential} {api_url}".encode()).hexdigest()[:32]
-    return FileLog(folder / f"{name}.requests", clock)
 
 
 def user_folder(plugin: str) -> Path:

@@ -1,0 +1,76 @@
+"""A request log in PostgreSQL, for runs on several machines: the database's clock counts."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, TypeVar
+
+import psycopg
+from typing_extensions import override
+
+from singer_http.http.request_log import LogError, RequestLog, Sent, encode, read_at
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+_TABLE = "singer_budget"
+# A run that hangs must not hold up the others for longer than this; they wait for it, and do not give the log up.
+_OPTIONS = "-c idle_in_transaction_session_timeout=2000 -c lock_timeout=4000 -c synchronous_commit=off"
+_CONNECT_TIMEOUT = 2  # seconds, the least there is
+_ANSWER_TIMEOUT = 5000  # milliseconds
+# Unlogged: what was sent in the last window is worth no write to the disk.
+_CREATE = f"CREATE UNLOGGED TABLE IF NOT EXISTS {_TABLE} (name text PRIMARY KEY, sent text NOT NULL)"
+_BEGIN = f"INSERT INTO {_TABLE} VALUES (%s, '') ON CONFLICT DO NOTHING"  # noqa: S608
+_READ = f"SELECT sent, extract(epoch FROM clock_timestamp())::float8 FROM {_TABLE} WHERE name = %s FOR UPDATE"  # noqa: S608
+_WRITE = f"UPDATE {_TABLE} SET sent = %s WHERE name = %s"  # noqa: S608
+
+
+class PostgresLog(RequestLog):
+    """One row of a table for each credential; who changes it locks it."""
+
+    def __init__(self, url: str, name: str) -> None:
+        self._url = re.sub(r"^postgres(ql)?(\+psycopg)?:", "postgresql:", url)  # as SQLAlchemy writes it
+        self._name = name
+        self._connection: psycopg.Connection | None = None
+
+    @override
+    def update(self, change: Callable[[float, Sent], T]) -> T:
+        try:
+            connection = self._connection or self._connect()
+            with connection.transaction():
+                row = connection.execute(_READ, [self._name]).fetchone()
+                if row is None:  # emptied, as after a crash of the database
+                    raise psycopg.OperationalError("the row is gone")
+                sent = read_at(row[1], row[0], f"{_TABLE} in budget_url")
+                outcome = change(row[1], sent)
+                connection.execute(_WRITE, [encode(sent).decode(), self._name])
+        except psycopg.Error as error:
+            self.close()
+            # Only what the server said: the driver's own words may repeat parts of the URL, and so of a password.
+            raise LogError(f"budget_url: {error.diag.message_primary or type(error).__name__}") from None
+        return outcome
+
+    @override
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _connect(self) -> psycopg.Connection:
+        # Nothing is prepared: a pooler may give each transaction another connection.
+        connection = psycopg.connect(
+            self._url,
+            autocommit=True,
+            prepare_threshold=None,
+            connect_timeout=_CONNECT_TIMEOUT,
+            tcp_user_timeout=_ANSWER_TIMEOUT,
+            options=_OPTIONS,
+        )
+        with connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [_TABLE])  # two must not create it at once
+            connection.execute(_CREATE)
+            connection.execute(_BEGIN, [self._name])
+        self._connection = connection
+        return connection

@@ -1,0 +1,219 @@
+"""A count of requests that several machines share: in PostgreSQL or a folder, and what happens when it is lost."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pytest
+from singer_http.http.budget import MARGIN, Budget
+from singer_http.http.errors import ConfigurationError
+from singer_http.http.postgres_log import PostgresLog
+from singer_http.http.request_log import FileLog, LogError, Sent
+from singer_http.http.shard import Shard
+from singer_http.http.shared_log import SharedLog, open_log
+from typing_extensions import override
+
+from tests.http.test_budget import most_in_any_window
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from demo.postgres import Postgres
+    from tests.conftest import FakeClock
+
+    NewBudget = Callable[..., Budget]
+
+T = TypeVar("T")
+WORKERS = 8
+LIMIT = 25
+
+
+class Breaking(FileLog):
+    """A log that can be taken away and given back."""
+
+    is_lost = False
+
+    @override
+    def update(self, change: Callable[[float, Sent], T]) -> T:
+        if Breaking.is_lost:
+            raise LogError("the store: no connection")
+        return super().update(change)
+
+
+@pytest.fixture
+def make(
+    clock: FakeClock, new_budget: NewBudget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., list[Budget]]:
+    """Make the budgets of so many shards, whose common log can be taken away."""
+    monkeypatch.setattr(Breaking, "is_lost", False)
+
+    def budgets(requests: int = LIMIT, window: float = 1.0, workers: int = WORKERS) -> list[Budget]:
+        logs = [
+            SharedLog(Breaking(tmp_path / "log", clock), requests, window, Shard(number, workers), clock)
+            for number in range(1, workers + 1)
+        ]
+        return [new_budget(requests, window, clock, log) for log in logs]
+
+    return budgets
+
+
+def spend(clock: FakeClock, budgets: list[Budget], until: float, *also: Callable[[], None]) -> list[list[float]]:
+    """Let each spend as much as it can; when it sent what."""
+    sent: list[list[float]] = [[] for _ in budgets]
+
+    def work(number: int) -> None:
+        while clock.monotonic() < until:
+            budgets[number].spend()
+            sent[number].append(clock.monotonic())
+            clock.sleep(0.001)
+
+    clock.together([*(lambda number=number: work(number) for number in range(len(budgets))), *also])
+    return sent
+
+
+def test_the_limit_holds_while_the_log_is_lost_and_found_again(
+    clock: FakeClock, make: Callable[..., list[Budget]], caplog: pytest.LogCaptureFixture
+) -> None:
+    began = clock.monotonic()
+
+    def lose_and_find() -> None:
+        clock.sleep(20.0)
+        Breaking.is_lost = True
+        clock.sleep(15.3)
+        Breaking.is_lost = False
+
+    with caplog.at_level("INFO"):
+        sent = spend(clock, make(), began + 60, lose_and_find)
+    together = sorted(moment - began for moments in sent for moment in moments)
+    assert most_in_any_window(together, 1.0) <= LIMIT
+    alone = [moment for moment in together if 22 <= moment < 35]
+    assert len(alone) >= 13 * 24 / (1 + MARGIN) * 0.95  # 3 of each 25 for each of eight
+    after = [moment for moment in together if 48 <= moment < 48 + 10 * (1 + MARGIN)]
+    assert len(after) >= 10 * LIMIT * 0.99
+    shares = [len(moments) for moments in sent]
+    assert min(shares) >= 0.95 * max(shares)
+    assert sum("this run keeps to 3 of 25 requests" in text for text in caplog.messages) == WORKERS
+    assert sum("can be reached again" in text for text in caplog.messages) == WORKERS
+
+
+def test_a_run_that_never_reaches_the_log_has_its_share(clock: FakeClock, make: Callable[..., list[Budget]]) -> None:
+    Breaking.is_lost = True
+    (budget, *_) = make()
+    began = clock.monotonic()
+    (sent,) = spend(clock, [budget], began + 20)
+    assert most_in_any_window(sent, 1.0) == 3
+    assert len(sent) >= 3 * 18
+
+
+def test_more_shards_than_requests_take_turns_while_the_log_is_lost(
+    clock: FakeClock, make: Callable[..., list[Budget]]
+) -> None:
+    Breaking.is_lost = True
+    began = clock.monotonic()
+    sent = spend(clock, make(4, 1.0, workers=10), began + 60)
+    assert most_in_any_window([moment for moments in sent for moment in moments], 1.0) <= 4
+    assert min(len(moments) for moments in sent) >= 60 // 6 - 1
+
+
+def test_an_hour_that_is_used_up_is_not_begun_anew_when_the_log_is_lost(
+    clock: FakeClock, make: Callable[..., list[Budget]]
+) -> None:
+    budgets = make(80, 3600.0)
+    began = clock.monotonic()
+    for number in range(80):
+        budgets[number % WORKERS].spend()
+    Breaking.is_lost = True
+    budgets[0].spend()
+    assert clock.monotonic() - began >= 3600
+
+
+@pytest.fixture
+def url(postgres: Postgres) -> str:
+    with postgres.connect() as connection:
+        connection.execute("DROP TABLE IF EXISTS singer_budget")
+    return postgres.sqlalchemy_url
+
+
+def test_processes_share_a_log_in_postgresql(url: str) -> None:
+    logs = [PostgresLog(url, "a") for _ in range(4)]
+    other = PostgresLog(url, "b")
+
+    def one_more(now: float, sent: Sent) -> float:
+        sent.times.append(now)
+        return now
+
+    def add(log: PostgresLog) -> list[float]:
+        return [log.update(one_more) for _ in range(25)]
+
+    with ThreadPoolExecutor() as pool:
+        added = [moment for found in pool.map(add, logs) for moment in found]
+    assert logs[0].update(lambda _, sent: sent.times) == sorted(added)
+    assert other.update(lambda _, sent: sent.times) == []
+    for log in (*logs, other):
+        log.close()
+
+
+def test_budgets_in_postgresql_count_by_its_clock(url: str, clock: FakeClock) -> None:
+    # The machine's clock stands still in 2023; the database's goes on.
+    first, second = (
+        Budget(10, 3600.0, clock, SharedLog(PostgresLog(url, "a"), 10, 3600.0, Shard(), clock)) for _ in "ab"
+    )
+    slots = [first.spend().slot for _ in range(6)]
+    assert slots == sorted(slots)
+    assert slots[0] > clock.time() + 86400
+    assert second.left == 4
+    first.give_back(first.spend())
+    second._seen_at = -1.0
+    assert second.left == 4
+    second.pause(30)
+    first._update(lambda _now, _sent: None)
+    assert 29 < first.paused_for <= 30
+    for budget in (first, second):
+        budget.close()
+
+
+def test_a_run_that_hangs_in_the_log_does_not_hold_up_the_others(url: str) -> None:
+    hanging, other = PostgresLog(url, "a"), PostgresLog(url, "a")
+    other.update(lambda _, sent: sent.times.append(1.0))
+
+    def hang(_: float, sent: Sent) -> None:
+        sent.times.append(2.0)
+        assert other.update(lambda _, sent: sent.times) == [1.0]  # which waits until the database ends the other
+
+    with pytest.raises(LogError):
+        hanging.update(hang)
+    hanging.close()
+    other.close()
+
+
+def test_a_database_that_cannot_be_reached_is_said_without_its_url() -> None:
+    log = PostgresLog("postgresql://someone:s3cret@127.0.0.1:1/nowhere", "a")
+    with pytest.raises(LogError, match=r"^budget_url: OperationalError$"):
+        log.update(lambda _, sent: sent)
+
+
+def test_a_database_that_lost_its_tables_is_begun_anew(url: str, postgres: Postgres) -> None:
+    log = PostgresLog(url, "a")
+    log.update(lambda _, sent: sent.times.append(1.0))
+    with postgres.connect() as connection:
+        connection.execute("TRUNCATE singer_budget")  # as it is after a crash
+    with pytest.raises(LogError):
+        log.update(lambda _, sent: sent.times)
+    assert log.update(lambda _, sent: sent.times) == []
+    log.close()
+
+
+def test_a_folder_may_be_shared(clock: FakeClock, tmp_path: Path) -> None:
+    config: dict[str, Any] = {"api_url": "https://api.example.org", "budget_url": f"file://{tmp_path}/shared"}
+    logs = [open_log(config, "someone", tmp_path / "own", LIMIT, 1.0, clock) for _ in range(2)]
+    first, second = (Budget(LIMIT, 1.0, clock, log) for log in logs)
+    first.spend()
+    assert second.left == LIMIT - 1
+    assert not (tmp_path / "own").exists()
+    for log in logs:
+        log.close()
+    (tmp_path / "occupied").write_text("")
+    with pytest.raises(ConfigurationError, match="budget_url is not valid"):
+        open_log({**config, "budget_url": f"file://{tmp_path}/occupied/x"}, "someone", tmp_path, LIMIT, 1.0, clock)
