@@ -142,11 +142,15 @@ class ApiTap(CheckedSettings, Tap):
         self._check_stream_names()
         if not any(stream.selected for stream in self.streams.values()):
             self.logger.warning("No stream is selected: nothing is read.")
+        if self.config.get("changes_only"):
+            self._follow_changes(
+                stream
+                for stream in self.api_streams
+                if stream.selected and stream.replication_method == REPLICATION_FULL_TABLE
+            )
+        self.prepare()  # which may put the streams in another order
         streams = self.api_streams
         selected = [stream for stream in streams if stream.selected]
-        if self.config.get("changes_only"):
-            self._follow_changes([stream for stream in selected if stream.replication_method == REPLICATION_FULL_TABLE])
-        self.prepare()
         for stream in selected:
             _ = stream.resume  # threads look at it, and must not be the first
         self.run.read_ahead(
