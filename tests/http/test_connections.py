@@ -8,7 +8,8 @@ import ssl
 import threading
 import tracemalloc
 import zlib
-from contextlib import ExitStack, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -389,6 +390,8 @@ class Dribble:
         self._pieces = pieces
         self._answers: list[tuple[socket.socket, Iterator[bytes]]] = []
         self._now = 0.0
+        # The errors of TLS belong to a thread: the client's must not meet the server's.
+        self._sender = ThreadPoolExecutor(1)
 
     def __call__(self, connection: socket.socket, _request: Received) -> None:
         self._answers.append((connection, iter(self._pieces)))
@@ -399,9 +402,13 @@ class Dribble:
             connection, rest = self._answers[-1]
             if (piece := next(rest, None)) is not None:
                 self._now += 1
-                with suppress(OSError):  # the client has given it up
-                    connection.sendall(piece)
+                sent = self._sender.submit(connection.sendall, piece).exception()
+                assert isinstance(sent, OSError | None)  # it is one where the client has given up
         return self._now
+
+    def end(self) -> None:
+        self.over.set()
+        self._sender.shutdown()
 
 
 @pytest.fixture
@@ -411,7 +418,7 @@ def dribble(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Dribble]]
 
         def make(*pieces: bytes) -> Dribble:
             made = Dribble(*pieces)
-            stack.callback(made.over.set)
+            stack.callback(made.end)
             set_time(monkeypatch, made.time)
             return made
 
