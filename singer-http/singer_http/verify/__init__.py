@@ -1,0 +1,1 @@
+"""Compares tables in PostgreSQL with the report of the run that loaded them."""

@@ -1,0 +1,73 @@
+"""The command ``singer-http``."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import click
+
+from singer_http.http.errors import ConfigurationError
+from singer_http.report.document import RUNNING, Document
+
+
+@click.group()
+def main() -> None:
+    """Tools for what Singer taps leave behind."""
+
+
+@main.command()
+@click.argument("report", type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--url",
+    envvar="VERIFY_URL",
+    required=True,
+    help="The database, as postgresql://user:password@host:5432/database; or set VERIFY_URL.",
+)
+@click.option("--schema", envvar="VERIFY_SCHEMA", required=True, help="The schema of the tables; or set VERIFY_SCHEMA.")
+def verify(report: Path, url: str, schema: str) -> None:
+    """Compare tables in PostgreSQL with the REPORT of the run that loaded them.
+
+    Ends with exit code 0 if all rows that the run sent are there, and no others where it read everything.
+    """
+    try:
+        import psycopg  # noqa: PLC0415
+
+        from singer_http.verify.table import Table  # noqa: PLC0415
+        from singer_http.verify.verdict import judge  # noqa: PLC0415
+    except ImportError:
+        sys.exit("verify needs a driver for PostgreSQL: install singer-http[verify].")
+    try:
+        document = Document.read(report)
+    except ConfigurationError as error:
+        sys.exit(str(error))
+    run = document.run
+    if run.exit.reason == RUNNING:
+        sys.exit(
+            f"The run of {run.tap} that began at {run.began} has not ended, or was killed: nothing can be said of it."
+        )
+    try:
+        with psycopg.connect(re.sub(r"^(postgres\w*)\+\w+:", r"\1:", url)) as connection:
+            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            connection.read_only = True
+            connection.execute("SET LOCAL timezone = 'UTC'")
+            connection.execute("SET LOCAL datestyle = 'ISO'")
+            verdicts = [
+                judge(name, stream, Table.find(connection, schema, name, run.began))
+                for name, stream in document.streams.items()
+            ]
+    except psycopg.Error as error:
+        sys.exit(f"The database cannot be asked: {str(error).splitlines()[0]}")
+    for verdict in verdicts:
+        click.echo(f"{verdict.stream}: {verdict.sentence}")
+    differing = [verdict.stream for verdict in verdicts if not verdict.agrees]
+    begun = f"{run.tap}'s run of {run.began[:19]} ({run.exit.reason})"
+    if differing:
+        sys.exit(f"What is stored differs from what {begun} sent, in {', '.join(differing)}.")
+    whole = sum(stream.whole for stream in document.streams.values())
+    click.echo(f"All {run.rows:,} rows that {begun} sent are stored; it read {whole} of {len(verdicts)} streams whole.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""Asks PostgreSQL what a table holds of a run: one aggregate over the table, whatever its size."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from psycopg import sql
+
+from singer_http.report.document import Keys, StreamReport
+from singer_http.report.keys import SEPARATOR, checksum
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import psycopg
+
+EXTRACTED_AT, DELETED_AT = "_sdc_extracted_at", "_sdc_deleted_at"
+# The text of a value as singer_http.report.keys has it, its hash, and how hashes are summed up.
+_TEXT = sql.SQL("coalesce({}::text, '')")
+_TIME_TEXT = sql.SQL("""coalesce(to_char({}, 'YYYY-MM-DD"T"HH24:MI:SS.US'), '')""")
+_HASH = sql.SQL("('x' || encode(substr(sha256(convert_to(concat_ws({}, {}), 'UTF8')), 1, 8), 'hex'))::bit(64)::bigint")
+_SUMS = sql.SQL("""
+    count(*) FILTER (WHERE _v_there AND _v_ours), sum(_v_hash) FILTER (WHERE _v_there AND _v_ours),
+    count(*) FILTER (WHERE _v_there), sum(_v_hash) FILTER (WHERE _v_there),
+    count(*) FILTER (WHERE _v_there AND _v_at < {first}), count(*) FILTER (WHERE _v_at > {last}),
+    count(*) FILTER (WHERE _v_there AND _v_at IS NULL)
+""")
+_ROWS = sql.SQL("""
+    SELECT {columns}{sums}
+    FROM (SELECT *, _v_at BETWEEN {first} AND {last} AS _v_ours
+          FROM (SELECT *, {hash} AS _v_hash, {at} AS _v_at, {there} AS _v_there FROM {table}) AS dated) AS hashed
+""")
+
+Partition = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What a table, or a partition of it, holds; rows that are marked as deleted are none.
+
+    Attributes:
+        ours: What was extracted while the run extracted.
+        all: Everything.
+        older: Rows from before.
+        newer: Rows from later, deleted ones included.
+        undated: Rows that do not tell when they were extracted.
+    """
+
+    ours: Keys
+    all: Keys
+    older: int
+    newer: int
+    undated: int
+
+    @classmethod
+    def of(cls, row: tuple[Any, ...]) -> Holding:
+        """What a row of the query says."""
+        ours, our_sum, every, every_sum, older, newer, undated = row
+        return cls(
+            Keys(ours, checksum(int(our_sum or 0))), Keys(every, checksum(int(every_sum or 0))), older, newer, undated
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The table of a stream.
+
+    Attributes:
+        connection: In a transaction of its own.
+        schema: Where it is.
+        name: What it is called.
+        columns: Their types, by name; empty if there is no such table.
+        began: When the run began.
+    """
+
+    connection: psycopg.Connection
+    schema: str
+    name: str
+    columns: Mapping[str, str]
+    began: str
+
+    @classmethod
+    def find(cls, connection: psycopg.Connection, schema: str, stream: str, began: str) -> Table:
+        """Find it as ``target-postgres`` names it."""
+        name = stream.rpartition("-")[2]
+        query = (
+            "SELECT column_name, data_type FROM information_schema.columns WHERE (table_schema, table_name) = (%s, %s)"
+        )
+        return cls(connection, schema, name, dict(connection.execute(query, [schema, name]).fetchall()), began)
+
+    def holding(self, stream: StreamReport) -> Holding:
+        """What it holds of what a report says was sent."""
+        (row,) = self._ask(stream, ())
+        return Holding.of(row)
+
+    def by_partition(self, stream: StreamReport, columns: tuple[str, ...]) -> dict[Partition, Holding]:
+        """The same, by the values of some columns."""
+        found = self._ask(stream, columns)
+        width = len(columns)
+        return {tuple(zip(columns, row[:width], strict=True)): Holding.of(row[width:]) for row in found}
+
+    def _ask(self, stream: StreamReport, columns: tuple[str, ...]) -> list[tuple[Any, ...]]:
+        first, last = (sql.Literal(_utc(moment or self.began)) for moment in (stream.first, stream.last))
+        at, gone = (self._column(name) for name in (EXTRACTED_AT, DELETED_AT))
+        grouped = [sql.SQL("{}::text").format(sql.Identifier(name)) for name in columns]
+        query = _ROWS.format(
+            columns=sql.SQL("").join(sql.SQL("{}, ").format(column) for column in grouped),
+            sums=_SUMS.format(first=first, last=last),
+            first=first,
+            last=last,
+            hash=self._hash(stream) if stream.key else sql.SQL("0"),
+            at=sql.SQL("{}::timestamp").format(at),
+            there=sql.SQL("{} IS NULL").format(gone),
+            table=sql.Identifier(self.schema, self.name),
+        )
+        if grouped:
+            query += sql.SQL(" GROUP BY {}").format(sql.SQL(", ").join(grouped))
+        return self.connection.execute(query).fetchall()
+
+    def _hash(self, stream: StreamReport) -> sql.Composable:
+        texts = [
+            (_TIME_TEXT if self.columns[name].startswith("timestamp") else _TEXT).format(sql.Identifier(name))
+            for name in stream.key
+        ]
+        return _HASH.format(sql.Literal(SEPARATOR), sql.SQL(", ").join(texts))
+
+    def _column(self, name: str) -> sql.Composable:
+        return sql.Identifier(name) if name in self.columns else sql.NULL
+
+
+def _utc(moment: str) -> dt.datetime:
+    """A time as loaders store it: in UTC, without saying so."""
+    return dt.datetime.fromisoformat(moment).astimezone(dt.timezone.utc).replace(tzinfo=None)

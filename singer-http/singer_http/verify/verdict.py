@@ -1,0 +1,109 @@
+"""Judges whether a table holds what a run sent, and claims no more than the run read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from singer_http.report.document import Keys
+from singer_http.verify.table import EXTRACTED_AT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from singer_http.report.document import PartitionReport, StreamReport
+    from singer_http.verify.table import Holding, Table
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is to be said of a stream.
+
+    Attributes:
+        stream: Its name.
+        sentence: What was found.
+        agrees: Whether nothing differs.
+    """
+
+    stream: str
+    sentence: str
+    agrees: bool = True
+
+
+def judge(name: str, stream: StreamReport, table: Table) -> Verdict:
+    """Compare a table with what a report says was sent to it."""
+    if not table.columns:
+        if stream.rows:
+            there = f"there is no table {table.schema}.{table.name}"
+            return Verdict(name, f"{_rows(stream.rows)} sent, and {there}.", agrees=False)
+        return Verdict(name, f"nothing was sent.{_limits(stream)}")
+    if missing := [column for column in stream.key if column not in table.columns]:
+        return Verdict(name, f"the table has no column {', '.join(missing)}, which is its key.", agrees=False)
+    held, sent = table.holding(stream), _sent(stream)
+    if faults := list(_faults(stream, sent, held)):
+        return Verdict(name, f"{' '.join(faults)}{_places(stream, table)}", agrees=False)
+    stay = f" {_rows(held.older)} of earlier runs stay, which the API no longer has." if held.older else ""
+    return Verdict(name, f"{_rows(sent.count)} sent, all there.{stay if stream.whole else _limits(stream)}")
+
+
+def _sent(stream: StreamReport | PartitionReport) -> Keys:
+    """The rows that a table must have of it; without a key, each row that was sent is one."""
+    return stream.keys or Keys(stream.rows, "")
+
+
+def _faults(stream: StreamReport, sent: Keys, held: Holding) -> Iterator[str]:
+    """What is wrong with the rows of a table."""
+    if sent in (held.all, Keys(held.all.count, "")):
+        return  # it holds just what was sent, whatever the rows tell of when that was
+    if held.undated and not held.ours.count and sent.count:
+        yield (
+            f"{_rows(sent.count)} sent, {held.all.count:,} there, which do not tell by {EXTRACTED_AT} of which run they"
+            " are: they were loaded from BATCH files, or without add_record_metadata."
+        )
+        return
+    differs = _difference(sent, held.ours)
+    if differs and held.newer:
+        yield f"{_rows(held.newer)} newer than this run: verify a run before the next one begins."
+        return
+    if differs:
+        yield differs
+    if stream.whole and held.undated:
+        yield f"{_rows(held.undated)} too many, which no run has sent."
+    if stream.whole and stream.activated and held.older:
+        yield f"{_rows(held.older)} too many, which the API no longer has: the loader did not heed ACTIVATE_VERSION."
+
+
+def _difference(sent: Keys, held: Keys) -> str:
+    if held.count < sent.count:
+        return f"{_rows(sent.count - held.count)} missing of {sent.count:,}."
+    if held.count > sent.count:
+        return f"{_rows(held.count - sent.count)} too many: {sent.count:,} sent, {held.count:,} there."
+    return (
+        ""
+        if sent.checksum in {held.checksum, ""}
+        else f"{_rows(sent.count)} there, but not those that were sent: keys differ."
+    )
+
+
+def _places(stream: StreamReport, table: Table) -> str:
+    """The partitions that differ, where the table has their ids."""
+    columns = tuple(sorted({name for part in stream.partitions for name in part.partition or {}}))
+    if not columns or not table.columns.keys() >= set(columns):
+        return ""
+    held = table.by_partition(stream, columns)
+    told = []
+    for part in stream.partitions:
+        key = tuple((name, str((part.partition or {}).get(name))) for name in columns)
+        found = held[key].ours if key in held else Keys(0, _sent(part).checksum and "0" * 16)
+        if differs := _difference(_sent(part), found):
+            told.append(f"{', '.join(f'{name} {value}' for name, value in key)}: {differs}")
+    return f" Of {'; of '.join(told)}" if told else ""
+
+
+def _limits(stream: StreamReport) -> str:
+    """What the comparison does not say, as the run did not read it."""
+    return "" if stream.whole else f" Not compared as a whole ({stream.ended}): {stream.remark}."
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{'s' if count != 1 else ''}"

@@ -1,0 +1,325 @@
+"""`singer-http verify` finds each row that is missing, too many or another, and claims no more than was read."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from array import array
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from api_sandbox import Fault, Forbidden, HustleScenario, RunningSandbox, Scenario, serve_in_thread
+from click.testing import CliRunner
+from msgspec.structs import asdict
+from psycopg import sql
+from singer_http.report.document import FORMAT, Document, Exit, RunReport
+from singer_http.report.keys import distinct, hasher
+from singer_http.verify.__main__ import main
+
+from demo.processes import SCRIPTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from demo.postgres import Postgres
+
+SCHEMA = "verified"
+OWNER = "organizationId"
+
+
+@dataclass(frozen=True)
+class Warehouse:
+    """Tables that a tap and the loader have filled, and the report of the tap's last run."""
+
+    postgres: Postgres
+    sandbox: RunningSandbox
+    folder: Path
+
+    @property
+    def report(self) -> Path:
+        return self.folder / "report.json"
+
+    def load(self, more: Sequence[dict[str, Any]] = (), code: int = 0, **settings: Any) -> None:
+        """Run the tap, and the loader on what it wrote and some more."""
+        hustle = self.sandbox.hustle
+        tap = {
+            "client_id": hustle.client_id,
+            "client_secret": hustle.client_secret,
+            "api_url": hustle.api_url,
+            "requests_per_second": 5000,
+            "page_size": 7,
+            "report_path": str(self.report),
+            **settings,
+        }
+        loader = {"sqlalchemy_url": self.postgres.sqlalchemy_url, "default_target_schema": SCHEMA, "use_copy": True}
+        for name, content in (("tap", tap), ("loader", loader)):
+            (self.folder / f"{name}.json").write_text(json.dumps(content))
+        read = subprocess.run(
+            [SCRIPTS / "tap-hustle", "--config", self.folder / "tap.json"], capture_output=True, check=False
+        )
+        assert read.returncode == code, read.stderr.decode()[-2000:]
+        subprocess.run(
+            [SCRIPTS / "target-postgres", "--config", self.folder / "loader.json"],
+            input=b"\n".join([read.stdout.strip(), *(json.dumps(message).encode() for message in more)]),
+            capture_output=True,
+            check=True,
+        )
+
+    def report_with(self, stream: str, **told: Any) -> Path:
+        """The report, but for what it tells of a stream."""
+        report = json.loads(self.report.read_text())
+        report["streams"][stream] |= told
+        path = self.folder / "other.json"
+        path.write_text(json.dumps(report))
+        return path
+
+    def do(self, query: str) -> None:
+        with self.postgres.connect() as connection:
+            connection.execute(f"SET search_path TO {SCHEMA}; {query}")
+
+    @contextmanager
+    def changed(self, table: str, *queries: str) -> Iterator[None]:
+        """Have a table changed in the block."""
+        self.do(f"CREATE TABLE kept AS TABLE {table}")
+        try:
+            for query in queries:
+                self.do(query)
+            yield
+        finally:
+            self.do(f"DELETE FROM {table}; INSERT INTO {table} SELECT * FROM kept; DROP TABLE kept")
+
+    def verify(self, report: Path | None = None) -> tuple[int, dict[str, str], str]:
+        """Run the command: its exit code, what it says of each stream, and its last line."""
+        path = report or self.report
+        run = CliRunner().invoke(main, ["verify", str(path), "--url", self.postgres.sqlalchemy_url, "--schema", SCHEMA])
+        *streams, last = run.output.splitlines()
+        return run.exit_code, dict(line.split(": ", 1) for line in streams), last
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[RunningSandbox]:
+    scenario = HustleScenario(requests_per_second=None, leads=60, groups=2, agents=3, tags=3, custom_fields=2)
+    with serve_in_thread(Scenario(hustle=scenario)) as running:
+        yield running
+
+
+@pytest.fixture
+def new_warehouse(postgres: Postgres, sandbox: RunningSandbox, tmp_path: Path) -> Warehouse:
+    with postgres.connect() as connection:
+        connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(SCHEMA)))
+    return Warehouse(postgres, sandbox, tmp_path)
+
+
+def copied(change: str) -> str:
+    """A query that adds a copy of a lead, with a change."""
+    one = "CREATE TABLE one AS SELECT * FROM leads ORDER BY id LIMIT 1"
+    return f"{one}; UPDATE one SET {change}; INSERT INTO leads TABLE one; DROP TABLE one"
+
+
+SOME = "(SELECT id FROM leads ORDER BY id LIMIT 1)"
+DIFFERENCES: dict[str, tuple[str, str]] = {
+    "one missing": (f"DELETE FROM leads WHERE id IN {SOME}", "1 row missing of 60."),
+    "one marked as deleted": (f"UPDATE leads SET _sdc_deleted_at = now() WHERE id IN {SOME}", "1 row missing of 60."),
+    "another key": (f"UPDATE leads SET id = 'other' WHERE id IN {SOME}", "keys differ."),
+    "one too many of this run": (
+        copied("id = 'new'"),
+        "1 row too many: 60 sent, 61 there.",
+    ),
+    "one too many of no run": ("INSERT INTO leads (id) VALUES ('new')", "1 row too many, which no run has sent."),
+    "one missing and one of no run": (
+        f"DELETE FROM leads WHERE id IN {SOME}; INSERT INTO leads (id) VALUES ('new')",
+        "1 row missing of 60. 1 row too many, which no run has sent.",
+    ),
+    "another partition": (
+        f"""UPDATE leads SET "{OWNER}" = 'elsewhere', id = 'other' WHERE id IN {SOME}""",
+        "keys differ.",
+    ),
+}
+
+
+def test_differences_are_found_and_nothing_else(new_warehouse: Warehouse) -> None:
+    warehouse = new_warehouse
+    warehouse.load()
+    code, said, last = warehouse.verify()
+    assert code == 0, said
+    assert set(said) == set(warehouse.sandbox.truth.ids)
+    assert said["leads"] == "60 rows sent, all there."
+    assert "it read 8 of 8 streams whole" in last
+    with warehouse.postgres.connect() as connection:
+        (owner,) = connection.execute(f'SELECT "{OWNER}" FROM {SCHEMA}.leads ORDER BY id LIMIT 1').fetchone() or ("",)
+    for name, (query, difference) in DIFFERENCES.items():
+        with warehouse.changed("leads", query):
+            code, said, last = warehouse.verify()
+        assert code == 1, name
+        assert difference in said["leads"], name
+        assert (f"{OWNER} {owner}: " in said["leads"]) is ("of no run" not in name or "missing" in name), name
+        assert last.endswith("sent, in leads."), name
+        assert said["tags"].endswith(" sent, all there.")
+    with warehouse.changed("tags", "DROP TABLE tags CASCADE; CREATE TABLE tags AS TABLE kept; DELETE FROM tags"):
+        code, said, _ = warehouse.verify()
+    assert code == 1
+    assert "missing of" in said["tags"]
+
+    # What is gone in the API stays, unless the run had it removed.
+    older = "_sdc_extracted_at = _sdc_extracted_at - interval '1 day'"
+    with warehouse.changed("leads", copied(f"id = 'gone', {older}")):
+        code, said, _ = warehouse.verify()
+        assert code == 0
+        assert said["leads"] == "60 rows sent, all there. 1 row of earlier runs stay, which the API no longer has."
+        activated = warehouse.report_with("leads", activated=True)
+        code, said, _ = warehouse.verify(activated)
+        assert code == 1
+        assert "1 row too many, which the API no longer has" in said["leads"]
+        warehouse.do("UPDATE leads SET _sdc_deleted_at = now() WHERE id = 'gone'")
+        assert warehouse.verify(activated)[1]["leads"] == "60 rows sent, all there."
+    # What a later run wrote again cannot be judged any more.
+    with warehouse.changed("leads", f"UPDATE leads SET {older.replace('-', '+')} WHERE id IN {SOME}"):
+        code, said, _ = warehouse.verify()
+    assert code == 0  # it is all there yet
+    with warehouse.changed("leads", f"UPDATE leads SET {older.replace('-', '+')}, id = 'new' WHERE id IN {SOME}"):
+        code, said, _ = warehouse.verify()
+    assert code == 1
+    assert said["leads"].startswith("1 row newer than this run: verify a run before the next one begins.")
+    # Rows from BATCH files do not tell when they were read: only a table that holds nothing else can be judged.
+    with warehouse.changed("leads", "UPDATE leads SET _sdc_extracted_at = NULL"):
+        assert warehouse.verify()[0] == 0
+        warehouse.do("INSERT INTO leads (id) VALUES ('old')")
+        code, said, _ = warehouse.verify()
+    assert code == 1
+    assert "60 rows sent, 61 there, which do not tell by _sdc_extracted_at" in said["leads"]
+
+
+def test_no_more_is_claimed_than_was_read(new_warehouse: Warehouse) -> None:
+    warehouse, sandbox = new_warehouse, new_warehouse.sandbox
+    sandbox.run(lambda running: setattr(running.hustle, "forbidden", (Forbidden(organizations=(1,)),)))
+    sandbox.faults.replace(Fault(kind="status", status=400, path="/leads", organization=0, page=2))
+    try:
+        warehouse.load(code=1)
+    finally:
+        sandbox.faults.clear()
+        sandbox.run(lambda running: setattr(running.hustle, "forbidden", ()))
+    code, said, last = warehouse.verify()
+    assert code == 0
+    assert "Not compared as a whole (failed): a part of it could not be read." in said["leads"]
+    assert "Not compared as a whole (forbidden)" in said["groups"]
+    assert "(incomplete)" in last
+    assert "it read 5 of 8 streams whole" in last
+    # What belongs to earlier runs is not this one's business, and what it sent is.
+    with warehouse.changed("leads", "INSERT INTO leads (id, _sdc_extracted_at) VALUES ('old', '2020-01-01')"):
+        assert warehouse.verify()[0] == 0
+    with warehouse.changed("leads", f"DELETE FROM leads WHERE id IN {SOME}"):
+        assert "1 row missing of 27" in warehouse.verify()[1]["leads"]
+
+
+MAPS = {
+    "leads": {"__alias__": "people", "id": "md5(id)", OWNER: None, "__filter__": "id < 'm'"},
+    "tag_names": {"__source__": "tags", "__key_properties__": ["name"], "name": "name", "id": None},
+    "rows": {"__source__": "agents", "__key_properties__": []},
+    "custom_fields": None,
+}
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, "cannot be read"),
+        ("{}", "is no report of a run"),
+        ("no JSON", "is no report of a run"),
+    ],
+)
+def test_a_report_that_is_none(tmp_path: Path, content: str | None, sentence: str) -> None:
+    path = tmp_path / "report.json"
+    if content is not None:
+        path.write_text(content)
+    run = CliRunner().invoke(main, ["verify", str(path), "--url", "postgresql://nobody@/none", "--schema", SCHEMA])
+    assert run.exit_code == 1
+    assert sentence in run.output
+
+
+def test_a_run_that_did_not_end_and_a_database_that_is_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    for reason, sentence in (
+        ("running", "has not ended, or was killed"),
+        ("complete", "The database cannot be asked: "),
+    ):
+        run = RunReport(
+            format=FORMAT,
+            tap="tap-hustle",
+            versions={},
+            settings="",
+            began="2026-03-01T10:00:00+00:00",
+            seconds=1.0,
+            exit=Exit(reason),
+            rows=0,
+            requests=0,
+            throttled=0,
+            failures=[],
+            warnings=[],
+        )
+        Document(run, {}).write(path)
+        url = f"postgresql+psycopg://nobody:secret@/none?host={tmp_path}"
+        found = CliRunner().invoke(main, ["verify", str(path), "--url", url, "--schema", SCHEMA])
+        assert found.exit_code == 1
+        assert sentence in found.output
+        assert "secret" not in found.output
+
+
+KEYS: dict[str, tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]] = {
+    "texts": (
+        {"id": {"type": "string"}},
+        [{"id": text} for text in ("a", "A", "\u00e9", "e\u0301", "\U0001f600", 'it\'s "so" \\ \t', "", " x ", "7")],
+    ),
+    "numbers": ({"id": {"type": "integer"}}, [{"id": number} for number in (0, -1, 7, 2**31, 2**53 + 1)]),
+    "times": (
+        {"id": {"type": "string", "format": "date-time"}},
+        [
+            {"id": f"2026-03-{day:02}T{time}"}
+            for day in (1, 29)
+            for time in ("01:02:03Z", "23:59:59.5+02:00", "00:00:00")
+        ],
+    ),
+    "dates": ({"id": {"type": "string", "format": "date"}}, [{"id": "2026-02-28"}, {"id": "2026-03-01"}]),
+    "pairs": (
+        {"a": {"type": ["integer", "null"]}, "b": {"type": "string"}},
+        [{"a": a, "b": b} for a in (1, 12) for b in ("2", "22", "x")],
+    ),
+}
+
+
+def test_maps_flattening_and_keys_of_any_type(new_warehouse: Warehouse) -> None:
+    warehouse, now = new_warehouse, datetime.now(timezone.utc).isoformat()
+    messages: list[dict[str, Any]] = []
+    for name, (properties, rows) in KEYS.items():
+        schema = {"type": "object", "properties": properties}
+        messages.append({"type": "SCHEMA", "stream": name, "schema": schema, "key_properties": list(properties)})
+        messages += [{"type": "RECORD", "stream": name, "time_extracted": now, "record": row} for row in rows]
+    warehouse.load(messages, stream_maps=MAPS, flattening_enabled=True, flattening_max_depth=2)
+    code, said, _ = warehouse.verify()
+    assert code == 0, said
+    assert {"people", "tag_names", "rows", "agents"} <= said.keys()
+    assert not {"leads", "custom_fields"} & said.keys()
+    with warehouse.changed("people", f"DELETE FROM people WHERE id IN {SOME.replace('leads', 'people')}"):
+        code, said, _ = warehouse.verify()
+    assert code == 1
+    assert "1 row missing" in said["people"]
+    with warehouse.changed("rows", "INSERT INTO rows SELECT * FROM rows LIMIT 1"):
+        code, said, _ = warehouse.verify()
+    assert code == 1
+    assert "1 row too many" in said["rows"]
+
+    report = json.loads(warehouse.report.read_text())
+    template = report["streams"].pop("rows")
+    for name, (properties, rows) in KEYS.items():
+        keys = distinct([array("Q", map(hasher(list(properties), properties), rows))])
+        assert keys.count == len(rows)
+        told = {"key": list(properties), "keys": asdict(keys), "rows": len(rows), "first": now, "last": now}
+        report["streams"][name] = {**template, **told, "partitions": []}
+    path = warehouse.folder / "keys.json"
+    path.write_text(json.dumps(report))
+    code, said, _ = warehouse.verify(path)
+    assert code == 0, said
+    assert all(said[name] == f"{len(rows)} rows sent, all there." for name, (_, rows) in KEYS.items())
