@@ -34,7 +34,14 @@ if TYPE_CHECKING:
 SCENARIO = Path(__file__).with_name("scenario.yml")
 RUNS = PROJECT / ".demo"
 PAGE = RUNS / "harkster.html"
-PIPELINE = ("run", "hustle-to-postgres", "hubstaff-to-postgres", "hubstaff-to-harkster")
+PIPELINE = (
+    "run",
+    "hustle-to-postgres",
+    "verify:hustle",
+    "hubstaff-to-postgres",
+    "verify:hubstaff",
+    "hubstaff-to-harkster",
+)
 # What is uploaded between the two runs: the posts of its weeks are to change, and no others.
 LATE = {"count": 6, "days": 1}
 COMPARISONS = {"Hustle": compare_hustle, "Hubstaff": compare_hubstaff}

@@ -99,5 +99,10 @@ class Meltano:
             "MELTANO_SEND_ANONYMOUS_USAGE_STATS": "false",
             "MELTANO_CLI_DISABLE_VERSION_CHECK": "true",
             "NO_COLOR": "1",
+            **{f"TAP_{vendor.upper()}_REPORT_PATH": str(self.report(vendor)) for vendor in ("hustle", "hubstaff")},
             **self.variables,
         }
+
+    def report(self, vendor: str) -> Path:
+        """Where the tap of a vendor leaves the report of its run."""
+        return self.directory / f"{vendor}-report.json"

@@ -34,8 +34,8 @@ class Pipeline:
     meltano: Meltano
 
     def load(self, *options: str, variables: Mapping[str, str] | None = None) -> MeltanoRun:
-        """Run the pipeline."""
-        return self.meltano.run(*options, "run", "tap-hustle", "target-postgres", variables=variables)
+        """Run the pipeline, and compare what it has loaded with the tap's report."""
+        return self.meltano.run(*options, "run", "tap-hustle", "target-postgres", "verify:hustle", variables=variables)
 
     def counts(self) -> list[StreamCount]:
         """Every stream of Hustle, counted in the warehouse and in the API."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.pipelines.conftest import Survivors
 
 ROOT = Path(__file__).parents[2]
-PIPELINE = "meltano run hustle-to-postgres hubstaff-to-postgres hubstaff-to-harkster"
+PIPELINE = "meltano run hustle-to-postgres verify:hustle hubstaff-to-postgres verify:hubstaff hubstaff-to-harkster"
 NO_HUBSTAFF = {"organizations": 0}
 HELD = {"kind": "hold", "path": "/webhook_registrations"}
 """The last list: a demo does not get any further."""

@@ -37,6 +37,7 @@ def test_every_record_arrives_once_through_all_faults_and_no_secret_is_told(star
     assert set(pipeline.column("leads", "id")) == pipeline.sandbox.hustle_ids("leads")
     assert any(name and name.startswith("\ufffd") for name in pipeline.column("leads", "firstName"))
     assert re.search(r"leads: \d+ characters could not be read", run.log.read_text())
+    assert "sent are stored; it read 8 of 8 streams whole." in run.log.read_text()
     assert pipeline.sandbox.hustle["client_secret"] not in run.log.read_text()
     outcomes = pipeline.sandbox.ask("report?ids=false")["outcomes"]
     assert {outcome for path in outcomes.values() for outcome in path} == {"200", "401", "429", "502", "close", "reset"}
@@ -65,7 +66,9 @@ def test_prod_environment_takes_everything_from_variables(
         "TAP_HUSTLE__SELECT": json.dumps(["leads.id", "leads.firstName", "organizations.*"]),
         "TARGET_POSTGRES_SQLALCHEMY_URL": pipeline.warehouse.sqlalchemy_url,
     }
-    run = pipeline.meltano.run("--environment=prod", "run", "hustle-to-postgres", variables=variables).check()
+    job = ("hustle-to-postgres", "verify:hustle")
+    run = pipeline.meltano.run("--environment=prod", "run", *job, variables=variables).check()
+    assert "leads: 100 rows sent, all there." in run.log.read_text()
 
     assert {count.stream for count in pipeline.counts() if count.loaded.rows} == {"leads", "organizations"}
     assert pipeline.column("organizations", "id") == [chosen]
