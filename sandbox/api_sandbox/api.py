@@ -103,7 +103,7 @@ class VendorApi(ABC):
         await deliver(answer, scope, receive, send, self.clock)
         recorder.ended(label, answer.outcome)
         if answer.served is not None and answer.sound:
-            recorder.served(label, scope["query_string"], answer.served)
+            recorder.served(answer.served)
 
     def refusal(self, refused: Refused) -> Answer:
         """The answer to a request that is refused."""

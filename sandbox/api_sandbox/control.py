@@ -80,8 +80,7 @@ def _to_ask(sandbox: Sandbox) -> Mapping[str, Callable[..., Any]]:
         "/hubstaff/tokens": lambda: {kind: hubstaff.tokens.current(kind) for kind in (PERSONAL, OAUTH)},
         "/harkster/truth": posts,
         "/harkster/channels": lambda: [
-            {"id": one.id, "path": one.path, "followers": one.followers, "access": one.access}
-            for one in harkster.service.directory.channels()
+            {"id": one.id, "path": one.path, "access": one.access} for one in harkster.service.directory.channels()
         ],
     }
 

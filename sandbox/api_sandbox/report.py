@@ -14,13 +14,11 @@ class Served:
 
     Attributes:
         page: Names the range of records, however it was asked for.
-        past_end: Whether it was asked for by a cursor beyond the end of the list.
     """
 
     stream: str
     page: object
     ids: Callable[[], list[str]]
-    past_end: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +33,6 @@ class Report:
         token_failures: Those of them that were answered with an error.
         busiest_second: The most resource requests that arrived in any window of one second, refused ones included.
         served: By list, how many times each id was served in a page that could be read.
-        repeated_pages: Pages served that were served before, to the same path and query.
-        pages_past_end: Pages asked for by a cursor beyond the end of their list.
         first_request_at: Seconds of this machine's monotonic clock; None if nothing came.
         last_response_at: Likewise, when the last answer was handed to the network.
     """
@@ -48,8 +44,6 @@ class Report:
     token_failures: int
     busiest_second: int
     served: dict[str, dict[str, int]]
-    repeated_pages: int
-    pages_past_end: int
     first_request_at: float | None
     last_response_at: float | None
 
@@ -60,10 +54,6 @@ class Report:
             return 0.0
         return self.last_response_at - self.first_request_at
 
-    def duplicates(self, stream: str) -> set[str]:
-        """Ids of a list that were served more than once."""
-        return {own_id for own_id, times in self.served.get(stream, {}).items() if times > 1}
-
 
 @dataclass(slots=True)
 class Recorder:
@@ -73,9 +63,7 @@ class Recorder:
     _outcomes: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     _busiest: BusiestWindow = field(default_factory=BusiestWindow)
     _token_paths: set[str] = field(default_factory=set)
-    _pages: Counter[tuple[str, bytes]] = field(default_factory=Counter)
     _ids: dict[tuple[str, object], tuple[Served, int]] = field(default_factory=dict)
-    _pages_past_end: int = 0
     _first: float | None = None
     _last: float | None = None
 
@@ -96,10 +84,8 @@ class Recorder:
         self._outcomes[path][outcome] += 1
         self._last = time.monotonic()
 
-    def served(self, path: str, query: bytes, page: Served) -> None:
+    def served(self, page: Served) -> None:
         """A page went out whole."""
-        self._pages[path, query] += 1
-        self._pages_past_end += page.past_end
         _, times = self._ids.get((page.stream, page.page), (page, 0))
         self._ids[page.stream, page.page] = (page, times + 1)
 
@@ -117,8 +103,6 @@ class Recorder:
             token_failures=sum(counted.total() - counted["200"] for counted in token_outcomes),
             busiest_second=self._busiest.peak,
             served={stream: dict(counted) for stream, counted in served.items()},
-            repeated_pages=sum(times - 1 for times in self._pages.values()),
-            pages_past_end=self._pages_past_end,
             first_request_at=self._first,
             last_response_at=self._last,
         )

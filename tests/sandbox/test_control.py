@@ -51,7 +51,6 @@ def test_the_report(sandbox: RunningSandbox, get: Get) -> None:
     assert (report["token_requests"], report["token_failures"]) == (1, 0)
     assert report["served"]["leads"] == dict.fromkeys(sandbox.truth.ids["leads"][:5], 2)
     assert report["served_counts"]["leads"] == {"records": 10, "distinct": 5}
-    assert report["repeated_pages"] == 1
     assert report["busiest_second"] == 3
     assert report["elapsed"] == report["last_response_at"] - report["first_request_at"] > 0
     assert "served" not in ask(sandbox, "report?ids=false")

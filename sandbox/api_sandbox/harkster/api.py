@@ -38,7 +38,6 @@ class HarksterApi(VendorApi):
         self.access_token = scenario.access_token or blake2b(f"{seed}/harkster".encode(), digest_size=20).hexdigest()
         self.service = Service(seed, scenario)
         self._window = SlidingWindow(scenario.requests_per_second, counts=scenario.rate_limit_counts)
-        self._rate_refusals = 0
         self._revoked = False
         self._scenario = scenario
 
@@ -64,7 +63,6 @@ class HarksterApi(VendorApi):
             events=list(posts.events),
             used={account.id: posts.used(account) for account in directory.accounts},
             quota_refusals=posts.quota_refusals,
-            rate_refusals=self._rate_refusals,
         )
 
     @override
@@ -112,7 +110,6 @@ class HarksterApi(VendorApi):
         """Let a request in, or raise Refused."""
         scenario = self._scenario
         if not self._window.admit(now):
-            self._rate_refusals += 1
             headers = {"x-harkster-quota-reached": "false"} if scenario.quota_reached_false else {}
             headers |= retry_headers(scenario.retry_after, scenario.retry_after_form)
             raise Refused(HTTPStatus.TOO_MANY_REQUESTS, "too many requests", headers)

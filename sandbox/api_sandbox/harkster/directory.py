@@ -75,7 +75,6 @@ class Channel:
     id: str
     name: str
     workspace: Workspace
-    followers: int
     access: Access
     templates: list[Template] = field(default_factory=list)
 
@@ -122,7 +121,7 @@ class Directory:
 
     def add_channel(self, workspace: Workspace, plan: ChannelPlan) -> Channel:
         """Open a channel with its templates. Its history is not written here."""
-        channel = Channel(self._mint.new(), plan.name, workspace, plan.followers, plan.access)
+        channel = Channel(self._mint.new(), plan.name, workspace, plan.access)
         self._by_id[channel.id] = channel
         workspace.channels.append(channel)
         for template in plan.templates:

@@ -151,7 +151,6 @@ class PostBook:
             post.published_at = self._clock.now() - (weeks - week) * _WEEK
             post.status = "published"
             post.publications = 1
-            post.notifications = channel.followers
 
     def _check_quota(self, account: Account) -> None:
         if self.used(account) >= account.quota:
@@ -163,8 +162,7 @@ class PostBook:
         post.status = "published"
         post.published_at = self._clock.now()
         post.publications += 1
-        post.notifications += post.channel.followers
-        self._note("published", post, post.channel.followers)
+        self._note("published", post)
 
     def _new(self, channel: Channel, name: str | None, dataset: Dataset, author: Author) -> Post:
         post = Post(
@@ -185,5 +183,5 @@ class PostBook:
         """Fields without an id are given a random one (guide, Posts)."""
         return [field if field.get("id") is not None else field | {"id": self._mint.new()} for field in dataset]
 
-    def _note(self, kind: EventKind, post: Post, notified: int = 0) -> None:
-        self.events.append(Event(kind=kind, post_id=post.id, channel_id=post.channel.id, notified=notified))
+    def _note(self, kind: EventKind, post: Post) -> None:
+        self.events.append(Event(kind=kind, post_id=post.id, channel_id=post.channel.id))

@@ -28,13 +28,11 @@ class ChannelPlan(Settings, frozen=True, kw_only=True):
 
     Attributes:
         name: Need not be unique, nor free of slashes.
-        followers: Who is notified of each post.
         access: The user may `post`, only `read`, or not even see it (`none`).
         history: Posts that somebody else published there before; they count for no quota.
     """
 
     name: Name
-    followers: Count = 3
     access: Access = "post"
     templates: tuple[TemplatePlan, ...] = ()
     history: Count = 0

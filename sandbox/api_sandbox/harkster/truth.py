@@ -15,13 +15,11 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         kind: What. A post that is created in public is `created`, then `published`; each further
             `published` of the same post is a second one to its followers.
-        notified: How many followers were told.
     """
 
     kind: EventKind
     post_id: str
     channel_id: str
-    notified: int = 0
 
 
 class PostTruth(msgspec.Struct, kw_only=True):
@@ -30,7 +28,6 @@ class PostTruth(msgspec.Struct, kw_only=True):
     Attributes:
         name: As sent; None if none was.
         publications: How often its followers were shown it as new: more than 1 is a post twice.
-        notifications: How many notifications went out for it, over all followers.
         updates: How often its content was replaced.
         recalled: Whether it was deleted from the followers' timelines too.
         by_user: Whether the owner of the token made it; False for the history of a channel.
@@ -44,7 +41,6 @@ class PostTruth(msgspec.Struct, kw_only=True):
     by_user: bool
     status: PostStatus = "draft"
     publications: int = 0
-    notifications: int = 0
     updates: int = 0
     recalled: bool = False
     published_at: datetime | None = None
@@ -58,11 +54,9 @@ class HarksterTruth(msgspec.Struct, frozen=True, kw_only=True):
         events: What was done to them by the owner of the token.
         used: By account id, posts published in this month.
         quota_refusals: Requests answered with a 429 because the quota was used up.
-        rate_refusals: Requests answered with a 429 because there were too many.
     """
 
     posts: dict[str, list[PostTruth]]
     events: list[Event]
     used: dict[str, int]
     quota_refusals: int
-    rate_refusals: int

@@ -98,7 +98,7 @@ class HubstaffApi(VendorApi):
         drawn = self.draw(Target(path, told, page=found.number, cursor=cursor, steps_aside=found.detour))
         page = self._paginator.spoil(found, drawn)
         ids = page.ids
-        served = Served(NAMESPACE + listing.stream, tuple(ids), lambda: ids, page.past_end)
+        served = Served(NAMESPACE + listing.stream, tuple(ids), lambda: ids)
         body = page.body(sideloads(self.world.lists, page.rows, page.query.includes))
         return self.spoilt(Answer(HTTPStatus.OK, body, served=served), drawn)
 

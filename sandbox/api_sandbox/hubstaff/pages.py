@@ -54,7 +54,6 @@ class Page:
     rows: Sequence[Row]
     number: int
     following: int | None
-    past_end: bool
     detour: bool = False
     detours: tuple[int, ...] = ()
     pagination: bool = False
@@ -111,7 +110,6 @@ class Paginator:
             rows=shown,
             number=-(-begin // query.limit) + 1,
             following=rows[end].key if end < len(rows) else None,
-            past_end=begin == len(rows) > 0,
             detour=(query.key, query.start) in self._detours,
             detours=tuple(place for place in detours if place != query.start),
         )

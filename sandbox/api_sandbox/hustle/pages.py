@@ -55,10 +55,7 @@ class Page:
 
     def served(self, edits: int) -> Served:
         """What the report is told: of another state of the account, the same range may hold other records."""
-        past_end = self.place > 0 and self.begin == self.end and not self.has_more
-        return Served(
-            self.query.name, (self.query.key, self.begin, self.end, len(self.rows), edits), self.ids, past_end
-        )
+        return Served(self.query.name, (self.query.key, self.begin, self.end, len(self.rows), edits), self.ids)
 
 
 @dataclass(frozen=True, slots=True)
