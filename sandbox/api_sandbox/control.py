@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
-from api_sandbox.harkster.page import render
+from api_sandbox.harkster.html_page import render
 from api_sandbox.harkster.routes import ROOT as HARKSTER
 from api_sandbox.hubstaff.clock import instant
 from api_sandbox.hubstaff.scenario import Tracked

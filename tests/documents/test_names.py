@@ -103,6 +103,12 @@ def test_no_two_classes_share_a_name(plugin: str) -> None:
     assert {name for name, count in classes.items() if count > 1} - BOTH_ARE.keys() == set()
 
 
+@pytest.mark.parametrize("package", sorted(PACKAGES))
+def test_no_two_files_of_a_package_differ_by_a_plural(package: str) -> None:
+    files = Counter(path.stem.removesuffix("s") for path in modules(package) if not path.stem.startswith("__"))
+    assert {name for name, count in files.items() if count > 1} == set()
+
+
 def test_the_glossary_is_short_and_says_each_word_once() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     table = text[text.index("## Glossary") : text.index("## Where is what")]

@@ -15,7 +15,7 @@ from api_sandbox import (
     TemplatePlan,
     serve_in_thread,
 )
-from api_sandbox.harkster.page import moment
+from api_sandbox.harkster.html_page import moment
 from typing_extensions import override
 
 Call = Callable[..., requests.Response]
