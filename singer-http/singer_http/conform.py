@@ -22,9 +22,8 @@ Schema = dict[str, Any]
 Record = dict[str, Any]
 Path = tuple[str | int, ...]  # names, and the places of items in arrays
 
-DROP, KEEP, FAIL = "drop", "keep", "fail"
 UNKNOWN_FIELDS = "_unknown_fields"
-"""The column of what has no other place, if that is kept."""
+"""The column of what has no other place: a schema that has it wants that to be kept."""
 MOST_NAMES, LONGEST_NAME, OTHERS = 50, 100, "others"  # how many names are told, how long, and what stands for the rest
 
 
@@ -34,24 +33,25 @@ class Conformer:
     Args:
         schema: The stream's schema.
         mask: Which properties are selected.
-        unknown_fields: What becomes of what the schema has no place for: DROP, KEEP or FAIL.
+        is_strict: Whether to fail at what the schema does not know, if it has no column for that.
 
     Attributes:
         unknown: How often each property came that the schema does not know.
         lost: How often each property had a value that does not fit, and is null now.
+        keeps: Whether both are kept in a column.
     """
 
-    def __init__(self, schema: Schema, mask: SelectionMask, unknown_fields: str = DROP) -> None:
+    def __init__(self, schema: Schema, mask: SelectionMask, *, is_strict: bool = False) -> None:
         self.unknown: Counter[str] = Counter()
         self.lost: Counter[str] = Counter()
-        self._fails = unknown_fields == FAIL
-        self._keeps = unknown_fields == KEEP and bool(mask["properties", UNKNOWN_FIELDS])
+        has_column = UNKNOWN_FIELDS in schema["properties"]
+        self.keeps = has_column and mask["properties", UNKNOWN_FIELDS]
+        self._fails = is_strict and not has_column
         self._kept: Record = {}
-        # Where there is a column for what is unknown, nothing goes out for which the loader has none.
-        self._schema = {**schema, "additionalProperties": False} if self._keeps else schema
-        self._fit = Fit(self._schema)
+        self._schema = schema
+        self._fit = Fit(schema)
         self._deselected = [at[1::2] for at, is_selected in mask.items() if at and not is_selected]
-        self._strangers = [UNKNOWN_FIELDS] if self._keeps else []  # unknown names that came before
+        self._strangers = [UNKNOWN_FIELDS] if has_column else []  # unknown names that came before
 
     def __call__(self, records: list[Record]) -> list[Record]:
         """Take out of records what is deselected or unknown and convert what does not fit, in place.
@@ -118,7 +118,7 @@ class Conformer:
         """Count what has no place in its record, and remember it if it is to be kept."""
         name = _dotted(path)
         counter[name if name in counter or len(counter) < MOST_NAMES else OTHERS] += 1
-        if self._keeps:
+        if self.keeps:
             self._kept[".".join(map(str, path))] = value
 
     def _keep(self, record: Record) -> None:
@@ -128,7 +128,7 @@ class Conformer:
 
     def remarks(self) -> Iterator[str]:
         """Sentences on what was not sent as it came."""
-        where = f"are kept in {UNKNOWN_FIELDS}" if self._keeps else "were left out"
+        where = f"are kept in {UNKNOWN_FIELDS}" if self.keeps else "were left out"
         for text, counted in (
             ("%d properties that the schema does not know %s: %s.", self.unknown),
             ("values of %d properties that do not fit the schema are null, and %s: %s.", self.lost),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from singer_sdk import StreamSchema
 from typing_extensions import override
 
-from singer_http.conform import KEEP, UNKNOWN_FIELDS
+from singer_http.conform import UNKNOWN_FIELDS
 
 if TYPE_CHECKING:
     from singer_sdk import Stream
@@ -25,6 +25,6 @@ class ApiSchema(StreamSchema[str]):
     @override
     def get_stream_schema(self, stream: Stream, stream_class: type[Stream]) -> dict[str, Any]:
         schema = super().get_stream_schema(stream, stream_class)
-        if stream.config["unknown_fields"] != KEEP:
+        if stream.config["unknown_fields"] != "keep" or UNKNOWN_FIELDS in schema["properties"]:
             return schema
         return {**schema, "properties": {**schema["properties"], UNKNOWN_FIELDS: UNKNOWN_FIELDS_SCHEMA}}

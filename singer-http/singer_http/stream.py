@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from singer_http.catalog import check_keys, chosen_key, with_keys
 from singer_http.changes.all_rows import AllRows
-from singer_http.conform import KEEP, UNKNOWN_FIELDS, Conformer
+from singer_http.conform import UNKNOWN_FIELDS, Conformer
 from singer_http.http.clock import Stopped
 from singer_http.http.errors import ApiError, FatalError, ForbiddenError, MalformedAnswerError, TooManyGoneError
 from singer_http.messages import record_messages
@@ -129,7 +129,7 @@ class ApiStream(Stream, abc.ABC):
         chosen = chosen_key(self.name, self.replication_method, self.replication_key, self.incremental_key)
         self.replication_key = chosen
         known = (self._input_schema or self.schema).get("properties", {})
-        column = UNKNOWN_FIELDS if self.config["unknown_fields"] == KEEP else None
+        column = UNKNOWN_FIELDS if UNKNOWN_FIELDS in self.schema["properties"] else None
         check_keys(self.name, (*self.primary_keys, chosen, column), known)
 
     # Slices
@@ -292,7 +292,7 @@ class ApiStream(Stream, abc.ABC):
             for name, value in partition:
                 raw.setdefault(name, value)
             for key in self.primary_keys:
-                if raw.get(key) is None:
+                if raw.get(key) in (None, ""):
                     keys = ", ".join(self.primary_keys)
                     raise MalformedAnswerError(f"{slice_.label}: a record came without its key ({keys}).")
             if (record := self.post_process(raw, slice_.partition)) is not None:
@@ -390,4 +390,4 @@ class ApiStream(Stream, abc.ABC):
 
     @cached_property
     def _conform(self) -> Conformer:
-        return Conformer(self.effective_schema, self.mask, self.config["unknown_fields"])
+        return Conformer(self.effective_schema, self.mask, is_strict=self.config["unknown_fields"] == "fail")

@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from singer_http.conform import FAIL, KEEP, UNKNOWN_FIELDS, Conformer
+from singer_http.conform import UNKNOWN_FIELDS, Conformer
 from singer_http.http.errors import ApiError, MalformedAnswerError
 from singer_sdk.exceptions import InvalidRecord
 from singer_sdk.helpers._catalog import pop_deselected_record_properties
@@ -217,7 +217,7 @@ def test_unknown_properties_are_counted_by_their_path() -> None:
 
 
 def test_what_has_no_other_place_is_kept_in_a_column() -> None:
-    conform = Conformer(KEEPING, EVERYTHING, KEEP)
+    conform = Conformer(KEEPING, EVERYTHING)
     for _ in range(2):
         records = conform([copy.deepcopy(STRANGE), {"id": "2"}, {"id": "3", "count": "many", UNKNOWN_FIELDS: 7}])
         assert records == [
@@ -235,20 +235,18 @@ def test_what_has_no_other_place_is_kept_in_a_column() -> None:
     assert conform.lost == {"list.known": 2, "count": 2}
 
 
-def test_an_open_schema_sends_nothing_without_a_column_where_there_is_one_for_it() -> None:
-    record = {"id": "1", "new": 1}
-    assert Conformer({**SCHEMA, "additionalProperties": True}, EVERYTHING)([{**record}]) == [record]
-    kept = Conformer({**KEEPING, "additionalProperties": True}, EVERYTHING, KEEP)([{**record}])
+def test_what_has_a_column_does_not_fail() -> None:
+    kept = Conformer(KEEPING, EVERYTHING, is_strict=True)([{"id": "1", "new": 1}])
     assert kept == [{"id": "1", UNKNOWN_FIELDS: {"new": 1}}]
 
 
 def test_the_column_may_be_deselected() -> None:
     mask = SelectionMask({place: place != ("properties", UNKNOWN_FIELDS) for place in breadcrumbs(KEEPING)})
-    assert Conformer(KEEPING, mask, KEEP)([{"id": "1", "new": 1, "count": "many"}]) == [{"id": "1", "count": None}]
+    assert Conformer(KEEPING, mask)([{"id": "1", "new": 1, "count": "many"}]) == [{"id": "1", "count": None}]
 
 
 def test_unknown_properties_fail_by_their_names_alone() -> None:
-    conform = Conformer(SCHEMA, EVERYTHING, FAIL)
+    conform = Conformer(SCHEMA, EVERYTHING, is_strict=True)
     assert conform([{"id": "1", "count": "many"}]) == [{"id": "1", "count": None}]
     with pytest.raises(ApiError, match=r"these fields of the API: 'odd\\n', new\.") as failure:
         conform([{"id": "1"}, {"id": "2", "new": "Jane", "odd\n": "Doe"}])
@@ -259,9 +257,11 @@ def test_unknown_properties_fail_by_their_names_alone() -> None:
 
 def test_what_is_deselected_is_not_unknown() -> None:
     out = {("properties", "nested"), ("properties", "open"), ("properties", "count")}
-    conform = Conformer(SCHEMA, SelectionMask({place: place not in out for place in breadcrumbs(SCHEMA)}), FAIL)
+    conform = Conformer(
+        SCHEMA, SelectionMask({place: place not in out for place in breadcrumbs(SCHEMA)}), is_strict=True
+    )
     assert conform([{"id": "1", "nested": {"new": 2}, "count": "many"}]) == [{"id": "1"}]
-    conform = Conformer(SCHEMA, SelectionMask({("properties", "nested", "properties", "known"): False}), FAIL)
+    conform = Conformer(SCHEMA, SelectionMask({("properties", "nested", "properties", "known"): False}), is_strict=True)
     assert conform([{"id": "1", "nested": {"known": 2}}, {"id": "2", "nested": None}]) == [
         {"id": "1", "nested": {}},
         {"id": "2", "nested": None},
@@ -323,7 +323,7 @@ def test_what_does_not_fit_is_converted_if_nothing_is_lost(name: str, value: obj
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, found in LOST.items() for value in found])
 def test_what_cannot_be_converted_is_null_counted_and_kept(name: str, value: object) -> None:
-    conform = Conformer(KEEPING, EVERYTHING, KEEP)
+    conform = Conformer(KEEPING, EVERYTHING)
     assert conform([{"id": "1", name: value}]) == [{"id": "1", name: None, UNKNOWN_FIELDS: {name: value}}]
     assert conform.lost == {name: 1}
 

@@ -200,6 +200,7 @@ def test_schemas_keep_our_rules(name: str) -> None:
     schema = tap().streams[name].schema
     keys = set(ANY[name].primary_keys)
     assert keys <= schema["properties"].keys()
+    assert not schema.get("additionalProperties"), "loaders have no column for what the schema does not name"
     for property_name, found in schema["properties"].items():
         nullable = "null" in found["type"] if isinstance(found["type"], list) else False
         assert nullable != (property_name in keys), property_name

@@ -359,14 +359,16 @@ def test_a_catalog_without_the_column_of_unknown_fields_is_refused(tap: Tap, ser
     assert run.of_type("RECORD") == []
 
 
+@pytest.mark.parametrize("key", ["", '"id":null,', '"id":"",'])
 def test_a_record_without_its_key_is_a_named_failure(
-    tap: Tap, raw_server: Callable[..., Any], answer: Callable[..., bytes]
+    tap: Tap, raw_server: Callable[..., Any], answer: Callable[..., bytes], key: str
 ) -> None:
     def by(request: Any, _ordinal: int) -> bytes:
         if request.target.startswith("/oauth/token"):
             return answer(200, '{"access_token":"t","expires_in":7200}')
         if request.target.startswith("/tags"):
-            return answer(200, '{"items":[{"id":"good"},{"name":"Ada Lovelace"}],"cursor":null,"hasMore":false}')
+            items = f'[{{"id":"good"}},{{{key}"name":"Ada Lovelace"}}]'
+            return answer(200, f'{{"items":{items},"cursor":null,"hasMore":false}}')
         return answer(200, '{"items":[],"cursor":null,"hasMore":false}')
 
     server = raw_server(by=by)

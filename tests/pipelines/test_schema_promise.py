@@ -30,7 +30,7 @@ TAPS: dict[str, tuple[type[ApiTap], dict[str, Any]]] = {
 RECORDS = 60  # of each stream
 FITTING = 0.8  # of the values
 ODD: list[Any] = [
-    *("", " ", "x", "0", "7", "-7.50", "true", "null", "[]", "é\u0000\U0001f600", "9" * 40),
+    *("", " ", "x", "0", "7", "-7.50", "true", "null", "[]", "é\U0001f600", "9" * 40),
     *("0000-00-00", "2024-02-30", "2024-02-29", "2024-02-29T00:00:00Z", "2024-02-29T10:00:00.5+02:00", "20240229"),
     *("2024-02-29T10:00:00", "2024-02-29 10:00:00 UTC", "2024-02-29t10:00:00z", "2024-02-29T24:00:00Z", "29/02/2024"),
     *(0, 1, -7, 1709200800, 2**31, 2**63, -(2**70), 0.0, 1.5, 1e300, True, False, None),
@@ -39,7 +39,7 @@ ODD: list[Any] = [
 RFC3339 = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})")
 TEXTS = {"date": ("2024-02-29", "1999-12-31"), "date-time": ("2024-02-29T10:00:00Z", "1999-12-31T23:59:59.123456Z")}
 PLAIN: dict[str, tuple[Any, ...]] = {
-    "string": ("text", ""),
+    "string": ("text", " "),
     "integer": (0, 7, -7),
     "number": (0, 1.5),
     "boolean": (True, False),
@@ -122,7 +122,7 @@ def test_whatever_comes_the_loader_finds_what_the_schema_says(
         assert all(after[key] == before[key] for key in stream.primary_keys)
         lost = {name for name, value in after.items() if value is None and before[name] is not None}
         kept = json.loads(json.dumps(after.get(UNKNOWN_FIELDS, {})))
-        assert unknown_fields == "drop" or lost | (before.keys() - after.keys() - left_out) <= kept.keys()
+        assert not stream._conform.keeps or lost | (before.keys() - after.keys() - left_out) <= kept.keys()
         assert all(kept[name] == before[name] for name in lost & kept.keys())
         sink._validate_and_parse(after)  # of the loader, which ends with what it cannot read
     assert stream._conform.lost, "nothing odd came"
