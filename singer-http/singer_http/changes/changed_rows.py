@@ -38,6 +38,8 @@ DELETED_AT = "_sdc_deleted_at"
 _DELETED_AT_SCHEMA = {"type": ["string", "null"], "format": "date-time"}
 FEW = 10
 """So many rows of a partition may go whatever share of it they are: small lists change by large shares."""
+_DIGEST_BYTES = 8
+_UNKNOWN = Row(b"", -1, None, 0, 0)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -120,25 +122,22 @@ class ChangedRows:
         return kept
 
     def _select(self, table: _Table, part: int, covered: int, messages: Sequence[Message]) -> list[Message]:
-        keys = [_encode([message["record"].get(name) for name in table.keys]) for message in messages]
-        known = self._store.find(table.id, keys)
+        keys = table.keys_of([message["record"] for message in messages])
+        known = {} if table.was_empty else self._store.find(table.id, keys)
         kept: list[Message] = []
         news: dict[bytes, Row] = {}
+        seen, run = table.seen, self._run.number
         for key, message in zip(keys, messages, strict=True):
-            digest = _digest(message["record"])
-            row = known.get(key)
-            if row is None or row.digest != digest or row.part != part:
-                if row is None or row.digest is None:
-                    table.added[part] += 1
-                elif row.part != part:
-                    table.added.update({part: 1, row.part: -1})
-                place = table.new_place() if row is None else row.place
-                row = known[key] = news[key] = Row(place, digest, self._run.number, part)
-            table.see(row.place)
-            if row.number > covered:
+            digest = blake2b(encoder.encode(message["record"]), digest_size=_DIGEST_BYTES).digest()
+            _, place, last, number, last_part = row = known.get(key, _UNKNOWN)
+            if last != digest or last_part != part:
+                place, number = table.came(row, part), run
+                known[key] = news[key] = Row(key, place, digest, run, part)
+            seen[place] = 1
+            if number > covered:
                 kept.append(message)
         if news:
-            self._store.put(self._run, table.id, news)
+            self._store.put(self._run, table.id, news.values())
         return kept
 
     def gone(self, partitions: int) -> Iterator[tuple[Partition | None, list[Message]]]:
@@ -153,7 +152,7 @@ class ChangedRows:
             TooManyGoneError: Too many rows are gone; none was given.
             FatalError: Another run reads the stream, or the store fails.
         """
-        self._store.put(self._run, 0, {})  # if another run has taken over, the store is no longer this one's
+        self._store.put(self._run, 0, ())  # if another run has taken over, the store is no longer this one's
         is_everything = 0 < partitions == len(self._whole) + self._left_out
         parts = {self._part(partition): partition for partition in self._whole}
         covered = {part: self._covered(partition) for part, partition in parts.items()}
@@ -188,25 +187,30 @@ class ChangedRows:
 
         The third is the partitions of which rows are gone without the loader having been told.
         """
-        known = Counter({part: -added for part, added in table.added.items()})
+        known = Counter({part: count - table.added[part] for part, count in self._store.count(table.id).items()})
         gone: Counter[int] = Counter()
         lacking = set()
-        for _, row in chain.from_iterable(self._store.scan(table.id)):
-            known[row.part] += row.digest is not None
-            if table.lacks(row, covered):
-                lacking.add(row.part)
-                gone[row.part] += row.digest is not None
+        for row in chain.from_iterable(self._missing(table, covered)):
+            lacking.add(row.part)
+            gone[row.part] += row.digest is not None
         return known, gone, lacking
 
-    def _gone(self, table: _Table, covered: Mapping[int, int]) -> Iterator[tuple[int, list[Message]]]:
+    def _missing(self, table: _Table, covered: Mapping[int, int]) -> Iterator[list[Row]]:
+        """The rows of the partitions that were read which are gone, and STATE does not cover that they are."""
+        seen = table.seen
         for rows in self._store.scan(table.id):
+            yield [
+                Row(key, place, digest, number, part)
+                for key, place, digest, number, part in rows
+                if (not seen[place] if digest is not None else number > covered.get(part, number)) and part in covered
+            ]
+
+    def _gone(self, table: _Table, covered: Mapping[int, int]) -> Iterator[tuple[int, list[Message]]]:
+        for rows in self._missing(table, covered):
             gone: defaultdict[int, list[Message]] = defaultdict(list)
-            marks: dict[bytes, Row] = {}
-            for key, row in rows:
-                if table.lacks(row, covered):
-                    gone[row.part].append(table.deletion(key))
-                    if row.digest is not None:
-                        marks[key] = row._replace(digest=None, number=self._run.number)
+            for row in rows:
+                gone[row.part].append(table.deletion(row.key))
+            marks = [row._replace(digest=None, number=self._run.number) for row in rows if row.digest is not None]
             self._store.put(self._run, table.id, marks)
             yield from gone.items()
 
@@ -222,39 +226,33 @@ class _Table:
 
     def __init__(self, store: Store, read: str, alias: str, keys: Sequence[str]) -> None:
         self.alias = alias
-        self.keys = keys
         self.id = store.id(f"{read} {_encode((alias, keys)).decode()}")
-        self.added: Counter[int] = Counter()  # rows that came to a partition in this run
-        self._next = store.next_place(self.id)
-        self._seen = bytearray()
+        self.added: Counter[int] = Counter()  # rows that came to a partition in this run, less those that left it
+        self.seen = bytearray(store.next_place(self.id))  # by place, whether a row is there
+        self.was_empty = not self.seen
+        self._keys = keys
 
-    def new_place(self) -> int:
-        self._next += 1
-        return self._next - 1
+    def keys_of(self, records: Sequence[Mapping[str, Any]]) -> list[bytes]:
+        """The keys of records."""
+        if len(self._keys) == 1:
+            (only,) = self._keys
+            return [_encode((record.get(only),)) for record in records]
+        return [_encode([record.get(name) for name in self._keys]) for record in records]
 
-    def see(self, place: int) -> None:
-        """Note that the row at a place is there."""
-        at = place >> 3
-        if at >= len(self._seen):
-            self._seen.extend(bytes(at + 1 - len(self._seen) + len(self._seen) // 8))
-        self._seen[at] |= 1 << (place & 7)
-
-    def lacks(self, row: Row, parts: Mapping[int, int]) -> bool:
-        """Whether a row of the partitions that were read is gone, and STATE does not cover that it is."""
-        covered = parts.get(row.part)
-        if covered is None:
-            return False
-        if row.digest is None:
-            return row.number > covered
-        at = row.place >> 3
-        return at >= len(self._seen) or not self._seen[at] & (1 << (row.place & 7))
+    def came(self, row: Row, part: int) -> int:
+        """Note that a row, as it was known, is new in a partition, or changed; gives its place."""
+        _, place, last, _, last_part = row
+        if row is _UNKNOWN:
+            self.seen.append(1)
+            place = len(self.seen) - 1
+        if last is None:
+            self.added[part] += 1
+        elif last_part != part:
+            self.added.update({part: 1, last_part: -1})
+        return place
 
     def deletion(self, key: bytes) -> Message:
         """The RECORD message of a row that is gone."""
         now = dt.datetime.now(dt.timezone.utc)
-        record = {**dict(zip(self.keys, msgspec.json.decode(key), strict=True)), DELETED_AT: now}
+        record = {**dict(zip(self._keys, msgspec.json.decode(key), strict=True)), DELETED_AT: now}
         return {"type": "RECORD", "stream": self.alias, "record": record, "time_extracted": now}
-
-
-def _digest(record: Mapping[str, Any]) -> int:
-    return int.from_bytes(blake2b(encoder.encode(record), digest_size=8).digest(), "big", signed=True)
