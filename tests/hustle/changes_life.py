@@ -88,6 +88,15 @@ class ChangesLife:
     def _store(self) -> Path:
         return self._folder / "store.db"
 
+    def organization(self, number: int) -> str:
+        """The id of an organization."""
+        return self._account.every_organization[number]
+
+    def requests(self) -> int:
+        """How many requests there were."""
+        report = self._sandbox.report()
+        return report.requests + report.token_requests
+
     def ids(self, name: str, organization: int) -> list[str]:
         """The ids of the rows of an organization."""
         owner = self._account.every_organization[organization]
@@ -203,7 +212,7 @@ class ChangesLife:
             job.states.append((job.began, state))
 
     def _all_settings(self) -> dict[str, Any]:
-        return {**self._settings, "stream_maps": MAPS[self._map], "organization_ids": self._wanted}
+        return {"stream_maps": MAPS[self._map], **self._settings, "organization_ids": self._wanted}
 
     def _catalog(self) -> dict[str, Any]:
         catalog = discovered()

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import random
+import signal
+from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any, get_args
 
 import hypothesis.strategies as st
@@ -12,12 +16,20 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from typing_extensions import override
 
-from tests.hustle.account import ORGANIZATIONS, STREAMS, Edit
+from tests.hustle.account import ORGANIZATIONS, STREAMS, Account, Edit
 from tests.hustle.changes_life import MAPS, ChangesLife, Loaded
 from tests.hustle.running import Ending
+from tests.hustle.warehouse import Warehouse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from api_sandbox import RunningSandbox
+
+    from tests.hustle.conftest import Run
+    from tests.hustle.warehouse import Tables
+    from tests.tap_processes import Starter
 
 names = st.sampled_from(["groups", "groups", "agents", "tags"])
 places = st.integers(-3, 4)
@@ -113,7 +125,7 @@ class Lives(RuleBasedStateMachine):
 # The sandbox's server ends before its connections know of it.
 TestLives = pytest.mark.filterwarnings("ignore::ResourceWarning")(Lives.TestCase)
 TestLives.settings = settings(
-    max_examples=int(os.environ.get("LIVES", "20")),
+    max_examples=int(os.environ.get("LIVES", "8")),
     derandomize="LIVES" not in os.environ,
     stateful_step_count=14,
     deadline=None,
@@ -284,3 +296,109 @@ def test_no_organization_at_all_deletes_nothing(life: ChangesLife) -> None:
     life.happen(*(Edit("hide", organization=number) for number in range(ORGANIZATIONS)))
     life.read()
     assert {stream for stream, _, _ in sent(life)} == {"agents", "tags"}
+
+
+def test_when_too_many_rows_are_gone_none_is_deleted(life: ChangesLife) -> None:
+    life.happen(Edit("add", "agents", 0, rows=30), Edit("add", "groups", 0, rows=30))
+    life.choose(max_deleted_share=0.2)
+    life.read()
+    life.happen(
+        Edit("remove", "agents", 0, -12, 12), Edit("remove", "groups", 0, -12, 12), Edit("remove", "tags", 0, 0)
+    )
+    ran = life.read()
+    owner = life.organization(0)
+    assert ran.code == 1
+    begins = (
+        "Not read: agents. 12 of 39 rows of agents are",
+        f"Not read: groups (organizationId {owner}). 12 of 34 rows",
+    )
+    assert [sentence.startswith(begin) for sentence, begin in zip(ran.said[2:4], begins, strict=True)] == [True, True]
+    assert "more than max_deleted_share allows" in ran.said[2]
+    assert [(stream, is_gone) for stream, _, is_gone in sent(life)] == [("tags", True)]
+    life.choose(max_deleted_share=0.4)
+    assert life.read().code == 0
+    assert [(stream, is_gone) for stream, _, is_gone in sent(life)] == [
+        *[("agents", True)] * 12,
+        *[("groups", True)] * 12,
+    ]
+
+
+def test_few_rows_may_go_whatever_their_share(life: ChangesLife) -> None:
+    life.choose(max_deleted_share=0)
+    life.read()
+    life.happen(Edit("remove", "agents", 0, 0, 3), Edit("remove", "groups", 1, 0, 4))
+    assert life.read().code == 0
+    assert [is_gone for _, _, is_gone in sent(life)] == [True] * 7
+
+
+def test_rows_without_a_key_are_refused_before_the_first_request(life: ChangesLife) -> None:
+    life.choose(stream_maps={"tags": {"__key_properties__": []}})
+    ran = life.read()
+    assert ran.code == 1
+    assert ran.said == ["changes_only needs keys, and tags has none: leave them in stream_maps, or set it to false."]
+    assert life.requests() == 0
+
+
+def test_without_it_nothing_of_it_is_imported(
+    tap: Callable[..., Run], standing: RunningSandbox, settings: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    program = tmp_path / "watch.py"
+    program.write_text(
+        "import atexit, sys\n"
+        "def prepare():\n"
+        "    def refuse(name, *_):\n"
+        "        assert not name.startswith(('singer_http.changes.store', 'sqlite3', 'psycopg', 'sqlalchemy')), name\n"
+        "    sys.meta_path.insert(0, type('Finder', (), {'find_spec': staticmethod(refuse)}))\n"
+    )
+    plain = tap(config=settings(standing), before=[str(program)])
+    assert plain.code == 0
+    watched = tap(
+        config=settings(standing, changes_only=True, changes_url=f"sqlite:///{tmp_path}/x"), before=[str(program)]
+    )
+    assert watched.code == 1
+    assert "AssertionError" in watched.stderr
+
+
+@pytest.mark.parametrize("chance", range(int(os.environ.get("KILLS", "8")) // 8), ids=str)
+def test_processes_that_are_killed(
+    start_tap: Starter, serve: Callable[..., RunningSandbox], settings: Callable[..., dict[str, Any]], chance: int
+) -> None:
+    """Eight kills at random, with a loader that had written more than it acknowledged; then the table is the truth."""
+    dice = random.Random(chance)  # noqa: S311 - the same in every run
+    sandbox = serve(organizations=3, groups=9, agents=9, tags=3, leads=30)
+    account = Account(sandbox.run(lambda running: running.hustle))
+    config = settings(sandbox, changes_only=True, emit_activate_version_messages=True, max_deleted_share=1)
+    tables: Tables = {}
+    state: Any = {}
+    kills = 0
+    while kills < 8:
+        for _ in range(3):
+            what = dice.choice(["add", "change", "revert", "remove", "return", "transfer"])
+            stream = dice.choice(["groups", "agents"])
+            account.happen(Edit(what, stream, dice.randrange(3), dice.randrange(6), dice.randint(1, 3)))  # type: ignore[arg-type]
+        started = start_tap(config=config, state=state, piped=True)
+        lines = dice.randint(1, 45)
+        assert started.pipe is not None
+        started.received.extend(islice(started.pipe, lines))
+        if len(started.received) == lines:
+            started.kill(signal.SIGKILL)
+            kills += 1
+        ended = started.wait()
+        ran = replace(ended, stdout=ended.stdout[: ended.stdout.rfind(b"\n") + 1])
+        written = dice.randint(0, len(ran.messages))
+        acknowledged = dice.randint(0, written)
+        warehouse = Warehouse(tables, removes="older")
+        for number, message in enumerate(ran.messages[:written]):
+            warehouse.load(message)
+            if message["type"] == "STATE" and number < acknowledged:
+                state = message["value"]
+    for _ in range(2):  # the first may go on with a read that was cut off
+        last = start_tap(config=config, state=state).wait()
+        assert last.code == 0, last.stderr
+        warehouse = Warehouse(tables, removes="older")
+        for message in last.messages:
+            warehouse.load(message)
+        state = last.states[-1]
+    for name in STREAMS:
+        truth = {fields["id"]: fields.get("name") for fields in account.rows(name)}
+        assert {key: row.fields["name"] for key, row in tables[name].items()} == truth, name

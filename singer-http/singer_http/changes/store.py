@@ -231,7 +231,7 @@ def _sqlite(url: str) -> tuple[Any, type[Exception]]:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite's own files beside it get the same mode
-        connection = sqlite3.connect(path, check_same_thread=False)
+        connection = sqlite3.connect(path, timeout=2, check_same_thread=False)
         for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
         connection.execute("BEGIN IMMEDIATE").connection.rollback()

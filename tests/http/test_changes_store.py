@@ -1,0 +1,117 @@
+"""What remembers what was sent: an SQLite file, or a PostgreSQL."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from singer_http.changes.store import Row, Store
+from singer_http.http.errors import ConfigurationError, FatalError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from demo.postgres import Postgres
+
+DAY = 86_400.0
+NOW = 1_700_000_000.0
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Store]]:
+    url = f"sqlite:///{tmp_path}/store.db"
+    if request.param == "postgresql":
+        postgres: Postgres = request.getfixturevalue("postgres")
+        with postgres.connect() as connection:
+            for table in ("names", "reads", "runs", "rows"):
+                connection.execute(f"DROP TABLE IF EXISTS changes_{table}")
+        url = postgres.sqlalchemy_url
+    stores = []
+
+    def open_() -> Store:
+        stores.append(Store(url))
+        return stores[-1]
+
+    yield open_
+    for store in stores:
+        store.close()
+
+
+def test_what_is_put_is_found_and_scanned(opened: Callable[[], Store]) -> None:
+    store = opened()
+    run = store.begin("leads x", None, "f", NOW)
+    table = store.id("leads x table")
+    many = [Row(b"%d" % number, number, b"12345678", 1, 5) for number in range(1200)]
+    store.put(run, table, many)
+    store.put(run, table, [many[7]._replace(digest=None, number=2, part=6)])
+    assert store.find(table, [row.key for row in many[:1100]]).keys() == {row.key for row in many[:1100]}
+    assert tuple(store.find(table, [b"7"])[b"7"]) == (b"7", 7, None, 2, 6)
+    assert store.find(table + 1, [b"7"]) == {}
+    assert sorted(row[1] for rows in store.scan(table) for row in rows) == list(range(1200))
+    assert store.count(table) == {5: 1199}
+    assert store.next_place(table) == 1200
+    assert store.next_place(table + 1) == 0
+
+
+def test_only_the_run_that_a_state_is_from_is_believed(opened: Callable[[], Store]) -> None:
+    store = opened()
+    first = store.begin("leads x", None, "f", NOW)
+    assert (first.number, first.believed) == (1, 0)
+    second = store.begin("leads x", first.claim, "f", NOW)
+    assert (second.number, second.believed, second.is_same) == (2, 1, True)
+    assert store.begin("leads x", second.claim, "other", NOW).is_same is False
+    for claim in ("1-0000", f"9-{first.token}", f"2-{first.token}", "-", "x", "99999999999999999999-a"):
+        assert store.begin("leads x", claim, "f", NOW).believed == 0
+    assert store.begin("tags x", first.claim, "f", NOW).believed == 0
+
+
+def test_after_ninety_days_a_state_is_not_believed_and_marks_are_forgotten(opened: Callable[[], Store]) -> None:
+    store = opened()
+    first = store.begin("leads x", None, "f", NOW)
+    table, other = store.id("leads x table"), store.id("leads xy table")
+    mark = Row(b"1", 0, None, first.number, 5)
+    store.put(first, table, [mark, Row(b"2", 1, b"12345678", first.number, 5)])
+    store.put(first, other, [mark])
+    assert store.begin("leads x", first.claim, "f", NOW + 89 * DAY).believed == first.number
+    assert store.find(table, [b"1"])
+    assert store.begin("leads x", first.claim, "f", NOW + 91 * DAY).believed == 0
+    assert store.find(table, [b"1", b"2"]).keys() == {b"2"}
+    assert store.find(other, [b"1"])
+
+
+def test_a_file_belongs_to_one_run(tmp_path: Path) -> None:
+    store = Store(tmp_path / "folder" / "store.db")
+    try:
+        with pytest.raises(ConfigurationError, match=r"changes_url: .*store\.db cannot be used \(database is locked\)"):
+            Store(f"sqlite:///{tmp_path}/folder/store.db")
+    finally:
+        store.close()
+    assert (tmp_path / "folder" / "store.db").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("opened", ["postgresql"], indirect=True)
+def test_in_postgresql_the_newest_run_takes_a_stream_over(opened: Callable[[], Store]) -> None:
+    older, newer = opened(), opened()
+    run = older.begin("leads x", None, "f", NOW)
+    other = older.begin("tags x", None, "f", NOW)
+    table = older.id("leads x table")
+    newer.begin("leads x", None, "f", NOW)
+    with pytest.raises(FatalError, match="Another run has begun to read the same stream"):
+        older.put(run, table, [Row(b"1", 0, b"12345678", 1, 5)])
+    assert older.find(table, [b"1"]) == {}
+    older.put(other, table, [Row(b"1", 0, b"12345678", 1, 5)])
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("mysql://user:password@host/db", "begins with sqlite:/// or postgresql://"),
+        ("postgresql://user:password@127.0.0.1:1/db", r"PostgreSQL cannot be reached \(OperationalError\)"),
+        ("sqlite:////dev/null/store.db", r"cannot be used \(File exists\)"),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_said_in_a_sentence(url: str, sentence: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"changes_url.*{sentence}") as raised:
+        Store(url)
+    assert "password" not in str(raised.value)
