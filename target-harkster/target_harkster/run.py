@@ -17,6 +17,7 @@ from target_harkster.delivery.decision import Decider
 from target_harkster.delivery.delivery import Delivery
 from target_harkster.delivery.first_run_guard import FirstRunGuard
 from target_harkster.delivery.mirror import Mirror
+from target_harkster.delivery.moves import Moves
 from target_harkster.delivery.outbox import Outbox
 from target_harkster.delivery.post_quota import PostQuota
 from target_harkster.delivery.previous_post import PreviousPosts
@@ -107,7 +108,8 @@ class Run:
         self.mirror = Mirror(courier, self.ledger, self.rejects, self.channels.opened, most, share)
         guard = FirstRunGuard(config["max_new_posts"], self.channels.opened, is_dry=self._is_dry)
         opened = self.channels.opened
-        self.decider = Decider(self.ledger, opened, config["on_move"])
+        self.moves = Moves(courier, self.ledger, opened, config["on_move"])
+        self.decider = Decider(self.ledger, self.moves)
         self.outbox = Outbox(
             courier, self.ledger, opened, guard, clock, self.decider, self._acknowledge, self._delivered
         )
@@ -244,7 +246,7 @@ class Run:
         """Collect from now on what would change."""
         diff = Diff(self.previous.shown)
         self.decider.watch = diff.decided
-        self.mirror.watch = diff.deleted
+        self.mirror.watch = self.moves.watch = diff.deleted
         return diff
 
     def note_end(self, ended: str) -> None:
@@ -254,7 +256,7 @@ class Run:
             rows=self.rows.total(),
             posted=self.post_quota.published,
             updated=self.courier.updated,
-            deleted=self.mirror.deleted.total(),
+            deleted=self.mirror.deleted.total() + self.moves.deleted.total(),
             rejected=self.rejects.count,
             quota="; ".join(quotas),
             ended=ended,
@@ -271,6 +273,7 @@ class Run:
             "rejected": self.rejects.rejected,
             "superseded": self.rejects.superseded,
             "delete": self.mirror.deleted,
+            "moved": self.moves.deleted,
         }
         for name, counted in further.items():
             for stream, number in counted.items():

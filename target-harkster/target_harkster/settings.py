@@ -152,7 +152,7 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         "on_move",
         "On move",
         ("delete", "keep"),
-        "If a row names another channel than before, it is posted there. Its old post is deleted (delete), or"
+        "If a row names another channel than before, it is posted there. Its old post is deleted then (delete), or"
         " stays and is reported as stale (keep). In mode append, nothing moves.",
     ),
     _count(

@@ -125,6 +125,7 @@ class HarksterSink(RowSink):
         self._channels = route.channels
         self._only_channel = route.channels.get("") if route.column is None else None
         self._channel_ids = tuple(channel.id for channel in route.channels.values())
+        run.moves.resume(stream, self._channel_ids)
         self._layout = run.layout(stream, schema, self._key_properties, route)
         self._presence = run.mirror.presence(
             stream, self._prefix, self._channel_ids, is_mirrored=self._layout.mode == "mirror"

@@ -98,6 +98,7 @@ class Job:
         version: Of its table.
         news: How often followers may be told: a row that was gone and came back is news again.
         said: All that posts have said, by key.
+        seen: The keys whose posts followers saw after the last run.
         is_shaken: Not all of its runs came to their end, or published what they could.
     """
 
@@ -111,6 +112,7 @@ class Job:
     version: int = 0
     news: Counter[Place] = field(default_factory=Counter)
     said: dict[int, set[str]] = field(default_factory=dict)
+    seen: set[int] = field(default_factory=set)
     is_shaken: bool = False
 
     @property

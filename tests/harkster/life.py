@@ -236,7 +236,10 @@ class Life:
         job.is_first &= not any(message["type"] == "STATE" for message in messages)
 
     def _run(self, job: Job, messages: Sequence[Message], **settings: Any) -> BaseException | None:
-        ran = job.target.run(messages, streams={"hours": job.settings}, **settings)
+        try:
+            ran = job.target.run(messages, streams={"hours": job.settings}, **settings)
+        finally:
+            self._check_that_nothing_vanishes(job)
         if ran.error is None:
             assert ran.states == [message["value"] for message in messages if message["type"] == "STATE"]
         return ran.error
@@ -307,6 +310,13 @@ class Life:
                 for post in self.sandbox.harkster.posts(target.channel):
                     told[at, int(data(post)["id"])] += post.publications
                 assert told <= job.news
+
+    def _check_that_nothing_vanishes(self, job: Job) -> None:
+        """What followers have seen they see, in one channel or another, as long as its row is there."""
+        seen = {key for _, key in self._published(job)}
+        if job.plan.on_move != "keep":
+            assert job.seen & {key for _, key in job.posts} <= seen
+        job.seen = seen
 
     def end(self) -> None:
         """Let the last runs come to their end, and look at the channels."""

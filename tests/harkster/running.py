@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from api_sandbox import ChannelPlan, PostTruth, RunningSandbox
+from click.testing import CliRunner
+from target_harkster.cli import harkster
 from target_harkster.target import TargetHarkster
 from target_harkster.vendor.posts import is_marker
 
@@ -84,6 +86,27 @@ class Target:
     def rejects(self) -> list[dict[str, Any]]:
         path = Path(self.config["reject_path"])
         return [json.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
+
+
+class Command:
+    """The command ``harkster`` with the settings of a target."""
+
+    def __init__(self, target: Target, folder: Path) -> None:
+        self._config = folder / "config.json"
+        self.configure(target.config)
+
+    def configure(self, config: dict[str, Any]) -> None:
+        self._config.write_text(json.dumps(config))
+
+    def __call__(self, *words: str, given: io.BytesIO | None = None) -> str:
+        done = CliRunner().invoke(harkster, ["--config", str(self._config), *words], input=given)
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    def failed(self, *words: str, given: Iterable[Message] = ()) -> str:
+        done = CliRunner().invoke(harkster, ["--config", str(self._config), *words], input=as_input(given))
+        assert done.exit_code == 1
+        return done.output
 
 
 def plain(post: PostTruth) -> list[dict[str, Any]]:

@@ -1,37 +1,14 @@
 """The command ``harkster``."""
 
-import io
 import json
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from api_sandbox import ChannelPlan
-from click.testing import CliRunner
-from target_harkster.cli import harkster
 
-from tests.harkster.running import Message, Target, as_input, data, record, schema, state
-
-
-class Command:
-    def __init__(self, target: Target, folder: Path) -> None:
-        self._config = folder / "config.json"
-        self.configure(target.config)
-
-    def configure(self, config: dict[str, Any]) -> None:
-        self._config.write_text(json.dumps(config))
-
-    def __call__(self, *words: str, given: io.BytesIO | None = None) -> str:
-        done = CliRunner().invoke(harkster, ["--config", str(self._config), *words], input=given)
-        assert done.exit_code == 0, done.output
-        return done.stdout
-
-    def failed(self, *words: str, given: Iterable[Message] = ()) -> str:
-        done = CliRunner().invoke(harkster, ["--config", str(self._config), *words], input=as_input(given))
-        assert done.exit_code == 1
-        return done.output
+from tests.harkster.running import Command, Target, as_input, data, record, schema, state
 
 
 @pytest.fixture

@@ -237,6 +237,13 @@ def in_batches(life: Life) -> None:
     without_versions(life, "batch")
 
 
+def moved(life: Life) -> None:
+    """A row goes to another channel, whose post has to wait for the quota."""
+    job = life.jobs[0]
+    life.run(job, [(1, "1", 0)])
+    life.run(job, [(1, "1", 1)], max_posts_per_run=0)
+
+
 @contextmanager
 def _of_any_channel() -> Iterator[None]:
     """Rejects are known by stream and key alone."""
@@ -291,12 +298,20 @@ def _absent_without_a_version() -> Iterator[None]:
         yield
 
 
-STORIES: dict[str, tuple[Callable[[Life], None], Mode]] = {
-    "a reject of another job": (rejected_elsewhere, "upsert"),
-    "a correction": (corrected, "digest"),
-    "a version that is named first": (named_first, "mirror"),
-    "rows without a version": (without_versions, "mirror"),
-    "rows in batches": (in_batches, "mirror"),
+@contextmanager
+def _deleted_at_once() -> Iterator[None]:
+    """The old post of a row that moves is deleted whatever becomes of the new one."""
+    with mock.patch("target_harkster.delivery.moves._replaces", return_value=True):
+        yield
+
+
+STORIES: dict[str, tuple[Callable[[Life], None], Plan]] = {
+    "a reject of another job": (rejected_elsewhere, Plan("upsert")),
+    "a correction": (corrected, Plan("digest")),
+    "a version that is named first": (named_first, Plan("mirror")),
+    "rows without a version": (without_versions, Plan("mirror")),
+    "rows in batches": (in_batches, Plan("mirror")),
+    "a move": (moved, Plan("upsert", on_move="delete")),
 }
 PUT_BACK: list[tuple[str, Callable[[], AbstractContextManager[None]]]] = [
     ("a reject of another job", _of_any_channel),
@@ -305,15 +320,31 @@ PUT_BACK: list[tuple[str, Callable[[], AbstractContextManager[None]]]] = [
     ("a version that is named first", _judged_at_the_message),
     ("rows without a version", _absent_without_a_version),
     ("rows in batches", _absent_without_a_version),
+    ("a move", _deleted_at_once),
 ]
 
 
 @pytest.mark.parametrize("story", STORIES)
 def test_a_story(story: str) -> None:
-    happens, mode = STORIES[story]
-    life = Life(Plan(mode), Plan(mode))
+    happens, plan = STORIES[story]
+    life = Life(plan, plan)
     try:
         happens(life)
+    finally:
+        life.end()
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("step", [(Transport, "send"), (DefaultDialect, "do_commit")], ids=["request", "commit"])
+def test_a_move_may_be_cut_off_anywhere(step: tuple[Any, str]) -> None:
+    life = Life(Plan("upsert", on_move="delete"))
+    job, to = life.jobs[0], 0
+    try:
+        life.run(job, [(1, "1", to)])
+        for at in range(14):
+            to = 1 - to
+            life.run_that_dies(job, [(1, "1", to)], step, at, "versions", job)
+            life.check()
     finally:
         life.end()
 

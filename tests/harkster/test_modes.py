@@ -235,56 +235,6 @@ def test_a_column_can_name_the_channel(sandbox: RunningSandbox, target: Target, 
     ]
 
 
-def test_a_post_that_is_kept_stays_until_its_row_is_gone(
-    sandbox: RunningSandbox, target: Target, tmp_path: Path
-) -> None:
-    other = Target.into_new_channel(sandbox, tmp_path)
-    properties = {"id": {"type": "integer"}, "name": {"type": "string"}, "to": {"type": "string"}}
-    channel = {"column": "to", "allowed": [target.channel, other.channel]}
-    settings = {"streams": {"hours": {"channel": channel, "mode": "mirror"}}, "on_move": "keep", "mirror_max_share": 1}
-
-    def read(version: int, *rows: Message) -> None:
-        activate: Message = {"type": "ACTIVATE_VERSION", "stream": "hours", "version": version}
-        target.ran([schema(properties), *rows, activate, state(version)], **settings)
-
-    read(1, record(id=1, name="one", to=target.channel), record(id=2, name="two", to=target.channel))
-    for version in (2, 3):
-        read(version, record(id=1, name="one", to=other.channel), record(id=2, name="two", to=target.channel))
-        assert (sorted(names(target)), names(other)) == (["one", "two"], ["one"])
-    read(4, record(id=2, name="two", to=target.channel))
-    assert (names(target), names(other)) == (["two"], [])
-
-
-@pytest.mark.parametrize("on_move", ["delete", "keep"])
-@pytest.mark.parametrize("mode", ["append", "upsert"])
-def test_a_row_that_names_another_channel_takes_its_post_along(  # noqa: PLR0917 - fixtures and parameters
-    sandbox: RunningSandbox, target: Target, tmp_path: Path, caplog: pytest.LogCaptureFixture, mode: str, on_move: str
-) -> None:
-    other = Target.into_new_channel(sandbox, tmp_path)
-    properties = {"id": {"type": "integer"}, "name": {"type": "string"}, "to": {"type": "string"}}
-    channel = {"column": "to", "allowed": [target.channel, other.channel]}
-    settings: dict[str, Any] = {"streams": {"hours": {"channel": channel, "mode": mode}}, "on_move": on_move}
-
-    def sent(*channels: str) -> None:
-        rows = [record(id=1, name="one", to=channel) for channel in channels]
-        target.ran([schema(properties), *rows, record(id=2, name="two", to=other.channel), state(1)], **settings)
-
-    sent(target.channel)
-    sent(other.channel)
-    if mode == "append":
-        assert (names(target), names(other)) == (["one"], ["two"])
-        return
-    stale = ["one"] if on_move == "keep" else []
-    assert (names(target), names(other)) == (stale, ["two", "one"])
-    assert ("is stale: its row went to" in caplog.text) == (on_move == "keep")
-    sent(other.channel)
-    assert (names(target), names(other)) == (stale, ["two", "one"])
-    if on_move == "delete":
-        # And back, by way of both in one run.
-        sent(target.channel, other.channel, target.channel)
-        assert (names(target), names(other)) == (["one"], ["two"])
-
-
 def test_a_template_is_filled_by_id_name_and_label(sandbox: RunningSandbox, target: Target) -> None:
     fields = (
         {"type": "header", "id": "1", "label": "Summary"},

@@ -100,6 +100,12 @@ class Courier:
         self.updated += was_updating and entry.phase is Phase.PUBLISHED
         return True
 
+    def remove(self, channel: Channel, entry: Entry) -> bool:
+        """Delete a post. Returns whether it was done, see :meth:`deliver`."""
+        entry.phase = Phase.DELETING
+        self.ledger.save(entry)
+        return self.deliver(channel, entry)
+
     def resume(self, channel: Channel) -> None:
         """Finish what earlier runs have begun or put off, oldest first.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import logging
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -15,12 +14,10 @@ from target_harkster.ledger.store import Entry, Phase
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+    from target_harkster.delivery.moves import Moves
     from target_harkster.layout.layout import Mode
     from target_harkster.ledger.store import Ledger
-    from target_harkster.vendor.client import Channel
     from target_harkster.vendor.posts import Content, RemotePost
-
-logger = logging.getLogger(__name__)
 
 
 class Decision(enum.Enum):
@@ -39,6 +36,8 @@ _UNSEEN = frozenset({Phase.BASELINE, Phase.DELETED})
 """Phases without a post. A row that changed or came back is new."""
 _WAITING = frozenset({Phase.COUNTED, Phase.DEFERRED, Phase.INTENT, Phase.RENEWING})
 """Phases in which there is no lasting post yet."""
+_LEFT = frozenset({Phase.DELETED, Phase.MOVING})
+"""Phases in which the row was not there. It came back."""
 _OVER = frozenset({Phase.DELETED, Phase.REMOVED})
 """Phases in which there must be no post."""
 
@@ -49,8 +48,8 @@ def decide(known: Entry | None, hashes: Collection[str], mode: Mode) -> Decision
         return Decision.CREATE
     if mode == "append" or known.phase is Phase.REMOVED:
         return Decision.LEAVE
-    if known.phase is Phase.DELETED:
-        return Decision.CREATE
+    if known.phase in _LEFT:
+        return Decision.CREATE if known.post_id is None else Decision.UPDATE
     if any(one in hashes for one in known.hash.split()):
         return Decision.UNCHANGED
     if known.phase in _UNSEEN:
@@ -74,17 +73,13 @@ class Decider:
 
     Attributes:
         ledger: Knows the posts.
-        channels: By id.
-        on_move: What becomes of the post of a row that went to another channel: ``delete`` or ``keep``.
-        moved: By channel and marker, the posts that a row has left in other channels.
+        moves: Follows rows that go to another channel.
         tally: By stream, what was decided on its rows.
         watch: Told of each decision, before it is noted.
     """
 
     ledger: Ledger
-    channels: Mapping[str, Channel]
-    on_move: str
-    moved: dict[tuple[str, str], list[Entry]] = field(default_factory=dict)
+    moves: Moves
     tally: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     watch: Callable[[Parcel, Content, Decision, Entry | None], None] | None = None
 
@@ -201,7 +196,7 @@ class Decider:
             if self.watch is not None:
                 self.watch(parcel, content, decision, known)
             entry = self._entry(parcel, content, decision, known)
-            entry.held |= known is None and parcel.marker in held
+            entry.held |= (known is None or known.phase is Phase.DELETED) and parcel.marker in held
             is_baseline = decision is Decision.CREATE and entry.phase is Phase.BASELINE
             self.tally[parcel.lane.stream][Phase.BASELINE.value if is_baseline else decision.value] += 1
             changed.append(entry)
@@ -209,8 +204,7 @@ class Decider:
             is_new = decision in {Decision.CREATE, Decision.UPDATE} and not is_baseline
             if is_new or is_counted or was_refused:
                 work[id(parcel)] = entry
-        counted = {entry.marker for entry in changed if entry.phase is Phase.COUNTED}
-        self.ledger.save(*changed, *(entry for entry in moved if entry.marker not in counted))
+        self.ledger.save(*changed, *moved)
         return work
 
     def _from_elsewhere(
@@ -219,37 +213,19 @@ class Decider:
         """Sort out rows that have posts in other channels.
 
         Returns:
-            The rows to go on with, the posts to delete, and the markers of drafts that people are to publish.
+            The rows to go on with, the posts that they have left, and the markers of drafts that people are to publish.
         """
-        others = {channel for parcel, _ in new for channel in parcel.lane.others}
-        if not others:
-            return new, [], set()
-        had: defaultdict[str, list[Entry]] = defaultdict(list)
-        for entry in self.ledger.elsewhere(others, [parcel.marker for parcel, _ in new if parcel.lane.others]):
-            had[entry.marker].append(entry)
+        had = self.moves.elsewhere(parcel for parcel, _ in new)
         staying: list[tuple[Parcel, Content]] = []
-        moved: list[Entry] = []
+        left: list[Entry] = []
         for parcel, content in new:
-            entries = had.get(parcel.marker, []) if parcel.lane.others else []
+            entries = had.get(parcel.marker, [])
             if entries and parcel.lane.mode == "append":
                 self.tally[parcel.lane.stream][Decision.LEAVE.value] += 1
                 continue
             staying.append((parcel, content))
-            if self.on_move == "delete":
-                moved += entries
-                self.moved[parcel.lane.channel, parcel.marker] = entries
-            else:
-                for entry in entries:
-                    logger.warning(
-                        "%s, %s: a post (%s) is stale: its row went to %s.",
-                        self.channels[entry.channel].path,
-                        parcel.lane.stream,
-                        entry.marker,
-                        self.channels[parcel.lane.channel].path,
-                    )
-        for entry in moved:
-            entry.phase = Phase.DELETING
-        return staying, moved, {marker for marker, entries in had.items() if any(entry.held for entry in entries)}
+            left += self.moves.leave(parcel, entries)
+        return staying, left, {marker for marker, entries in had.items() if any(entry.held for entry in entries)}
 
     def _chosen(self, versions: list[Parcel], source: str | None) -> tuple[Parcel, Content] | None:
         """The version of a row that counts, with its content; None where its post is made of the same ``source``."""

@@ -142,9 +142,7 @@ class Mirror:
         for channel in (self.channels[one] for one in presence.channels if one in self.channels):
             for entry in self.ledger.find(channel.id, list(presence.marked)).values():
                 if entry.phase in {Phase.DEFERRED, Phase.DRAFT} and not entry.held:
-                    entry.phase = Phase.DELETING
-                    self.ledger.save(entry)
-                    self.courier.deliver(channel, entry)
+                    self.courier.remove(channel, entry)
 
     def _remove(self, stream: str, channels: Sequence[str], version: int | None) -> None:
         gone, total = self.ledger.gone(stream, channels, version)
@@ -157,8 +155,6 @@ class Mirror:
         for entry in gone:
             if self.watch is not None:
                 self.watch(entry)
-            entry.phase = Phase.DELETING
-            self.ledger.save(entry)
-            self.deleted[stream] += self.courier.deliver(self.channels[entry.channel], entry)
+            self.deleted[stream] += self.courier.remove(self.channels[entry.channel], entry)
         if self.deleted[stream]:
             logger.info("%s: %d posts were deleted, whose rows are gone.", stream, self.deleted[stream])

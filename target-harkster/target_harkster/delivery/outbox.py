@@ -138,15 +138,13 @@ class Outbox:
         """What the guard held back, and what is left to do, by the id of the parcel."""
         items = self.guard.let_go()
         work: dict[int, Entry] = {}
-        moved: list[Entry] = []
         for channel in {item.lane.channel for item in items if isinstance(item, Parcel)}:
             parcels = {item.marker: item for item in items if isinstance(item, Parcel) and item.lane.channel == channel}
             for marker, entry in self.ledger.find(channel, list(parcels)).items():
                 if entry.phase is Phase.COUNTED:  # otherwise its row is gone meanwhile
                     entry.phase = Phase.INTENT
                     work[id(parcels[marker])] = entry
-                    moved += self.decider.moved.get((channel, marker), ())
-        self.ledger.save(*work.values(), *moved)
+        self.ledger.save(*work.values())
         return items, work
 
     def _hand_on(self, items: Iterable[Parcel | State], work: Mapping[int, Entry]) -> None:
@@ -156,12 +154,13 @@ class Outbox:
                 if not self.guard.holds(item):
                     self._durable = item
                     self._checkpoint()
-            elif (entry := work.get(id(item))) is None:
                 continue
-            elif entry.phase is Phase.COUNTED:
+            entry = work.get(id(item))
+            if entry is not None and entry.phase is Phase.COUNTED:
                 self.guard.hold(item)
-            else:
+            elif entry is not None:
                 self._deliver(item, entry)
+            self.decider.moves.finish(item.lane.channel, item.marker)
 
     def _forecast(self, entries: Iterable[Entry]) -> None:
         new = Counter(entry.channel for entry in entries if entry.phase is Phase.INTENT and not entry.held)
@@ -195,6 +194,4 @@ class Outbox:
             self.tally[parcel.lane.stream][f"now {entry.phase.value}" if is_done else "kept"] += 1
             if is_done:
                 self.delivered(parcel, entry.phase)
-        for moved in self.decider.moved.pop((parcel.lane.channel, parcel.marker), []):
-            self.courier.deliver(self.channels[moved.channel], moved)
         self._sent += 1

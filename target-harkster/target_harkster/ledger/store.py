@@ -39,6 +39,8 @@ class Phase(str, enum.Enum):
     PUBLISHED = "published"
     UPDATING = "updating"
     """The post gets new content next, or has it."""
+    MOVING = "moving"
+    """Its row went to another channel. The post stays as it is until the new one is published."""
     DELETING = "deleting"
     """The post is deleted next, or was."""
     DELETED = "deleted"
@@ -156,7 +158,7 @@ class Ledger:
         return found
 
     def sources(self, channel: str, markers: Sequence[str]) -> dict[str, str]:
-        """The sources of known posts that are not deleted, by marker."""
+        """The sources of known posts that are neither deleted nor left by their rows, by marker."""
         found: dict[str, str] = {}
         for some in chunks(markers):
             found.update(self.database.rows(_SOURCES, {"channel": channel, "markers": some}))  # type: ignore[arg-type]
@@ -279,7 +281,7 @@ _SELECT = sa.select(POSTS)
 _SOURCES = sa.select(POSTS.c.marker, POSTS.c.source).where(
     POSTS.c.channel == sa.bindparam("channel"),
     POSTS.c.marker.in_(sa.bindparam("markers", expanding=True)),
-    POSTS.c.phase != Phase.DELETED.value,
+    POSTS.c.phase.not_in([Phase.DELETED.value, Phase.MOVING.value]),
 )
 _FIND = _SELECT.where(
     POSTS.c.channel == sa.bindparam("channel"), POSTS.c.marker.in_(sa.bindparam("markers", expanding=True))

@@ -57,7 +57,7 @@ class PlanningApi(HarksterApi):
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "create": ("create",),
     "update": ("update", "replace"),
-    "delete": ("delete",),
+    "delete": ("delete", "moved"),
     "unchanged": ("unchanged", "leave", "superseded", "gone", "baseline", "left out"),
     "rejected": ("rejected",),
     "waiting": ("now draft", "now deferred", "kept", "open"),

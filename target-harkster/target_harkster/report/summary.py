@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from target_harkster.ledger.store import Phase
+
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Mapping
@@ -27,6 +29,7 @@ _WORDS = {
     "left out": "left out (when)",
     "open": "groups not closed yet",
     "delete": "gone and deleted",
+    "moved": "moved, and deleted in the old channel",
     "rejected": "rejected",
     "now published": "delivered",
     "now draft": "left as drafts",
@@ -53,3 +56,6 @@ def tell_quota(channels: Channels, post_quota: PostQuota, ledger: Ledger) -> Non
     for channel in channels.opened.values():
         if waiting := len(ledger.unfinished(channel.id)):
             logger.warning("%s: posts that wait for a later run: %d.", channel.path, waiting)
+        if moving := len(list(ledger.entries(channel.id, [Phase.MOVING]))):
+            words = "posts that stay until they are published in the channel that their rows name now"
+            logger.warning("%s: %s: %d.", channel.path, words, moving)

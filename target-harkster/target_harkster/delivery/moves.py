@@ -1,0 +1,101 @@
+"""Follows rows that go to another channel: their old posts are deleted once the new ones are published."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from target_harkster.ledger.store import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping
+
+    from target_harkster.delivery.courier import Courier
+    from target_harkster.delivery.parcel import Parcel
+    from target_harkster.ledger.store import Entry, Ledger
+    from target_harkster.vendor.client import Channel
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class Moves:
+    """Follows rows from channel to channel.
+
+    Attributes:
+        channels: By id.
+        on_move: What becomes of old posts: ``delete`` or ``keep``.
+        watch: Told of each post that is to be deleted.
+        deleted: Old posts that were deleted, by stream.
+    """
+
+    courier: Courier
+    ledger: Ledger
+    channels: Mapping[str, Channel]
+    on_move: str
+    watch: Callable[[Entry], None] | None = field(default=None, init=False)
+    deleted: Counter[str] = field(default_factory=Counter, init=False)
+    _left: dict[tuple[str, str], list[Entry]] = field(default_factory=dict, init=False)
+
+    def elsewhere(self, parcels: Iterable[Parcel]) -> Mapping[str, list[Entry]]:
+        """The posts, or future posts, that rows have in other channels, by marker."""
+        had: defaultdict[str, list[Entry]] = defaultdict(list)
+        others = {parcel.marker: parcel.lane.others for parcel in parcels if parcel.lane.others}
+        channels = {channel for some in others.values() for channel in some}
+        for entry in self.ledger.elsewhere(channels, list(others)) if others else ():
+            if entry.channel in others[entry.marker]:
+                had[entry.marker].append(entry)
+        return had
+
+    def leave(self, parcel: Parcel, entries: list[Entry]) -> list[Entry]:
+        """Note that a row has left its old posts. Returns those that the ledger is to save."""
+        if self.on_move == "keep":
+            for entry in entries:
+                logger.warning(
+                    "%s, %s: a post (%s) is stale: its row went to %s.",
+                    self.channels[entry.channel].path,
+                    parcel.lane.stream,
+                    entry.marker,
+                    self.channels[parcel.lane.channel].path,
+                )
+            return []
+        for entry in entries:
+            entry.phase = Phase.MOVING
+        if entries:
+            self._left[parcel.lane.channel, parcel.marker] = entries
+        return entries
+
+    def finish(self, channel: str, marker: str) -> None:
+        """Delete the old posts of a row if its new one, in this channel, is published."""
+        left = self._left.get((channel, marker))
+        if left and _replaces(self.ledger.find(channel, [marker]).get(marker)):
+            self._delete(self._left.pop((channel, marker)))
+
+    def resume(self, stream: str, channels: Collection[str]) -> None:
+        """Finish what earlier runs left of a stream."""
+        moving: defaultdict[str, list[Entry]] = defaultdict(list)
+        for channel in channels if self.on_move == "delete" else ():
+            for entry in self.ledger.entries(channel, [Phase.MOVING]):
+                if entry.stream == stream:
+                    moving[entry.marker].append(entry)
+        for channel in channels if moving else ():
+            for marker, entry in self.ledger.find(channel, list(moving)).items():
+                if _replaces(entry):
+                    self._delete(moving.pop(marker))
+
+    def _delete(self, entries: Iterable[Entry]) -> None:
+        for entry in entries:
+            if entry.post_id is not None:
+                self.deleted[entry.stream] += 1
+                if self.watch is not None:
+                    self.watch(entry)
+            self.courier.remove(self.channels[entry.channel], entry)
+
+
+def _replaces(new: Entry | None) -> bool:
+    """Whether nothing is missing when the old posts of a row are deleted."""
+    if new is None:
+        return False
+    return new.phase in {Phase.PUBLISHED, Phase.REMOVED} or (new.phase is Phase.DRAFT and new.held)

@@ -1,0 +1,175 @@
+"""A row that names another channel takes its post along, and nobody misses a post meanwhile."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from api_sandbox import Fault
+
+from tests.harkster.running import Command, Message, Target, as_input, data, record, schema, state
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from api_sandbox import RunningSandbox
+
+PROPERTIES = {"id": {"type": "integer"}, "name": {"type": "string"}, "to": {"type": "string"}}
+
+
+def names(target: Target) -> list[str]:
+    return [data(post)["name"] for post in target.posts() if post.status == "published"]
+
+
+class Two:
+    """Two channels of one stream."""
+
+    def __init__(self, sandbox: RunningSandbox, target: Target, folder: Path) -> None:
+        self.old, self.new = target, Target.into_new_channel(sandbox, folder)
+        channel = {"column": "to", "allowed": [self.old.channel, self.new.channel]}
+        target.config["streams"] = {"hours": {"channel": channel, "mode": "upsert"}}
+
+    def row(self, to: Target, name: str = "one") -> list[Message]:
+        return [schema(PROPERTIES), record(id=1, name=name, to=to.channel), state(1)]
+
+    @property
+    def shown(self) -> tuple[list[str], list[str]]:
+        return names(self.old), names(self.new)
+
+
+@pytest.fixture
+def two(sandbox: RunningSandbox, target: Target, tmp_path: Path) -> Two:
+    made = Two(sandbox, target, tmp_path)
+    target.ran(made.row(target))
+    return made
+
+
+def test_a_post_that_is_kept_stays_until_its_row_is_gone(
+    sandbox: RunningSandbox, target: Target, tmp_path: Path
+) -> None:
+    other = Target.into_new_channel(sandbox, tmp_path)
+    properties = {"id": {"type": "integer"}, "name": {"type": "string"}, "to": {"type": "string"}}
+    channel = {"column": "to", "allowed": [target.channel, other.channel]}
+    settings = {"streams": {"hours": {"channel": channel, "mode": "mirror"}}, "on_move": "keep", "mirror_max_share": 1}
+
+    def read(version: int, *rows: Message) -> None:
+        activate: Message = {"type": "ACTIVATE_VERSION", "stream": "hours", "version": version}
+        target.ran([schema(properties), *rows, activate, state(version)], **settings)
+
+    read(1, record(id=1, name="one", to=target.channel), record(id=2, name="two", to=target.channel))
+    for version in (2, 3):
+        read(version, record(id=1, name="one", to=other.channel), record(id=2, name="two", to=target.channel))
+        assert (sorted(names(target)), names(other)) == (["one", "two"], ["one"])
+    read(4, record(id=2, name="two", to=target.channel))
+    assert (names(target), names(other)) == (["two"], [])
+
+
+@pytest.mark.parametrize("on_move", ["delete", "keep"])
+@pytest.mark.parametrize("mode", ["append", "upsert"])
+def test_a_row_that_names_another_channel_takes_its_post_along(  # noqa: PLR0917 - fixtures and parameters
+    sandbox: RunningSandbox, target: Target, tmp_path: Path, caplog: pytest.LogCaptureFixture, mode: str, on_move: str
+) -> None:
+    other = Target.into_new_channel(sandbox, tmp_path)
+    properties = {"id": {"type": "integer"}, "name": {"type": "string"}, "to": {"type": "string"}}
+    channel = {"column": "to", "allowed": [target.channel, other.channel]}
+    settings: dict[str, Any] = {"streams": {"hours": {"channel": channel, "mode": mode}}, "on_move": on_move}
+
+    def sent(*channels: str) -> None:
+        rows = [record(id=1, name="one", to=channel) for channel in channels]
+        target.ran([schema(properties), *rows, record(id=2, name="two", to=other.channel), state(1)], **settings)
+
+    sent(target.channel)
+    sent(other.channel)
+    if mode == "append":
+        assert (names(target), names(other)) == (["one"], ["two"])
+        return
+    stale = ["one"] if on_move == "keep" else []
+    assert (names(target), names(other)) == (stale, ["two", "one"])
+    assert ("is stale: its row went to" in caplog.text) == (on_move == "keep")
+    sent(other.channel)
+    assert (names(target), names(other)) == (stale, ["two", "one"])
+    if on_move == "delete":
+        # And back, by way of both in one run.
+        sent(target.channel, other.channel, target.channel)
+        assert (names(target), names(other)) == (["one"], ["two"])
+
+
+def answered(status: int) -> Callable[[Target], Fault]:
+    return lambda new: Fault(kind="status", status=status, operation="create", path=f"/channels/{new.channel}/posts")
+
+
+@pytest.mark.parametrize(
+    ("fault", "settings"),
+    [
+        (answered(400), {}),
+        (answered(403), {}),
+        (answered(404), {}),
+        (None, {"max_posts_per_run": 0, "on_quota": "defer"}),
+        (None, {"max_posts_per_run": 0, "on_quota": "draft"}),
+        (None, {"max_posts_per_run": 0, "on_quota": "fail"}),
+        (None, {"first_run": "baseline"}),
+    ],
+    ids=["refused", "forbidden", "gone", "put off", "left as a draft", "failing", "recorded only"],
+)
+def test_a_post_stays_until_its_new_one_is_published(
+    serve: Callable[..., RunningSandbox],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    fault: Callable[[Target], Fault] | None,
+    settings: dict[str, Any],
+) -> None:
+    sandbox = serve()
+    two = Two(sandbox, Target.into_new_channel(sandbox, tmp_path), tmp_path)
+    channel = two.old.config["streams"]["hours"]["channel"]
+    one_channel = {"hours": {"mode": "upsert", "channel": {**channel, "allowed": [two.old.channel]}}}
+    two.old.ran(two.row(two.old), streams=one_channel)
+    if fault is not None:
+        sandbox.faults.replace(fault(two.new))
+    two.old.run(two.row(two.new, "two"), **settings)
+    assert two.shown == (["one"], [])
+    if settings.get("on_quota") != "fail":
+        assert "posts that stay until they are published in the channel that their rows name now: 1." in caplog.text
+    sandbox.faults.clear()
+    caplog.clear()
+    caplog.set_level("INFO")
+    two.old.ran([schema(PROPERTIES)], **({"first_run": "baseline"} if "first_run" in settings else {}))
+    if "first_run" in settings:
+        assert two.shown == (["one"], [])  # no new post takes its place
+        return
+    assert two.shown == ([], ["two"])
+    assert "1 moved, and deleted in the old channel" in caplog.text
+
+
+def test_a_row_that_comes_back_before_its_post_has_moved_keeps_it(two: Two) -> None:
+    for name in ("one", "changed"):
+        two.old.ran(two.row(two.new), max_posts_per_run=0)
+        two.old.ran(two.row(two.old, name))
+        assert two.shown == ([name], [])
+        assert two.new.posts() == []
+    (post,) = two.old.posts()
+    assert post.publications == 1
+
+
+def test_a_draft_for_people_moves_there_and_back(sandbox: RunningSandbox, target: Target, tmp_path: Path) -> None:
+    two = Two(sandbox, target, tmp_path)
+    target.ran(two.row(two.old), first_run="draft")
+    for to in (two.new, two.old, two.new):
+        target.ran(two.row(to))
+        assert [post.status for post in to.posts()] == ["draft"]
+        assert len(two.old.posts()) + len(two.new.posts()) == 1
+
+
+def test_the_plan_and_the_summary_tell_what_a_move_deletes(
+    two: Two, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    command = Command(two.old, tmp_path)
+    planned = json.loads(command("plan", "--diff", "--json", given=as_input(two.row(two.new))))
+    assert (planned["streams"]["hours"]["create"], planned["streams"]["hours"]["delete"]) == (1, 1)
+    changes = [(change["channel"], change["action"]) for change in planned["changes"]]
+    assert changes == [(two.new.channel, "create"), (two.old.channel, "delete")]
+    caplog.set_level("INFO")
+    two.old.ran(two.row(two.new))
+    assert "hours: 1 rows: 1 new, 1 moved, and deleted in the old channel, 1 delivered." in caplog.text
+    assert json.loads(command("runs", "--json"))[0]["deleted"] == 1
