@@ -26,6 +26,7 @@ from target_harkster.layout.expressions import Expressions
 from target_harkster.layout.layout_maker import make_layout
 from target_harkster.layout.lookup_filter import Lookup
 from target_harkster.ledger.history import Did
+from target_harkster.ledger.redaction import Redaction
 from target_harkster.ledger.reject_file import RejectFile
 from target_harkster.ledger.rejects import Rejects, TooManyRejectsError, row_of
 from target_harkster.ledger.store import Ledger
@@ -92,7 +93,7 @@ class Run:
         path = config.get("preview_path")
         self._preview = Preview(path, is_dry=self._is_dry) if path else None
         self.ledger = Ledger(config["ledger_url"], clock, is_dry=self._is_dry)
-        self.rejects = Rejects(self.ledger.database, clock, frozenset(config["reject_redact"]))
+        self.rejects = Rejects(self.ledger.database, clock, Redaction.of(config))
         self.reject_retries = RejectRetries(self.rejects)
         lookups = {stream for stream, settings in config["streams"].items() if settings.get("mode") == "lookup"}
         self.lookup = Lookup(self.ledger.lookups, lookups)

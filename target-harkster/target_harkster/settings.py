@@ -188,8 +188,8 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         default=[],
         title="Rejects: redaction",
         description=(
-            "Properties of rejected rows, at any depth, whose values are stored nowhere. A row that has one cannot be"
-            " tried again from the ledger."
+            "Properties whose values no copy of a rejected row has, at any depth. A row that has one cannot be tried"
+            " again from the ledger."
         ),
     ),
     _count("max_rejects", "Rejects, at most", 100, "If more rows are rejected, the run ends at once with an error."),

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from singer_sdk import Sink
 from singer_sdk.contrib.msgspec import encoder
-from singer_sdk.exceptions import MissingKeyPropertiesError
 from typing_extensions import override
 
 from target_harkster.delivery.parcel import Lane, Parcel
@@ -140,11 +139,6 @@ class HarksterSink(RowSink):
     @override
     def take(self, record: dict[str, Any], version: int | None) -> None:
         is_gone = not _ADDED_COLUMNS.isdisjoint(record) and _strip(record)
-        for column in self._key_properties:
-            if column not in record:
-                raise MissingKeyPropertiesError(
-                    f"A record of {self.stream_name} lacks {column}, which its SCHEMA names as a part of the key."
-                )
         version = UNVERSIONED if version is None else version
         key: str | None = None
         try:

@@ -340,10 +340,10 @@ def test_a_move_may_be_cut_off_anywhere(step: tuple[Any, str]) -> None:
     life = Life(Plan("upsert", on_move="delete"))
     job, to = life.jobs[0], 0
     try:
-        life.run(job, [(1, "1", to)])
+        life.run(job, [Row(1, "1", to)])
         for at in range(14):
             to = 1 - to
-            life.run_that_dies(job, [(1, "1", to)], step, at, "versions", job)
+            life.run_that_dies(job, [Row(1, "1", to)], step, at, "versions", job)
             life.check()
     finally:
         life.end()

@@ -256,6 +256,42 @@ def test_what_is_blacked_out_is_in_nothing_nested(target: Target, key: tuple[str
     assert not [path for path in written(target) if b"Secret" in path.read_bytes()]
 
 
+@pytest.mark.parametrize(
+    ("settings", "redacted"),
+    [
+        ({}, "who__name"),
+        ({"flattening_separator": "."}, "who.name"),
+        ({"flattening_max_key_length": 6}, "who__nam"),
+        ({"flattening_enabled": False, "stream_maps": {"hours": {"who": "who['name'].lower()"}}}, "who"),
+        ({"stream_maps": {"hours": {"lead": "who", "who": None}}}, "lead__name"),
+    ],
+    ids=["flattened", "with another separator", "abbreviated", "mapped", "mapped and flattened"],
+)
+def test_what_is_blacked_out_is_so_under_another_name(target: Target, settings: dict[str, Any], redacted: str) -> None:
+    who = {"type": "object", "properties": {"name": {"type": "string"}, "size": {"type": "integer"}}}
+    properties = {"id": {"type": "integer"}, "who": who, "hours": {"type": "number"}}
+    row = record(id=1, who={"name": "ANN Secret", "size": 2}, hours="x")
+    flattening = {"flattening_enabled": True, "flattening_max_depth": 3}
+    target.ran([schema(properties), row, state(1)], **{"reject_redact": ["name"], **flattening, **settings})
+    (reject,) = target.rejects()
+    assert reject["redacted"] == [redacted]
+    assert reject["record"][redacted] == "(redacted)"
+    assert not [path for path in written(target) if b"secret" in path.read_bytes().lower()]
+
+
+def test_a_row_without_its_key_is_a_reject(target: Target) -> None:
+    rows = [schema(), record(id=1, name="one"), record(name="two"), record(id=None, name="three"), record(id=4)]
+    for _ in range(2):
+        assert target.ran([*rows, state(1)]) == [1]
+        assert [(one["key"], one["field"], one["reason"]) for one in target.rejects()] == [
+            (None, "id", "is missing, and a part of the key"),
+            (None, "id", "is null, and a part of the key"),
+        ]
+        assert len(target.posts()) == 2
+    target.ran([schema(), record(id=4, _sdc_deleted_at="2026-01-01"), record(_sdc_deleted_at="2026-01-01"), state(2)])
+    assert len(target.rejects()) == 2
+
+
 def test_what_is_blacked_out_is_in_no_key_of_a_group(target: Target) -> None:
     digest = streams({"fields": [{"id": "n", "type": "number", "data": "{{ 1 / 0 }}"}]}, group_by=["name"])
     for messages in ([record(id=1, name="Ann Secret"), state(1)], []):  # as it fails first, and again

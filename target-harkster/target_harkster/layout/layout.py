@@ -192,7 +192,7 @@ class Layout:
         """The key of the post of a row, its own or that of its group, as JSON.
 
         Raises:
-            RowError: A part of the key is null.
+            RowError: A part of the key is null or missing.
         """
         return self._key(self.key, row)
 
@@ -200,7 +200,7 @@ class Layout:
         """The key of a row itself, as JSON.
 
         Raises:
-            RowError: A part of the key is null.
+            RowError: A part of the key is null or missing.
         """
         return self._key(self.row_key, row)
 
@@ -213,7 +213,7 @@ class Layout:
         for column in key:
             value = row.get(column)
             if value is None:
-                raise RowError(column, "is null, and a part of the key")
+                raise RowError(column, f"is {'null' if column in row else 'missing'}, and a part of the key")
             values.append(_plain(value) if isinstance(value, Decimal) else value)
         return encoder.encode(values).decode()
 

@@ -13,6 +13,7 @@ from singer_sdk.contrib.msgspec import decoder, encoder
 
 from target_harkster.ledger.database import put
 from target_harkster.ledger.model import REJECTS, UNVERSIONED
+from target_harkster.ledger.redaction import REDACTED
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
     from singer_http.http.clock import Clock
 
     from target_harkster.ledger.database import Database
-
-REDACTED = "(redacted)"
+    from target_harkster.ledger.redaction import Redaction
 
 Kind = Literal["row", "stray", "post", "aside"]
 """A row, or one of which it is not known into which channel it goes; or a post that the ledger has, and that
@@ -87,16 +87,16 @@ class Reject:
         """The reason as a sentence without a full stop."""
         return f"{self.field or 'it'} {self.reason}"
 
-    def without(self, redact: Collection[str]) -> Reject:
+    def without(self, redaction: Redaction) -> Reject:
         """The reject without the values of some properties, in its key too."""
-        if not redact:
+        if not redaction.names:
             return self
-        hidden = sorted({*redact, *self.redacted}.intersection(_names(self.record)))
+        hidden = sorted({*self.redacted, *redaction.found(self.record)})
         return replace(
-            self, key=self._key_without(redact), record=_blacked_out(self.record, {*hidden}), redacted=hidden
+            self, key=self._key_without(redaction), record=redaction.blacked_out(self.record), redacted=hidden
         )
 
-    def _key_without(self, redact: Collection[str]) -> str | None:
+    def _key_without(self, redaction: Redaction) -> str | None:
         if self.key is None:
             return None
         if self.key_columns is None:
@@ -104,8 +104,8 @@ class Reject:
         values = decoder.decode(self.key)
         if isinstance(values, list):
             values = dict(zip(self.key_columns, values, strict=True))
-            return encoder.encode([*_blacked_out(values, redact).values()]).decode()
-        return encoder.encode(_blacked_out(values, redact)).decode()
+            return encoder.encode([*redaction.blacked_out(values).values()]).decode()
+        return encoder.encode(redaction.blacked_out(values)).decode()
 
     def line(self) -> bytes:
         """The reject as JSON, as it is exported."""
@@ -116,23 +116,6 @@ class Reject:
 _EXPORTED = ("channel", "stream", "key", "kind", "field", "reason", "record", "redacted", "schema", "key_properties")
 _CONTENT = ("record", "redacted", "schema", "key_properties", "first_run", "key_columns")
 _COLUMNS = ("channel", "stream", "row", "key", "kind", "field", "reason", "version", "changed_at")
-
-
-def _names(value: Any) -> Iterator[str]:
-    """The names of all properties, nested ones too."""
-    if isinstance(value, dict):
-        yield from value
-        value = [*value.values()]
-    if isinstance(value, list):
-        for inner in value:
-            yield from _names(inner)
-
-
-def _blacked_out(value: Any, names: Collection[str]) -> Any:
-    """A value without what is in properties of these names, however deep."""
-    if isinstance(value, dict):
-        return {name: REDACTED if name in names else _blacked_out(inner, names) for name, inner in value.items()}
-    return [_blacked_out(inner, names) for inner in value] if isinstance(value, list) else value
 
 
 def row_of(key: str) -> str:
@@ -151,13 +134,13 @@ class Rejects:
     """The rejects of the channels that a run holds.
 
     Attributes:
-        redact: Properties whose values are not kept.
+        redaction: Of the properties whose values are not kept.
         superseded: By stream, how many rows of this run were rejected and came again.
     """
 
     database: Database
     clock: Clock
-    redact: frozenset[str]
+    redaction: Redaction
     superseded: Counter[str] = field(default_factory=Counter, init=False)
     _standing: dict[tuple[str, str], dict[Place, Reject]] = field(default_factory=dict, init=False)
     _earlier: dict[Place, None] = field(default_factory=dict, init=False)
@@ -182,7 +165,7 @@ class Rejects:
     def load(self, channel: str) -> None:
         """Load the rejects of a channel that this run holds."""
         for kept in self._kept(channel):
-            reject = kept.without(self.redact)
+            reject = kept.without(self.redaction)
             if reject != kept:  # it was rejected before something of it was to be left out
                 self._changes.added[reject.place] = reject
             self._standing.setdefault((reject.stream, reject.row), {})[reject.place] = reject
@@ -190,7 +173,7 @@ class Rejects:
 
     def stored(self, channel: str | None = None) -> Iterator[Reject]:
         """What is durable of a channel, or of all: oldest first, and without what is to be left out."""
-        yield from (reject.without(self.redact) for reject in self._kept(channel))
+        yield from (reject.without(self.redaction) for reject in self._kept(channel))
 
     def _kept(self, channel: str | None) -> Iterator[Reject]:
         query = sa.select(*(REJECTS.c[name] for name in _COLUMNS), REJECTS.c.content)
@@ -207,11 +190,11 @@ class Rejects:
     def add(self, reject: Reject) -> None:
         """Take a reject of this run. It replaces an older one of the same row, and is durable after :meth:`sync`."""
         self.keep(reject)
-        self._own[reject.without(self.redact).place] = None
+        self._own[reject.without(self.redaction).place] = None
 
     def keep(self, reject: Reject) -> None:
         """Take a reject like :meth:`add`, whose row did not come in this run."""
-        reject = replace(reject.without(self.redact), changed_at=self.clock.time())
+        reject = replace(reject.without(self.redaction), changed_at=self.clock.time())
         self.strike(reject.place)
         self._standing.setdefault((reject.stream, reject.row), {})[reject.place] = reject
         self._changes.added[reject.place] = reject
