@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from target_harkster.delivery.moves import Moves
     from target_harkster.layout.layout import Mode
     from target_harkster.ledger.store import Ledger
-    from target_harkster.vendor.posts import Content, RemotePost
+    from target_harkster.vendor.posts import Content
 
 
 class Decision(enum.Enum):
@@ -38,8 +38,6 @@ _WAITING = frozenset({Phase.COUNTED, Phase.DEFERRED, Phase.INTENT, Phase.RENEWIN
 """Phases in which there is no lasting post yet."""
 _LEFT = frozenset({Phase.DELETED, Phase.MOVING})
 """Phases in which the row was not there. It came back."""
-_OVER = frozenset({Phase.DELETED, Phase.REMOVED})
-"""Phases in which there must be no post."""
 
 
 def decide(known: Entry | None, hashes: Collection[str], mode: Mode) -> Decision:
@@ -55,16 +53,6 @@ def decide(known: Entry | None, hashes: Collection[str], mode: Mode) -> Decision
     if known.phase in _UNSEEN:
         return Decision.CREATE
     return Decision.REPLACE if known.phase in _WAITING else Decision.UPDATE
-
-
-def own_post(posts: Sequence[RemotePost], entry: Entry | None) -> RemotePost | None:
-    """Choose which of several posts of one row stays."""
-    public = next((post for post in posts if not post.is_draft), None)
-    if entry is not None and entry.phase in _OVER:
-        return public
-    if entry is not None and entry.post_id is not None:
-        return next((post for post in posts if post.id == entry.post_id), public)
-    return public or posts[0]
 
 
 @dataclass(slots=True, eq=False)

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from singer_http.http.errors import MalformedAnswerError, NotFoundError
 
-from target_harkster.delivery.decision import own_post
 from target_harkster.ledger.store import Phase
 from target_harkster.vendor.client import PostQuotaReachedError, PostRefusedError, UncertainError
 from target_harkster.vendor.posts import Content
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from singer_http.http.clock import Clock
 
@@ -38,6 +37,8 @@ LONGEST_WAIT = 60.0
 """Seconds. The waits between tries double up to here."""
 LATEST = 900.0
 """Seconds after which a lost request has been carried out or never will be."""
+_OVER = frozenset({Phase.DELETED, Phase.REMOVED})
+"""Phases in which there must be no post."""
 
 
 @dataclass(slots=True, eq=False)
@@ -362,3 +363,13 @@ def _id_of(entry: Entry) -> str:
     if entry.post_id is None:
         raise LookupError(entry.marker)
     return entry.post_id
+
+
+def own_post(posts: Sequence[RemotePost], entry: Entry | None) -> RemotePost | None:
+    """Choose which of several posts of one row stays."""
+    public = next((post for post in posts if not post.is_draft), None)
+    if entry is not None and entry.phase in _OVER:
+        return public
+    if entry is not None and entry.post_id is not None:
+        return next((post for post in posts if post.id == entry.post_id), public)
+    return public or posts[0]
