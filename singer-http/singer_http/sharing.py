@@ -17,6 +17,15 @@ def sharing_settings() -> tuple[th.Property[Any], ...]:
     """Settings of every tap."""
     return (
         th.Property(
+            "shard",
+            th.StringType,
+            title="Shard",
+            description=(
+                "Read only this part of the organizations, such as 2/8 for the second of eight. Their ids decide which"
+                " part they belong to. The first shard also reads what belongs to no organization."
+            ),
+        ),
+        th.Property(
             "budget_url",
             th.StringType,
             secret=True,

@@ -18,6 +18,7 @@ from singer_http.changes.all_rows import AllRows
 from singer_http.conform import UNKNOWN_FIELDS, Conformer
 from singer_http.http.clock import Stopped
 from singer_http.http.errors import ApiError, FatalError, ForbiddenError, MalformedAnswerError, TooManyGoneError
+from singer_http.http.shard import Shard
 from singer_http.messages import record_messages
 from singer_http.output import batches
 from singer_http.reading.pages import Page, Slice
@@ -62,13 +63,14 @@ class ApiStream(Stream, abc.ABC):
     """Whether an empty list is more likely to be a fault of the API than the truth."""
     bookmark: ClassVar[type[Bookmark]] = Bookmark  # what STATE holds of a partition
     interleave: ClassVar[int] = 1  # how many partitions are read in turns, a page of each
+    is_by_organization: ClassVar[bool] = False  # each has a list: shards divide these; the first reads the rest
 
     def __init__(self, tap: Tap, run: Run) -> None:
         super().__init__(tap=tap)
         self.run = run
         self.changes: AllRows | ChangedRows = AllRows()  # decides which rows are sent
         self.failed = False
-        self._doubt: str | None = None
+        self._doubt: str | None = "other shards read the rest" if self._is_part else None
         self._replaced = 0
         self._written = 0
 
@@ -104,9 +106,13 @@ class ApiStream(Stream, abc.ABC):
             return Incremental(self.name, self.bookmarks, fingerprint(rows))
         left_out = sorted(".".join(breadcrumb) for breadcrumb, is_selected in self.mask.items() if not is_selected)
         written = {setting: value for setting, value in self.config.items() if setting.startswith(_WRITING)}
-        written["emit_activate_version_messages"] = self.is_versioned
+        written |= {"emit_activate_version_messages": self.is_versioned, **({"is_part": True} if self._is_part else {})}
         known = fingerprint(rows, self.primary_keys, left_out, written)
         return FullTable(self.name, self.bookmarks, known, self.run.session.now(), self.config["resume_max_age"])
+
+    @property
+    def _is_part(self) -> bool:  # others read the rest of the organizations
+        return self.is_by_organization and not Shard.of(self.config).is_whole
 
     @property
     def is_versioned(self) -> bool:
@@ -218,7 +224,7 @@ class ApiStream(Stream, abc.ABC):
                         raise
                     except ApiError as failure:
                         self._leave_out(slice_, failure)
-                for partition, messages in self.changes.gone(self._count_partitions()):
+                for partition, messages in self.changes.gone(0 if self._is_part else self._count_partitions()):
                     yield from self._write(self._slice(partition), messages, is_written=write_messages)
             except TooManyGoneError as failure:
                 self._leave_out(self._slice(failure.partition), failure)
@@ -335,8 +341,8 @@ class ApiStream(Stream, abc.ABC):
         """Note that the stream is complete; called by the SDK when it has been read."""
         if not self.selected:
             return
-        if isinstance(self.resume, FullTable) and not self.failed and not self.resume.is_done:
-            self.resume.end(is_activated=self._activate())
+        if isinstance(self.resume, FullTable) and not (self.failed or self.resume.is_done or self._is_part):
+            self.resume.end(is_activated=self._activate())  # of a part, what each organization's bookmark says is all
         if not (self.failed and self._stream_version):
             self.changes.settle()
         self.state_manager.is_flushed = False

@@ -25,6 +25,7 @@ from singer_http.catalog import with_chosen_methods
 from singer_http.http.clock import Clock, Stopped
 from singer_http.http.errors import ApiError, ConfigurationError, IncompleteError
 from singer_http.http.request_log import user_folder
+from singer_http.http.shard import Shard
 from singer_http.output import BufferedWriter
 from singer_http.report.reporter import Reporter
 from singer_http.resume import Bookmark, fingerprint, validated
@@ -140,6 +141,7 @@ class ApiTap(CheckedSettings, Tap):
 
     def _read_all(self) -> None:
         self._check_stream_names()
+        self._leave_to_other_shards()
         if not any(stream.selected for stream in self.streams.values()):
             self.logger.warning("No stream is selected: nothing is read.")
         if self.config.get("changes_only"):
@@ -162,6 +164,16 @@ class ApiTap(CheckedSettings, Tap):
         for stream in streams:
             stream.forget_progress()
 
+    def _leave_to_other_shards(self) -> None:
+        """Leave what cannot be divided to the first shard."""
+        shard = Shard.of(self.config)
+        for stream in self.api_streams:
+            stream.selected = stream.selected and (stream.is_by_organization or shard.is_first)
+        if not shard.is_whole and self.config.get("emit_activate_version_messages"):
+            self.logger.warning(
+                "With shard, no ACTIVATE_VERSION is sent for lists of organizations: rows that are gone from them stay."
+            )
+
     def _follow_changes(self, streams: Iterable[ApiStream]) -> None:
         """Let streams leave out the rows that the loader has."""
         from singer_http.changes.changed_rows import ChangedRows  # noqa: PLC0415 - these bring SQLAlchemy, which ...
@@ -173,7 +185,8 @@ class ApiTap(CheckedSettings, Tap):
             raise ConfigurationError("changes_url must be set: this user has no home to keep a database in.") from None
         self._closing.callback(store.close)
         account = (self.name, self.config.get("api_url"), self.config.get("client_id"))
-        wanted = {setting: value for setting, value in self.config.items() if setting.endswith("_ids") and value}
+        bounds = ("_ids", "shard")
+        wanted = {setting: value for setting, value in self.config.items() if setting.endswith(bounds) and value}
         for stream in streams:
             read = f"{stream.name} {fingerprint(account, wanted, stream.path)}"
             stream.changes = ChangedRows(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 from singer_http.http.errors import ApiError, FatalError, MalformedAnswerError
 from singer_http.http.session import UNREADABLE
+from singer_http.http.shard import Shard
 from typing_extensions import Self
 
 from tap_hubstaff.client import parse_page
@@ -120,7 +121,8 @@ class Account:
     def know(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Take note of the organizations that the credentials show."""
         self._created = {row_id(row, "organizations"): _created(row) for row in rows}
-        self.organizations = tuple(each for each in self._created if self.wanted is None or each in self.wanted)
+        wanted = self._created if self.wanted is None else filter(self.wanted.__contains__, self._created)
+        self.organizations = tuple(filter(Shard.of(self._tap.config).holds, wanted))
 
     @property
     def unknown(self) -> list[int]:

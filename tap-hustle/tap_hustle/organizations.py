@@ -11,6 +11,7 @@ from singer_http.reading.reader import Reader
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from singer_http.http.shard import Shard
     from singer_http.reading.pages import Page, Slice
     from singer_http.run import Run
 
@@ -21,11 +22,13 @@ class VisibleOrganizations:
     Args:
         run: Its session asks for them.
         wanted: The ids that the settings restrict the run to; nothing for all.
+        shard: The part of them that the run reads.
         whole: Makes the slice of the whole list.
     """
 
-    def __init__(self, run: Run, wanted: Iterable[str] | None, whole: Callable[[], Slice]) -> None:
+    def __init__(self, run: Run, wanted: Iterable[str] | None, shard: Shard, whole: Callable[[], Slice]) -> None:
         self._run = run
+        self._shard = shard
         self._whole = whole
         self._pages: list[Page] = []
         self.wanted = frozenset(wanted or ()) or None
@@ -34,7 +37,8 @@ class VisibleOrganizations:
     @property
     def ids(self) -> tuple[str, ...]:
         """Those to read by, in the API's order; raises :class:`ApiError` where they cannot be listed."""
-        return tuple(own for own in self.visible() if self.wanted is None or own in self.wanted)
+        wanted = self.visible() if self.wanted is None else filter(self.wanted.__contains__, self.visible())
+        return tuple(filter(self._shard.holds, wanted))
 
     def visible(self) -> tuple[str, ...]:
         """Every one that there is, wanted or not; raises :class:`ApiError` where they cannot be listed."""

@@ -49,12 +49,8 @@ class HustleStream(ApiStream):
     slice_type = HustleSlice
     incremental_key = "createdAt"
     interleave = 16
-    by_organization: ClassVar[bool] = False
-    """Whether the list is read organization by organization.
-
-    True only where every record belongs to an organization: a list that is asked for one organization leaves out
-    what belongs to the whole account.
-    """
+    # A list is read by organization only where every record belongs to one: asked for one organization, it leaves out
+    # what belongs to the whole account.
 
     def __init__(self, tap: Tap, run: Run, organizations: VisibleOrganizations) -> None:
         super().__init__(tap, run)
@@ -89,14 +85,14 @@ class HustleStream(ApiStream):
     @property
     @override
     def partitions(self) -> list[dict[str, Any]] | None:
-        if not self.by_organization:
+        if not self.is_by_organization:
             return None
         return [{"organizationId": organization} for organization in self._organizations.ids]
 
     @property
     @override
     def bounds(self) -> Any:
-        is_by_itself = self.by_organization and self.replication_method == REPLICATION_INCREMENTAL
+        is_by_itself = self.is_by_organization and self.replication_method == REPLICATION_INCREMENTAL
         return None if is_by_itself else super().bounds  # each organization has a bookmark of its own
 
     @override
@@ -147,7 +143,7 @@ class Groups(HustleStream):
 
     name = "groups"
     path = "/groups"
-    by_organization = True
+    is_by_organization = True
 
 
 class Agents(HustleStream):
@@ -162,7 +158,7 @@ class Leads(HustleStream):
 
     name = "leads"
     path = "/leads"
-    by_organization = True
+    is_by_organization = True
 
 
 class Tags(HustleStream):
@@ -184,7 +180,7 @@ class Integrations(HustleStream):
 
     name = "integrations"
     path = "/integrations"
-    by_organization = True
+    is_by_organization = True
 
 
 class WebhookRegistrations(HustleStream):

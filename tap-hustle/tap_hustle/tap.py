@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from singer_http.http.errors import ApiError, ConfigurationError
+from singer_http.http.shard import Shard
 from singer_http.settings import LINE, api_errors, shared_settings
 from singer_http.tap import ApiTap
 from singer_sdk import typing as th
@@ -105,7 +106,10 @@ class TapHustle(ApiTap):
         """The organizations that the credentials show."""
         wanted = self.config.get("organization_ids")
         return VisibleOrganizations(
-            self.run, wanted, lambda: cast("Organizations", self.streams[Organizations.name]).whole()
+            self.run,
+            wanted,
+            Shard.of(self.config),
+            lambda: cast("Organizations", self.streams[Organizations.name]).whole(),
         )
 
     @override
@@ -125,7 +129,7 @@ class TapHustle(ApiTap):
                     f"organization_ids names {', '.join(unknown)}, which these credentials do not show: check the ids."
                 )
         elif any(
-            isinstance(stream, HustleStream) and stream.selected and stream.by_organization
+            isinstance(stream, HustleStream) and stream.selected and stream.is_by_organization
             for stream in self.api_streams
         ):
             # Here rather than ahead of the first stream that needs them, where every request would wait for it.

@@ -15,9 +15,9 @@ from api_sandbox import Fault, Forbidden, HustleScenario, RunningSandbox, Scenar
 from click.testing import CliRunner
 from msgspec.structs import asdict
 from psycopg import sql
+from singer_http.__main__ import main
 from singer_http.report.document import FORMAT, Document, Exit, RunReport
 from singer_http.report.keys import distinct, hasher
-from singer_http.verify.__main__ import main
 
 from demo.processes import SCRIPTS
 

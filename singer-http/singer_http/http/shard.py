@@ -39,7 +39,7 @@ class Shard:
         """Whether it does what cannot be divided."""
         return self.number == 1
 
-    def holds(self, key: str | int) -> bool:
-        """Whether an organization, say, belongs to it: decided by its id alone, so that others may come and go."""
-        digest = hashlib.sha256(str(key).encode()).digest()
+    def holds(self, organization: object) -> bool:
+        """Whether an organization belongs to it: decided by its id alone, so that others may come and go."""
+        digest = hashlib.sha256(str(organization).encode()).digest()
         return int.from_bytes(digest[:8], "big") % self.count == self.number - 1

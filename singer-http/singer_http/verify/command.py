@@ -1,4 +1,4 @@
-"""The command ``singer-http``."""
+"""The command ``singer-http verify``."""
 
 from __future__ import annotations
 
@@ -12,12 +12,7 @@ from singer_http.http.errors import ConfigurationError
 from singer_http.report.document import RUNNING, Document
 
 
-@click.group()
-def main() -> None:
-    """Tools for what Singer taps leave behind."""
-
-
-@main.command()
+@click.command()
 @click.argument("report", type=click.Path(dir_okay=False, path_type=Path))
 @click.option(
     "--url",
@@ -67,7 +62,3 @@ def verify(report: Path, url: str, schema: str) -> None:
         sys.exit(f"What is stored differs from what {begun} sent, in {', '.join(differing)}.")
     whole = sum(stream.whole for stream in document.streams.values())
     click.echo(f"All {run.rows:,} rows that {begun} sent are stored; it read {whole} of {len(verdicts)} streams whole.")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,75 @@
+"""Changes the number of shards without reading again: STATE of all shards becomes one, and one becomes many."""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from singer_http.http.shard import Shard
+from singer_http.resume import RESUME
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    State = dict[str, Any]
+
+_ORGANIZATION = ("organizationId", "organization_id")
+"""What a partition may call its organization."""
+
+
+def merged(states: Sequence[State]) -> State:
+    """Make one STATE of those of all shards, given in their order.
+
+    What a shard's STATE says of organizations that are not its own is of an earlier number of shards, and is left out.
+    """
+    shards = [Shard(number, len(states)) for number in range(1, len(states) + 1)]
+    streams = [state.get("bookmarks", {}) for state in states]
+    parts = {name: [stream.get(name, {}) for stream in streams] for name in chain.from_iterable(streams)}
+    return {"bookmarks": {name: _merged(shards, part) for name, part in parts.items()}}
+
+
+def _merged(shards: Sequence[Shard], parts: Sequence[State]) -> State:
+    own = [
+        [one for one in part.get("partitions", ()) if _holds(shard, one)]
+        for shard, part in zip(shards, parts, strict=True)
+    ]
+    if not any(own):
+        return parts[0]  # the first shard reads what has no partitions
+    stream = {name: value for part in reversed(parts) for name, value in part.items()}
+    if versions := [part["version"] for part in parts if "version" in part]:
+        stream["version"] = max(versions)
+    # Reads under way become one, as old as the oldest of them. Those with other settings than the first are given up.
+    reads = [part[RESUME] for part in parts if RESUME in part]
+    if reads:
+        known = reads[0].get("fingerprint")
+        stream[RESUME] = min((one for one in reads if one.get("fingerprint") == known), key=_version)
+        for part, bookmarks in zip(parts, own, strict=True):
+            if part.get(RESUME, {}).get("fingerprint") != known:
+                bookmarks[:] = [{name: value for name, value in one.items() if name != RESUME} for one in bookmarks]
+    return stream | {"partitions": list(chain.from_iterable(own))}
+
+
+def split(state: State, count: int) -> list[State]:
+    """Divide the STATE of one run, or of merged shards, among so many shards."""
+    shards = [Shard(number, count) for number in range(1, count + 1)]
+    return [
+        {
+            "bookmarks": {
+                name: part | {"partitions": [one for one in part["partitions"] if _holds(shard, one)]}
+                if part.get("partitions")
+                else part
+                for name, part in state.get("bookmarks", {}).items()
+                if part.get("partitions") or shard.is_first
+            }
+        }
+        for shard in shards
+    ]
+
+
+def _holds(shard: Shard, bookmark: State) -> bool:
+    context = bookmark.get("context", {})
+    return shard.holds(next((context[name] for name in _ORGANIZATION if name in context), None))
+
+
+def _version(read: State) -> int:
+    return int(read.get("version", 0))
