@@ -55,13 +55,13 @@ def with_chosen_methods(catalog: dict[str, Any]) -> dict[str, Any]:
     :class:`ConfigurationError` where the catalog is none, or contradicts itself.
     """
     try:
-        told = msgspec.convert(catalog, _Catalog).streams
+        streams = msgspec.convert(catalog, _Catalog).streams
     except msgspec.ValidationError as error:
         raise ConfigurationError(f"The catalog is not valid: {error}. Discover it anew.") from None
-    if twice := [name for name, times in Counter(stream.tap_stream_id for stream in told).items() if times > 1]:
+    if twice := [name for name, times in Counter(stream.tap_stream_id for stream in streams).items() if times > 1]:
         raise ConfigurationError(f"The catalog lists {', '.join(twice)} more than once: leave one of them.")
     catalog = copy.deepcopy(catalog)
-    for stream, one in zip(catalog["streams"], told, strict=True):
+    for stream, one in zip(catalog["streams"], streams, strict=True):
         for entry in one.metadata:
             if not entry.breadcrumb and entry.metadata.replication_method:
                 stream["replication_method"] = entry.metadata.replication_method

@@ -194,7 +194,7 @@ class CheckedSettings(PluginBase, abc.ABC):
         """
         schema = self._whole_schema()
         warn_of_unknown(self._config, schema["properties"])
-        secrets = {name for name, told in schema["properties"].items() if told.get("secret")}
+        secrets = {name for name, setting in schema["properties"].items() if setting.get("secret")}
         meant = self._config = {name: value for name, value in self._config.items() if value is not None}
         for name, value in meant.items():
             if isinstance(value, float) and value.is_integer():  # as JSON schema takes 1000.0
@@ -251,15 +251,15 @@ def from_environment(schema: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     named = {name.removeprefix(prefix).lower() for name in os.environ if name.startswith(prefix)}
     warn_of_unknown(named - {"loglevel"}, schema["properties"])
-    for name, told in schema["properties"].items():
+    for name, setting in schema["properties"].items():
         try:
-            settings |= parse_environment_config({"properties": {name: told}}, prefix)
-            is_truth = "boolean" in told["type"]
+            settings |= parse_environment_config({"properties": {name: setting}}, prefix)
+            is_truth = "boolean" in setting["type"]
             # The SDK takes any other word for false.
             if is_truth and os.environ.get(f"{prefix}{name.upper()}", "true").lower() not in _TRUTHS:
-                raise ValueError  # noqa: TRY301 - told below, like every other kind
+                raise ValueError  # noqa: TRY301 - named below, like every other kind
         except ValueError:
-            kinds = _words(told["type"])
+            kinds = _words(setting["type"])
             wanted = "true or false" if kinds == "boolean" else f"an {kinds}"
             raise ConfigurationError(f"{name} is not valid: {prefix}{name.upper()} must hold {wanted}.") from None
     return settings
@@ -300,14 +300,14 @@ def setting_sentence(error: Any, secret_settings: Container[str]) -> str:
     named = list(error.path)
     while isinstance(named[-1], int):
         named.pop()
-    told = error.message
+    reason = error.message
     if error.validator == "pattern":
-        told = "it must be printable ASCII without blanks or line breaks, and not empty"
+        reason = "it must be printable ASCII without blanks or line breaks, and not empty"
     elif error.validator in {"anyOf", "oneOf"}:
-        told = "it has none of the forms that it may have"
-    elif error.validator == "type" or error.path[0] in secret_settings or len(told) > _LONG:
-        told = f"{error.validator} must be {_words(error.validator_value)}"
-    return f"{_place(named)} is not valid: {told}."
+        reason = "it has none of the forms that it may have"
+    elif error.validator == "type" or error.path[0] in secret_settings or len(reason) > _LONG:
+        reason = f"{error.validator} must be {_words(error.validator_value)}"
+    return f"{_place(named)} is not valid: {reason}."
 
 
 def _words(value: Any) -> str:

@@ -74,7 +74,7 @@ class ApiTap(CheckedSettings, Tap):
     def run(self) -> Run:
         """What the streams share."""
         config = {"user_agent": f"{self.name}/{self.plugin_version}", **self.config}
-        secrets = [name for name, told in self.config_jsonschema["properties"].items() if told.get("secret")]
+        secrets = [name for name, setting in self.config_jsonschema["properties"].items() if setting.get("secret")]
         reporter = Reporter(self.name, self.plugin_version, self.config, secrets, self.clock)
         writer = cast("BufferedWriter", self.message_writer)
         return Run(lambda: self.open_session(config), self.clock, writer, reporter)

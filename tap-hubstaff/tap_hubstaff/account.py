@@ -55,8 +55,8 @@ class Owner:
     @classmethod
     def of(cls, row: Mapping[str, Any], name: str) -> Self:
         """The owner of a row in a list."""
-        told = msgspec.json.encode(row, order="sorted")
-        return cls(row_id(row, name), hashlib.sha256(told).hexdigest()[:12])
+        encoded = msgspec.json.encode(row, order="sorted")
+        return cls(row_id(row, name), hashlib.sha256(encoded).hexdigest()[:12])
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ class Forecast:
 
     def json(self) -> str:
         """For programs."""
-        told: dict[str, Any] = {
+        details: dict[str, Any] = {
             "requests": self.requests,
             "hours": round(self.hours, 2),
             "requests_per_hour": self.an_hour,
@@ -51,7 +51,7 @@ class Forecast:
                 for own, lists in self.organizations.items()
             ],
         }
-        return json.dumps(told, indent=2)
+        return json.dumps(details, indent=2)
 
     def text(self) -> str:
         """For people."""

@@ -54,9 +54,9 @@ class HourlyBudget(Budget):
             now: Seconds since 1970, by the API's clock.
             parallel: How many requests may be under way.
         """
-        if (told := limit_from_headers(headers, now)) is not None and told[0] < parallel:
+        if (limit := limit_from_headers(headers, now)) is not None and limit[0] < parallel:
             # As for the window: no longer than that, and a little longer than said.
-            self.pause(min(told[1], HOUR) * (1 + MARGIN))
+            self.pause(min(limit[1], HOUR) * (1 + MARGIN))
 
 
 def limit_from_headers(headers: Mapping[str, str], now: float) -> tuple[int, float] | None:

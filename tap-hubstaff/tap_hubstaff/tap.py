@@ -152,8 +152,8 @@ class TapHubstaff(ApiTap):
             len(streams),
         )
         ages = ((stream.name, stream.oldest()) for stream in streams[done:])
-        told = (f"{name} ({'never' if age is None else f'{age / HOUR:.1f} h ago'})" for name, age in ages)
-        self.logger.warning("Not read to the end by this run, and last read: %s.", ", ".join(told))
+        streams_with_age = (f"{name} ({'never' if age is None else f'{age / HOUR:.1f} h ago'})" for name, age in ages)
+        self.logger.warning("Not read to the end by this run, and last read: %s.", ", ".join(streams_with_age))
 
     @override
     def check_connection(self) -> str:
@@ -200,10 +200,10 @@ class TapHubstaff(ApiTap):
             )
             try:
                 tap.session.log_in()
-                told = tap.forecast()
+                found = tap.forecast()
             finally:
                 tap.session.close()
-            click.echo(told.json() if forecast == "json" else told.text())
+            click.echo(found.json() if forecast == "json" else found.text())
 
 
 def _seconds(age: dt.timedelta | None) -> float:

@@ -39,14 +39,14 @@ class _NamedSchema(ApiSchema):
         schema = super().get_stream_schema(stream, stream_class)
         if not stream.config.get(SETTING):
             return schema
-        told = {
+        names = {
             name: {
                 "type": ["string", "null"],
                 "description": f"Name of the {name.removesuffix('_name')} when the row was read.",
             }
             for name in NAMES
         }
-        return {**schema, "properties": {**schema["properties"], **told}}
+        return {**schema, "properties": {**schema["properties"], **names}}
 
 
 class NamedStream(WindowStream):
@@ -105,7 +105,7 @@ def with_names(page: Page, body: bytes, client_names: Mapping[int | None, msgspe
     projects = {one.id: one for one in answer.projects or ()}
     tasks = {one.id: one.summary for one in answer.tasks or ()}
     unknown = _Named()
-    told = []
+    named_rows = []
     for row, own in zip(rows, ids, strict=True):
         project = projects.get(own.project_id, unknown)
         names = (
@@ -114,11 +114,11 @@ def with_names(page: Page, body: bytes, client_names: Mapping[int | None, msgspe
             client_names.get(project.client_id, _NULL),
             tasks.get(own.task_id, _NULL),
         )
-        told.append(
+        named_rows.append(
             b'%b,"user_name":%b,"project_name":%b,"client_name":%b,"task_name":%b}'
             % (bytes(memoryview(row))[:-1], *names)
         )
-    return replace(page, records=msgspec.Raw(b"[%b]" % b",".join(told)))
+    return replace(page, records=msgspec.Raw(b"[%b]" % b",".join(named_rows)))
 
 
 def client_names(page: Page) -> dict[int | None, msgspec.Raw]:

@@ -34,8 +34,8 @@ def _as(kind: Any, kept: Any) -> Any:
 
 def _flat_session(session: WorkSession) -> list[int | str | None]:
     numbers = [session.starts, session.stops, session.tracked, session.activities, session.changed]
-    told = [session.date, session.billable, session.overall, session.time_type, session.timesheet]
-    return [session.id, *session.work, *numbers, *told]
+    details = [session.date, session.billable, session.overall, session.time_type, session.timesheet]
+    return [session.id, *session.work, *numbers, *details]
 
 
 def _sessions(rows: Any) -> Iterator[WorkSession]:

@@ -40,7 +40,7 @@ def activity_of(row: Record, label: str) -> Activity:
     try:
         tracked, is_billable = row["tracked"] or 0, row.get("billable")
         _ = parse_iso(row["starts_at"]) + dt.timedelta(seconds=tracked)  # its end has to be a valid time too
-        told = {
+        values = {
             "id": row["id"],
             "work": (row["user_id"], row.get("project_id"), row.get("task_id")),
             "starts": seconds(parse_iso(row["starts_at"])),
@@ -54,7 +54,7 @@ def activity_of(row: Record, label: str) -> Activity:
             "time_type": row.get("time_type"),
             "timesheet": row.get("timesheet_id"),
         }
-        return msgspec.convert(told, Activity)
+        return msgspec.convert(values, Activity)
     except (LookupError, ValueError, TypeError, AttributeError, OverflowError, msgspec.ValidationError):
         raise MalformedAnswerError(f"{label}: an activity came without its times, or with an odd value.") from None
 
