@@ -112,11 +112,12 @@ class Bookmarks:
             bookmark.pop("written", None)
         self.stream.pop("changes", None)
 
-    def forget(self, *, done_only: bool = False, places: bool = False) -> None:
-        """Forget the read of a table, or only what of it is done; and where INCREMENTAL reads go on, for ``places``."""
+    def forget(self, *, done_only: bool = False, claims: bool = False) -> None:
+        """Forget the read of a table, or what of it is done; and what INCREMENTAL reads have read, for ``claims``."""
         for bookmark in (*self._partitions.values(), self.stream):
-            if places:
+            if claims:
                 _put(bookmark, START)
+                bookmark.pop("fingerprint", None)
             if not done_only or bookmark.get(RESUME, {}).get("done"):
                 bookmark.pop(RESUME, None)
 
@@ -154,7 +155,7 @@ class FullTable:
     def begin(self) -> None:
         """Note that the table is being read."""
         if not self.is_resumed:
-            self._bookmarks.forget(places=True)  # its version may remove rows that INCREMENTAL reads go on behind
+            self._bookmarks.forget(claims=True)  # its version may remove rows that INCREMENTAL reads have read
             self._bookmarks.stream[RESUME] = {"version": self.version, "fingerprint": self.fingerprint}
 
     def turn(self, partition: Mapping[str, Any] | None, place: Place | None, *, is_last: bool) -> None:

@@ -40,10 +40,7 @@ if TYPE_CHECKING:
 
     Partition = Mapping[str, Any]
 
-_WRITING = (
-    *("stream_map", "keep_nul", "unknown_fields", "flattening", "faker"),
-    *("batch_config", "emit_activate_version_messages"),
-)
+_WRITING = ("stream_map", "keep_nul", "unknown_fields", "flattening", "faker", "batch_config")
 """What the settings that decide how records are written begin with."""
 
 
@@ -64,6 +61,7 @@ class ApiStream(Stream, abc.ABC):
     bookmark: ClassVar[type[Bookmark]] = Bookmark  # what STATE holds of a partition
     interleave: ClassVar[int] = 1  # how many partitions are read in turns, a page of each
     is_by_organization: ClassVar[bool] = False  # each has a list: shards divide these; the first reads the rest
+    is_kept: ClassVar[bool] = True  # the API gives a row for as long as it exists; other rows stay in the table
 
     def __init__(self, tap: Tap, run: Run) -> None:
         super().__init__(tap=tap)
@@ -117,7 +115,8 @@ class ApiStream(Stream, abc.ABC):
     @property
     def is_versioned(self) -> bool:
         """Whether records carry a version: only where all of them are sent."""
-        return bool(self.config.get("emit_activate_version_messages")) and not self.changes.is_known
+        is_wanted = bool(self.config.get("emit_activate_version_messages"))
+        return is_wanted and self.is_kept and not self.changes.is_known
 
     # Catalog
 

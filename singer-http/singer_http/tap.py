@@ -148,7 +148,7 @@ class ApiTap(CheckedSettings, Tap):
             self._follow_changes(
                 stream
                 for stream in self.api_streams
-                if stream.selected and stream.replication_method == REPLICATION_FULL_TABLE
+                if stream.selected and stream.is_kept and stream.replication_method == REPLICATION_FULL_TABLE
             )
         self.prepare()  # which may put the streams in another order
         streams = self.api_streams

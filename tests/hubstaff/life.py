@@ -22,6 +22,7 @@ from singer_http.run import Run as TapRun
 from tap_hubstaff import tap
 from tap_hubstaff.streams import list_streams, window_streams
 from tap_hubstaff.times import iso
+from tap_hubstaff.windows.coverage import DELAY
 from tap_hubstaff.work_sessions.stream import TimeSessions
 from typing_extensions import override
 
@@ -48,8 +49,8 @@ CLASSES = (
     list_streams.Projects,
     list_streams.Organizations,
 )
-LONGEST = 130
-"""Days of a life: with what was before it, Hubstaff still gives all its activities."""
+LONGEST = 300
+"""Days of a life: at its end Hubstaff no longer gives the activities of its beginning."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,8 @@ class HubstaffLife(RuleBasedStateMachine):
         self._wish = Wish()
         self._states: list[tuple[str, Any]] = [("", None)]
         """Every STATE that a run left, and when the last run had begun that told it of everything."""
+        self._first_state = 1
+        """How many there were when the last ACTIVATE_VERSION came, and one more."""
         self._table = Table()
         self._unseen = Unseen()
         self._least_lookback = 10**6
@@ -156,14 +159,15 @@ class HubstaffLife(RuleBasedStateMachine):
             for project in self._hubstaff.ids("projects", organization)
         }
 
-    @rule(days=st.sampled_from((16, 33)))
+    @rule(days=st.sampled_from((16, 33, 160)))
     def weeks_pass(self, days: int) -> None:
         self._wait(days * DAY)
 
     @rule(number=st.integers(1, 4))
     def work_is_deleted(self, number: int) -> None:
         before = {row["id"]: row for row in self._hubstaff.records("activities")}
-        gone = [before[int(deleted)] for deleted in self._hubstaff.delete("activities", number)]
+        deleted = map(int, self._hubstaff.delete("activities", number))
+        gone = [before[number] for number in deleted if number in before]  # others are of long ago
         seen = iso(self._hubstaff.now - dt.timedelta(days=min(self._least_lookback, self._wish.lookback_days)))
         self._unseen.gone += gone
         self._unseen.deleted += [row for row in gone if row["time_slot"] < seen]
@@ -226,6 +230,11 @@ class HubstaffLife(RuleBasedStateMachine):
     @rule(streams=st.sets(st.sampled_from(STREAMS), min_size=1) | st.just(set(STREAMS)))
     def streams_are_chosen(self, streams: set[str]) -> None:
         self._wish = replace(self._wish, streams=tuple(stream for stream in STREAMS if stream in streams))
+
+    @rule(streams=st.sets(st.sampled_from(STREAMS)), has_versions=st.booleans())
+    def methods_are_chosen(self, *, streams: set[str], has_versions: bool) -> None:
+        full = tuple(stream for stream in STREAMS if stream in {*streams, "projects"})
+        self._wish = replace(self._wish, full=full, has_versions=has_versions)
 
     # The runs
 
@@ -304,8 +313,8 @@ class HubstaffLife(RuleBasedStateMachine):
 
     @rule(back=st.integers(1, 6), following=following)
     def state_is_put_back(self, back: int, following: Pause | None) -> None:
-        """The state is that of an earlier run again, or lost."""
-        del self._states[max(1, len(self._states) - back) :]
+        """The state is that of an earlier run again, or lost; no older than the last ACTIVATE_VERSION."""
+        del self._states[max(self._first_state, len(self._states) - back) :]
         self._forget()
         self._go_on(following)
 
@@ -339,18 +348,22 @@ class HubstaffLife(RuleBasedStateMachine):
         self._least_lookback = min(self._least_lookback, self._wish.lookback_days)
         clock = SandboxClock(self._hubstaff, off)
         state, streams = self._states[-1][1], self._wish.streams
-        resume = (state or {}).get("bookmarks", {}).get("projects", {}).get("resume")
-        self._unseen.projects = "9999" if resume is None else iso(_moment(resume["version"] / 1000))
-        return read(clock, config, state, streams, before_request=before_request)
+        bookmarks = (state or {}).get("bookmarks", {})
+        versions = {stream: bookmarks.get(stream, {}).get("resume", {}).get("version") for stream in self._wish.full}
+        self._unseen.begun = {stream: iso(_moment(begun / 1000) - DELAY) for stream, begun in versions.items() if begun}
+        return read(clock, config, state, streams, full=self._wish.full, before_request=before_request)
 
     def _load(self, run: Run, messages: int | None = None) -> None:
         """Take the first messages of a run, as a loader does; the last STATE among them is the next run's."""
         since = self._states[-1][0]
         for message in run.messages[:messages]:
-            if message["type"] == "RECORD":
-                self._table.load(message)
-            elif message["type"] == "STATE":
+            self._table.load(message)
+            if message["type"] == "STATE":
                 self._states.append((since, message["value"]))
+            elif message["type"] == "ACTIVATE_VERSION":
+                self._first_state = len(self._states) + 1
+        if "time_sessions" in self._wish.full:
+            self._unseen.deleted += self._unseen.gone
         is_whole = run.code == 0 and messages is None and not _is_cut_off(run)
         if is_whole and self._wish.is_wide:
             self._unseen.moved.clear()

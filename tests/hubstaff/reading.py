@@ -20,7 +20,7 @@ from tests.leaping import LeapingClock
 from tests.tap_processes import Run as AnyRun
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from api_sandbox.running import RunningHubstaff
 
@@ -79,6 +79,7 @@ def read(
     state: Any,
     streams: tuple[str, ...],
     *,
+    full: Collection[str] = (),
     before_request: Callable[[int], None] | None = None,
 ) -> Run:
     """Run the tap once.
@@ -88,6 +89,7 @@ def read(
         config: Its settings.
         state: What an earlier run left.
         streams: What is selected; empty for everything.
+        full: What is read as full tables, besides what always is.
         before_request: Called with the number of each request before it is sent.
     """
     out = io.BytesIO()
@@ -103,6 +105,8 @@ def read(
             tap = TapHubstaff(config=config, state=state, clock=clock)
             for name, stream in tap.streams.items():
                 stream.selected = not streams or name in streams
+                if name in full:
+                    stream.forced_replication_method, stream.replication_key = "FULL_TABLE", None
             tap.sync_all()
         except Exception as error:  # noqa: BLE001 - as the command line would say it
             code = 1

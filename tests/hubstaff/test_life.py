@@ -93,12 +93,17 @@ def _time_by_the_machine() -> Any:
     )
 
 
+def _versions_of_what_is_not_kept() -> Any:
+    return mock.patch.object(WindowStream, "is_kept", new=True)
+
+
 FAULTS: tuple[Callable[[], Any], ...] = (
     _as_of_the_run_that_went_on,
     _one_bookmark_for_all_filters,
     _no_gaps,
     _days_of_the_last_month_only,
     _time_by_the_machine,
+    _versions_of_what_is_not_kept,
 )
 
 

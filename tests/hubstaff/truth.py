@@ -3,10 +3,12 @@
 What the runs bring goes into a table for each stream, by key, as a loader keeps it. After every run that comes to its
 end the table is the truth for all that the settings ask for, but for what the documentation says cannot be seen:
 
+- what happened longer ago than Hubstaff keeps it stays as it was loaded;
 - deleted rows stay, as Hubstaff tells of no deletions; so do daily activities whose last work was moved or deleted, and
   those of more than a month ago keep what was deleted from them;
 - work sessions around a deletion are right where it was within the ``lookback_days`` before the last run, and not of
-  work that only runs have read of which nothing was left in the state;
+  work that only runs have read with another filter, or of which nothing was left in the state;
+- a full read of sessions finds no deletions;
 - what changed in a whole table since its read began comes with the next one, where several runs went on with it;
 - under ``project_ids`` or ``task_ids``, work that moved to another project keeps its old session and day there;
 - sessions that ``start_date`` or ``end_date`` cut are only the part that is within.
@@ -39,6 +41,8 @@ GROUP = ("date", "user_id", "project_id", "task_id")
 """What a daily activity is the sum of."""
 DAYLIKE = {"activities": "time_slot", "daily_activities": "date", "notes": "time_slot"}
 """The property that start_date and end_date bound."""
+KEPT = dt.timedelta(days=180)
+"""For so long Hubstaff gives activities, at least. What became of older days nothing tells."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,9 @@ class Wish:
     reread_days: int = 0
     page_size: int = 500
     streams: tuple[str, ...] = STREAMS
+    full: tuple[str, ...] = ("projects",)
+    """The streams that are read as full tables."""
+    has_versions: bool = False
 
     def settings(self, began: dt.datetime) -> dict[str, Any]:
         """As the tap takes them, in a life that began then."""
@@ -66,13 +73,14 @@ class Wish:
             **{name: numbers for name, numbers in chosen.items() if numbers},
             **{name: getattr(self, name) for name in ("lookback_days", "reread_days", "page_size")},
             "start_date": _day(began, -self.start),
+            "emit_activate_version_messages": self.has_versions,
             **({} if self.end is None else {"end_date": _day(began, self.end)}),
         }
 
     @property
     def is_wide(self) -> bool:
         """Whether all work is asked for."""
-        return replace(self, lookback_days=1, reread_days=0, page_size=500) == Wish()
+        return replace(self, lookback_days=1, reread_days=0, page_size=500, has_versions=False) == Wish()
 
     def has(self, stream: str, row: Row, began: dt.datetime) -> bool:
         """Whether a row is asked for."""
@@ -101,13 +109,13 @@ class Unseen:
     Attributes:
         gone: All activities that are gone.
         deleted: Those that sessions may still be made of.
-        projects: When the read of them had begun, where an earlier run did not come to its end.
+        begun: When the read of a full table had begun, by stream, where an earlier run did not come to its end.
         moved: Users whose work may have changed its project under a filter of projects or tasks.
     """
 
     gone: list[Row] = field(default_factory=list)
     deleted: list[Row] = field(default_factory=list)
-    projects: str = "9999"
+    begun: dict[str, str] = field(default_factory=dict)
     moved: set[int] = field(default_factory=set)
 
 
@@ -116,11 +124,21 @@ class Table:
     """What the runs have brought."""
 
     rows: dict[str, dict[tuple[Any, ...], Row]] = field(default_factory=lambda: {stream: {} for stream in STREAMS})
+    versions: dict[str, dict[tuple[Any, ...], int | None]] = field(
+        default_factory=lambda: {stream: {} for stream in STREAMS}
+    )
+    """That of every row that ever came, by stream and key."""
 
     def load(self, message: Row) -> None:
-        """Take a record."""
-        stream, record = message["stream"], message["record"]
-        self.rows[stream][_key(stream, record)] = record
+        """Take a message, as a loader does: ACTIVATE_VERSION removes the rows of all other versions."""
+        stream = message.get("stream", "")
+        rows, versions = self.rows.setdefault(stream, {}), self.versions.setdefault(stream, {})
+        if message["type"] == "RECORD":
+            key = _key(stream, message["record"])
+            rows[key], versions[key] = message["record"], message.get("version")
+        elif message["type"] == "ACTIVATE_VERSION":
+            for key in [key for key in rows if versions[key] != message["version"]]:
+                del rows[key]
 
 
 @dataclass(frozen=True)
@@ -151,14 +169,16 @@ class Truth:
             days = found.get("daily_activities", ())
             moved = [row for row in days if row["user_id"] in unseen.moved and row["date"] < month]
             old_days |= {tuple(row[name] for name in GROUP) for row in moved}
-        if "projects" in found:
-            found["projects"] = [row for row in found["projects"] if row["updated_at"] < unseen.projects]
         for stream in set(self.wish.streams) - {"time_sessions"}:
-            self._assert_rows(stream, found[stream], table.rows[stream], old_days)
+            rows = [row for row in found[stream] if row["updated_at"] < unseen.begun.get(stream, "9999")]
+            self._assert_rows(stream, rows, table.rows[stream], old_days)
+        for stream in set(STREAMS) - {"projects"}:
+            assert table.rows[stream].keys() == table.versions[stream].keys(), f"{stream}: rows are missing that came"
         if "activities" in self.wish.streams:
-            known = {(row["id"],) for row in (*found["activities"], *unseen.gone)}
-            assert table.rows["activities"].keys() <= known, "activities: there are rows that never were"
-        if "time_sessions" in self.wish.streams:
+            known = {row["id"] for row in (*found["activities"], *unseen.gone)}
+            there = {row["id"] for row in table.rows["activities"].values() if self._is_kept("activities", row)}
+            assert there <= known, "activities: there are rows that never were"
+        if "time_sessions" in self.wish.streams and "time_sessions" not in unseen.begun:
             self._assert_sessions(found["activities"], table.rows["time_sessions"].values(), unseen)
 
     def _rows(self, stream: str) -> list[Row]:
@@ -169,13 +189,17 @@ class Truth:
         self, stream: str, rows: Iterable[Row], table: dict[tuple[Any, ...], Row], old_days: Collection[Any]
     ) -> None:
         for row in rows:
-            if not self.wish.has(stream, row, self.began):
+            if not (self.wish.has(stream, row, self.began) and self._is_kept(stream, row)):
                 continue
             if stream == "daily_activities" and tuple(row[name] for name in GROUP) in old_days:
                 continue
             found = table.get(_key(stream, row))
             assert found is not None, f"{stream}: {row} is missing"
             assert row.items() <= found.items(), f"{stream}: {found} is stale, {row} is true"
+
+    def _is_kept(self, stream: str, row: Row) -> bool:
+        """Whether Hubstaff still gives a row for certain."""
+        return stream not in DAYLIKE or str(row[DAYLIKE[stream]]) >= iso(self.hubstaff.now - KEPT)
 
     def _assert_sessions(self, activities: Sequence[Row], table: Collection[Row], unseen: Unseen) -> None:
         wanted: dict[int, list[Row]] = {}
@@ -198,9 +222,13 @@ class Truth:
 
     def _sure(self, sessions: dict[int, tuple[Any, ...]], unseen: Unseen) -> dict[int, tuple[Any, ...]]:
         """Those that the documentation promises to be right."""
-        first = _seconds(_day(self.began, -self.wish.start)) + DAY
+        kept_from = int((self.hubstaff.now - KEPT).timestamp())
+        first = max(_seconds(_day(self.began, -self.wish.start)), kept_from) + DAY
         last = 10**12 if self.wish.end is None else _seconds(_day(self.began, self.wish.end))
-        around = [(row["user_id"], _seconds(row["time_slot"])) for row in unseen.deleted]
+        # What was deleted is noticed by runs with the filter that it was read with.
+        is_filtered = bool(self.wish.user_ids or self.wish.project_ids or self.wish.task_ids)
+        deleted = unseen.gone if is_filtered else unseen.deleted
+        around = [(row["user_id"], _seconds(row["time_slot"])) for row in deleted]
         return {
             number: session
             for number, session in sessions.items()

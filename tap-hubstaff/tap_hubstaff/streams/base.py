@@ -202,7 +202,7 @@ class HubstaffStream(ApiStream):
         due = tuple(organization for organization in organizations if self._is_due(organization))
         # What is gone shows only in a table that is read as a whole.
         is_sought = self.config["emit_activate_version_messages"] or self.config["changes_only"]
-        is_whole = isinstance(self.resume, FullTable) and is_sought
+        is_whole = isinstance(self.resume, FullTable) and self.is_kept and is_sought
         return tuple(organizations) if due and is_whole else due
 
     def _is_due(self, organization: int) -> bool:
@@ -278,6 +278,10 @@ class HubstaffStream(ApiStream):
 
     @override
     def _begin(self) -> None:
+        if self.due and self.is_versioned and isinstance(self.resume, FullTable) and not self.resume.is_resumed:
+            # Its version removes the rows of organizations that this run does not read.
+            for bookmark in (self.bookmarks.stream, *self.bookmarks.stream.get("partitions", ())):
+                bookmark.pop("read_as", None)
         super()._begin()
         if self._account.is_any_left_out:
             self._doubt = "an organization was left out"

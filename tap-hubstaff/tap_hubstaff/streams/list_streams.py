@@ -191,6 +191,7 @@ class AttendanceSchedules(HubstaffStream):
     """
 
     name = "attendance_schedules"
+    is_kept = False
 
     @override
     def query(self, partition: Mapping[str, Any] | None) -> dict[str, str | int]:
@@ -242,6 +243,7 @@ class TeamPayments(HubstaffStream):
     """Payments to members, with details. The vendor gives those of the last three years."""
 
     name = "team_payments"
+    is_kept = False
     filters = frozenset({"user_ids", "project_ids"})
 
     @override

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from singer_http.http.errors import ApiError
 from singer_http.resume import START, Incremental, Place
-from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
+from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE, REPLICATION_INCREMENTAL
 from typing_extensions import override
 
 from tap_hubstaff.account import list_path
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from singer_http.reading.pages import Page, Slice
     from singer_http.tap import ApiTap
     from singer_sdk.helpers.types import Record
+    from singer_sdk.singerlib import Catalog
 
     from tap_hubstaff.account import Account, Owner
 
@@ -53,6 +54,12 @@ class OwnedStream(HubstaffStream):
         super().__init__(tap, account)
         if not self.config["emit_activate_version_messages"]:  # a table has a version only as a whole
             self.replication_key = self.incremental_key
+
+    @override
+    def apply_catalog(self, catalog: Catalog) -> None:
+        super().apply_catalog(catalog)
+        if self.config["emit_activate_version_messages"]:
+            self.forced_replication_method, self.replication_key = REPLICATION_FULL_TABLE, None
 
     @property
     @override

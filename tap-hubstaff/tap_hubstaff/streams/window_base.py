@@ -77,6 +77,7 @@ class WindowStream(HubstaffStream):
     """
 
     bookmark = WindowBookmark
+    is_kept = False
     spec: ClassVar[WindowSpec]
     """How the list is asked for a window."""
     updates: ClassVar[Feed | None] = None
