@@ -69,22 +69,25 @@ class Meltano:
         Returns:
             How it ended.
         """
-        self.directory.mkdir(parents=True, exist_ok=True)
-        self._runs += 1
-        log = self.directory / f"meltano-{self._runs}.log"
-        no_dotenv = self.directory / "no.env"
-        no_dotenv.touch()
-        program = Program(
-            name="Meltano",
-            command=[SCRIPTS / "meltano", "--env-file", no_dotenv, "--log-format", "uncolored", *arguments],
-            log=log,
-            cwd=PROJECT,
-            env=self._environment() | dict(variables or {}),
-        )
+        program = self.program(*arguments, variables=variables)
         begin = time.monotonic()
         with running(program) as meltano:
             exit_code = meltano.wait()
-        return MeltanoRun(exit_code, time.monotonic() - begin, log)
+        return MeltanoRun(exit_code, time.monotonic() - begin, program.log)
+
+    def program(self, *arguments: str, variables: Mapping[str, str] | None = None) -> Program:
+        """One Meltano command, as a program to be started."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._runs += 1
+        no_dotenv = self.directory / "no.env"
+        no_dotenv.touch()
+        return Program(
+            name="Meltano",
+            command=[SCRIPTS / "meltano", "--env-file", no_dotenv, "--log-format", "uncolored", *arguments],
+            log=self.directory / f"meltano-{self._runs}.log",
+            cwd=PROJECT,
+            env=self._environment() | dict(variables or {}),
+        )
 
     def _environment(self) -> dict[str, str]:
         own = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN_PREFIXES)}

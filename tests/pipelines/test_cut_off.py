@@ -1,0 +1,179 @@
+"""`meltano run`, cut off in the middle by whatever may end: the next run goes on, and the tables come out the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import psycopg
+import pytest
+from api_sandbox import Fault, HustleScenario, RunningSandbox, Scenario, serve_in_thread
+from psycopg import sql
+
+from demo.comparison import HUSTLE_SCHEMA
+from demo.meltano import Meltano
+from demo.processes import RunningProgram, running
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from demo.postgres import Postgres
+
+LEADS = 120
+PAGE = 10
+HELD = Fault(kind="hold", path="/leads", organization=1, page=4)
+"""The pages before it are written by then."""
+
+
+class Pipeline:
+    """Tap, loader and their states through Meltano."""
+
+    def __init__(self, sandbox: RunningSandbox, warehouse: Postgres, directory: Path) -> None:
+        self.sandbox = sandbox
+        self.warehouse = warehouse
+        hustle = sandbox.hustle
+        self.meltano = Meltano(
+            directory / "meltano",
+            {
+                "SANDBOX_HUSTLE_API_URL": hustle.api_url,
+                "SANDBOX_HUSTLE_AUTH_URL": hustle.auth_url,
+                "SANDBOX_HUSTLE_CLIENT_ID": hustle.client_id,
+                "SANDBOX_HUSTLE_CLIENT_SECRET": hustle.client_secret,
+                "SANDBOX_POSTGRES_URL": warehouse.sqlalchemy_url,
+                "TAP_HUSTLE_PAGE_SIZE": str(PAGE),
+                "TAP_HUSTLE_MAX_PARALLEL_REQUESTS": "1",
+                "TAP_HUSTLE_REQUESTS_PER_SECOND": "5000",
+            },
+        )
+        self._states = f"file://{directory / 'states'}"
+        self.is_in_files = False
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """Where states are kept: with Meltano's own data by default."""
+        return {"MELTANO_STATE_BACKEND_URI": self._states} if self.is_in_files else {}
+
+    @contextmanager
+    def cut_off(self) -> Iterator[Callable[[str], psutil.Process]]:
+        """Have a run held in the middle, do to it what the block does, and let it end.
+
+        Yields:
+            What finds a process of the run by the name of its program.
+        """
+        self.sandbox.faults.replace(HELD)
+        program = self.meltano.program("run", "--force", "tap-hustle", "target-postgres", variables=self.variables)
+        with running(program) as run:
+            self.sandbox.faults.wait_until_held()
+            run.wait_until(lambda: bool(self.connections()) and "leads" in self.tables(), timeout=300.0)
+            yield lambda name: process(run, name)
+            self.sandbox.faults.clear()
+            assert run.wait() != 0
+
+    def finish(self) -> dict[str, Any]:
+        """Let a run come to its end, and verify it; returns the report of the tap."""
+        verified = ("tap-hustle", "target-postgres", "verify:hustle")
+        self.meltano.run("run", "--force", *verified, variables=self.variables).check()
+        report: dict[str, Any] = json.loads(self.meltano.report("hustle").read_text())
+        return report
+
+    def tables(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """The rows of all tables by their ids, but for the columns of the loader; fails if one is there twice."""
+        found: dict[str, dict[str, dict[str, Any]]] = {}
+        with self.warehouse.connect() as connection:
+            names = connection.execute(
+                "SELECT table_name FROM information_schema.tables WHERE table_schema = %s", [HUSTLE_SCHEMA]
+            ).fetchall()
+            for (name,) in names:
+                query = sql.SQL("SELECT to_jsonb(one) FROM {} AS one").format(sql.Identifier(HUSTLE_SCHEMA, name))
+                rows = [row for (row,) in connection.execute(query)]
+                found[name] = {
+                    row["id"]: {key: value for key, value in row.items() if not key.startswith("_sdc_")} for row in rows
+                }
+                assert len(found[name]) == len(rows), name
+        return found
+
+    def connections(self) -> list[int]:
+        """The process ids of the server that serve the loader."""
+        query = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        with self.warehouse.connect() as connection:
+            return [pid for (pid,) in connection.execute(query)]
+
+    def assert_complete(self) -> None:
+        """Every row is there, and no other."""
+        truth = {stream: set(ids) for stream, ids in self.sandbox.truth.ids.items()}
+        assert {name: set(rows) for name, rows in self.tables().items()} == truth
+
+
+def process(run: RunningProgram, name: str) -> psutil.Process:
+    """The process of a run that executes a program."""
+    for one in psutil.Process(run.guard.pid).children(recursive=True):
+        if name in [Path(word).name for word in one.cmdline()[:2]]:
+            return one
+    raise LookupError(name)
+
+
+def restart(pipeline: Pipeline) -> None:
+    """Have the database restart as after a crash: it ends all connections, and comes back by itself."""
+    os.kill(pipeline.connections()[0], signal.SIGKILL)
+    while True:
+        try:
+            assert pipeline.connections() == []
+        except psycopg.OperationalError:  # it is on its way
+            time.sleep(0.01)
+        else:
+            return
+
+
+@pytest.fixture
+def pipeline(postgres: Postgres, tmp_path: Path) -> Iterator[Pipeline]:
+    with postgres.connect() as connection:
+        connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(HUSTLE_SCHEMA)))
+    scenario = HustleScenario(organizations=2, leads=LEADS, requests_per_second=None)
+    with serve_in_thread(Scenario(hustle=scenario)) as sandbox:
+        yield Pipeline(sandbox, postgres, tmp_path)
+
+
+def test_whatever_ends_in_the_middle_the_next_run_goes_on(pipeline: Pipeline) -> None:
+    # The loader writes and acknowledges what it has when the tap is gone.
+    with pipeline.cut_off() as of_run:
+        of_run("tap-hustle").kill()
+    before = pipeline.tables()
+    assert 0 < len(before["leads"]) < LEADS
+    # A loader that loses its database ends, and has acknowledged nothing.
+    with pipeline.cut_off():
+        restart(pipeline)
+    assert pipeline.tables() == before
+    goes_on(pipeline.finish())
+    pipeline.assert_complete()
+    first = pipeline.tables()
+
+    # With states in files, which know nothing of those runs: everything is read once more.
+    pipeline.is_in_files = True
+    (edited, *_) = pipeline.sandbox.records("agents")
+    change = {**edited, "fullName": "Renamed"}
+    pipeline.sandbox.run(lambda running: running.hustle.selector.account.put("agents", change))
+    with pipeline.cut_off() as of_run:
+        of_run("tap-hustle").terminate()
+    with pipeline.cut_off() as of_run:
+        loader, meltano = of_run("target-postgres"), of_run("meltano")
+        loader.kill()
+        meltano.kill()
+    goes_on(pipeline.finish())
+    pipeline.assert_complete()
+    again = pipeline.tables()
+    assert again["agents"].pop(edited["id"]) == {**first["agents"].pop(edited["id"]), "fullName": "Renamed"}
+    assert again == first
+
+
+def goes_on(report: dict[str, Any]) -> None:
+    """A run went on where the tap of an earlier one had been."""
+    leads = report["streams"]["leads"]
+    assert any(part["resumed"] for part in leads["partitions"])
+    assert leads["rows"] < LEADS
+    assert report["streams"]["groups"]["rows"] == 0
