@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 UNKNOWN_FIELDS_SCHEMA: dict[str, Any] = {
     "type": ["object", "null"],
     "additionalProperties": True,
+    "x-pii": True,
     "description": "What the schema has no place for: by its path, the value as it came.",
 }
 

@@ -43,6 +43,7 @@ class _NamedSchema(ApiSchema):
             name: {
                 "type": ["string", "null"],
                 "description": f"Name of the {name.removesuffix('_name')} when the row was read.",
+                **({"x-pii": True} if name == "user_name" else {}),
             }
             for name in NAMES
         }
