@@ -248,6 +248,27 @@ def test_a_row_that_goes_and_comes_while_a_run_is_cut_off(life: ChangesLife) -> 
     life.read()
 
 
+def test_a_row_that_goes_and_comes_while_another_partition_fails(life: ChangesLife) -> None:
+    life.choose(skip_forbidden=[])
+    life.read()
+    life.happen(Edit("add", "groups", 0))
+    cut_off(life, "acknowledged", stream="groups")
+    life.happen(Edit("remove", "groups", 0, -1), Edit("forbid", "groups", 1))
+    assert life.read().code == 1
+    life.happen(Edit("return", "groups"), Edit("allow"))
+    life.read()
+    assert life.read().code == 0
+
+
+def test_a_read_without_versions_does_not_go_on_with_them(life: ChangesLife) -> None:
+    life.read()
+    life.happen(Edit("change", "agents", 0, 0, 3))
+    cut_off(life, "acknowledged", records=3, share=1)
+    life.lose_store()
+    life.read()
+    assert life.read().code == 0
+
+
 def test_a_mark_that_was_lost_is_sent_again(life: ChangesLife) -> None:
     life.read()
     life.happen(Edit("remove", "agents", 0, 0))
