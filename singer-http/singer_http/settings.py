@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 
 logger = logging.getLogger(__name__)
+logging.getLogger("singer_sdk.mapper").setLevel(logging.WARNING)  # it tells filters, which may name people
 
 ENVIRONMENT = "ENV"
 DEFAULT_TIMEOUT = 60

@@ -12,7 +12,6 @@ from tap_hubstaff.request_quota import REQUESTS_PER_HOUR
 from tap_hubstaff.times import DAY, parse_iso
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Iterator, Mapping
 
 DEFAULT_LOOKBACK = 2
@@ -209,7 +208,7 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
 ).to_dict()
 
 
-def setting_errors(config: Mapping[str, Any], now: dt.datetime) -> Iterator[str]:
+def setting_errors(config: Mapping[str, Any]) -> Iterator[str]:
     """Sentences on what is wrong with the settings; each names its setting."""
     yield from _credential_errors(config)
     yield from api_errors(config, "requests_per_hour", REQUESTS_PER_HOUR)
@@ -222,9 +221,7 @@ def setting_errors(config: Mapping[str, Any], now: dt.datetime) -> Iterator[str]
                 dates[setting] = moment
             except (ValueError, OverflowError):
                 yield f"{setting} is not valid: it must be a date or time such as 2026-01-31 or 2026-01-31T12:00:00Z."
-    if "start_date" in dates and dates["start_date"] > now:
-        yield "start_date is not valid: it is in the future, so there is nothing to read."
-    elif "end_date" in dates and dates["end_date"] + DAY <= dates.get("start_date", dates["end_date"]):
+    if "end_date" in dates and dates["end_date"] + DAY <= dates.get("start_date", dates["end_date"]):
         yield "end_date is not valid: it is before start_date."
 
 

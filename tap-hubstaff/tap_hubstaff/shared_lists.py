@@ -83,7 +83,7 @@ class SharedLists:
         """Read which organizations there are; returns how many requests that took.
 
         Raises:
-            ApiError: They cannot be read, or one that is wanted is not among them.
+            ApiError: They cannot be read, or one that is wanted is not among them; or ``start_date`` is in the future.
         """
         path = self._streams[ORGANIZATIONS].path
         self._read([self._slice(ORGANIZATIONS)])
@@ -93,6 +93,8 @@ class SharedLists:
                 f"organization_ids names {', '.join(map(str, unknown))}, which these credentials do not show: check the"
                 " ids."
             )
+        if self._account.start_date > self._account.now():  # the machine's clock may be wrong
+            raise ConfigurationError("start_date is not valid: it is in the future, so there is nothing to read.")
         return sum(1 for _ in self._account.pages(path))
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import math
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -26,6 +25,7 @@ from tap_hubstaff.times import HOUR
 from tap_hubstaff.work_sessions.stream import TimeSessions
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
@@ -59,8 +59,7 @@ class TapHubstaff(ApiTap):
 
     @override
     def setting_errors(self, config: Mapping[str, Any]) -> Iterator[str]:
-        now = dt.datetime.fromtimestamp(self.clock.time(), dt.timezone.utc)  # the API was not asked yet
-        yield from setting_errors(config, now)
+        yield from setting_errors(config)
         known = {EVERY_OTHER, *(str(vars(stream)["name"]) for stream in STREAMS)}
         if unknown := sorted(set(config.get("refresh") or ()) - known):
             yield f"refresh names {', '.join(unknown)}, which are no streams: check the names."

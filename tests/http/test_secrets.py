@@ -143,3 +143,22 @@ def test_what_is_meant_to_end_a_program_does() -> None:
     with pytest.raises(SystemExit) as ended, exit_on_operator_error(logging.getLogger(__name__)):
         raise SystemExit(143)
     assert ended.value.code == 143
+
+
+@pytest.mark.parametrize(
+    ("plugin", "given"),
+    [(TapHustle, HUSTLE), (TapHubstaff, APPLICATION), (TargetHarkster, {"access_token": "sound", "channel": "c"})],
+)
+def test_people_in_the_filters_of_stream_maps_are_not_told(
+    plugin: type[PluginBase], given: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    maps = {"users": {"__filter__": "email != 'jane.doe@example.org'", "email": "md5('hush' + email)"}}
+    config = {**given, "stream_maps": maps}
+    if plugin is TapHustle:
+        config["stream_maps"] = {"agents": maps["users"]}
+    made = plugin(config=config)
+    schema = {"properties": {"id": {"type": "integer"}, "email": {"type": "string"}}}
+    for stream in ("users", "agents"):
+        made.mapper.register_raw_stream_schema(stream, schema, ["id"])
+    assert not [line for line in caplog.messages if "jane.doe" in line or "hush" in line]

@@ -17,6 +17,9 @@ from tap_hubstaff.client import parse_page, state_folder
 from tap_hubstaff.streams.list_streams import WorkBreakProjects
 from tap_hubstaff.tap import TapHubstaff
 
+from tests.hubstaff import reading
+from tests.hubstaff.reading import SandboxClock
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -38,7 +41,6 @@ if TYPE_CHECKING:
         ({"access_token": "a", "personal_access_token": "b"}, "set the one that is to be used"),
         ({"refresh_token": "a", "client_id": "b"}, "refresh_token needs client_id and client_secret"),
         ({"personal_access_token": "hsoat_a"}, "set access_token instead"),
-        ({"access_token": "a", "start_date": "2999-01-01"}, "start_date is not valid: it is in the future"),
         ({"access_token": "a", "start_date": "yesterday"}, "start_date is not valid: it must be a date"),
         ({"access_token": "a", "start_date": "2025-02-01", "end_date": "2025-01-01"}, "end_date is not valid"),
         ({"access_token": "a", "end_date": "9999-12-31"}, "end_date is not valid: it must be a date"),
@@ -70,6 +72,20 @@ def test_an_organization_that_is_not_shown(tap: Tap, serve: Serve, settings: Set
     assert (run.code, run.records("organizations")) == (1, [])
     (said,) = run.said("ERROR")
     assert said.startswith("organization_ids names 1, which these credentials do not show")
+
+
+def test_whether_a_start_date_is_in_the_future_is_judged_by_the_clock_of_the_api(
+    serve: Serve, settings: Settings
+) -> None:
+    sandbox = serve(clock="stopped", history_days=2, organizations=1, shared_members=0)
+    slow, fast = (SandboxClock(sandbox.hubstaff, days * 24 * 3600) for days in (-400, 400))
+    run = reading.read(slow, settings(sandbox, days=3), None, ("activities",))
+    assert run.code == 0, run.said("ERROR")
+    assert sorted(run.ids("activities")) == sorted(sandbox.hubstaff.ids("activities"))
+    run = reading.read(fast, settings(sandbox, days=-1), None, ("activities",))
+    assert (run.code, run.of_type("RECORD")) == (1, [])
+    (said,) = run.said("ERROR")
+    assert said == "start_date is not valid: it is in the future, so there is nothing to read."
 
 
 def test_one_organization_of_two(tap: Tap, serve: Serve, settings: Settings) -> None:
