@@ -65,8 +65,11 @@ def test_a_whole_run(tap: Tap, serve: Serve, settings: Settings, tmp_path: Path)
     assert refused["settings"] == whole["settings"]
     assert refused["exit"]["reason"] == "failed"
     assert "credentials" in refused["exit"]["detail"]
-    tap(config={**config, "page_size": 8})
-    assert json.loads(path.read_text())["run"]["settings"] != whole["settings"]
+    tap(config={**config, "organization_ids": [min(owners)]})
+    part = json.loads(path.read_text())
+    assert part["run"]["settings"] != whole["settings"]
+    assert not part["streams"]["leads"]["whole"]
+    assert part["streams"]["leads"]["remark"] == "organization_ids chose a part of the account"
 
 
 MAPS = {

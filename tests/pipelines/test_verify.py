@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from array import array
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -164,12 +165,17 @@ def test_differences_are_found_and_nothing_else(new_warehouse: Warehouse) -> Non
     assert code == 1
     assert "missing of" in said["tags"]
 
+    rows_of_other_runs(warehouse, owner)
+
+
+def rows_of_other_runs(warehouse: Warehouse, owner: str) -> None:
+    """What is said of rows that this run has not sent, or that another has sent again."""
     # What is gone in the API stays, unless the run had it removed.
     older = "_sdc_extracted_at = _sdc_extracted_at - interval '1 day'"
     with warehouse.changed("leads", copied(f"id = 'gone', {older}")):
         code, said, _ = warehouse.verify()
         assert code == 0
-        assert said["leads"] == "60 rows sent, all there. 1 row of earlier runs stay, which the API no longer has."
+        assert said["leads"] == "60 rows sent, all there. 1 row of earlier runs stay, which it did not find again."
         activated = warehouse.report_with("leads", activated=True)
         code, said, _ = warehouse.verify(activated)
         assert code == 1
@@ -184,6 +190,17 @@ def test_differences_are_found_and_nothing_else(new_warehouse: Warehouse) -> Non
         code, said, _ = warehouse.verify()
     assert code == 1
     assert said["leads"].startswith("1 row newer than this run: verify a run before the next one begins.")
+    # Other runs may read other organizations meanwhile, where this one was told to read some.
+    chosen = warehouse.report_with("leads", whole=False, remark="shard chose a part of the account")
+    with warehouse.changed("leads", copied(f"""id = 'of another', "{OWNER}" = 'another'""")):
+        assert warehouse.verify()[0] == 1
+        code, said, _ = warehouse.verify(chosen)
+        assert code == 0
+        assert said["leads"].startswith("60 rows sent, all there. Not compared as a whole")
+        warehouse.do(f"DELETE FROM leads WHERE id IN {SOME}")
+        code, said, _ = warehouse.verify(chosen)
+        assert code == 1
+        assert f"{OWNER} {owner}: 1 row missing of 20." in said["leads"]
     # Rows from BATCH files do not tell when they were read: only a table that holds nothing else can be judged.
     with warehouse.changed("leads", "UPDATE leads SET _sdc_extracted_at = NULL"):
         assert warehouse.verify()[0] == 0
@@ -221,6 +238,14 @@ MAPS = {
     "rows": {"__source__": "agents", "__key_properties__": []},
     "custom_fields": None,
 }
+
+
+def test_without_a_driver_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setitem(sys.modules, "psycopg", None)
+        run = CliRunner().invoke(main, ["verify", str(tmp_path / "x"), "--url", "postgresql://", "--schema", SCHEMA])
+    assert run.exit_code == 1
+    assert "install singer-http[verify]" in run.output
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 _UNTOLD = {"report_path", "stream_map_config"}
 """Settings that the fingerprint leaves out besides those that are declared secret: the second may hold keys."""
+_BOUNDS = ("_ids", "shard")
+"""What settings end with by which a run reads some organizations, users, projects or tasks only."""
 
 
 class Followed(Protocol):
@@ -57,6 +59,7 @@ class Reporter:
         self._tap = tap
         self._version = version
         self._settings = fingerprint({name: config[name] for name in config.keys() - set(secrets) - _UNTOLD})
+        self._bounds = [name for name in sorted(config) if name.endswith(_BOUNDS) and config[name]]
         self._now = clock.monotonic
         self._began, self._start = dt.datetime.now(dt.timezone.utc), self._now()
         self._tallies: dict[str, Tally] = {}
@@ -109,7 +112,7 @@ class Reporter:
 
     def _tally(self, stream: Reported) -> Tally:
         if stream.name not in self._tallies:
-            self._tallies[stream.name] = Tally(stream, self._now())
+            self._tallies[stream.name] = Tally(stream, self._bounds, self._now())
         return self._tallies[stream.name]
 
     def _part(self, stream: Reported, slice_: Slice) -> Part:
@@ -168,6 +171,7 @@ class Reporter:
             document.write(path)
         except OSError as error:
             logger.error("The report cannot be written: %s: %s.", error.strerror, path)  # noqa: TRY400
+            return
         told, whole = document.run, sum(stream.whole for stream in document.streams.values())
         text = "Report: %s. %s rows of %d streams sent, %d of them whole; %d requests, %d answers with HTTP 429. See %s"
         logger.info(

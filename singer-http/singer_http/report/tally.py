@@ -113,8 +113,9 @@ class Part:
 class Tally:
     """What is known of a stream of the tap so far."""
 
-    def __init__(self, stream: Reported, now: float) -> None:
+    def __init__(self, stream: Reported, bounds: Sequence[str], now: float) -> None:
         self.stream = stream
+        self.bounds = bounds  # the settings by which a part of the account is read
         self.began = now
         self.ended: float | None = None
         self.is_begun = False
@@ -225,7 +226,9 @@ def _why_not_whole(tally: Tally) -> str | None:
         return "only what is new or changed was asked for"
     if stream.changes.unchanged:
         return "only what is new, changed or gone was sent"
-    return "it goes on with the read of an earlier run" if stream.resume.is_resumed else stream.doubt
+    if stream.resume.is_resumed:
+        return "it goes on with the read of an earlier run"
+    return stream.doubt or (f"{' and '.join(tally.bounds)} chose a part of the account" if tally.bounds else None)
 
 
 def _is_activated(stream: Reported) -> bool:
