@@ -79,7 +79,7 @@ _IN_BETWEEN = (
 ROTATION_RULES = (
     *(
         Rule(lost, Action.FAIL, LostExchangeError, _LOST)
-        for lost in (Fault.TIMEOUT, Fault.BROKEN, Fault.MALFORMED, range(408, 409), range(500, 600))
+        for lost in (Fault.TIMEOUT, Fault.BROKEN, Fault.EMPTY, Fault.MALFORMED, range(408, 409), range(500, 600))
     ),
     Rule(range(403, 404), Action.FAIL, AuthenticationError, _IN_BETWEEN),
     *(replace(rule, sentence=_USED_UP) if rule.error is CredentialsRefusedError else rule for rule in LOGIN_RULES),

@@ -6,9 +6,13 @@ from collections import Counter
 from datetime import timedelta
 from math import ceil
 from typing import TYPE_CHECKING, Any, Literal
+from unittest import mock
 
 import pytest
 from api_sandbox import Fault
+from tap_hubstaff.streams.window_slice import WindowSlice
+from tap_hubstaff.times import parse_iso
+from tap_hubstaff.windows.window import SHORTEST, Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +24,9 @@ if TYPE_CHECKING:
     Settings = Callable[..., dict[str, Any]]
     Serve = Callable[..., RunningSandbox]
     Read = Callable[..., Run]
+
+
+NOON = parse_iso("2026-10-01T12:00:00Z")
 
 
 @pytest.mark.parametrize("wall", ["empty", "503"])
@@ -96,13 +103,46 @@ def asked(sandbox: RunningSandbox) -> Counter[str]:
     return Counter({path.rpartition("/")[2]: sum(found.values()) for path, found in report.items()})
 
 
-def test_what_is_too_much_at_the_floor_fails_with_the_reason(read: Read, serve: Serve, settings: Settings) -> None:
-    sandbox = serve(clock="stopped", wall_rows=1, organizations=1, shared_members=0, history_days=3)
-    run = read(sandbox, settings(sandbox), None, "activities", "projects")
+@pytest.mark.parametrize("wall", ["empty", "503"])
+def test_what_is_too_much_at_the_floor_fails_with_the_reason(
+    read: Read, serve: Serve, settings: Settings, wall: Literal["empty", "503"]
+) -> None:
+    sandbox = serve(clock="stopped", wall_rows=1, wall=wall, organizations=1, shared_members=0, history_days=3)
+    asked_for: list[dict[str, Any]] = []
+    query = WindowSlice.query
+
+    def noted(self: WindowSlice, cursor: str | None) -> dict[str, Any]:
+        asked_for.append(query(self, cursor))
+        return asked_for[-1]
+
+    with mock.patch.object(WindowSlice, "query", noted):
+        run = read(sandbox, settings(sandbox), None, "activities", "daily_activities", "projects")
     assert run.code == 1
     assert run.ids("projects")
-    (sentence,) = (line for line in run.said("ERROR") if line.startswith("Not read"))
-    assert "activities (organization_id" in sentence
+    activities, days = (line for line in run.said("ERROR") if line.startswith("Not read"))
+    assert "activities (organization_id" in activities
+    assert "daily_activities (organization_id" in days
+    for sentence in (activities, days):
+        assert "Hubstaff ends a request after 30 seconds, with an empty body or HTTP 503" in sentence
+        assert "proxy" not in sentence
+    lengths = [
+        parse_iso(each["time_slot[stop]"]) - parse_iso(each["time_slot[start]"])
+        for each in asked_for
+        if "time_slot[start]" in each and each["page_limit"] == 25
+    ]
+    assert set(lengths) == {timedelta(hours=1)}
+    assert any(each.get("date[start]", "") == each.get("date[stop]") and each["page_limit"] == 25 for each in asked_for)
+    assert min(each["page_limit"] for each in asked_for) == 25
+
+
+def test_the_hour_that_is_promised_is_asked_for() -> None:
+    window: Window | None = Window(NOON, NOON + timedelta(days=7))
+    lengths = []
+    while window is not None:
+        lengths.append(window.length)
+        window = window.half(SHORTEST)
+    assert lengths[-2:] == [timedelta(hours=1.5), timedelta(hours=1)]
+    assert lengths == sorted(set(lengths), reverse=True)
 
 
 def test_the_first_day_that_an_organization_keeps_is_found_and_remembered(

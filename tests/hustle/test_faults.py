@@ -31,6 +31,7 @@ PASSING: dict[str, dict[str, Any]] = {
     "429 until a date": {"kind": "status", "status": 429, "retry_after": 3, "retry_after_form": "date"},
     "408": {"kind": "status", "status": 408},
     "empty body": {"kind": "empty_body"},
+    "204": {"kind": "status", "status": 204},
     "not JSON": {"kind": "not_json"},
     "truncated": {"kind": "truncated"},
     "truncated and closed": {"kind": "truncated", "honest_length": False},

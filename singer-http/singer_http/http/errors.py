@@ -82,6 +82,7 @@ class Fault(enum.Enum):
     UNTRUSTED = "no trusted TLS connection"
     TIMEOUT = "no complete answer in time"
     BROKEN = "the connection broke off"
+    EMPTY = "no body"
     MALFORMED = "not the JSON that is documented"
 
 
@@ -107,6 +108,7 @@ _DOWN = "no connection; check the URL in the settings, the name server, the prox
 _UNTRUSTED = "the host has no certificate that is trusted here; check the URL in the settings, or set SSL_CERT_FILE."
 _LATE = "no complete answer in time, {tries} times; try again later or raise request_timeout."
 _BROKEN = "the connection broke off {tries} times; check the network and try again later."
+_EMPTY = "HTTP {status}, {tries} times, but with an empty body; try again later."
 _THROTTLED = "HTTP 429 for longer than a run should wait; something else is using up the rate limit."
 _FAILING = "HTTP {status}, {tries} times; the API is slow or failing on its side, try again later."
 _UNKNOWN = "HTTP {status}, which the API does not document; check the URL in the settings."
@@ -121,6 +123,7 @@ RULES: Rules = (
     Rule(Fault.UNTRUSTED, _FAIL, FatalError, _UNTRUSTED),
     Rule(Fault.TIMEOUT, _RETRY, ServerFailedError, _LATE, SUSPICIOUS_TRIES),
     Rule(Fault.BROKEN, _RETRY, ApiError, _BROKEN, TRIES),
+    Rule(Fault.EMPTY, _RETRY, MalformedAnswerError, _EMPTY, SUSPICIOUS_TRIES),
     Rule(Fault.MALFORMED, _RETRY, MalformedAnswerError, "HTTP {status}, {tries} times, but {found}.", SUSPICIOUS_TRIES),
     Rule(_401, _RENEW, ApiError, "HTTP 401 even with a new token; check what these credentials may read."),
     Rule(_403, _FAIL, ForbiddenError, _FORBIDDEN),
@@ -145,7 +148,10 @@ LOGIN_RULES: Rules = (
     Rule(Fault.UNTRUSTED, _FAIL, _LOGIN, _UNTRUSTED),
     Rule(Fault.TIMEOUT, _RETRY, _LOGIN, _LATE, SUSPICIOUS_TRIES),
     Rule(Fault.BROKEN, _RETRY, _LOGIN, f"the connection broke off {{tries}} times; {_CHECK}", TRIES),
-    Rule(Fault.MALFORMED, _RETRY, _LOGIN, f"HTTP {{status}} without a token; {_CHECK}", SUSPICIOUS_TRIES),
+    *(
+        Rule(fault, _RETRY, _LOGIN, f"HTTP {{status}} without a token; {_CHECK}", SUSPICIOUS_TRIES)
+        for fault in (Fault.EMPTY, Fault.MALFORMED)
+    ),
     Rule(_404, _FAIL, _LOGIN, f"HTTP 404; there is no token endpoint here, {_CHECK}"),
     Rule(_408, _RETRY, _LOGIN, _FAILING, TRIES),
     Rule(_429, _RETRY, _LOGIN, _THROTTLED, TRIES),

@@ -29,6 +29,7 @@ _BROKEN = "JSON that is broken; the fault is on the API's side, tell its support
 _FOREIGN = "not the JSON that the API documents; check the URL, and for a proxy"
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What decoding an answer may raise; its text can quote the answer."""
+_NO_CONTENT = 204
 _READ, _WRITTEN = range(200, 201), range(200, 300)  # statuses of success: a write may have nothing to tell
 
 
@@ -182,9 +183,11 @@ def request_token(  # noqa: PLR0913, PLR0917
 
 def _parsed(answer: Answer, parse: Callable[[Answer], T], success: range) -> T:
     if answer.status not in success:
-        raise Problem(answer.status, answer)
+        raise Problem(Fault.EMPTY if answer.status == _NO_CONTENT else answer.status, answer)
     try:
         return parse(answer)
     except UNREADABLE as error:
+        if not answer.body.strip():
+            raise Problem(Fault.EMPTY, answer) from None
         is_broken = not isinstance(error, msgspec.ValidationError) and answer.body.lstrip().startswith((b"{", b"["))
         raise Problem(Fault.MALFORMED, answer, _BROKEN if is_broken else _FOREIGN) from None

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from singer_http.http.errors import RULES, ApiError, ServerFailedError
+from singer_http.http.errors import RULES, ApiError, Fault, ServerFailedError, rule_for
 from singer_http.reading.pages import Slice
 from singer_http.resume import RESUME, Bookmark, FullTable, Natural
 from singer_http.schemas import ApiSchema
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LIMIT = "page_limit"
-SMALLEST_PAGE = 60
+SMALLEST_PAGE = 25
 """No page is halved to fewer records: so few do not take the API too long."""
 EVERY_OTHER = "*"
 """Stands for every stream that the setting ``refresh`` does not name."""
@@ -46,6 +46,15 @@ REMEMBERED = dt.timedelta(days=7)
 """A list is asked for smaller pages for so long; then larger ones are tried again."""
 HASTY_TRIES = 2
 """So many requests for what may be too much, if less can be asked for."""
+_CUT_OFF = (
+    " Hubstaff ends a request after 30 seconds, with an empty body or HTTP 503, and this one asks for the least that"
+    " can be asked for."
+)
+PATIENT_RULES = tuple(
+    replace(rule, sentence=rule.sentence + _CUT_OFF) if rule in {rule_for(Fault.EMPTY), rule_for(503)} else rule
+    for rule in RULES
+)
+"""For requests that cannot be for less."""
 HASTY_RULES = tuple(
     replace(rule, tries=min(rule.tries, HASTY_TRIES)) if issubclass(rule.error, ServerFailedError) else rule
     for rule in RULES
@@ -64,17 +73,17 @@ class ListSlice(Slice):
 
     @override
     def rules(self, cursor: str | None) -> tuple[Rule, ...]:
-        return HASTY_RULES if self.is_divisible(cursor) else RULES
+        return HASTY_RULES if self.is_divisible(cursor) else PATIENT_RULES
 
     def is_divisible(self, cursor: str | None) -> bool:  # noqa: ARG002 - for windows
         """Whether less can be asked for if the API fails at a cursor."""
-        return self.rows // 2 >= SMALLEST_PAGE
+        return self.rows > SMALLEST_PAGE
 
     @override
     def instead(self, cursor: str | None, failure: ApiError) -> str | None:
         if not isinstance(failure, ServerFailedError) or not ListSlice.is_divisible(self, cursor):
             raise failure
-        self.params[LIMIT] = self.rows // 2
+        self.params[LIMIT] = max(self.rows // 2, SMALLEST_PAGE)
         logger.info("%s: the API could not answer for the whole page. Asking for pages of %d.", self.label, self.rows)
         return cursor
 

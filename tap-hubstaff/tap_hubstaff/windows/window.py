@@ -104,8 +104,6 @@ class Window:
         return self.stop - self.start
 
     def half(self, shortest: dt.timedelta) -> Window | None:
-        """Its first half; None where that would be too short."""
-        if self.length >= 2 * DAY:
-            return replace(self, stop=self.start + self.length // DAY // 2 * DAY)
-        half = self.length // 2
-        return replace(self, stop=self.start + half) if half >= shortest else None
+        """Its first half, or as much as the shortest window; None if it is no longer than that."""
+        half = self.length // DAY // 2 * DAY if self.length >= 2 * DAY else self.length // 2
+        return replace(self, stop=self.start + max(half, shortest)) if self.length > shortest else None

@@ -73,7 +73,7 @@ WRITE_RULES: tuple[Rule, ...] = (
     *(
         Rule(lost, Action.FAIL, UncertainError, f"{what}; it is not known whether the API has carried it out.")
         for lost, what in (
-            *((fault, fault.value) for fault in (Fault.TIMEOUT, Fault.BROKEN, Fault.MALFORMED)),
+            *((fault, fault.value) for fault in (Fault.TIMEOUT, Fault.BROKEN, Fault.EMPTY, Fault.MALFORMED)),
             *((statuses, "HTTP {status}") for statuses in (range(408, 409), range(500, 600))),
         )
     ),
