@@ -104,7 +104,6 @@ def _measured(workers: int, seconds: float, more: Mapping[str, str], own: Path, 
         for process in processes:
             if process.stdout is not None:
                 process.stdout.readline()
-        api.forget()
         for process in processes:
             if process.stdin is not None:
                 process.stdin.write(f"{seconds}\n")

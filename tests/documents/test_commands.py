@@ -103,6 +103,7 @@ def test_every_document_with_commands_is_tried_here() -> None:
         "target-harkster/README.md",
         "sandbox/README.md",
         "docs/operations.md",
+        "docs/scale.md",
     }
 
 
@@ -180,6 +181,14 @@ def test_operations(shell: Callable[..., Shell], tmp_path: Path) -> None:
     assert json.loads((tmp_path / "state.json").read_text())["bookmarks"]
     assert "tap-hubstaff: the credentials work" in output
     assert len([*(tmp_path / "data" / "tokens").glob("*.json")]) == 1
+
+
+def test_scale(shell: Callable[..., Shell], sandbox: RunningSandbox, tmp_path: Path) -> None:
+    (tmp_path / "meltano").mkdir()  # for the reports
+    shell().run(ROOT / "docs" / "scale.md", has_accounts=True)
+    states = [json.loads((tmp_path / f"all.json.{number}-of-3").read_text())["bookmarks"] for number in (1, 2, 3)]
+    kept = [one["context"]["organizationId"] for state in states for one in state["leads"]["partitions"]]
+    assert sorted(kept) == sorted(sandbox.truth.ids["organizations"])
 
 
 def test_sandbox(shell: Callable[..., Shell], tmp_path: Path) -> None:

@@ -44,7 +44,6 @@ def work(clock: FakeClock, budgets: list[Budget], until: float) -> list[list[flo
         while clock.monotonic() < until:
             budget.spend()
             sent.append(clock.monotonic())
-            clock.sleep(0.001)  # what a process does between two requests
         return sent
 
     return clock.together([lambda budget=budget: spend(budget) for budget in budgets])  # type: ignore[misc]
@@ -60,8 +59,9 @@ def test_eight_processes_use_one_limit_and_share_it_evenly(
     assert most_in_any_window(together, window) <= requests
     within = [moment for moment in together if moment < began + windows * window]
     assert len(within) >= 0.97 * requests * windows
-    shares = [len(moments) for moments in sent]
-    assert max(shares) - min(shares) <= windows + 1  # a request a window: where it starts anew is anybody's
+    # In the first window, whoever comes first takes what is free.
+    shares = [sum(moment >= began + 2 * window for moment in moments) for moments in sent]
+    assert max(shares) - min(shares) <= 2
 
 
 def test_who_has_nothing_to_do_or_has_died_takes_nothing_from_the_others(

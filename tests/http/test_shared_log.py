@@ -98,6 +98,19 @@ def test_the_limit_holds_while_the_log_is_lost_and_found_again(
     assert sum("can be reached again" in text for text in caplog.messages) == WORKERS
 
 
+def test_who_has_not_looked_for_long_waits_for_what_others_sent_last(
+    clock: FakeClock, make: Callable[..., list[Budget]]
+) -> None:
+    busy, idle, *_ = make()
+    for _ in range(LIMIT):
+        busy.spend()
+    clock.advance(0.1)
+    Breaking.is_lost = True
+    began = clock.monotonic()
+    idle.spend()
+    assert clock.monotonic() - began >= 1.0
+
+
 def test_a_run_that_never_reaches_the_log_has_its_share(clock: FakeClock, make: Callable[..., list[Budget]]) -> None:
     Breaking.is_lost = True
     (budget, *_) = make()

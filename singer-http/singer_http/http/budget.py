@@ -45,6 +45,7 @@ class Budget:
         self._clock = clock
         self._log = log or MemoryLog(clock)
         self._width = window * (1 + MARGIN)
+        self._apart = self._width / requests / 2  # so that what was lost to a late request can be made up for
         self._turn = threading.Lock()
         self._lock = threading.Lock()
         self._seen = Sent()
@@ -136,6 +137,9 @@ class Budget:
             slot = max(now, sent.paused_until)
             if len(before) >= self.requests:
                 slot = max(slot, before[-self.requests] + self._width)
+            if mine is None and before and before[-1] > now:
+                # Others wait. Apart from each other, who wakes up first does not take what they could have.
+                slot = max(slot, before[-1] + self._apart)
             insort(sent.times, slot)
             return slot, slot - now
 

@@ -69,8 +69,9 @@ class PostgresLog(RequestLog):
             options=_OPTIONS,
         )
         with connection.transaction():
-            connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [_TABLE])  # two must not create it at once
-            connection.execute(_CREATE)
+            if connection.execute("SELECT to_regclass(%s)", [_TABLE]).fetchone() == (None,):
+                connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [_TABLE])  # not two at once
+                connection.execute(_CREATE)
             connection.execute(_BEGIN, [self._name])
         self._connection = connection
         return connection
