@@ -15,7 +15,7 @@ import hashlib
 import logging
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlencode
 
 import filelock
@@ -32,9 +32,10 @@ from singer_http.http.errors import (
     Rule,
 )
 from singer_http.http.session import request_token
+from typing_extensions import override
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from singer_http.http.clock import Clock
@@ -129,7 +130,20 @@ _decode_answer = msgspec.json.Decoder(_TokenAnswer).decode
 _decode_kept = msgspec.json.Decoder(StoredTokens).decode
 
 
-class TokenStore:
+class AnyTokenStore(Protocol):
+    """Where tokens are kept, for all runs that use them."""
+
+    def locked(self, clock: Clock) -> contextlib.AbstractContextManager[None]:
+        """Keep other runs from it; raises :class:`AuthenticationError` where another one keeps it for too long."""
+
+    def read(self) -> StoredTokens:
+        """What is kept, or the configured token. Called with the lock."""
+
+    def write(self, kept: StoredTokens) -> None:
+        """Replace what is kept; it outlives a crash when this returns. Called with the lock."""
+
+
+class TokenStore(AnyTokenStore):
     """One file for one configured token, for all runs that use it.
 
     The file's name is a hash of the configured token: a new token gets a new file.
@@ -143,6 +157,7 @@ class TokenStore:
         self._configured = configured
         self.path = folder / f"{hashlib.sha256(configured.encode()).hexdigest()[:32]}.json"
 
+    @override
     @contextlib.contextmanager
     def locked(self, clock: Clock) -> Iterator[None]:
         """Keep other runs from the file.
@@ -154,19 +169,18 @@ class TokenStore:
         lock = filelock.FileLock(self.path.with_suffix(".lock"), blocking=False, mode=0o600)
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with _acquired(lock, clock):
+            wait_for_lock(lambda: _take(lock), lock.lock_file, clock)
+            try:
                 yield
-        except filelock.Timeout:
-            raise AuthenticationError(
-                f"another run has been logging in with the same token for more than {LOCK_PATIENCE / 60:.0f} min"
-                f" ({lock.lock_file} is locked); run again when it is through."
-            ) from None
+            finally:
+                lock.release()
         except OSError as error:
             raise ConfigurationError(
                 f"token_path is not valid: {self.path.parent} cannot be used ({error.strerror}), and a rotated token"
                 " must not be lost."
             ) from None
 
+    @override
     def read(self) -> StoredTokens:
         """What is kept, or the configured token. Called with the lock."""
         with contextlib.suppress(FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
@@ -181,6 +195,7 @@ class TokenStore:
             logger.warning("%s is damaged: the token in the settings is used.", self.path)
             return StoredTokens(self._configured)
 
+    @override
     def write(self, kept: StoredTokens) -> None:
         """Replace what is kept, wholly or not at all; it is on the disk when this returns. Called with the lock."""
         self._new.unlink(missing_ok=True)
@@ -207,17 +222,26 @@ class TokenStore:
             os.close(folder)
 
 
-def _acquired(lock: filelock.BaseFileLock, clock: Clock) -> contextlib.AbstractContextManager[object]:
-    """Wait for a lock on a clock that can be stopped; raises :class:`filelock.Timeout` where that takes too long."""
-    until = clock.monotonic() + LOCK_PATIENCE
+def _take(lock: filelock.BaseFileLock) -> bool:
     with contextlib.suppress(filelock.Timeout):
-        return lock.acquire()
+        lock.acquire()
+    return lock.is_locked
+
+
+def wait_for_lock(take: Callable[[], bool], place: str, clock: Clock) -> None:
+    """Wait for a lock on a clock that can be stopped; raises :class:`AuthenticationError` where that takes too long."""
+    until = clock.monotonic() + LOCK_PATIENCE
+    if take():
+        return
     logger.info("Another run is logging in with the same token: waiting for it, %.0f s at most.", LOCK_PATIENCE)
     while clock.monotonic() < until:
         clock.sleep(_GLANCE)
-        with contextlib.suppress(filelock.Timeout):
-            return lock.acquire()
-    raise filelock.Timeout(lock.lock_file)
+        if take():
+            return
+    raise AuthenticationError(
+        f"another run has been logging in with the same token for more than {LOCK_PATIENCE / 60:.0f} min"
+        f" ({place} is locked); run again when it is through."
+    )
 
 
 class Rotation:
@@ -232,7 +256,7 @@ class Rotation:
     """
 
     def __init__(
-        self, url: str, transport: Transport, store: TokenStore, client: tuple[str, str] | None, clock: Clock
+        self, url: str, transport: Transport, store: AnyTokenStore, client: tuple[str, str] | None, clock: Clock
     ) -> None:
         self._url = url
         self._transport = transport

@@ -19,7 +19,7 @@ from singer_http.http.shared_log import open_log
 from singer_http.http.transport import Transport
 from singer_http.reading.pages import Page
 
-from tap_hubstaff.auth import DEFAULT_AUTH_URL, Rotation, TokenStore
+from tap_hubstaff.auth import DEFAULT_AUTH_URL, AnyTokenStore, Rotation, TokenStore
 from tap_hubstaff.request_quota import HOUR, HourlyBudget
 
 if TYPE_CHECKING:
@@ -110,10 +110,20 @@ def _token_source(config: Mapping[str, Any], transport: Transport, clock: Clock)
     if config.get("access_token"):
         return fixed_token(config["access_token"], "access_token", clock)
     is_application = bool(config.get("refresh_token"))
-    store = TokenStore(state_folder(config), config["refresh_token" if is_application else "personal_access_token"])
+    store = _token_store(config, config["refresh_token" if is_application else "personal_access_token"], clock)
     client = (config["client_id"], config["client_secret"]) if is_application else None
     url = config.get("auth_url") or DEFAULT_AUTH_URL
     return TokenSource(Rotation(url, transport, store, client, clock), clock)
+
+
+def _token_store(config: Mapping[str, Any], configured: str, clock: Clock) -> AnyTokenStore:
+    if config.get("token_url") is None:
+        return TokenStore(state_folder(config), configured)
+    try:
+        from tap_hubstaff.shared_tokens import SharedTokenStore  # noqa: PLC0415 - an extra, and not for every run
+    except ImportError:
+        raise ConfigurationError("token_url needs a driver for PostgreSQL: install tap-hubstaff[postgres].") from None
+    return SharedTokenStore(config["token_url"], configured, clock)
 
 
 def _budget(config: Mapping[str, Any], clock: Clock) -> HourlyBudget:

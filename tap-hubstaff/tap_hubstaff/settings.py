@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from singer_http.settings import LINE, LONGEST, WORD, api_errors, shared_settings
@@ -71,6 +72,16 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
             "Folder for refresh tokens, which change with every use, and for the count of requests of the last hour."
             " Keep it from run to run: without it, you must create a new token. The default is a folder in the user's"
             " state directory."
+        ),
+    ),
+    th.Property(
+        "token_url",
+        th.StringType,
+        secret=True,
+        title="Token URL of a database",
+        description=(
+            "A database for refresh tokens, in the place of token_path, for runs on several machines:"
+            " postgresql://user:password@host/database (needs the extra postgres)."
         ),
     ),
     th.Property(
@@ -212,6 +223,8 @@ def setting_errors(config: Mapping[str, Any]) -> Iterator[str]:
     """Sentences on what is wrong with the settings; each names its setting."""
     yield from _credential_errors(config)
     yield from api_errors(config, "requests_per_hour", REQUESTS_PER_HOUR)
+    if not re.match(r"postgres(ql)?(\+psycopg)?://[!-~]+$", config.get("token_url") or "postgres://host"):
+        yield "token_url is not valid: it must be such as postgresql://user:password@host/database."
     dates = {}
     for setting in ("start_date", "end_date"):
         if config.get(setting) is not None:

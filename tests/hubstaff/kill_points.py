@@ -11,7 +11,7 @@ from unittest import mock
 from singer_http.http import transport
 from singer_http.http.session import request_token
 from singer_http.http.transport import Transport
-from tap_hubstaff import auth, tap
+from tap_hubstaff import auth, shared_tokens, tap
 from tap_hubstaff.streams import window_streams
 from tap_hubstaff.work_sessions import stream as session_stream
 
@@ -32,7 +32,17 @@ KILL_POINTS = {
     "answer in place": 4,
 }
 """Where it may be; where that is in the store, the call of ``fsync`` at which it is."""
-LOST = frozenset({"request sent", "answer received", "answer half written"})
+SHARED_KILL_POINTS = {
+    "before the mark is shared": 1,
+    "mark shared": 1,
+    "before the request": None,
+    "request sent": None,
+    "answer received": None,
+    "before the answer is shared": 2,
+    "answer shared": 2,
+}
+"""The same where tokens are kept in a database: the write at which it is."""
+LOST = frozenset({"request sent", "answer received", "answer half written", "before the answer is shared"})
 """When the vendor has taken the old token and the new one is nowhere."""
 
 
@@ -43,7 +53,9 @@ def kill_self(*_: object, **__: object) -> Any:
 def prepare(point: str) -> None:
     # So that a process begins quickly.
     _put(tap, "STREAMS", (window_streams.Activities, session_stream.TimeSessions))
-    if (call := KILL_POINTS[point]) is not None:
+    if (call := SHARED_KILL_POINTS.get(point)) is not None:
+        _put(shared_tokens.SharedTokenStore, "write", _shared(call, is_before="before" in point))
+    elif (call := KILL_POINTS.get(point)) is not None:
         _put(os, "fsync", _fsync(call, is_half="half" in point))
     elif point == "before all":
         _put(auth.TokenStore, "read", kill_self)
@@ -70,3 +82,18 @@ def _fsync(kill_at: int, *, is_half: bool) -> Callable[[int], None]:
             kill_self()
 
     return fsync
+
+
+def _shared(kill_at: int, *, is_before: bool) -> Callable[..., None]:
+    """A ``write`` into the database that kills the process before a call of it, or behind."""
+    calls, write = count(1), shared_tokens.SharedTokenStore.write
+
+    def killed(*args: Any) -> None:
+        call = next(calls)
+        if call == kill_at and is_before:
+            kill_self()
+        write(*args)
+        if call == kill_at:
+            kill_self()
+
+    return killed
