@@ -94,7 +94,6 @@ class Run:
         self._preview = Preview(path, is_dry=self._is_dry) if path else None
         self.ledger = Ledger(config["ledger_url"], clock, is_dry=self._is_dry)
         self.rejects = Rejects(self.ledger.database, clock, Redaction.of(config))
-        self.reject_retries = RejectRetries(self.rejects)
         lookups = {stream for stream, settings in config["streams"].items() if settings.get("mode") == "lookup"}
         self.lookup = Lookup(self.ledger.lookups, lookups)
         self._expressions = Expressions(config["locale"], self.lookup)
@@ -109,6 +108,7 @@ class Run:
         self.mirror = Mirror(courier, self.ledger, self.rejects, self.channels.opened, most, share)
         guard = FirstRunGuard(config["max_new_posts"], self.channels.opened, is_dry=self._is_dry)
         opened = self.channels.opened
+        self.reject_retries = RejectRetries(self.rejects, opened)
         self.moves = Moves(courier, self.ledger, opened, config["on_move"])
         self.decider = Decider(self.ledger, self.moves)
         self.outbox = Outbox(

@@ -83,7 +83,9 @@ class Life:
                 "on_move": job.plan.on_move or "delete",
                 **({} if ledger_url is None else {"ledger_url": ledger_url}),
             }
-        self._copy: tuple[Path, list[tuple[dict[Place, Post], dict[Place, tuple[str, Fate]]]]] | None = None
+        self._copy: (
+            tuple[Path, list[tuple[dict[Place, Post], dict[Place, tuple[str, Fate]], dict[int, Row]]]] | None
+        ) = None
         self._batches = 0
         self._value = 0
 
@@ -274,10 +276,14 @@ class Life:
         folder.mkdir()
         for path in self.folder.glob("ledger.db*"):
             shutil.copy(path, folder)
-        self._copy = folder, [copy.deepcopy((job.posts, job.rejected)) for job in self.jobs]
+        self._copy = folder, [copy.deepcopy((job.posts, job.rejected, job.table)) for job in self.jobs]
 
-    def put_the_copy_back(self) -> None:
-        """Put an older copy of it back. Runs that notice are helped by ``harkster adopt``; then all rows come again."""
+    def put_the_copy_back(self, *, are_rows_as_then: bool = False) -> None:
+        """Put an older copy of it back. Runs that notice are helped by ``harkster adopt``; then all rows come again.
+
+        Args:
+            are_rows_as_then: The rows that the copy knows have become again what they were.
+        """
         if self._copy is None:
             return
         self.let_out()
@@ -286,7 +292,7 @@ class Life:
             path.unlink()
         for path in folder.iterdir():
             shutil.copy(path, self.folder)
-        for job, (posts, rejected) in zip(self.jobs, known, strict=True):
+        for job, (posts, rejected, table) in zip(self.jobs, known, strict=True):
             with contextlib.closing(job.target.make().run) as run:
                 channel = run.channels.find(job.target.channel, "channel")
                 run.ledger.hold(channel.id)
@@ -294,7 +300,7 @@ class Life:
             # Of what was rejected then nothing is tried whose post has changed since.
             is_as_then = {at: at not in job.posts or job.posts[at] == posts.get(at) for at in rejected}
             job.rejected = {at: told for at, told in rejected.items() if is_as_then[at]}
-            rows = job.rows
+            rows = [*({**job.table, **(table if are_rows_as_then else {})}).values()]
             self.run(job)
             self.run(job, rows)
 

@@ -162,6 +162,18 @@ def test_a_copy_from_before_a_row_was_posted_at_last(target: Target, tmp_path: P
     assert sorted(names(target)) == [("again", 1), ("x", 1)]
 
 
+def test_adopt_sees_what_was_changed_after_the_copy(target: Target, tmp_path: Path) -> None:
+    path = Path(target.config["ledger_url"].removeprefix("sqlite:///"))
+    target.ran([schema(), *rows(1, 2, name="old"), state(1)], **UPSERT)
+    copy = path.read_bytes()
+    target.ran([schema(), *rows(1, name="new"), state(2)], **UPSERT)
+    path.write_bytes(copy)
+    assert adopted(target, tmp_path, UPSERT) == "1 posts were entered into the ledger.\n"
+    assert adopted(target, tmp_path, UPSERT) == "0 posts were entered into the ledger.\n"
+    target.ran([schema(), *rows(1, name="old"), state(3)], **UPSERT)  # it is as the copy knew it
+    assert sorted(names(target)) == [("old", 1)] * 2
+
+
 @pytest.mark.parametrize("was_posted", [False, True])
 def test_an_older_copy_posts_no_older_version_of_what_it_had_rejected(
     target: Target, tmp_path: Path, *, was_posted: bool

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from api_sandbox import ChannelPlan
+from api_sandbox import ChannelPlan, RunningSandbox
 
 from tests.harkster.running import Command, Target, as_input, data, record, schema, state
 
@@ -115,6 +115,17 @@ def test_what_cannot_be_tried_again_is_said(command: Command, target: Target) ->
     assert "as reject_redact keeps name out" in told["left"][0]["reason"]
     assert "it is when its tap sends it again" in command("retry")
     assert target.posts() == []
+
+
+def test_what_was_not_tried_is_said(command: Command, target: Target, sandbox: RunningSandbox, tmp_path: Path) -> None:
+    number = {"hours": {"fields": [{"id": "n", "type": "number", "data": "name"}]}}
+    target.ran([schema(), record(id=1, name="seven"), state(1)], streams=number)
+    other = Target.into_new_channel(sandbox, tmp_path)
+    command.configure({**other.config, "streams": {"hours": {"fields": [{"id": "n", "type": "text", "data": "name"}]}}})
+    reason = "it was not tried: the settings name other channels than its own"
+    assert command("retry").splitlines()[0] == "0 of 1 rejected rows were posted."
+    assert f"hours [1]: {reason} ({target.channel}); n is text, not a number." in command("retry")
+    assert (target.posts(), other.posts()) == ([], [])
 
 
 def test_a_digest_is_tried_again(command: Command, target: Target) -> None:

@@ -156,9 +156,9 @@ class Lives(RuleBasedStateMachine):
         self.life.copy_the_ledger()
 
     @precondition(lambda self: all(can_be_put_back(job.plan) for job in self.life.jobs))
-    @rule()
-    def put_the_copy_back(self) -> None:
-        self.life.put_the_copy_back()
+    @rule(are_rows_as_then=st.booleans())
+    def put_the_copy_back(self, *, are_rows_as_then: bool) -> None:
+        self.life.put_the_copy_back(are_rows_as_then=are_rows_as_then)
 
     @invariant()
     def nothing_is_posted_twice(self) -> None:
@@ -298,6 +298,22 @@ def _absent_without_a_version() -> Iterator[None]:
         yield
 
 
+def put_back(life: Life) -> None:
+    """A row changes after the ledger is copied. The copy is put back, and so is the row."""
+    job = life.jobs[0]
+    life.run(job, [(1, "1")])
+    life.copy_the_ledger()
+    life.run(job, [(1, "2")])
+    life.put_the_copy_back(are_rows_as_then=True)
+
+
+@contextmanager
+def _adopts_new_posts_alone() -> Iterator[None]:
+    """A post that the ledger has is taken to be as the ledger has it."""
+    with mock.patch("target_harkster.delivery.channels._is_stale", return_value=False):
+        yield
+
+
 @contextmanager
 def _deleted_at_once() -> Iterator[None]:
     """The old post of a row that moves is deleted whatever becomes of the new one."""
@@ -312,6 +328,7 @@ STORIES: dict[str, tuple[Callable[[Life], None], Plan]] = {
     "rows without a version": (without_versions, Plan("mirror")),
     "rows in batches": (in_batches, Plan("mirror")),
     "a move": (moved, Plan("upsert", on_move="delete")),
+    "a copy of the ledger": (put_back, Plan("upsert")),
 }
 PUT_BACK: list[tuple[str, Callable[[], AbstractContextManager[None]]]] = [
     ("a reject of another job", _of_any_channel),
@@ -321,6 +338,7 @@ PUT_BACK: list[tuple[str, Callable[[], AbstractContextManager[None]]]] = [
     ("rows without a version", _absent_without_a_version),
     ("rows in batches", _absent_without_a_version),
     ("a move", _deleted_at_once),
+    ("a copy of the ledger", _adopts_new_posts_alone),
 ]
 
 

@@ -99,6 +99,12 @@ def _is_accounted_for(entry: Entry | None, post: RemotePost) -> bool:
     return entry.post_id == post.id or entry.phase not in _WITHOUT_POST
 
 
+def _is_stale(entry: Entry, post: RemotePost) -> bool:
+    """Whether a post was changed since the ledger knew it."""
+    is_at_rest = entry.phase is Phase.PUBLISHED or (entry.phase is Phase.DRAFT and entry.held)
+    return is_at_rest and entry.post_id == post.id and entry.hash != post.hash
+
+
 @dataclass(slots=True, eq=False)
 class Channels:
     """The channels of a run.
@@ -192,7 +198,7 @@ class Channels:
                 )
 
     def adopt(self, channel: Channel) -> int:
-        """Enter posts of this target that the ledger does not know.
+        """Enter posts of this target that the ledger does not know, or knows with another content.
 
         Returns:
             How many there were.
@@ -204,7 +210,7 @@ class Channels:
             if (entry := known.get(marker)) is None:
                 entry = Entry(channel.id, marker, "", "", Phase.DRAFT, remote.hash, self.ledger.next_seq())
                 entry.held = remote.is_held
-            elif entry.phase is not Phase.INTENT and _is_accounted_for(entry, remote):
+            elif entry.phase is not Phase.INTENT and _is_accounted_for(entry, remote) and not _is_stale(entry, remote):
                 continue
             elif entry.content is None:
                 entry.hash, entry.source = remote.hash, ""  # what has changed since is seen when its row comes
@@ -225,7 +231,8 @@ class Channels:
         self.rejects.sync()
         if entries:
             logger.warning(
-                "%s: %d posts of this target were found that the ledger did not know; they are not posted again.",
+                "%s: %d posts of this target were found that the ledger did not know, or not as they are now; they are"
+                " not posted again, and updated when their rows come.",
                 channel.path,
                 len(entries),
             )

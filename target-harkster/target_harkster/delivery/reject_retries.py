@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from target_harkster.delivery.parcel import Refused
     from target_harkster.ledger.rejects import Place, Reject, Rejects
@@ -22,10 +22,12 @@ class RejectRetries:
 
     Attributes:
         rejects: Those that stand.
+        channels: Ids of those that are open.
         failed: Those that were tried and rejected again, each with its new reason.
     """
 
     rejects: Rejects
+    channels: Collection[str]
     failed: dict[Place, Reject] = field(default_factory=dict, init=False)
     _tried: dict[Place, bool] = field(default_factory=dict, init=False)
 
@@ -46,6 +48,8 @@ class RejectRetries:
         left = []
         for reject in self.rejects.stored():
             reason = self.failed.get(reject.place, reject).sentence
+            if reject.channel not in self.channels:
+                reason = f"it was not tried: the settings name other channels than its own ({reject.channel}); {reason}"
             if reject.redacted:
                 reason = (
                     f"it cannot be tried without its tap, as reject_redact keeps {', '.join(reject.redacted)} out of"

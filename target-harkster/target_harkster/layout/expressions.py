@@ -256,8 +256,9 @@ def _refusal(error: Exception) -> FieldError:
         case jinja2.TemplateRuntimeError():
             kind = UnknownNameError if isinstance(error, jinja2.UndefinedError) else FieldError
             return kind(f"{has} that fails: {error.message}")
-        case decimal.Overflow():
-            return FieldError(f"{has} with a value that is beyond what a number can be")
+        case decimal.Overflow() | OverflowError():
+            kind_of_value = "number" if isinstance(error, decimal.Overflow) else "date"
+            return FieldError(f"{has} with a value that is beyond what a {kind_of_value} can be")
         case ZeroDivisionError():
             return FieldError(f"{has} that divides by zero")
         case TooCostlyError():

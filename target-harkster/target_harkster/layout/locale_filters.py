@@ -19,16 +19,25 @@ if TYPE_CHECKING:
 def locale_filters(locale: str) -> dict[str, Callable[..., Any]]:
     """The filters of a locale, by name."""
 
+    def shown(value: Any, form: Callable[[Decimal], str]) -> str:
+        """A number in a form in which no zero has a sign."""
+        amount = Decimal(number(value))
+        text = form(amount)
+        return form(amount.copy_abs()) if amount.is_signed() and text == form(amount * 0) else text
+
     def decimals(value: Any, digits: int | None = None) -> str:
         pattern = None if digits is None else "#,##0" + ("." + "0" * digits if digits else "")
-        return babel.numbers.format_decimal(Decimal(number(value)), format=pattern, locale=locale)
+        return shown(value, lambda amount: babel.numbers.format_decimal(amount, format=pattern, locale=locale))
 
     def currency(value: Any, code: Any) -> str:
-        return babel.numbers.format_currency(Decimal(number(value)), currency_code(code), locale=locale)
+        iso = currency_code(code)
+        return shown(value, lambda amount: babel.numbers.format_currency(amount, iso, locale=locale))
 
     def percent(value: Any, digits: int = 0) -> str:
         share = rounded(value, digits + 2)
-        return babel.numbers.format_percent(share, locale=locale, decimal_quantization=False)
+        return shown(
+            share, lambda amount: babel.numbers.format_percent(amount, locale=locale, decimal_quantization=False)
+        )
 
     def date(value: Any, form: str = "medium", timezone: str = "UTC") -> str:
         moment = as_moment(value)

@@ -269,7 +269,7 @@ def as_moment(value: Any) -> dt.date | dt.datetime:
         raise FieldError(f"is {_kind(value)}, not a date")
     for parse in (dt.date.fromisoformat, dt.datetime.fromisoformat):
         try:
-            return parse(value.strip())
+            return parse(value.strip().upper())  # RFC 3339 allows t and z
         except ValueError:
             continue
     raise FieldError("is text, not a date")
