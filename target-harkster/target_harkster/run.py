@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol
@@ -92,35 +93,40 @@ class Run:
         self._reject_file = None if self._is_dry else RejectFile(config["reject_path"])
         path = config.get("preview_path")
         self._preview = Preview(path, is_dry=self._is_dry) if path else None
-        self.ledger = Ledger(config["ledger_url"], clock, is_dry=self._is_dry)
-        self.rejects = Rejects(self.ledger.database, clock, Redaction.of(config))
-        lookups = {stream for stream, settings in config["streams"].items() if settings.get("mode") == "lookup"}
-        self.lookup = Lookup(self.ledger.lookups, lookups)
-        self._expressions = Expressions(config["locale"], self.lookup)
-        self.api = (PlanningApi if self._is_dry else HarksterApi)(config, clock)
-        spelling = Spelling(config["heading_type"], config["numbers_as"] == "number", config["marker"])
-        self.previous = PreviousPosts(self.api, self.ledger)
-        self.post_quota = quota = PostQuota(self.api, config["quota_reserve"], config.get("max_posts_per_run"))
-        delivery = Delivery(self.api, self.ledger, quota, clock, config["on_quota"], config["mirror_recall"], spelling)
-        self.courier = courier = Courier(delivery, self.ledger, self.rejects)
-        self.channels = Channels(self.api, self.ledger, quota, delivery, self.rejects, courier, config["first_run"])
-        most, share = config["mirror_max_deletes"], float(config["mirror_max_share"])
-        self.mirror = Mirror(courier, self.ledger, self.rejects, self.channels.opened, most, share)
-        guard = FirstRunGuard(config["max_new_posts"], self.channels.opened, is_dry=self._is_dry)
-        opened = self.channels.opened
-        self.reject_retries = RejectRetries(self.rejects, opened)
-        self.moves = Moves(courier, self.ledger, opened, config["on_move"])
-        self.decider = Decider(self.ledger, self.moves)
-        self.outbox = Outbox(
-            courier, self.ledger, opened, guard, clock, self.decider, self._acknowledge, self._delivered
-        )
+        with contextlib.ExitStack() as opened:
+            self.ledger = Ledger(config["ledger_url"], clock, is_dry=self._is_dry)
+            opened.callback(self.ledger.close)
+            self.rejects = Rejects(self.ledger.database, clock, Redaction.of(config))
+            lookups = {stream for stream, settings in config["streams"].items() if settings.get("mode") == "lookup"}
+            self.lookup = Lookup(self.ledger.lookups, lookups)
+            self._expressions = Expressions(config["locale"], self.lookup)
+            self.api = (PlanningApi if self._is_dry else HarksterApi)(config, clock)
+            opened.callback(self.api.close)
+            spelling = Spelling(config["heading_type"], config["numbers_as"] == "number", config["marker"])
+            self.previous = PreviousPosts(self.api, self.ledger)
+            self.post_quota = quota = PostQuota(self.api, config["quota_reserve"], config.get("max_posts_per_run"))
+            delivery = Delivery(
+                self.api, self.ledger, quota, clock, config["on_quota"], config["mirror_recall"], spelling
+            )
+            self.courier = courier = Courier(delivery, self.ledger, self.rejects)
+            self.channels = Channels(self.api, self.ledger, quota, delivery, self.rejects, courier, config["first_run"])
+            channels = self.channels.opened
+            most, share = config["mirror_max_deletes"], float(config["mirror_max_share"])
+            self.mirror = Mirror(courier, self.ledger, self.rejects, channels, most, share)
+            guard = FirstRunGuard(config["max_new_posts"], channels, is_dry=self._is_dry)
+            self.reject_retries = RejectRetries(self.rejects, channels)
+            self.moves = Moves(courier, self.ledger, channels, config["on_move"])
+            self.decider = Decider(self.ledger, self.moves)
+            self.outbox = Outbox(
+                courier, self.ledger, channels, guard, clock, self.decider, self._acknowledge, self._delivered
+            )
+            self._opened = opened.pop_all()
 
     def close(self) -> None:
         """Close everything."""
         if self._is_open:
             self._is_open = False
-            self.api.close()
-            self.ledger.close()
+            self._opened.close()
 
     # What comes
 

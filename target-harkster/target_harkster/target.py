@@ -84,8 +84,9 @@ class TargetHarkster(CheckedSettings, Target):
     @override  # type: ignore[misc]
     def process_lines(self, file_input: IO[Any] | None) -> Counter[str]:  # final in the SDK, and the only way around
         """Process messages. What is durable is acknowledged, however the run ends."""
-        self.run.ledger.history.begin()
+        history = self.run.ledger.history
         with self._ended_well():
+            history.begin()
             try:
                 return super().process_lines(file_input)
             except BAD_INPUT:
@@ -102,9 +103,10 @@ class TargetHarkster(CheckedSettings, Target):
         self.run.close()
 
     def retry(self) -> None:
-        """Try rejected rows again without their taps. This ends no first run."""
-        self.run.ledger.history.begin()
+        """Try rejected rows again without their taps. This ends no first run, and leaves it to the caller to close."""
+        history = self.run.ledger.history
         with self._ended_well():
+            history.begin()
             for reject in self.run.reject_retries.streams():
                 self.get_sink(
                     reject.stream, schema=dict(reject.schema or {}), key_properties=list(reject.key_properties)
@@ -112,7 +114,6 @@ class TargetHarkster(CheckedSettings, Target):
             self.run.finish(self._sinks())
             tell_quota(self.run.channels, self.run.post_quota, self.run.ledger)
             self.run.note_end("complete")
-        self.run.close()
 
     def _take_up_digests(self) -> None:
         """Open the sinks of digests that wait, for example for a name, and whose own tap is silent in this run."""

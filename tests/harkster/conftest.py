@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from api_sandbox import HarksterScenario, RunningSandbox, Scenario, serve_in_thread
 from target_harkster.target import TargetHarkster
 
@@ -16,6 +17,26 @@ def sandbox() -> Iterator[RunningSandbox]:
     with serve_in_thread(Scenario(harkster=HarksterScenario(requests_per_second=None))) as running:
         running.harkster.set_quota("Acme Inc.", quota=1_000_000)
         yield running
+
+
+@pytest.fixture(autouse=True)
+def all_ledgers_are_closed(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a test opens of ledgers, whatever ends its runs, is closed again."""
+    is_open: set[int] = set()
+
+    def opens(connection: Any, _record: Any) -> None:
+        is_open.add(id(connection))
+
+    def closes(connection: Any, _record: Any) -> None:
+        is_open.discard(id(connection))
+
+    sa.event.listen(sa.Pool, "connect", opens)
+    sa.event.listen(sa.Pool, "close", closes)
+    yield
+    sa.event.remove(sa.Pool, "connect", opens)
+    sa.event.remove(sa.Pool, "close", closes)
+    # Who dies closes nothing.
+    assert not is_open or request.node.get_closest_marker("filterwarnings")
 
 
 @pytest.fixture(scope="session")

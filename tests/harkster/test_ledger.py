@@ -194,6 +194,7 @@ def entry(phase: Phase) -> Entry:
 @pytest.mark.parametrize("phase", Phase)
 def test_decisions(phase: Phase) -> None:
     known = entry(phase)
+    known.post_id = None if phase is Phase.DELETED else "post"
     decisions = [
         decide(known, {content}, mode) for mode in ("append", "upsert", "mirror") for content in ("same", "new")
     ]
@@ -202,6 +203,7 @@ def test_decisions(phase: Phase) -> None:
     expected = {
         Phase.BASELINE: (Decision.UNCHANGED, Decision.CREATE),
         Phase.DELETED: (Decision.CREATE, Decision.CREATE),
+        Phase.MOVING: (Decision.UPDATE, Decision.UPDATE),
         Phase.REMOVED: (Decision.LEAVE, Decision.LEAVE),
         Phase.COUNTED: (Decision.UNCHANGED, Decision.REPLACE),
         Phase.DEFERRED: (Decision.UNCHANGED, Decision.REPLACE),

@@ -8,7 +8,7 @@ import itertools
 import os
 import sqlite3
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import sqlalchemy as sa
 from singer_http.http.errors import ApiError, ConfigurationError, FatalError
@@ -44,20 +44,22 @@ class Database:
     """
 
     def __init__(self, url: str, *, is_dry: bool = False) -> None:
-        try:
-            self._engine, self.path = _engine(sa.make_url(url), is_dry=is_dry)
-            self.is_sqlite = self._engine.dialect.name == "sqlite"
-            with self._engine.connect() as connection:
-                make_tables(connection)
-                connection.commit()
-        except (sa.exc.SQLAlchemyError, sqlite3.Error, ImportError) as error:
-            raise _unusable(error) from None
         self._seq = 0
-        self.catch_up()
+        with contextlib.ExitStack() as opened:
+            try:
+                self._engine, self.path = _engine(sa.make_url(url), opened, is_dry=is_dry)
+                self.is_sqlite = self._engine.dialect.name == "sqlite"
+                with self._engine.connect() as connection:
+                    make_tables(connection)
+                    connection.commit()
+            except (sa.exc.SQLAlchemyError, sqlite3.Error, ImportError) as error:
+                raise _unusable(error) from None
+            self.catch_up()
+            self._opened = opened.pop_all()
 
     def close(self) -> None:
         """Close the database."""
-        self._engine.dispose()
+        self._opened.close()
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sa.Connection]:
@@ -139,28 +141,31 @@ def chunks(items: Iterable[T]) -> Iterator[list[T]]:
         yield some
 
 
-def _engine(url: sa.URL, *, is_dry: bool) -> tuple[sa.Engine, str | None]:
-    """The engine of a database, and the path if it is a file."""
+def _engine(url: sa.URL, opened: contextlib.ExitStack, *, is_dry: bool) -> tuple[sa.Engine, str | None]:
+    """The engine of a database, and the path if it is a file. What is opened for it closes with ``opened``."""
     if url.drivername == "postgresql":
         url = url.set(drivername="postgresql+psycopg")
     if url.get_backend_name() != "sqlite":
         # Poolers like PgBouncer change sessions between transactions: prepared statements would be lost.
         arguments = {"prepare_threshold": None} if url.drivername == "postgresql+psycopg" else {}
         engine = sa.create_engine(url, pool_pre_ping=True, hide_parameters=True, connect_args=arguments)
-        return (_copied(engine) if is_dry else engine), None
+        opened.callback(engine.dispose)
+        return (_copied(engine, opened) if is_dry else engine), None
     path = None if url.database in {None, "", ":memory:"} else url.database
     if is_dry and path is not None:
-        memory = sqlite3.connect(":memory:", check_same_thread=False)
+        memory = sa.create_engine("sqlite://", poolclass=sa.StaticPool, connect_args={"check_same_thread": False})
+        opened.callback(memory.dispose)
         if Path(path).exists():
             # If nobody writes, do not make the files that even a reader makes beside it.
             access = "mode=ro" if Path(f"{path}-wal").exists() else "mode=ro&immutable=1"
             uri = f"{Path(path).absolute().as_uri()}?{access}"
-            with contextlib.closing(sqlite3.connect(uri, uri=True)) as source:
-                source.backup(memory)
-        return sa.create_engine("sqlite://", creator=lambda: memory, poolclass=sa.StaticPool), None
+            with contextlib.closing(sqlite3.connect(uri, uri=True)) as source, memory.connect() as copy:
+                source.backup(cast("sqlite3.Connection", copy.connection.driver_connection))
+        return memory, None
     if path is not None and "uri" not in url.query:
         _keep_private(path)
     engine = sa.create_engine(url, poolclass=sa.StaticPool, hide_parameters=True)
+    opened.callback(engine.dispose)
     with engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA journal_mode=WAL")
         connection.exec_driver_sql("PRAGMA synchronous=FULL")
@@ -176,9 +181,10 @@ def _keep_private(path: str) -> None:
             Path(name).chmod(0o600)
 
 
-def _copied(engine: sa.Engine) -> sa.Engine:
+def _copied(engine: sa.Engine, opened: contextlib.ExitStack) -> sa.Engine:
     """Copy a PostgreSQL ledger into memory. The original stays as it is."""
     memory = sa.create_engine("sqlite://", poolclass=sa.StaticPool)
+    opened.callback(memory.dispose)
     with engine.connect() as source, memory.begin() as copy:
         make_tables(source)
         METADATA.create_all(copy)
