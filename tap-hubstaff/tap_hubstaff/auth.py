@@ -50,6 +50,9 @@ USUAL_LIFETIME = 24 * 60 * 60.0
 """Seconds that an access token lasts, by the vendor's guide."""
 RENEWED_AFTER = 0.5
 """An access token is exchanged after this share of its life: if that fails, the rest is left to mend it."""
+MOST_REFUSALS = 3
+"""So many exchanges an hour may be for access tokens that the API refuses: the vendor allows about five in all."""
+HOUR = 3600.0
 LOCK_PATIENCE = 300.0
 """Seconds to wait for another run that is exchanging the token."""
 _GLANCE = 0.2
@@ -111,6 +114,7 @@ class StoredTokens(msgspec.Struct):
         renew_at: When it is to be exchanged.
         begun_at: When an exchange of the refresh token began that may have succeeded; 0 for none.
         is_refused: Whether the refresh token was refused.
+        refusals: When access tokens were exchanged because the API refused them, within an hour.
     """
 
     refresh_token: str
@@ -119,6 +123,7 @@ class StoredTokens(msgspec.Struct):
     renew_at: float = 0.0
     begun_at: float = 0.0
     is_refused: bool = False
+    refusals: list[float] = []
 
     def __post_init__(self) -> None:
         """Something other than a token means that the file is damaged."""
@@ -277,6 +282,7 @@ class Rotation:
             now = self._clock.time()
             # A token that is asked for again before its time was refused.
             is_refused = self._handed_out[0] == kept.access_token and now < self._handed_out[1]
+            is_refused = is_refused and self._may_exchange_refused(kept, now)
             is_usable = kept.access_token != "" and now < kept.expires_at and not is_refused
             until = kept.expires_at
             if not is_usable:
@@ -293,6 +299,20 @@ class Rotation:
         token = Token.lasting(kept.access_token, lasting, self._clock.monotonic())
         self._handed_out = kept.access_token, self._clock.time() + token.expires_at - self._clock.monotonic()
         return token
+
+    def _may_exchange_refused(self, kept: StoredTokens, now: float) -> bool:
+        """Whether a refused access token is worth an exchange; if so, note it. Other requests may still take it."""
+        kept.refusals = [moment for moment in kept.refusals if now - HOUR < moment <= now]
+        if len(kept.refusals) < MOST_REFUSALS:
+            kept.refusals.append(now)
+            return True
+        logger.warning(
+            "The API refused %d access tokens within an hour. Hubstaff allows about five exchanges an hour, so this one"
+            " is kept until %s.",
+            len(kept.refusals) + 1,
+            _time(kept.refusals[0] + HOUR),
+        )
+        return False
 
     def _renewed(self, kept: StoredTokens) -> tuple[StoredTokens, float]:
         """Exchange a token that is still valid, or keep it; also until when to use the result."""
@@ -333,7 +353,8 @@ class Rotation:
             raise
         now, lasting = self._clock.time(), lifetime(answer.expires_in, USUAL_LIFETIME)
         following = answer.refresh_token or kept.refresh_token
-        kept = StoredTokens(following, answer.access_token, now + lasting, now + lasting * RENEWED_AFTER)
+        renew_at = now + lasting * RENEWED_AFTER
+        kept = StoredTokens(following, answer.access_token, now + lasting, renew_at, refusals=kept.refusals)
         self._store.write(kept)  # before anything else: the old token is dead
         return kept
 

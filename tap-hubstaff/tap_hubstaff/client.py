@@ -127,12 +127,12 @@ def _token_store(config: Mapping[str, Any], configured: str, clock: Clock) -> An
 
 
 def _budget(config: Mapping[str, Any], clock: Clock) -> HourlyBudget:
-    """The budget of an application, which all runs with its credentials share."""
-    credential = config.get("access_token") or config.get("personal_access_token") or config.get("client_id") or ""
+    """The budget of an application, which all runs that share a folder share: a new token brings no new requests."""
+    application = config.get("client_id") or ""
     folder = state_folder(config)
     patience = STOP_PATIENCE if config["on_quota"] == "stop" else math.inf
     try:
-        log = open_log(config, credential, folder, config["requests_per_hour"], HOUR, clock)
+        log = open_log(config, application, folder, config["requests_per_hour"], HOUR, clock)
     except OSError as error:
         raise ConfigurationError(
             f"token_path is not valid: {folder} cannot be written to ({error.strerror}); the requests of the last hour"

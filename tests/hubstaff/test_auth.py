@@ -16,7 +16,7 @@ from singer_http.http import connections
 from singer_http.http.clock import Clock, Stopped
 from singer_http.http.errors import AuthenticationError
 from singer_http.http.transport import Transport
-from tap_hubstaff.auth import Rotation, StoredTokens, TokenStore, expiry
+from tap_hubstaff.auth import MOST_REFUSALS, Rotation, StoredTokens, TokenStore, expiry
 
 from tests.conftest import HANGING
 
@@ -288,6 +288,29 @@ def test_a_refused_access_token_is_exchanged_unless_another_run_has_done_so(
     assert other().value == "access2"
     assert b"refresh_token=second" in server.requests[1].body
     assert len(server.requests) == 2
+
+
+def test_an_api_that_refuses_every_token_costs_few_exchanges_and_no_good_token(
+    raw_server: Callable[..., RawServer],
+    answer: Callable[..., bytes],
+    clock: FakeClock,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server = raw_server(*[answer(200, tokens(access_token=f"access{n}", refresh_token=f"r{n}")) for n in range(9)])
+    given = []
+    for _ in range(7):
+        run = rotation(f"{server.url}/tokens", tmp_path, clock)
+        given += [run().value, run().value]  # the second because the first was refused
+        clock.sleep(60)
+    exchanges = 1 + MOST_REFUSALS
+    assert len(server.requests) == exchanges <= 4
+    assert set(given[-6:]) == {f"access{exchanges - 1}"}  # the run goes on with it: what else there is may be read
+    assert "Hubstaff allows about five exchanges an hour" in caplog.text
+    assert "access3" not in caplog.text
+    clock.sleep(HOUR)
+    run = rotation(f"{server.url}/tokens", tmp_path, clock)
+    assert [run().value, run().value] == [f"access{exchanges - 1}", f"access{exchanges}"]
 
 
 def test_a_newly_configured_token_begins_anew_and_the_old_one_stays(tmp_path: Path) -> None:

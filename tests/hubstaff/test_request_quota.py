@@ -41,6 +41,22 @@ def limited(serve: Serve) -> RunningSandbox:
     return serve(clock="stopped", requests_per_hour=LIMIT, activity_delay=0.0)
 
 
+def test_another_token_of_the_same_user_has_no_hour_of_its_own(read: Read, serve: Serve, settings: Settings) -> None:
+    sandbox = serve(clock="stopped")
+    config = settings(sandbox, requests_per_hour=LIMIT, on_quota="stop")
+    read(sandbox, config, None, "organizations", "projects")
+    config |= {"personal_access_token": sandbox.hubstaff.personal_access_token}
+    del config["access_token"]
+    state = None
+    for _ in range(3):
+        run = read(sandbox, config, state, *STREAMS)
+        assert run.code == 0, run.said("ERROR")
+        state = run.states[-1]
+    assert any("quota is used up" in line for line in run.said("WARNING"))
+    report = sandbox.report()
+    assert sum(sum(found.values()) for path, found in report.outcomes.items() if "token" not in path) == LIMIT
+
+
 def test_a_backfill_at_1000_an_hour_waits_and_sees_no_429(read: Read, serve: Serve, settings: Settings) -> None:
     shape = {
         "organizations": 1,
