@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import harkster_rows, hubstaff_requests, report, sandbox
+from bench import harkster_rows, hubstaff_requests, report, sandbox, warehouse
 from bench.goals import Resumable
 from bench.lines import LINES, Line
 from bench.measure import run
@@ -25,6 +25,7 @@ RESULTS = HERE / "RESULTS.md"
 EXTRAS: Mapping[str, Callable[[Path, int], str]] = {
     "hubstaff-requests": hubstaff_requests.section,
     "harkster-rows": harkster_rows.section,
+    "warehouse": warehouse.section,
 }
 """What is measured in a way of its own: works in a directory, with so many runs, and gives its part of the page."""
 WARM_UP = Line("warm-up", "", {"organizations": 2, "leads": 10, "requests_per_second": None})

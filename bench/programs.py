@@ -64,15 +64,15 @@ class Program:
 def _ours(task: Task) -> list[str]:
     limit = {} if task.is_limited else {"requests_per_second": NO_LIMIT}
     config = task.store("config.json", {**task.hustle, **limit})
-    return _singer([str(SCRIPTS / "tap-hustle")], config, task)
+    return singer([str(SCRIPTS / "tap-hustle")], config, task)
 
 
 def _sdk(task: Task) -> list[str]:
-    return _singer(_peer("sdk_tap.py"), task.store("config.json", task.hustle), task)
+    return singer(peer("sdk_tap.py"), task.store("config.json", task.hustle), task)
 
 
 def _dlt(task: Task) -> list[str]:
-    return [*_peer("dlt_source.py"), str(task.store("config.json", task.hustle)), str(task.directory / "dlt")]
+    return [*peer("dlt_source.py"), str(task.store("config.json", task.hustle)), str(task.directory / "dlt")]
 
 
 def _airbyte(task: Task) -> list[str]:
@@ -80,14 +80,15 @@ def _airbyte(task: Task) -> list[str]:
     stream = {"name": "leads", "json_schema": {}, "supported_sync_modes": ["full_refresh"]}
     selected = {"stream": stream, "sync_mode": "full_refresh", "destination_sync_mode": "overwrite"}
     catalog = task.store("catalog.json", {"streams": [selected]})
-    return [*_peer("airbyte_source.py"), "read", "--config", str(config), "--catalog", str(catalog)]
+    return [*peer("airbyte_source.py"), "read", "--config", str(config), "--catalog", str(catalog)]
 
 
-def _peer(script: str) -> list[str]:
+def peer(script: str) -> list[str]:
+    """The command of a script among the peers."""
     return [str(PEERS_PYTHON), str(HERE / "peers" / script)]
 
 
-def _singer(tap: list[str], config: Path, task: Task) -> list[str]:
+def singer(tap: list[str], config: Path, task: Task) -> list[str]:
     """The command of a Singer tap that is to read leads and nothing else."""
     tap = [*tap, "--config", str(config)]
     discovered = subprocess.run([*tap, "--discover"], check=True, capture_output=True, env=task.env).stdout

@@ -55,6 +55,14 @@ class Sandbox:
         leads = {owner: owned["count"] for owner, owned in truth["leads"]["by_organization"].items()}
         return Account.of(truth["organizations"]["count"], leads)
 
+    def lead_ids(self) -> set[str]:
+        """The ids of all leads."""
+        return set(self._ask("truth")["leads"]["ids"])
+
+    def pass_night(self, changed: int, gone: int) -> None:
+        """Change every so many-th lead, and let every so many-th go."""
+        self._ask("leads/night", "POST", {"changed": changed, "gone": gone})
+
     def forget(self) -> None:
         """Begin a new report."""
         self._ask("reset", method="POST")
@@ -72,8 +80,9 @@ class Sandbox:
         """How many things were done to posts of Harkster since the start."""
         return len(self._ask("harkster/truth")["events"])
 
-    def _ask(self, path: str, method: str = "GET") -> Any:
-        request = Request(f"{self.control_url}/{path}", method=method)  # noqa: S310 - always http on loopback
+    def _ask(self, path: str, method: str = "GET", body: object = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = Request(f"{self.control_url}/{path}", data, method=method)  # noqa: S310 - always http on loopback
         with _OPENER.open(request, timeout=_TIMEOUT) as answer:
             return json.loads(answer.read() or b"null")
 

@@ -30,8 +30,9 @@ class HustleAuth(OAuth2ClientCredentials):
         }
 
 
-def main(config: dict[str, str], directory: str) -> None:
-    source: RESTAPIConfig = {
+def source_of(config: dict[str, str]) -> RESTAPIConfig:
+    """The leads of every organization."""
+    return {
         "client": {
             "base_url": config["api_url"],
             "auth": HustleAuth(
@@ -61,8 +62,11 @@ def main(config: dict[str, str], directory: str) -> None:
             },
         ],
     }
+
+
+def main(config: dict[str, str], directory: str) -> None:
     pipeline = dlt.pipeline("hustle", destination="filesystem", pipelines_dir=directory)
-    pipeline.extract(rest_api_source(source, name="hustle").with_resources("leads"))
+    pipeline.extract(rest_api_source(source_of(config), name="hustle").with_resources("leads"))
 
 
 if __name__ == "__main__":

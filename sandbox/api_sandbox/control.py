@@ -101,6 +101,7 @@ def _to_tell(sandbox: Sandbox) -> Mapping[str, Callable[..., Any]]:
         "/reset": sandbox.reset,
         "/tokens/expire": sandbox.hustle.expire_tokens,
         "/leads": sandbox.hustle.book.append,
+        "/leads/night": sandbox.hustle.book.pass_night,
         "/hubstaff/clock": advance,
         "/hubstaff/edits": hubstaff.changes.edit,
         "/hubstaff/deletions": hubstaff.changes.delete,

@@ -83,6 +83,21 @@ def test_leads_are_added(sandbox: RunningSandbox) -> None:
     assert sandbox.truth.ids["leads"][-3:] == added
 
 
+def test_leads_change_and_go_in_a_night(sandbox: RunningSandbox, get: Get) -> None:
+    before = sandbox.truth.ids["leads"]
+    assert tell(sandbox, "leads/night", {"changed": 3, "gone": 5}).status_code == 204
+    after = sandbox.truth.ids["leads"]
+    gone = [own_id for own_id in before if own_id not in after]
+    assert len(gone) > 1
+    assert [own_id for own_id in before if own_id not in gone] == after
+    leads = {lead["id"]: lead for own_id in after for lead in get(sandbox, "leads", id=own_id).json()["items"]}
+    assert [*leads] == after
+    assert 1 < sum(lead.get("notes") == "Edited 1 times." for lead in leads.values()) <= len(after) // 3
+    assert get(sandbox, "leads", id=gone[0]).json()["items"] == []
+    added = tell(sandbox, "leads", {"organization": 0, "count": 1}).json()["ids"]
+    assert not {*added} & {*before}
+
+
 @pytest.mark.parametrize(
     ("path", "content"),
     [

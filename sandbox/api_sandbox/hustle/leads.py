@@ -1,5 +1,7 @@
 """Leads: any number of them, each made when first asked for and serialised once."""
 
+from bisect import bisect_left
+from collections import Counter
 from fractions import Fraction
 
 import msgspec
@@ -67,6 +69,8 @@ class LeadBook:
         self._leads = [
             [Lead(self, (index, place)) for place in range(count)] for index, count in enumerate(spread(scenario))
         ]
+        self._made = [len(leads) for leads in self._leads]  # those that are gone too
+        self._edits: Counter[Key] = Counter()
         self._joined: dict[tuple[int, ...], list[Lead]] = {}
         self._members: dict[tuple[str, str], list[Lead]] = {}
         self._owner_of_group = {
@@ -89,13 +93,36 @@ class LeadBook:
         """
         if organization >= len(self._organizations):
             raise LookupError("there is no such organization")
-        begin = self.count(organization)
+        begin = self._made[organization]
+        self._made[organization] += count
         added = [Lead(self, (organization, place)) for place in range(begin, begin + count)]
         # A new list, as answers may hold the old one.
         self._leads[organization] = self._leads[organization] + added
         self._joined.clear()
         self._members.clear()
         return [lead.id for lead in added]
+
+    def pass_night(self, changed: Positive, gone: Positive) -> None:
+        """Let some leads of each organization go, and change others: their notes, which no date tells of.
+
+        Args:
+            changed: Every so many-th lead is changed.
+            gone: Every so many-th lead goes.
+        """
+        for index, leads in enumerate(self._leads):
+            left = [lead for number, lead in enumerate(leads, 1) if number % gone]
+            for place in range(changed - 1, len(left), changed):
+                key = left[place].key
+                self._edits[key] += 1
+                left[place] = Lead(self, key)
+            self._leads[index] = left
+        self._joined.clear()
+        self._members.clear()
+
+    def _at(self, organization: int, place: int) -> list[Lead]:
+        leads = self._leads[organization]
+        found = bisect_left(leads, place, key=lambda lead: lead.key[1])
+        return [lead for lead in leads[found : found + 1] if lead.key[1] == place]
 
     def of(self, organizations: tuple[int, ...]) -> list[Lead]:
         """The leads of some organizations, one organization after the other."""
@@ -116,14 +143,14 @@ class LeadBook:
         if number is None or not self._organizations:
             return []
         place, organization = divmod(number, len(self._organizations))
-        return self._leads[organization][place : place + 1]
+        return self._at(organization, place)
 
     def with_phone(self, number: str) -> list[Lead]:
         """The leads with a phone number: at most one in each organization."""
         if not number.startswith("+1") or len(number) != _PHONE_LENGTH:
             return []
         place = (int(number[2:]) - _FIRST_PHONE) * _PHONE_STEP_BACK % _PHONES
-        return [lead for leads in self._leads for lead in leads[place : place + 1] if _phone(place) == number]
+        return [lead for index in range(len(self._leads)) for lead in self._at(index, place) if _phone(place) == number]
 
     def in_group(self, group: str, status: str) -> list[Lead]:
         """The leads of a group that are `active` in it, `inactive`, or `all`."""
@@ -170,6 +197,8 @@ class LeadBook:
             "createdAt": moment(place * 60_000 + dice.below(_DAY)),
         }
         self._add_optional(made, dice)
+        if key in self._edits:
+            made["notes"] = f"Edited {self._edits[key]} times."
         return made
 
     def _add_optional(self, made: Fields, dice: Dice) -> None:
