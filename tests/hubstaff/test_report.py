@@ -80,6 +80,17 @@ def test_what_was_read_lately_or_is_left_out_is_not_claimed(
     projects = agreeing(path, second, OWNER)["streams"]["projects"]
     assert (projects["rows"], projects["whole"]) == (0, False)
 
+    # One organization failed, and the other need not be read again.
+    sandbox.faults.replace(Fault(kind="status", status=400, path="/projects", organization=1))
+    config["resume_max_age"] = 0
+    failed = read(sandbox, config, None, "projects")
+    assert failed.code == 1
+    sandbox.faults.clear()
+    again = read(sandbox, config, failed.states[-1], "projects")
+    projects = agreeing(path, again, OWNER)["streams"]["projects"]
+    assert (len(projects["partitions"]), projects["ended"], projects["whole"]) == (1, "complete", False)
+    assert projects["remark"] == "lists that were read lately were not read again"
+
     sandbox.faults.replace(Fault(kind="status", status=403, path="/members", organization=1))
     third = read(sandbox, config | {"refresh": {}}, first.states[-1], "projects")
     assert third.code == 1

@@ -61,4 +61,5 @@ def verify(report: Path, url: str, schema: str) -> None:
     if differing:
         sys.exit(f"What is stored differs from what {begun} sent, in {', '.join(differing)}.")
     whole = sum(stream.whole for stream in document.streams.values())
-    click.echo(f"All {run.rows:,} rows that {begun} sent are stored; it read {whole} of {len(verdicts)} streams whole.")
+    rows = run.rows - sum(stream.deleted for stream in document.streams.values())
+    click.echo(f"All {rows:,} rows that {begun} sent are stored; it read {whole} of {len(verdicts)} streams whole.")

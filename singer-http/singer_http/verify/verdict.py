@@ -115,8 +115,9 @@ def _ids(part: PartitionReport) -> Partition:
 
 
 def _limits(stream: StreamReport) -> str:
-    """What the comparison does not say, as the run did not read it."""
-    return "" if stream.whole else f" Not compared as a whole ({stream.ended}): {stream.remark}."
+    """What the comparison does not say, as the run did not read it, or did not say which rows are gone."""
+    gone = f" {_rows(stream.deleted)} sent as deleted, not compared." if stream.deleted else ""
+    return gone if stream.whole else f"{gone} Not compared as a whole ({stream.ended}): {stream.remark}."
 
 
 def _rows(count: int) -> str:
