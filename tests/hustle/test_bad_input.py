@@ -310,7 +310,8 @@ def test_the_connection_test_checks_the_settings_first(tap: Tap, config: dict[st
 
 @pytest.mark.parametrize("option", ["--config", "--state", "--catalog"])
 @pytest.mark.parametrize(
-    "content", [None, "", "{", '{"a": hush-do-not-tell}', "[1, 2]", "\udcff", '{"a": NaN}', '{"a": ' + "[" * 99_999]
+    "content",
+    [None, "", "null", "{", '{"a": hush-do-not-tell}', "[1, 2]", "\udcff", '{"a": NaN}', '{"a": ' + "[" * 99_999],
 )
 def test_a_file_that_is_none_of_ours_is_named(
     *, tap: Tap, standing: RunningSandbox, settings: Settings, tmp_path: Path, option: str, content: str | None
