@@ -113,7 +113,7 @@ class Run:
             channels = self.channels.opened
             most, share = config["mirror_max_deletes"], float(config["mirror_max_share"])
             self.mirror = Mirror(courier, self.ledger, self.rejects, channels, most, share)
-            guard = FirstRunGuard(config["max_new_posts"], channels, is_dry=self._is_dry)
+            guard = FirstRunGuard(config["max_new_posts"], channels, self.ledger, is_dry=self._is_dry)
             self.reject_retries = RejectRetries(self.rejects, channels)
             self.moves = Moves(courier, self.ledger, channels, config["on_move"])
             self.decider = Decider(self.ledger, self.moves)

@@ -90,8 +90,8 @@ class TargetHarkster(CheckedSettings, Target):
             try:
                 return super().process_lines(file_input)
             except BAD_INPUT:
-                # The mistake is the tap's. What it sent before is still good.
-                self.run.outbox.flush(is_end=True)
+                # The mistake is the tap's. What it sent before is still good, but is no whole first run.
+                self.run.outbox.flush()
                 raise
 
     @override

@@ -13,7 +13,7 @@ from singer_sdk.exceptions import ConfigValidationError
 from target_harkster.delivery.channels import find_channel
 from target_harkster.vendor.client import Channel
 
-from tests.harkster.running import Target, record, schema, state
+from tests.harkster.running import Message, Target, record, schema, state
 
 TEXT = {"id": "a", "type": "text", "data": "name"}
 
@@ -177,7 +177,12 @@ def test_a_bad_message_ends_the_run(target: Target, line: bytes, reason: str) ->
 
 
 def test_what_is_durable_is_acknowledged_before_a_bad_line(target: Target) -> None:
-    ran = target.run([schema(), record(id=1, name="one"), state(1), b"{"])
+    lines: list[Message | bytes] = [schema(), record(id=1, name="one"), state(1), b"{"]
+    ran = target.run(lines)
+    assert "Line 4 of the input is not a JSON object." in str(ran.error)
+    assert (ran.states, target.posts()) == ([], [])  # it was no whole first run
+    target.ran([schema(), state(0)])
+    ran = target.run(lines)
     assert "Line 4 of the input is not a JSON object." in str(ran.error)
     assert ran.states == [1]
     assert len(target.posts()) == 1

@@ -139,3 +139,20 @@ def test_what_a_run_that_died_had_counted_is_new_to_the_next(target: Target, mon
 def test_a_plan_tells_of_all_and_of_the_guard(target: Target, caplog: pytest.LogCaptureFixture) -> None:
     target.ran(rows(*range(26)), dry_run=True)
     assert "would make more than 25 new posts (max_new_posts)" in caplog.text
+
+
+def test_a_tap_that_always_dies_does_not_post_without_end(target: Target) -> None:
+    def attempt(*ids: int) -> BaseException | None:
+        return target.run([*rows(*ids), record(id=ids[0], name=str(ids[0]))]).error  # no STATE behind its last row
+
+    assert attempt(*range(20)) is None
+    assert len(target.posts()) == 20
+    assert attempt(*range(25)) is None
+    assert len(target.posts()) == 25
+    error = attempt(*range(5, 26))
+    assert isinstance(error, TooManyNewPostsError)
+    assert "more than 25 new posts, with 25 of earlier runs that were cut off (max_new_posts)" in str(error)
+    assert len(target.posts()) == 25
+    target.ran(rows(*range(25)))
+    target.ran(rows(*range(25, 60)))  # the first run is over
+    assert len(target.posts()) == 60

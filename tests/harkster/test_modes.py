@@ -1,11 +1,15 @@
 """What becomes of rows that are new, changed, the same, or gone."""
 
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 from api_sandbox import Fault, RunningSandbox, TemplatePlan
+from singer_http.http.errors import ConfigurationError
+from target_harkster.vendor.client import HarksterApi
 from target_harkster.vendor.posts import marker_of, stream_marker
 
 from tests.harkster.running import Message, Target, data, plain, record, schema, state
@@ -233,6 +237,28 @@ def test_a_column_can_name_the_channel(sandbox: RunningSandbox, target: Target, 
     assert [(one["field"], one["reason"]) for one in target.rejects()] == [
         ("to", "is no channel that the settings allow")
     ]
+
+
+def test_a_name_that_stands_for_another_channel_stops_the_run(
+    sandbox: RunningSandbox, target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Target.into_new_channel(sandbox, tmp_path)
+    with closing(target.make(ledger_url="sqlite://").run) as run:
+        listed = {channel.id: channel for channel in run.api.channels()}
+    mine, theirs = listed[target.channel], listed[other.channel]
+    by_name: dict[str, Any] = {"channel": mine.path}
+    target.ran([schema(), record(id=1, name="one"), state(1)], **by_name)
+    renamed = [replace(mine, names=(*mine.names[:2], "Old")), replace(theirs, names=mine.names)]
+    monkeypatch.setattr(HarksterApi, "channels", lambda _: renamed)
+    for settings in (by_name, {**by_name, "dry_run": True}):
+        error = target.run([schema(), record(id=1, name="one"), state(2)], **settings).error
+        assert isinstance(error, ConfigurationError)
+        assert f"channel: {mine.path} was the channel {mine.id} in earlier runs and is {theirs.id} now" in str(error)
+    assert other.posts() == []
+    # By its id it is what was meant, and its name stands for it from then on.
+    target.ran([schema(), record(id=2, name="two"), state(3)], channel=theirs.id)
+    target.ran([schema(), record(id=3, name="three"), state(4)], **by_name)
+    assert (names(target), names(other)) == (["one"], ["two", "three"])
 
 
 def test_a_template_is_filled_by_id_name_and_label(sandbox: RunningSandbox, target: Target) -> None:

@@ -144,13 +144,24 @@ class Channels:
             raise ConfigurationError(
                 f"channel must be set, or streams.{stream}.channel: nothing says where {stream} goes."
             )
-        if isinstance(wanted, str):
-            route = Route(None, {"": self.find(wanted, setting)})
-        else:
-            route = Route(wanted["column"], {name: self.find(name, setting) for name in wanted["allowed"]})
-        for channel in route.channels.values():
+        column, names = (None, [wanted]) if isinstance(wanted, str) else (wanted["column"], wanted["allowed"])
+        found = {name: self.find(name, setting) for name in names}
+        for name, channel in found.items():
+            self._check_name(name, channel, setting)
+        for channel in found.values():
             self.open(channel)
-        return route
+        return Route(column, {"" if column is None else name: channel for name, channel in found.items()})
+
+    def _check_name(self, name: str, channel: Channel, setting: str) -> None:
+        """Check that a name stands for the channel that it stood for in earlier runs. An id needs no check."""
+        known = self.ledger.channel_of(channel.path)
+        if known not in {None, channel.id} and name != channel.id:
+            raise ConfigurationError(
+                f"{setting}: {name} was the channel {known} in earlier runs and is {channel.id} now, as if channels had"
+                " been renamed. Name the one that you mean by its id; else all its rows would be posted again."
+            )
+        if known != channel.id:
+            self.ledger.name_channel(channel.path, channel.id)
 
     def open(self, channel: Channel) -> None:
         """Take a channel for this run alone, and finish what earlier runs left in it."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from target_harkster.delivery.parcel import Parcel, State
+    from target_harkster.ledger.store import Ledger
     from target_harkster.vendor.client import Channel
 
 logger = logging.getLogger(__name__)
@@ -29,11 +30,13 @@ class FirstRunGuard:
     Attributes:
         most: How many there may be of a stream in a channel; so many are held in memory.
         channels: By id.
+        ledger: Knows what earlier runs made that were cut off.
         is_dry: Too many posts give a warning only.
     """
 
     most: int
     channels: Mapping[str, Channel]
+    ledger: Ledger
     is_dry: bool
     _held: dict[tuple[str, str], Parcel] = field(default_factory=dict, init=False)
     _counts: Counter[tuple[str, str]] = field(default_factory=Counter, init=False)
@@ -46,10 +49,12 @@ class FirstRunGuard:
             TooManyNewPostsError: It is one too many.
         """
         key, place = (parcel.lane.channel, parcel.marker), (parcel.lane.stream, parcel.lane.channel)
+        if place not in self._counts:
+            self._counts[place] = self.ledger.first_posts(*place)
         self._counts[place] += key not in self._held
         self._held[key] = parcel
         if not self.is_dry and self._counts[place] > self.most:
-            raise TooManyNewPostsError(f"{self._sentence(*place)} Nothing of it was posted.")
+            raise TooManyNewPostsError(f"{self._sentence(*place)} This run posted nothing of it.")
 
     def holds(self, state: State) -> bool:
         """Hold a STATE back if posts before it are held. Returns whether it is held."""
@@ -81,8 +86,10 @@ class FirstRunGuard:
         return items
 
     def _sentence(self, stream: str, channel: str) -> str:
+        made = self.ledger.first_posts(stream, channel)
+        earlier = f", with {made} of earlier runs that were cut off" if made else ""
         return (
             f"The first run of {stream} into {self.channels[channel].path} would make more than {self.most} new posts"
-            " (max_new_posts). Look at them with harkster plan; then set max_new_posts to what you want to post, or"
-            " first_run to baseline to post only what comes later."
+            f"{earlier} (max_new_posts). Look at them with harkster plan; then set max_new_posts to what you want to"
+            " post, or first_run to baseline to post only what comes later."
         )

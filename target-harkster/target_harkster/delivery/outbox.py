@@ -144,6 +144,8 @@ class Outbox:
                 if entry.phase is Phase.COUNTED:  # otherwise its row is gone meanwhile
                     entry.phase = Phase.INTENT
                     work[id(parcels[marker])] = entry
+        for (stream, channel), posts in Counter((entry.stream, entry.channel) for entry in work.values()).items():
+            self.ledger.add_first_posts(stream, channel, posts)
         self.ledger.save(*work.values())
         return items, work
 

@@ -198,12 +198,12 @@ def _copied(engine: sa.Engine, opened: contextlib.ExitStack) -> sa.Engine:
 
 
 def make_tables(connection: sa.Connection) -> None:
-    """Make the tables where there are none, in one transaction that nobody else is in; the caller commits it.
+    """Make the tables that are missing, in one transaction that nobody else is in; the caller commits it.
 
     Raises:
         ConfigurationError: The ledger is of another version.
     """
-    if _has_tables(connection):
+    if not _missing_tables(connection):
         return
     connection.rollback()
     if connection.dialect.name == "sqlite":
@@ -211,14 +211,16 @@ def make_tables(connection: sa.Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
     else:
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-    if not _has_tables(connection):
-        METADATA.create_all(connection)
+    missing = _missing_tables(connection)
+    METADATA.create_all(connection)
+    if VERSION.name in missing:
         connection.execute(VERSION.insert().values(version=LEDGER_VERSION))
 
 
-def _has_tables(connection: sa.Connection) -> bool:
-    if not sa.inspect(connection).has_table(VERSION.name):
-        return False
+def _missing_tables(connection: sa.Connection) -> set[str]:
+    missing = METADATA.tables.keys() - set(sa.inspect(connection).get_table_names())
+    if VERSION.name in missing:
+        return missing
     version: int = connection.execute(sa.select(sa.func.max(VERSION.c.version))).scalar() or 0
     if version != LEDGER_VERSION:
         advice = "install a newer one" if version > LEDGER_VERSION else "let ledger_url name a new ledger"
@@ -226,7 +228,7 @@ def _has_tables(connection: sa.Connection) -> bool:
             f"ledger_url: the ledger is of version {version}, and this target-harkster knows version {LEDGER_VERSION}"
             f" only; {advice}."
         )
-    return True
+    return missing
 
 
 _LOCK = 0x6861726B73746572

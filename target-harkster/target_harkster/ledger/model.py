@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 METADATA = sa.MetaData()
 LEDGER_VERSION = 1
-"""Raise it with each change of the tables, and add a way to upgrade released ledgers."""
+"""Raise it with each change of a table, and add a way to upgrade released ledgers. New tables need no other version."""
 
 UNVERSIONED = 0
 """Stands for the table version of a row that came without one."""
@@ -42,6 +42,14 @@ POSTS = sa.Table(
 
 STREAMS = sa.Table("harkster_streams", METADATA, *_keys("channel", "stream"))
 """The streams whose first run into a channel is over."""
+
+FIRST_POSTS = sa.Table(
+    "harkster_first_posts", METADATA, *_keys("channel", "stream"), sa.Column("posts", sa.Integer, nullable=False)
+)
+"""How many posts first runs have made, also those that were cut off."""
+
+CHANNEL_NAMES = sa.Table("harkster_channel_names", METADATA, *_keys("name"), *_texts("channel"))
+"""Which channel a name stood for when a run last used it."""
 
 DOUBTS = sa.Table("harkster_doubts", METADATA, *_keys("channel"), sa.Column("since", sa.Float, nullable=False))
 """The channels where drafts of lost requests may appear, and since when."""

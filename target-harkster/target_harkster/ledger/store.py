@@ -13,7 +13,7 @@ from target_harkster.ledger.digests import Digests
 from target_harkster.ledger.history import History
 from target_harkster.ledger.locks import FileLocks, Leases
 from target_harkster.ledger.lookup_rows import LookupRows
-from target_harkster.ledger.model import DOUBTS, GONE, POSTS, STREAMS, UNVERSIONED
+from target_harkster.ledger.model import CHANNEL_NAMES, DOUBTS, FIRST_POSTS, GONE, POSTS, STREAMS, UNVERSIONED
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -230,6 +230,27 @@ class Ledger:
         """Note that the first run of a stream into a channel is over."""
         with self.database.transaction() as connection:
             put(connection, STREAMS, [{"channel": channel, "stream": stream}])
+
+    def first_posts(self, stream: str, channel: str) -> int:
+        """How many posts the first run of a stream into a channel has made so far."""
+        here = sa.and_(FIRST_POSTS.c.stream == stream, FIRST_POSTS.c.channel == channel)
+        return sum(row[0] for row in self.database.rows(sa.select(FIRST_POSTS.c.posts).where(here)))
+
+    def add_first_posts(self, stream: str, channel: str, posts: int) -> None:
+        """Count posts that the first run of a stream into a channel makes."""
+        so_far = self.first_posts(stream, channel)
+        with self.database.transaction() as connection:
+            put(connection, FIRST_POSTS, [{"channel": channel, "stream": stream, "posts": so_far + posts}])
+
+    def channel_of(self, name: str) -> str | None:
+        """The channel that a name stood for when a run last used it; None if none did."""
+        rows = self.database.rows(sa.select(CHANNEL_NAMES.c.channel).where(CHANNEL_NAMES.c.name == name))
+        return rows[0][0] if rows else None
+
+    def name_channel(self, name: str, channel: str) -> None:
+        """Note which channel a name stands for."""
+        with self.database.transaction() as connection:
+            put(connection, CHANNEL_NAMES, [{"name": name, "channel": channel}])
 
     def touch(self, channels: Collection[str], markers: Iterable[str], version: int) -> None:
         """Note the table version in which rows were seen."""
