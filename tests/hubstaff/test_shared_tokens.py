@@ -141,6 +141,14 @@ def test_a_lock_that_the_database_let_go_changes_nothing(clock: FakeClock, url: 
     assert store.read().refresh_token == "second"
 
 
+def test_a_token_url_that_is_none_is_told_of(tap: Tap, sandbox: RunningSandbox, settings: Settings) -> None:
+    run = tap("--test", config=settings(sandbox, token_url="mysql://u:s3cret@host/db"))
+    assert run.code == 1
+    (sentence,) = run.said("ERROR")
+    assert sentence.startswith("token_url is not valid: ")
+    assert "s3cret" not in run.stderr
+
+
 def test_what_is_said_of_a_database_holds_no_part_of_its_url() -> None:
     store = SharedTokenStore("postgresql://someone:s3cret@127.0.0.1:1/nowhere", "first", Clock())
     with pytest.raises(AuthenticationError) as told:

@@ -91,14 +91,44 @@ def test_only_what_one_shard_reads_whole_is_activated(tap: Tap, account: Running
     assert activated[1] == []
 
 
+def test_each_shard_knows_what_it_has_sent_and_takes_no_row_of_another_for_gone(
+    tap: Tap, account: RunningSandbox, settings: Settings
+) -> None:
+    config = settings(account, changes_only=True)
+    first = shards(tap, config, 2)
+    assert sorted(own for run in first for own in run.ids("leads")) == sorted(account.truth.ids["leads"])
+    second = shards(tap, config, 2, [run.states[-1] for run in first])
+    assert [run.of_type("RECORD") for run in second] == [[], []]
+    # With another number of shards, all is sent once more, and nothing is taken for gone.
+    third = shards(tap, config, 3, [second[0].states[-1], second[1].states[-1], None])
+    assert sorted(own for run in third for own in run.ids("leads")) == sorted(account.truth.ids["leads"])
+    assert not any(row.get("_sdc_deleted_at") for run in third for row in run.records("leads"))
+
+
+@pytest.mark.parametrize("shard", ["0/3", "4/3", "1/0", "2", "two/3", "1/2/3", ""])
+def test_a_shard_that_is_none_is_told_of(tap: Tap, account: RunningSandbox, settings: Settings, shard: str) -> None:
+    run = tap(config=settings(account, shard=shard))
+    assert run.code == 1
+    assert run.said("ERROR") == ["shard is not valid: it must be such as 2/8, for the second of eight."]
+    assert account.report().requests == 0
+
+
+@pytest.mark.parametrize("url", ["mysql://u:s3cret@host/db", "/folder", "postgresql://u:s3 cret@host/db"])
+def test_a_budget_url_that_is_none_is_told_of(tap: Tap, account: RunningSandbox, settings: Settings, url: str) -> None:
+    run = tap(config=settings(account, budget_url=url))
+    assert run.code == 1
+    (sentence,) = run.said("ERROR")
+    assert sentence.startswith("budget_url is not valid: ")
+    assert "cret" not in run.stderr
+
+
 def test_a_report_claims_no_table_of_which_others_read_a_part(
     tap: Tap, account: RunningSandbox, settings: Settings, tmp_path: Path
 ) -> None:
     report = tmp_path / "report.json"
     assert tap(config=settings(account, shard="1/2", report_path=str(report))).code == 0
     streams = json.loads(report.read_text())["streams"]
-    assert {name for name, told in streams.items() if told["whole"]} == {*WHOLE}
-    assert streams["leads"]["remark"] == "other shards read the rest"
+    assert not any(streams[stream]["whole"] for stream in PARTITIONED)
 
 
 def test_the_count_changes_between_runs_and_nothing_is_read_twice_or_lost(
