@@ -14,6 +14,7 @@ import time
 from collections import defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -47,7 +48,8 @@ NIGHT_TIMES_DLT, NIGHT_TIMES_THE_TAP = 0.25, 1.5
 _ABOUT = """\
 From the start of the first process to the end of the last; CPU is that of all processes, the server included. Every
 program begins with an empty database, and its table is compared with the truth. target-postgres has the settings of
-`meltano.yml` behind tap-hustle, and its own defaults behind the plain tap. dlt writes CSV, which it loads with COPY."""
+`meltano.yml` behind tap-hustle, and its own defaults behind the plain tap. dlt writes CSV, which it loads with COPY. By
+default it makes tables of the lists in a lead; as columns of JSON they are what the others write."""
 _HEAD = "program", "wall s", "CPU s", "of which server", "rows", "runs"
 _GOAL_HEAD = "goal", "measured", ""
 
@@ -87,9 +89,9 @@ def _plain(task: Task, postgres: Postgres) -> list[str]:
     return _piped(tap, {}, task, postgres)
 
 
-def _dlt(task: Task, postgres: Postgres) -> list[str]:
+def _dlt(task: Task, postgres: Postgres, max_table_nesting: int | None = None) -> list[str]:
     url = f"postgresql://postgres:none@localhost/postgres?host={postgres.socket_directory}&port=5432"
-    config = task.store("config.json", {**task.hustle, "postgres": url})
+    config = task.store("config.json", {**task.hustle, "postgres": url, "max_table_nesting": max_table_nesting})
     return [*peer("dlt_warehouse.py"), str(config), str(task.directory / "dlt")]
 
 
@@ -122,8 +124,9 @@ WAYS = (
     Way("the same through meltano run", _meltano),
     Way("plain singer-sdk tap, target-postgres", _plain),
     Way("dlt", _dlt),
+    Way("dlt, lists as columns of JSON", partial(_dlt, max_table_nesting=0)),
 )
-OURS, _, PLAIN, DLT = WAYS
+OURS, _, PLAIN, DLT, _ = WAYS
 NIGHT = "a night later, with changes_only"
 ALONE = "tap-hustle alone, the same night"
 

@@ -1,7 +1,7 @@
-"""dlt's ``rest_api`` source all the way into PostgreSQL, in the way that is fastest there.
+"""dlt's ``rest_api`` source all the way into PostgreSQL, in the format that is fastest there: CSV, loaded with COPY.
 
-Usage: dlt_warehouse.py CONFIG DIRECTORY. Files are CSV, which is loaded with COPY. Lists stay columns of JSON, as with
-the others: as tables of their own, which is dlt's default, they take longer.
+Usage: dlt_warehouse.py CONFIG DIRECTORY. Lists become tables of their own, which is dlt's default, unless the
+configuration has a ``max_table_nesting`` of 0: then they are columns of JSON.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import dlt
 from dlt.destinations import postgres
@@ -16,11 +17,11 @@ from dlt.sources.rest_api import rest_api_source
 from dlt_source import source_of
 
 
-def main(config: dict[str, str], directory: str) -> None:
+def main(config: dict[str, Any], directory: str) -> None:
     destination = postgres(credentials=config["postgres"])
     pipeline = dlt.pipeline("hustle", destination=destination, dataset_name="hustle", pipelines_dir=directory)
-    source = rest_api_source(source_of(config), name="hustle", max_table_nesting=0).with_resources("leads")
-    pipeline.run(source, loader_file_format="csv")
+    source = rest_api_source(source_of(config), name="hustle", max_table_nesting=config["max_table_nesting"])
+    pipeline.run(source.with_resources("leads"), loader_file_format="csv")
 
 
 if __name__ == "__main__":
