@@ -32,6 +32,7 @@ class DigestSink(HarksterSink):
 
     def __init__(self, run: Run, **sdk: Any) -> None:
         super().__init__(run, **sdk)
+        self._keep_keys(self._layout.row_key, run.ledger.digests.known_row_key(self.stream_name))
         run.ledger.digests.keep_schema(self.stream_name, self._channel_ids, self.schema, self._key_properties)
 
     @override

@@ -20,7 +20,7 @@ from target_harkster.ledger.rejects import Reject
 from target_harkster.vendor.posts import marker_of, stream_marker
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from singer_sdk.sinks.core import BaseJSONSchemaValidator
 
@@ -126,10 +126,20 @@ class HarksterSink(RowSink):
         self._channel_ids = tuple(channel.id for channel in route.channels.values())
         run.moves.resume(stream, self._channel_ids)
         self._layout = run.layout(stream, schema, self._key_properties, route)
+        self._keep_keys(self._layout.key, run.ledger.known_key(stream, self._channel_ids))
         self._presence = run.mirror.presence(
             stream, self._prefix, self._channel_ids, is_mirrored=self._layout.mode == "mirror"
         )
         self._lanes: dict[str, Lane] = {}
+
+    def _keep_keys(self, columns: Sequence[str], known: str | None) -> None:
+        for column in self._layout.keep_keys(columns, known):
+            self.logger.warning(
+                "%s: %s is a part of the key and is sent as another type than before; a number and the same number as"
+                " text count as the same key.",
+                self.stream_name,
+                column,
+            )
 
     @property
     @override

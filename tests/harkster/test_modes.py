@@ -261,6 +261,23 @@ def test_a_name_that_stands_for_another_channel_stops_the_run(
     assert (names(target), names(other)) == (["one"], ["two", "three"])
 
 
+@pytest.mark.parametrize(("first", "then"), [("integer", "string"), ("string", "integer")])
+def test_a_number_and_the_same_as_text_are_one_key(target: Target, first: str, then: str) -> None:
+    fields = [{"id": "name", "type": "counter", "data": "{{ rows | length }}"}]
+    digest = {"group_by": ["team"], "fields": fields}
+    made = {"integer": int, "string": str}
+    for number, kind in enumerate((first, then, then, first)):
+        properties = {name: {"type": [kind, "null"]} for name in ("id", "team")}
+        rows = [record(id=made[kind](one), team=made[kind](7), name="one") for one in (1, 2)]
+        layouts: dict[str, Any] = {"hours": {"mode": "upsert"}, "weeks": digest}
+        streams = [schema({**properties, "name": {"type": "string"}}, stream=stream) for stream in layouts]
+        sent = [streams[0], *rows, streams[1], *({**row, "stream": "weeks"} for row in rows), state(number)]
+        target.ran(sent, streams=layouts)
+        assert sorted(names(target)) == ["2", "one", "one"]
+    target.ran([schema({"id": {"type": "string"}}), record(id="x1"), record(id="01"), state(9)])
+    assert len(target.posts()) == 5
+
+
 def test_a_template_is_filled_by_id_name_and_label(sandbox: RunningSandbox, target: Target) -> None:
     fields = (
         {"type": "header", "id": "1", "label": "Summary"},

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+import re
 from decimal import Decimal
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Literal
@@ -67,6 +68,8 @@ class Layout:
         self.key: tuple[str, ...] = self.group_by or self.row_key
         columns = {name: own for name, own in schema["properties"].items() if not name.startswith("_sdc_")}
         self._columns = frozenset(columns)
+        self._declared = {name: own.get("type") if isinstance(own, dict) else None for name, own in columns.items()}
+        self._known_as: dict[str, type] = {}
         self.uses_previous = False
         """Whether expressions use the post before."""
         self._nulls = dict.fromkeys(columns)
@@ -204,8 +207,30 @@ class Layout:
         """
         return self._key(self.row_key, row)
 
-    @staticmethod
-    def _key(key: Sequence[str], row: Mapping[str, Any]) -> str:
+    def keep_keys(self, columns: Sequence[str], known: str | None) -> list[str]:
+        """Make keys like a known one where the tap sends text for numbers now, or numbers for text.
+
+        Args:
+            columns: What keys are made of.
+            known: A key of an earlier run, as JSON.
+
+        Returns:
+            The columns whose type has changed.
+        """
+        values = decoder.decode(known) if known else None
+        if not isinstance(values, list) or len(values) != len(columns):
+            return []
+        changed = {}
+        for column, value in zip(columns, values, strict=True):
+            declared = self._declared.get(column)
+            types = {declared} if isinstance(declared, str) else set(declared or ())
+            sent = {str: {"integer", "number"}, int: {"string"}}.get(type(value), set())
+            if types - {"null"} and types - {"null"} <= sent:
+                changed[column] = type(value)
+        self._known_as |= changed
+        return list(changed)
+
+    def _key(self, key: Sequence[str], row: Mapping[str, Any]) -> str:
         if not key:
             # Without a key only the content tells rows apart: an equal row is the same row.
             return encoder.encode(dict(sorted(row.items()))).decode()
@@ -214,7 +239,13 @@ class Layout:
             value = row.get(column)
             if value is None:
                 raise RowError(column, f"is {'null' if column in row else 'missing'}, and a part of the key")
-            values.append(_plain(value) if isinstance(value, Decimal) else value)
+            value = _plain(value) if isinstance(value, Decimal) else value
+            known_as = self._known_as.get(column)
+            if known_as is str and not isinstance(value, str):
+                value = str(value)
+            elif known_as is int and isinstance(value, str) and _WHOLE.fullmatch(value):
+                value = int(value)
+            values.append(value)
         return encoder.encode(values).decode()
 
     # Checks
@@ -290,5 +321,6 @@ def _plain(value: Decimal) -> Decimal | int:
     return Decimal(text) if "." in text else int(text)
 
 
+_WHOLE = re.compile(r"0|-?[1-9][0-9]{0,30}")
 _LONGEST = 40
 """Longer numbers are compared as they are written."""

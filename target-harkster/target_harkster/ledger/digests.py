@@ -116,6 +116,14 @@ class Digests:
         rows = self.database.rows(query.where(GROUPS.c.stream == stream).order_by(first.c.seq))
         return [(row[0], row[1], row[2]) for row in rows]
 
+    def known_row_key(self, stream: str) -> str | None:
+        """The key of any row of a stream."""
+        query = sa.select(GROUP_NEWS.c.row_key).join(GROUPS, GROUPS.c.number == GROUP_NEWS.c.number)
+        if rows := self.database.rows(query.where(GROUPS.c.stream == stream).limit(1)):
+            return str(rows[0][0])
+        packed = sa.select(GROUPS.c.rows).where(GROUPS.c.stream == stream, GROUPS.c.rows.is_not(None))
+        return next((key for row in self.database.rows(packed.limit(1)) for key in unpack(row[0])), None)
+
     def keep_schema(
         self, stream: str, channels: Collection[str], schema: Mapping[str, Any], key_properties: Sequence[str]
     ) -> None:

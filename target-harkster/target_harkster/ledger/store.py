@@ -173,6 +173,12 @@ class Ledger:
             query = query.where(POSTS.c.phase.in_([phase.value for phase in phases]))
         yield from map(_entry, self.database.rows(query))
 
+    def known_key(self, stream: str, channels: Collection[str]) -> str | None:
+        """The key of the newest post of a stream whose key is known."""
+        query = sa.select(POSTS.c.key).where(POSTS.c.stream == stream, POSTS.c.channel.in_(channels), POSTS.c.key != "")
+        rows = self.database.rows(query.order_by(POSTS.c.seq.desc()).limit(1))
+        return rows[0][0] if rows else None
+
     def before(self, stream: str, channel: str, seq: int | None) -> Iterator[Entry]:
         """The posts of a stream before a number, or all, newest first."""
         query = _SELECT.where(POSTS.c.stream == stream, POSTS.c.channel == channel).order_by(POSTS.c.seq.desc())
