@@ -124,6 +124,8 @@ def test_the_warehouse_stays_the_truth(warehouse: Warehouse) -> None:
         *[("groups", False), ("groups", True)],
         *[("tags", False)] * 2,
     ]
+    marked = "SELECT name FROM changed_rows.agents WHERE _sdc_deleted_at IS NOT NULL"
+    assert warehouse.execute(marked) == [(None,), (None,)]
     assert warehouse.differing() == []
     assert warehouse.load() == []
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from singer_sdk.mapper import StreamMap
 
-    from singer_http.changes.store import Store
+    from singer_http.changes.store import Known, Store
     from singer_http.resume import Bookmarks
 
     Partition = Mapping[str, Any]
@@ -39,7 +39,7 @@ _DELETED_AT_SCHEMA = {"type": ["string", "null"], "format": "date-time"}
 FEW = 10
 """So many rows of a partition may go whatever share of it they are: small lists change by large shares."""
 _DIGEST_BYTES = 8
-_UNKNOWN = Row(b"", -1, None, 0, 0)
+_UNKNOWN: Known = (b"", -1, None, 0, 0)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -125,14 +125,14 @@ class ChangedRows:
         keys = table.keys_of([message["record"] for message in messages])
         known = {} if table.was_empty else self._store.find(table.id, keys)
         kept: list[Message] = []
-        news: dict[bytes, Row] = {}
+        news: dict[bytes, Known] = {}
         seen, run = table.seen, self._run.number
         for key, message in zip(keys, messages, strict=True):
             digest = blake2b(encoder.encode(message["record"]), digest_size=_DIGEST_BYTES).digest()
             _, place, last, number, last_part = row = known.get(key, _UNKNOWN)
             if last != digest or last_part != part:
                 place, number = table.came(row, part), run
-                known[key] = news[key] = Row(key, place, digest, run, part)
+                known[key] = news[key] = (key, place, digest, run, part)
             seen[place] = 1
             if number > covered:
                 kept.append(message)
@@ -158,6 +158,8 @@ class ChangedRows:
         covered = {part: self._covered(partition) for part, partition in parts.items()}
         lacking: set[int] = set()
         for table in self._tables.values():
+            if table.was_empty:
+                continue  # all that is in it has just been seen
             known, gone, lacks = self._count(table, covered)
             lacking |= lacks
             for part, count in gone.items():
@@ -239,7 +241,7 @@ class _Table:
             return [_encode((record.get(only),)) for record in records]
         return [_encode([record.get(name) for name in self._keys]) for record in records]
 
-    def came(self, row: Row, part: int) -> int:
+    def came(self, row: Known, part: int) -> int:
         """Note that a row, as it was known, is new in a partition, or changed; gives its place."""
         _, place, last, _, last_part = row
         if row is _UNKNOWN:

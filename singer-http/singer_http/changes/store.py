@@ -70,6 +70,10 @@ AND number <= (SELECT max(number) FROM changes_runs WHERE read_id = ? AND began 
 """
 
 
+Known = tuple[bytes, int, bytes | None, int, int]
+"""A row as it is found: what :class:`Row` names."""
+
+
 class Row(NamedTuple):
     """What the store knows of a row."""
 
@@ -174,9 +178,9 @@ class Store:
         with self._transaction() as cursor:
             return dict(cursor.execute(self._sql(query), [table]))
 
-    def find(self, table: int, keys: Sequence[bytes]) -> dict[bytes, Row]:
-        """What is known of the rows with these keys, as tuples that look like :class:`Row`: there are many."""
-        found: dict[bytes, Row] = {}
+    def find(self, table: int, keys: Sequence[bytes]) -> dict[bytes, Known]:
+        """What is known of the rows with these keys."""
+        found: dict[bytes, Known] = {}
         keys = sorted(keys)  # neighbours are near each other
         with self._transaction() as cursor:
             for at in range(0, len(keys), _LOOK_UP):
@@ -185,8 +189,8 @@ class Store:
                 found |= {row[0]: row for row in cursor.execute(query, [table, *some])}
         return found
 
-    def scan(self, table: int) -> Iterator[list[Row]]:
-        """All rows of a table, some at a time, as :meth:`find` gives them."""
+    def scan(self, table: int) -> Iterator[list[Known]]:
+        """All rows of a table, some at a time."""
         after = b""
         while True:
             with self._transaction() as cursor:
@@ -196,7 +200,7 @@ class Store:
             after = found[-1][0]
             yield found
 
-    def put(self, run: Run, table: int, rows: Iterable[Row]) -> None:
+    def put(self, run: Run, table: int, rows: Iterable[Known]) -> None:
         """Remember rows, durably.
 
         Raises:
@@ -209,7 +213,7 @@ class Store:
                     "Another run has begun to read the same stream with the same changes_url, so this one ends. Let one"
                     " run end before the next begins."
                 )
-            cursor.executemany(self._sql(_PUT), [(table, *row) for row in sorted(rows)])
+            cursor.executemany(self._sql(_PUT), [(table, *row) for row in rows])
 
     def _sql(self, statement: str) -> str:
         return statement if self._is_sqlite else statement.replace("?", "%s")
