@@ -106,6 +106,11 @@ class Bookmarks:
         """Return the bookmark of a partition, empty where there is none."""
         return self.stream if partition is None else self._partitions.get(_key(partition), {})
 
+    @property
+    def is_any_written(self) -> bool:
+        """Whether of any part it is known what is written, by :mod:`singer_http.changes`."""
+        return any("written" in bookmark for bookmark in (*self._partitions.values(), self.stream))
+
     def forget_written(self) -> None:
         """Forget how much of what :mod:`singer_http.changes` remembers is written."""
         for bookmark in (*self._partitions.values(), self.stream):

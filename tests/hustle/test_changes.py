@@ -260,6 +260,19 @@ def test_a_row_that_goes_and_comes_while_another_partition_fails(life: ChangesLi
     assert life.read().code == 0
 
 
+def test_what_went_before_a_store_was_lost_goes_though_a_run_is_killed(life: ChangesLife) -> None:
+    life.read()
+    life.happen(Edit("remove", "agents", 2, 0))
+    life.lose_store()
+    cut_off(life, "acknowledged", records=3, share=1)
+    life.read()
+    assert life.read().code == 0
+    life.choose_organizations(0)
+    cut_off(life, "acknowledged", share=1)
+    life.read()
+    assert life.read().code == 0
+
+
 def test_a_read_without_versions_does_not_go_on_with_them(life: ChangesLife) -> None:
     life.read()
     life.happen(Edit("change", "agents", 0, 0, 3))

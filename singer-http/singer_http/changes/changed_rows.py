@@ -55,8 +55,8 @@ class ChangedRows:
         most_share: How large a share of a partition may be gone.
 
     Attributes:
-        is_known: Whether the store knows the run that STATE is from. All rows are sent otherwise, and nobody knows
-            which ones have gone meanwhile.
+        is_known: Whether the store knows the run that STATE is from, and what was written then. All rows are sent
+            otherwise, and nobody knows which ones have gone meanwhile.
         unchanged: How many rows were not sent.
     """
 
@@ -84,7 +84,8 @@ class ChangedRows:
         self._read = read
         self._bookmarks = bookmarks
         self._run = store.begin(read, bookmarks.stream.get("changes"), fingerprint(told), now)
-        self.is_known = self._run.believed > 0
+        # A run that knew nothing, and was killed, has left no more than its number.
+        self.is_known = self._run.believed > 0 and bookmarks.is_any_written
         if not self._run.is_same:
             bookmarks.forget_written()
         self._tables = {alias: _Table(store, read, alias, own) for alias, own in keys.items()}
