@@ -185,6 +185,7 @@ def test_a_batch_that_cannot_be_read_ends_the_run(
     target: Target, tmp_path: Path, change: dict[str, Any], reason: str
 ) -> None:
     message = batch(tmp_path, [{"id": 1, "name": "x"}], zipped=False) | change
+    target.ran([schema(), state(-1)])  # of a first run nothing would be sent
     ran = target.run([schema(), record(id=0, name="y"), state(0), message, state(1)])
     assert f"Line 4 of the input {reason}" in str(ran.error)
     assert (ran.states, ids(target)) == ([0], ["0"])
