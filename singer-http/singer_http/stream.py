@@ -134,7 +134,7 @@ class ApiStream(Stream, abc.ABC):
         chosen = chosen_key(self.name, self.replication_method, self.replication_key, self.incremental_key)
         self.replication_key = chosen
         known = (self._input_schema or self.schema).get("properties", {})
-        column = UNKNOWN_FIELDS if UNKNOWN_FIELDS in self.schema["properties"] else None
+        column = UNKNOWN_FIELDS if self.config["unknown_fields"] == "keep" else None
         check_keys(self.name, (*self.primary_keys, chosen, column), known)
 
     # Slices

@@ -212,3 +212,14 @@ def test_schemas_keep_our_rules(name: str) -> None:
 
 def test_sessions_and_activities_take_the_same_windows() -> None:
     assert ANY["time_sessions"].path == ANY["activities"].path
+
+
+def test_a_catalog_saved_before_a_property_came_is_taken() -> None:
+    catalog = TapHubstaff(config={"access_token": "a-token"}).catalog_dict
+    for stream in catalog["streams"]:
+        kept = {*stream["key_properties"], stream.get("replication_key")}
+        properties = stream["schema"]["properties"]
+        stream["schema"]["properties"] = {name: properties[name] for name in properties if name in kept}
+        stream["metadata"] = [entry for entry in stream["metadata"] if {*entry["breadcrumb"][1:]} <= kept]
+    older = TapHubstaff(config={"access_token": "a-token"}, catalog=catalog)
+    assert older.streams["rates"].effective_schema["properties"].keys() == {*older.streams["rates"].primary_keys}
