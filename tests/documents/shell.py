@@ -59,6 +59,7 @@ class Shell:
             has_accounts: Whether its reader has set the credentials before.
         """
         (self.folder / ".venv").symlink_to(sys.prefix)
+        (self.folder / "meltano").mkdir(exist_ok=True)
         script = "".join(f"# {block.place}\n{self._with_accounts(block.text)}" for block in blocks(document, "sh"))
         outside = self.variables if has_accounts else self._outside()
         environment = Meltano(self.folder / "meltano", {**outside, "ROOT": str(ROOT)})._environment()
