@@ -176,7 +176,7 @@ class ApiTap(CheckedSettings, Tap):
 
     def _follow_changes(self, streams: Iterable[ApiStream]) -> None:
         """Let streams leave out the rows that the loader has."""
-        from singer_http.changes.changed_rows import ChangedRows  # noqa: PLC0415 - these bring SQLAlchemy, which ...
+        from singer_http.changes.changed_rows import ChangedRows  # noqa: PLC0415 - these bring a database, which ...
         from singer_http.changes.store import Store  # noqa: PLC0415 - ... costs time, for those who use it
 
         try:

@@ -114,7 +114,7 @@ class Store:
         url = place if isinstance(place, str) else f"{_SQLITE}{place}"
         self._is_sqlite = url.startswith(_SQLITE)
         self._connection, self._failure = _sqlite(url) if self._is_sqlite else _postgresql(url)
-        with self._transaction() as cursor:
+        with _closed_on_failure(self._connection), self._transaction() as cursor:
             for statement in _TABLES.format_map(_DIALECTS["sqlite" if self._is_sqlite else "postgresql"]).split(";"):
                 cursor.execute(statement)
 
@@ -229,6 +229,14 @@ class Store:
             ) from None
 
 
+@contextlib.contextmanager
+def _closed_on_failure(connection: Any) -> Iterator[None]:
+    with contextlib.ExitStack() as closing:
+        closing.callback(connection.close)
+        yield
+        closing.pop_all()
+
+
 def _sqlite(url: str) -> tuple[Any, type[Exception]]:
     """Open a file, and keep it to this process."""
     path = Path(url.removeprefix(_SQLITE)).expanduser()
@@ -236,9 +244,10 @@ def _sqlite(url: str) -> tuple[Any, type[Exception]]:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite's own files beside it get the same mode
         connection = sqlite3.connect(path, timeout=2, check_same_thread=False)
-        for pragma in _PRAGMAS:
-            connection.execute(f"PRAGMA {pragma}")
-        connection.execute("BEGIN IMMEDIATE").connection.rollback()
+        with _closed_on_failure(connection):
+            for pragma in _PRAGMAS:
+                connection.execute(f"PRAGMA {pragma}")
+            connection.execute("BEGIN IMMEDIATE").connection.rollback()
     except (OSError, sqlite3.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigurationError(
