@@ -149,7 +149,7 @@ def test_a_retry_ends_no_first_run(command: Command, target: Target) -> None:
     command.configure({**target.config, "first_run": "baseline"})
     assert command("retry") == "1 of 1 rejected rows were posted.\n"
     target.ran([schema(), record(id=3, name="three")], first_run="baseline")
-    assert [data(post) for post in target.posts()] == [{"n": "2"}]
+    assert target.posts() == []
 
 
 def test_a_ledger_is_rebuilt_and_shown(command: Command, target: Target) -> None:

@@ -52,7 +52,7 @@ def live(number: int, lives: int, **more: Any) -> None:
 
 @pytest.mark.parametrize("part", range(PARTS))
 def test_after_every_run_the_tables_are_the_truth(part: int) -> None:
-    live(random.getrandbits(32) if LIVES else part, (LIVES or 40) // PARTS)
+    live(random.getrandbits(32) if LIVES else part, (LIVES or 20) // PARTS)
 
 
 # Faults that there were: the life finds each, or it is worth nothing.

@@ -149,7 +149,7 @@ class Lives(RuleBasedStateMachine):
 # The sandbox's server ends before its connections know of it.
 TestLives = pytest.mark.filterwarnings("ignore::ResourceWarning")(Lives.TestCase)
 TestLives.settings = settings(
-    max_examples=int(os.environ.get("LIVES", "60")),
+    max_examples=int(os.environ.get("LIVES", "30")),
     derandomize="LIVES" not in os.environ,
     stateful_step_count=14,
     deadline=None,
