@@ -334,7 +334,11 @@ def exit_on_operator_error(logger: logging.Logger) -> Iterator[None]:
     """End the process with a sentence on stderr, which holds no value that it is not meant to show."""
     try:
         _check_log_level(logger.name)
-        yield
+        try:
+            yield
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()  # now, as what fails at the end of the process cannot be told in a sentence
         sentences = []
     except ConfigValidationError as error:
         sentences = error.errors

@@ -128,7 +128,11 @@ def test_a_reader_that_goes_away_is_told_in_a_sentence(
     ]
 
 
-def test_a_reader_that_is_gone_before_what_it_asked_for_is_told_in_a_sentence() -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_is_gone_before_what_it_asked_for_is_told_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, unbuffered: str
+) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     read, write = os.pipe()
     os.close(read)
     try:
