@@ -11,7 +11,7 @@ from unittest import mock
 import hypothesis.strategies as st
 import pytest
 from api_sandbox import Fault
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import Phase, settings
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
@@ -30,6 +30,7 @@ from typing_extensions import override
 from tests.harkster.jobs import Job, Mode, Plan, Row
 from tests.harkster.killed_runs import Runs
 from tests.harkster.life import Life, Release, Sending
+from tests.lives import lives
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -171,15 +172,8 @@ class Lives(RuleBasedStateMachine):
             self.life.end()
 
 
-chosen = settings(
-    max_examples=int(os.environ.get("LIVES", "6")),
-    derandomize="LIVES" not in os.environ,
-    stateful_step_count=8,
-    deadline=None,
-    # A history that fails is made shorter by `make lives` alone: that takes long.
-    phases={Phase.generate, *([Phase.shrink] if "LIVES" in os.environ else [])},
-    suppress_health_check=list(HealthCheck),
-)
+# A history that fails is made shorter by `make lives` alone: that takes long.
+chosen = settings(lives(6, steps=8), phases={Phase.generate, *([Phase.shrink] if "LIVES" in os.environ else [])})
 
 
 @pytest.fixture(scope="module")

@@ -20,19 +20,20 @@ THREADS = 16
 
 def test_threads_that_come_at_once_share_one_fetch() -> None:
     fetches = []
-    all_there = threading.Barrier(THREADS)
+    asked = threading.Semaphore(0)
     clock = Clock()
 
     def fetch() -> Token:
         fetches.append(threading.get_ident())
-        clock.sleep(0.05)
+        for _ in range(THREADS):
+            asked.acquire()
         return Token.lasting("secret", 7200, clock.monotonic())
 
     source = TokenSource(fetch, clock)
     got: list[str] = []
 
     def work() -> None:
-        all_there.wait()
+        asked.release()
         got.append(source.get())
 
     threads = [threading.Thread(target=work) for _ in range(THREADS)]

@@ -12,6 +12,7 @@ from api_sandbox.hustle.scenario import Forbidden
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from api_sandbox import RunningSandbox
     from api_sandbox.hustle.api import HustleApi
 
 Fields = dict[str, Any]
@@ -22,6 +23,20 @@ List = tuple[str, Owner]
 STREAMS = ("organizations", "groups", "agents", "tags")
 ORGANIZATIONS = 3
 NEVER, FOR_EVER = float("-inf"), float("inf")
+
+
+def life_settings(served: RunningSandbox, *, parallel: int, activate: bool) -> dict[str, Any]:
+    """Settings of a tap that reads an account in small pages and waits for nothing."""
+    return {
+        "client_id": served.hustle.client_id,
+        "client_secret": served.hustle.client_secret,
+        "api_url": served.hustle.api_url,
+        "page_size": 2,
+        "requests_per_second": 100_000,
+        "request_timeout": 86_400,
+        "max_parallel_requests": parallel,
+        "emit_activate_version_messages": activate,
+    }
 
 
 @dataclass(frozen=True, slots=True)

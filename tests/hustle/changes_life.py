@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from api_sandbox import HustleScenario, Scenario, serve_in_thread
 
-from tests.hustle.account import ORGANIZATIONS, STREAMS, Account, Edit
+from tests.hustle.account import ORGANIZATIONS, STREAMS, Account, Edit, life_settings
 from tests.hustle.running import Ending, MachineClock, Ran, discovered, run
 from tests.hustle.warehouse import Fields, Tables, Warehouse, copied
 
@@ -64,15 +64,7 @@ class ChangesLife:
         self._map = "none"
         self._without: tuple[str, ...] = ()
         self._wanted: list[str] | None = None
-        self._settings: dict[str, Any] = {
-            "client_id": self._sandbox.hustle.client_id,
-            "client_secret": self._sandbox.hustle.client_secret,
-            "api_url": self._sandbox.hustle.api_url,
-            "page_size": 2,
-            "requests_per_second": 100_000,
-            "request_timeout": 86_400,
-            "max_parallel_requests": parallel,
-            "emit_activate_version_messages": activate,
+        self._settings = life_settings(self._sandbox, parallel=parallel, activate=activate) | {
             "skip_forbidden": list(STREAMS),
             "changes_only": True,
             "changes_url": f"sqlite:///{self._store}",

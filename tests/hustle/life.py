@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from api_sandbox import HustleScenario, Scenario, serve_in_thread
 
-from tests.hustle.account import ORGANIZATIONS, STREAMS, Account, Edit
+from tests.hustle.account import ORGANIZATIONS, STREAMS, Account, Edit, life_settings
 from tests.hustle.running import Ending, MachineClock, Pipe, Ran, discovered, run
 from tests.hustle.warehouse import Fields, Saved, Tables, Warehouse, copied
 
@@ -60,16 +60,7 @@ class Life:
         self._methods = dict.fromkeys(STREAMS, FULL)
         self._selected = set(STREAMS)
         self._without: set[str] = set()
-        self._settings: dict[str, Any] = {
-            "client_id": self._sandbox.hustle.client_id,
-            "client_secret": self._sandbox.hustle.client_secret,
-            "api_url": self._sandbox.hustle.api_url,
-            "page_size": 2,
-            "requests_per_second": 100_000,
-            "request_timeout": 86_400,
-            "max_parallel_requests": parallel,
-            "emit_activate_version_messages": activate,
-        }
+        self._settings = life_settings(self._sandbox, parallel=parallel, activate=activate)
 
     def end(self) -> None:
         """Stop what serves the account."""

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, get_args
 import hypothesis.strategies as st
 import pytest
 from api_sandbox import Fault
-from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from typing_extensions import override
 
@@ -20,6 +19,7 @@ from tests.hustle.account import ORGANIZATIONS, STREAMS, Account, Edit
 from tests.hustle.changes_life import MAPS, ChangesLife, Loaded
 from tests.hustle.running import Ending
 from tests.hustle.warehouse import Warehouse
+from tests.lives import lives
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -124,13 +124,7 @@ class Lives(RuleBasedStateMachine):
 
 # The sandbox's server ends before its connections know of it.
 TestLives = pytest.mark.filterwarnings("ignore::ResourceWarning")(Lives.TestCase)
-TestLives.settings = settings(
-    max_examples=int(os.environ.get("LIVES", "8")),
-    derandomize="LIVES" not in os.environ,
-    stateful_step_count=14,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
+TestLives.settings = lives(8, steps=14)
 
 
 # The shortest of them

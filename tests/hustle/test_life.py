@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -11,7 +10,6 @@ from unittest import mock
 import hypothesis.strategies as st
 import pytest
 from api_sandbox import Fault
-from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from tap_hustle.client import parse_page
 from tap_hustle.streams import HustleStream
@@ -20,6 +18,7 @@ from typing_extensions import override
 from tests.hustle.account import ORGANIZATIONS, STREAMS, Edit
 from tests.hustle.life import FULL, INCREMENTAL, Life, Spoiling
 from tests.hustle.running import Ending, Pipe
+from tests.lives import lives
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -148,13 +147,7 @@ class Lives(RuleBasedStateMachine):
 
 # The sandbox's server ends before its connections know of it.
 TestLives = pytest.mark.filterwarnings("ignore::ResourceWarning")(Lives.TestCase)
-TestLives.settings = settings(
-    max_examples=int(os.environ.get("LIVES", "30")),
-    derandomize="LIVES" not in os.environ,
-    stateful_step_count=14,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
+TestLives.settings = lives(30, steps=14)
 
 # The shortest of those that ended in a table that was not the truth, or in a traceback
 
