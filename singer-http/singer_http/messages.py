@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Record
     from singer_sdk.mapper import StreamMap
 
+DELETED_AT = "_sdc_deleted_at"
+"""The property that says since when a row is gone, by the convention of singer-sdk."""
+
 
 def record_messages(
     stream: str, maps: Sequence[StreamMap], records: Sequence[Record], version: int | None, at: dt.datetime

@@ -34,17 +34,7 @@ def target(folder: Path) -> Iterator[Target]:
     """Give a target with an account of its own, whose ids are the same each time."""
     with serve_in_thread(Scenario(harkster=HarksterScenario(requests_per_second=None))) as sandbox:
         channel = sandbox.harkster.channel("Acme Inc./Projects/Weekly Hours")
-        config = {
-            "access_token": sandbox.harkster.access_token,
-            "api_url": sandbox.harkster.api_url,
-            "channel": channel,
-            "ledger_url": f"sqlite:///{folder}/ledger.db",
-            "reject_path": f"{folder}/rejects.jsonl",
-            "requests_per_second": 1000,
-            "max_reject_share": 1,
-            "streams": STREAMS,
-        }
-        yield Target(sandbox, channel, config)
+        yield Target.into(channel, sandbox, folder, streams=STREAMS)
 
 
 def first_runs(target: Target) -> None:

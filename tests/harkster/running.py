@@ -43,6 +43,11 @@ class Target:
         """A target that posts to a channel that nobody else uses."""
         name = f"Channel {next(_numbers)}"
         channel = sandbox.harkster.add_channel("Acme Inc./Projects", ChannelPlan(name=name, **plan))
+        return cls.into(channel, sandbox, folder)
+
+    @classmethod
+    def into(cls, channel: str, sandbox: RunningSandbox, folder: Path, **settings: Any) -> "Target":
+        """A target that posts to a channel, and keeps its files in a folder."""
         config = {
             "access_token": sandbox.harkster.access_token,
             "api_url": sandbox.harkster.api_url,
@@ -51,6 +56,7 @@ class Target:
             "reject_path": f"{folder}/rejects.jsonl",
             "requests_per_second": 1000,
             "max_reject_share": 1,
+            **settings,
         }
         return cls(sandbox, channel, config)
 

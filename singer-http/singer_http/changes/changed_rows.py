@@ -20,6 +20,7 @@ from singer_sdk.mapper import RemoveRecordTransform
 
 from singer_http.changes.store import Row
 from singer_http.http.errors import ConfigurationError, TooManyGoneError
+from singer_http.messages import DELETED_AT
 from singer_http.resume import fingerprint
 
 if TYPE_CHECKING:
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     Partition = Mapping[str, Any]
     Message = dict[str, Any]
 
-DELETED_AT = "_sdc_deleted_at"
-"""The property that says since when a row is gone, by the convention of singer-sdk."""
 _DELETED_AT_SCHEMA = {"type": ["string", "null"], "format": "date-time"}
 FEW = 10
 """So many rows of a partition may go whatever share of it they are: small lists change by large shares."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from singer_sdk.mapper import RemoveRecordTransform
 
+from singer_http.messages import DELETED_AT
 from singer_http.report.document import Ended, PartitionReport, StreamReport
 from singer_http.report.keys import distinct, hasher
 from singer_http.resume import FullTable
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from singer_http.resume import Bookmarks, Incremental
 
 _WORST: tuple[Ended, ...] = ("failed", "forbidden", "cut off", "in doubt", "complete")
-DELETED_AT = "_sdc_deleted_at"
 
 
 class Reported(Protocol):

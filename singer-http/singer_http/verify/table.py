@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
+from singer_http.messages import DELETED_AT
 from singer_http.report.document import Keys, StreamReport
 from singer_http.report.keys import SEPARATOR, checksum
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-EXTRACTED_AT, DELETED_AT = "_sdc_extracted_at", "_sdc_deleted_at"
+EXTRACTED_AT = "_sdc_extracted_at"
 # The text of a value as singer_http.report.keys has it, its hash, and how hashes are summed up.
 _TEXT = sql.SQL("coalesce({}::text, '')")
 _TIME_TEXT = sql.SQL("""coalesce(to_char({}, 'YYYY-MM-DD"T"HH24:MI:SS.US'), '')""")
