@@ -13,7 +13,7 @@ import pwd
 import shutil
 import subprocess
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -51,23 +51,31 @@ class TableCount:
 
 @dataclass(frozen=True)
 class Postgres:
-    """A running server.
+    """A database of a running server.
 
     Attributes:
-        socket_directory: Where its Unix socket is.
+        socket_directory: Where the server's Unix socket is.
+        database: The name of the database.
     """
 
     socket_directory: Path
+    database: str = "postgres"
 
     @property
     def sqlalchemy_url(self) -> str:
         """The URL that loaders take."""
-        return f"postgresql+psycopg://postgres@/postgres?host={self.socket_directory}&port={SETTINGS['port']}"
+        return f"postgresql+psycopg://postgres@/{self.database}?host={self.socket_directory}&port={SETTINGS['port']}"
 
     def connect(self) -> psycopg.Connection:
-        """Open a connection to the default database."""
+        """Open a connection to the database."""
         host, port = str(self.socket_directory), SETTINGS["port"]
-        return psycopg.connect(host=host, port=port, user="postgres", dbname="postgres", autocommit=True)
+        return psycopg.connect(host=host, port=port, user="postgres", dbname=self.database, autocommit=True)
+
+    def new_database(self, name: str) -> Postgres:
+        """Create an empty database of the same server."""
+        with self.connect() as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {} STRATEGY file_copy").format(sql.Identifier(name)))
+        return replace(self, database=name)
 
     def accepts_connections(self) -> bool:
         """Tell whether the server is up."""

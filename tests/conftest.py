@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import heapq
+import itertools
 import socket
 import threading
 import time
@@ -53,10 +54,17 @@ def state_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    """One PostgreSQL for all tests of a worker: it takes a while to start."""
+def new_database() -> Iterator[Callable[[], Postgres]]:
+    """Create empty databases on one PostgreSQL for all tests of a worker: it takes a while to start."""
+    numbers = itertools.count(1)
     with embedded_postgres() as server:
-        yield server
+        yield lambda: server.new_database(f"test_{next(numbers)}")
+
+
+@pytest.fixture
+def postgres(new_database: Callable[[], Postgres]) -> Postgres:
+    """A PostgreSQL in which nobody has left anything."""
+    return new_database()
 
 
 class FakeClock(Clock):

@@ -39,7 +39,7 @@ def all_ledgers_are_closed(request: pytest.FixtureRequest) -> Iterator[None]:
     assert not is_open or request.node.get_closest_marker("filterwarnings")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def postgres_url(postgres: Postgres) -> str:
     """A PostgreSQL for ledgers."""
     return postgres.sqlalchemy_url

@@ -108,7 +108,7 @@ def test_a_tap_from_the_registry(
 ) -> None:
     monkeypatch.setenv("PGHOST", str(postgres.socket_directory))  # the tap knows of no sockets
     with postgres.connect() as connection:
-        connection.execute("DROP SCHEMA IF EXISTS worked CASCADE; CREATE SCHEMA worked")
+        connection.execute("CREATE SCHEMA worked")
         connection.execute("CREATE TABLE worked.hours (id integer PRIMARY KEY, name text, hours numeric, day date)")
         connection.execute("INSERT INTO worked.hours VALUES (1, 'Ann', 7.25, '2026-11-02'), (2, NULL, 8, NULL)")
     config = {
@@ -116,7 +116,7 @@ def test_a_tap_from_the_registry(
         "port": 5432,
         "user": "postgres",
         "password": "none",
-        "database": "postgres",
+        "database": postgres.database,
         "filter_schemas": ["worked"],
         "dates_as_string": False,
     }

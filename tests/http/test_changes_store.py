@@ -23,9 +23,6 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[
     url = f"sqlite:///{tmp_path}/store.db"
     if request.param == "postgresql":
         postgres: Postgres = request.getfixturevalue("postgres")
-        with postgres.connect() as connection:
-            for table in ("names", "reads", "runs", "rows"):
-                connection.execute(f"DROP TABLE IF EXISTS changes_{table}")
         url = postgres.sqlalchemy_url
     stores = []
 

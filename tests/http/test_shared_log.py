@@ -144,8 +144,6 @@ def test_an_hour_that_is_used_up_is_not_begun_anew_when_the_log_is_lost(
 
 @pytest.fixture
 def url(postgres: Postgres) -> str:
-    with postgres.connect() as connection:
-        connection.execute("DROP TABLE IF EXISTS singer_budget")
     return postgres.sqlalchemy_url
 
 

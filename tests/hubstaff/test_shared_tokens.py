@@ -38,8 +38,6 @@ WORKERS = 8
 
 @pytest.fixture
 def url(postgres: Postgres) -> str:
-    with postgres.connect() as connection:
-        connection.execute("DROP TABLE IF EXISTS singer_tokens")
     return postgres.sqlalchemy_url
 
 

@@ -74,8 +74,6 @@ def start_pipeline(tmp_path: Path, postgres: Postgres) -> Iterator[StartPipeline
             scenario = tmp_path / "scenario.yml"
             scenario.write_text(yaml.safe_dump({"hustle": SMALL | hustle, "faults": [dict(fault) for fault in faults]}))
             sandbox = services.enter_context(running_sandbox(scenario, tmp_path))
-            with postgres.connect() as connection:
-                connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(HUSTLE_SCHEMA)))
             variables = {**sandbox.variables, "SANDBOX_POSTGRES_URL": postgres.sqlalchemy_url}
             return Pipeline(sandbox, postgres, Meltano(tmp_path / "meltano", variables))
 

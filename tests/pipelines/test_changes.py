@@ -47,8 +47,6 @@ class Warehouse:
         )
         target = {"sqlalchemy_url": postgres.sqlalchemy_url, "default_target_schema": SCHEMA, "use_copy": True}
         self._write("target", target)
-        self.execute(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")
-        self.lose_store()
 
     def execute(self, statement: str) -> list[Any]:
         with self._postgres.connect() as connection:

@@ -12,7 +12,6 @@ from demo.posts import WeekCount, post_table
 @pytest.fixture
 def warehouse(postgres: Postgres) -> Postgres:
     with postgres.connect() as connection:
-        connection.execute("DROP SCHEMA IF EXISTS things CASCADE")
         connection.execute("CREATE SCHEMA things")
         connection.execute("CREATE TABLE things.leads (id text)")
         connection.execute("INSERT INTO things.leads VALUES ('a'), ('b'), ('b')")

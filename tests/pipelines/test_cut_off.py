@@ -132,8 +132,6 @@ def restart(pipeline: Pipeline) -> None:
 
 @pytest.fixture
 def pipeline(postgres: Postgres, tmp_path: Path) -> Iterator[Pipeline]:
-    with postgres.connect() as connection:
-        connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(HUSTLE_SCHEMA)))
     scenario = HustleScenario(organizations=2, leads=LEADS, requests_per_second=None)
     with serve_in_thread(Scenario(hustle=scenario)) as sandbox:
         yield Pipeline(sandbox, postgres, tmp_path)

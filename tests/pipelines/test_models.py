@@ -17,7 +17,7 @@ from demo.models import MODELS, create_views, rows, verdict
 from demo.processes import SCRIPTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from demo.postgres import Postgres
@@ -54,11 +54,12 @@ def sandbox() -> Iterator[RunningSandbox]:
 
 
 @pytest.fixture(scope="module")
-def warehouse(sandbox: RunningSandbox, postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Postgres:
+def warehouse(
+    sandbox: RunningSandbox, new_database: Callable[[], Postgres], tmp_path_factory: pytest.TempPathFactory
+) -> Postgres:
     """The tables after a first load, late uploads, edits of any age, and a second load; and the views on them."""
     folder = tmp_path_factory.mktemp("models")
-    with postgres.connect() as connection:
-        connection.execute("DROP SCHEMA IF EXISTS tap_hubstaff CASCADE")
+    postgres = new_database()
     load(sandbox, postgres, folder)
     sandbox.hubstaff.edit("activities", 40)
     sandbox.hubstaff.add_late(30, days=20)

@@ -15,7 +15,6 @@ import pytest
 from api_sandbox import Fault, Forbidden, HustleScenario, RunningSandbox, Scenario, serve_in_thread
 from click.testing import CliRunner
 from msgspec.structs import asdict
-from psycopg import sql
 from singer_http.__main__ import main
 from singer_http.report.document import FORMAT, Document, Exit, RunReport
 from singer_http.report.keys import distinct, hasher
@@ -110,8 +109,6 @@ def sandbox() -> Iterator[RunningSandbox]:
 
 @pytest.fixture
 def new_warehouse(postgres: Postgres, sandbox: RunningSandbox, tmp_path: Path) -> Warehouse:
-    with postgres.connect() as connection:
-        connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(SCHEMA)))
     return Warehouse(postgres, sandbox, tmp_path)
 
 
