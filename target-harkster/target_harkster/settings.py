@@ -8,10 +8,10 @@ from singer_http.settings import WORD, client_settings
 from singer_sdk import typing as th
 
 from target_harkster.vendor.client import DEFAULT_URL, REQUESTS_PER_SECOND
+from target_harkster.vendor.field_types import FIELD_TYPES, NULL_POLICIES, OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-from target_harkster.vendor.field_types import FIELD_TYPES, NULL_POLICIES, OPTIONS
 
 _NAME = {"type": "string", "minLength": 1}
 _NAMES = {"type": "array", "items": _NAME, "minItems": 1}

@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,8 +22,6 @@ SCRIPTS = Path(sys.executable).parent
 STOCK_TAP = (sys.executable, "-m", "tests.harkster.stock_tap")
 TAP_POSTGRES = shutil.which("tap-postgres")
 """Its pins hold back other tools, so it is no part of this workspace: put an environment with it on PATH."""
-SECONDS = 20
-"""In which a run ends that is asked to: five are left to the answer of its request, the others to a busy machine."""
 
 
 def settings(folder: Path, name: str, values: dict[str, Any]) -> str:
@@ -163,10 +160,8 @@ def test_sigterm_ends_a_run_whose_request_hangs(
         run.stdin.write(written(*messages))
         run.stdin.close()
         sandbox.faults.wait_until_held()
-        began = time.monotonic()
         run.send_signal(signal.SIGTERM)
-        assert run.wait(HANGING) == 128 + signal.SIGTERM
-        assert time.monotonic() - began < SECONDS
+        assert run.wait(HANGING) == 128 + signal.SIGTERM  # and not after request_timeout
         assert run.stdout is not None
         assert run.stdout.read() == b""
         assert run.stderr is not None
