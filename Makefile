@@ -37,7 +37,7 @@ test: $(SYNCED) ## run all tests
 
 lives: $(SYNCED) ## live through LIVES=1000 random histories of each plugin, and find faults that are put back
 	LIVES=$(or $(LIVES),1000) $(BIN)/pytest -q -p no:cacheprovider -n $(TEST_WORKERS) --timeout 0 -k "life or lives" \
-	  tests/hustle tests/hubstaff tests/harkster $(PYTEST_ARGS)
+	  tests/hustle tests/hubstaff tests/harkster tests/pipelines/test_changes.py $(PYTEST_ARGS)
 
 smoke: $(SYNCED) ## ask the real APIs, with the credentials in the environment, whether they are as the plugins know them
 	@$(BIN)/python -m tests.smoke

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import random
+import shutil
 import subprocess
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,38 +18,43 @@ from demo.processes import SCRIPTS
 from tests.hustle.account import Account, Edit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
     from demo.postgres import Postgres
 
 STREAMS = ("organizations", "groups", "agents", "tags")
 SCHEMA = "changed_rows"
+NIGHTS = int(os.environ.get("LIVES", "0")) // 10
+MAPS: tuple[Any, ...] = ({}, {}, {"groups": {"label": "record.get('name')"}}, {"agents": {"label": "'x'"}})
 
 
 class Warehouse:
-    """A tap and a loader in a pipe, with the STATE that goes round; the store is in the same database."""
+    """A tap and a loader in a pipe, with the STATE that goes round; the store is in the same database by default."""
 
-    def __init__(self, sandbox: RunningSandbox, postgres: Postgres, folder: Path) -> None:
+    def __init__(self, sandbox: RunningSandbox, postgres: Postgres, folder: Path, **settings: Any) -> None:
         self.account = Account(sandbox.run(lambda running: running.hustle))
         self._postgres = postgres
         self._folder = folder
-        credentials = {"client_id": sandbox.hustle.client_id, "client_secret": sandbox.hustle.client_secret}
-        self._state: Any = {}
-        self._write(
-            "tap",
-            {
-                **credentials,
-                "api_url": sandbox.hustle.api_url,
-                "page_size": 7,
-                "requests_per_second": 5000,
-                "changes_only": True,
-                "changes_url": postgres.sqlalchemy_url,
-                "emit_activate_version_messages": True,
-            },
-        )
+        self.states: list[Any] = [{}]
+        self._settings = {
+            "client_id": sandbox.hustle.client_id,
+            "client_secret": sandbox.hustle.client_secret,
+            "api_url": sandbox.hustle.api_url,
+            "page_size": 7,
+            "requests_per_second": 5000,
+            "changes_only": True,
+            "changes_url": postgres.sqlalchemy_url,
+            "emit_activate_version_messages": True,
+        }
+        self.choose(**settings)
         target = {"sqlalchemy_url": postgres.sqlalchemy_url, "default_target_schema": SCHEMA, "use_copy": True}
-        self._write("target", target)
+        self._write("target", target | {"batch_size_rows": 10})
+
+    def choose(self, **settings: Any) -> None:
+        """Change settings of the tap."""
+        self._settings |= settings
+        self._write("tap", self._settings)
 
     def execute(self, statement: str) -> list[Any]:
         with self._postgres.connect() as connection:
@@ -59,13 +67,13 @@ class Warehouse:
 
     def load(self) -> list[tuple[str, str, bool]]:
         """Run both; what was sent: stream, id, and whether the row is gone."""
-        self._write("state", self._state)
+        self._write("state", self.states[-1])
         messages = self._folder / "messages.jsonl"
         with messages.open("wb") as output:
             self._run("tap-hustle", "--config", "tap.json", "--state", "state.json", stdout=output)
         with messages.open("rb") as given:
             done = self._run("target-postgres", "--config", "target.json", stdin=given, stdout=subprocess.PIPE)
-        self._state = json.loads(done.stdout.splitlines()[-1])
+        self.states.append(json.loads(done.stdout.splitlines()[-1]))
         sent = [json.loads(line) for line in messages.read_bytes().splitlines()]
         return [
             (one["stream"], one["record"]["id"], "_sdc_deleted_at" in one["record"])
@@ -74,8 +82,37 @@ class Warehouse:
         ]
 
     def _run(self, program: str, *args: str, **pipes: Any) -> subprocess.CompletedProcess[bytes]:
-        environment = {"HOME": str(self._folder)}
-        return subprocess.run([SCRIPTS / program, *args], check=True, cwd=self._folder, env=environment, **pipes)
+        return subprocess.run([SCRIPTS / program, *args], check=True, **self._place, **pipes)
+
+    @property
+    def _place(self) -> dict[str, Any]:
+        return {"cwd": self._folder, "env": {"HOME": str(self._folder)}}
+
+    def cut_off(self, lines: int, killed: Collection[str]) -> None:
+        """Run both in a pipe, and kill one or both when so many lines have passed."""
+        self._write("state", self.states[-1])
+        tap_command: list[str | Path] = [SCRIPTS / "tap-hustle", "--config", "tap.json", "--state", "state.json"]
+        loader_command: list[str | Path] = [SCRIPTS / "target-postgres", "--config", "target.json"]
+        acknowledged = self._folder / "acknowledged"
+        passed = 0
+        with (
+            acknowledged.open("wb") as out,
+            subprocess.Popen(loader_command, stdin=subprocess.PIPE, stdout=out, **self._place) as loader,
+            subprocess.Popen(tap_command, stdout=subprocess.PIPE, **self._place) as tap,
+        ):
+            assert tap.stdout is not None
+            assert loader.stdin is not None
+            with suppress(BrokenPipeError):
+                for line in tap.stdout:
+                    loader.stdin.write(line)
+                    loader.stdin.flush()
+                    passed += 1
+                    if passed == lines:
+                        for name in killed:
+                            {"tap": tap, "loader": loader}[name].kill()
+            with suppress(BrokenPipeError):
+                loader.stdin.close()
+        self.states += [json.loads(line) for line in acknowledged.read_bytes().splitlines()[-1:]]
 
     def differing(self) -> list[str]:
         """The streams whose rows that are not deleted are not those of the API."""
@@ -137,3 +174,54 @@ def test_the_warehouse_stays_the_truth(warehouse: Warehouse) -> None:
     assert len(warehouse.load()) == everything - 1
     assert warehouse.differing() == []
     assert warehouse.load() == []
+
+
+@pytest.mark.skipif(not NIGHTS, reason="make lives kills taps and loaders at any line")
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("activate", [True, False])
+def test_lives_in_which_both_are_killed(postgres: Postgres, tmp_path: Path, *, activate: bool) -> None:
+    seed = random.getrandbits(32)
+    chance = random.Random(seed)  # noqa: S311 - decides what happens, not what is secret
+    store, older = tmp_path / "store.db", tmp_path / "older.db"
+    scenario = HustleScenario(organizations=3, groups=14, agents=14, tags=3, leads=0, requests_per_second=None)
+    with serve_in_thread(Scenario(hustle=scenario)) as sandbox:
+        warehouse = Warehouse(
+            sandbox,
+            postgres,
+            tmp_path,
+            changes_url=f"sqlite:///{store}",
+            max_deleted_share=1,
+            emit_activate_version_messages=activate,
+        )
+        for night in range(NIGHTS):
+            for _ in range(chance.randint(0, 4)):
+                warehouse.account.happen(random_edit(chance))
+            warehouse.choose(stream_maps=chance.choice(MAPS))
+            for _ in range(chance.randint(1, 3)):
+                warehouse.cut_off(chance.randint(1, 200), chance.choice([["tap"], ["loader"], ["tap", "loader"]]))
+                warehouse.account.happen(random_edit(chance))
+            if lost := chance.choice([False, False, True]):
+                store.unlink(missing_ok=True)
+            if chance.choice([False, False, True]):
+                warehouse.states.append(chance.choice(warehouse.states[-8:]))
+            if not lost:
+                shutil.copy(store, older)
+            acknowledged = warehouse.states[-1]
+            warehouse.load()
+            if "resume" in str(acknowledged):
+                warehouse.load()  # that read went on from the middle: it may not say what has gone
+            assert warehouse.differing() == [], (seed, night)
+            if not lost and chance.choice([False, False, True]) and warehouse.states[-1] != acknowledged:
+                shutil.copy(older, store)
+
+
+def random_edit(chance: random.Random) -> Edit:
+    """Something that happens to groups, agents or tags."""
+    what = chance.choice(["add", "insert", "change", "blank", "remove", "return", "move", "transfer"])
+    return Edit(
+        what,  # type: ignore[arg-type]
+        chance.choice(["groups", "agents", "tags"]),
+        chance.randrange(3),
+        chance.randint(-3, 14),
+        chance.randint(1, 5),
+    )
