@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -35,20 +36,39 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[
         store.close()
 
 
-def test_what_is_put_is_found_and_scanned(opened: Callable[[], Store]) -> None:
+def row(key: int, *, digest: bytes | None = b"12345678", number: int = 1, part: int = 5) -> Row:
+    return b"%d" % key, key, digest, number, part
+
+
+@pytest.mark.parametrize("reopened", [False, True], ids=["same run", "killed"])
+@pytest.mark.parametrize("number", [1200, 45_000])
+def test_what_is_put_is_found(opened: Callable[[], Store], number: int, *, reopened: bool) -> None:
+    """Whether it is still in the log or not, of this run or of one that was killed."""
     store = opened()
     run = store.begin("leads x", None, "f", NOW)
     table = store.id("leads x table")
-    many = [Row(b"%d" % number, number, b"12345678", 1, 5) for number in range(1200)]
-    store.put(run, table, many)
-    store.put(run, table, [many[7]._replace(digest=None, number=2, part=6)])
-    assert store.find(table, [row.key for row in many[:1100]]).keys() == {row.key for row in many[:1100]}
-    assert tuple(store.find(table, [b"7"])[b"7"]) == (b"7", 7, None, 2, 6)
-    assert store.find(table + 1, [b"7"]) == {}
-    assert sorted(row[1] for rows in store.scan(table) for row in rows) == list(range(1200))
-    assert store.count(table) == {5: 1199}
-    assert store.next_place(table) == 1200
-    assert store.next_place(table + 1) == 0
+    many = [row(key) for key in range(number)]
+    for at in range(0, number, 600):
+        store.put(run, table, many[at : at + 600])
+    last = row(7, digest=None, number=2, part=6)
+    store.put(run, table, [many[7], row(7, digest=b"00000000"), last])
+    if reopened:
+        store.close()
+        store = opened()
+        run = store.begin("leads x", None, "f", NOW)
+    keys = [key for key, *_ in many[:1100]]
+    for _ in range(2):
+        if reopened:
+            assert store.survey(run, table) == (number, {5: number - 1, 6: 0})
+        found = store.find(table, keys)
+        assert found.keys() == set(keys)
+        assert found[b"7"] == last
+        assert store.find(table + 1, [b"7"]) == {}
+        store.put_in_order(run, table)
+    (found_at,) = store.at(table, range(3, 12))
+    assert sorted(found_at, key=itemgetter(1)) == [*many[3:7], last, *many[8:12]]
+    assert sum(map(len, store.at(table, range(2 * number)))) == number
+    assert store.survey(run, table + 1) == (0, {})
 
 
 def test_only_the_run_that_a_state_is_from_is_believed(opened: Callable[[], Store]) -> None:
@@ -67,9 +87,11 @@ def test_after_ninety_days_a_state_is_not_believed_and_marks_are_forgotten(opene
     store = opened()
     first = store.begin("leads x", None, "f", NOW)
     table, other = store.id("leads x table"), store.id("leads xy table")
-    mark = Row(b"1", 0, None, first.number, 5)
-    store.put(first, table, [mark, Row(b"2", 1, b"12345678", first.number, 5)])
+    mark = row(1, digest=None)
+    store.put(first, table, [mark, row(2)])
     store.put(first, other, [mark])
+    store.put_in_order(first, table)
+    store.put_in_order(first, other)
     assert store.begin("leads x", first.claim, "f", NOW + 89 * DAY).believed == first.number
     assert store.find(table, [b"1"])
     assert store.begin("leads x", first.claim, "f", NOW + 91 * DAY).believed == 0
@@ -95,9 +117,11 @@ def test_in_postgresql_the_newest_run_takes_a_stream_over(opened: Callable[[], S
     table = older.id("leads x table")
     newer.begin("leads x", None, "f", NOW)
     with pytest.raises(FatalError, match="Another run has begun to read the same stream"):
-        older.put(run, table, [Row(b"1", 0, b"12345678", 1, 5)])
-    assert older.find(table, [b"1"]) == {}
-    older.put(other, table, [Row(b"1", 0, b"12345678", 1, 5)])
+        older.put(run, table, [row(1)])
+    with pytest.raises(FatalError, match="Another run has begun to read the same stream"):
+        older.put_in_order(run, table)
+    assert newer.find(table, [b"1"]) == {}
+    older.put(other, table, [row(1)])
 
 
 @pytest.mark.parametrize(

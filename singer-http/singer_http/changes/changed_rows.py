@@ -18,7 +18,6 @@ import msgspec
 from singer_sdk.contrib.msgspec import encoder
 from singer_sdk.mapper import RemoveRecordTransform
 
-from singer_http.changes.store import Row
 from singer_http.http.errors import ConfigurationError, TooManyGoneError
 from singer_http.messages import DELETED_AT
 from singer_http.resume import fingerprint
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
     from singer_sdk.mapper import StreamMap
 
-    from singer_http.changes.store import Known, Store
+    from singer_http.changes.store import Row, Run, Store
     from singer_http.resume import Bookmarks
 
     Partition = Mapping[str, Any]
@@ -38,7 +37,7 @@ _DELETED_AT_SCHEMA = {"type": ["string", "null"], "format": "date-time"}
 FEW = 10
 """So many rows of a partition may go whatever share of it they are: small lists change by large shares."""
 _DIGEST_BYTES = 8
-_UNKNOWN: Known = (b"", -1, None, 0, 0)
+_UNKNOWN: Row = (b"", -1, None, 0, 0)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -78,16 +77,16 @@ class ChangedRows:
             properties = {**one.transformed_schema["properties"], DELETED_AT: _DELETED_AT_SCHEMA}
             one.transformed_schema = {**one.transformed_schema, "properties": properties}
         keys = {one.stream_alias: one.transformed_key_properties or () for one in sent}
-        told = [keys, *(one.transformed_schema for one in sent)]
+        written = [keys, *(one.transformed_schema for one in sent)]
         self._store = store
         self._read = read
         self._bookmarks = bookmarks
-        self._run = store.begin(read, bookmarks.stream.get("changes"), fingerprint(told), now)
+        self._run = store.begin(read, bookmarks.stream.get("changes"), fingerprint(written), now)
         # A run that knew nothing, and was killed, has left no more than its number.
         self.is_known = self._run.believed > 0 and bookmarks.is_any_written
         if not self._run.is_same:
             bookmarks.forget_written()
-        self._tables = {alias: _Table(store, read, alias, own) for alias, own in keys.items()}
+        self._tables = {alias: _Table(store, self._run, read, alias, own) for alias, own in keys.items()}
         self._parts: dict[bytes, int] = {}
         self._most_share = most_share
         self.unchanged = 0
@@ -122,22 +121,27 @@ class ChangedRows:
         return kept
 
     def _select(self, table: _Table, part: int, covered: int, messages: Sequence[Message]) -> list[Message]:
-        keys = table.keys_of([message["record"] for message in messages])
-        known = {} if table.was_empty else self._store.find(table.id, keys)
+        records = [message["record"] for message in messages]
+        keys, lines = table.keys_of(records), encoder.encode_lines(records).split(b"\n")
+        known = self._store.find(table.id, keys) if table.known else {}
         kept: list[Message] = []
-        news: dict[bytes, Known] = {}
+        news: list[Row] = []
         seen, run = table.seen, self._run.number
-        for key, message in zip(keys, messages, strict=True):
-            digest = blake2b(encoder.encode(message["record"]), digest_size=_DIGEST_BYTES).digest()
-            _, place, last, number, last_part = row = known.get(key, _UNKNOWN)
+        for key, line, message in zip(keys, lines, messages, strict=False):
+            digest = blake2b(line, digest_size=_DIGEST_BYTES).digest()
+            _, place, last, number, last_part = known.get(key, _UNKNOWN)
             if last != digest or last_part != part:
-                place, number = table.came(row, part), run
-                known[key] = news[key] = (key, place, digest, run, part)
+                if place < 0:
+                    place = len(seen)
+                    seen.append(1)
+                number = run
+                known[key] = row = key, place, digest, run, part
+                news.append(row)
             seen[place] = 1
             if number > covered:
                 kept.append(message)
         if news:
-            self._store.put(self._run, table.id, news.values())
+            self._store.put(self._run, table.id, news)
         return kept
 
     def gone(self, partitions: int) -> Iterator[tuple[Partition | None, list[Message]]]:
@@ -152,21 +156,23 @@ class ChangedRows:
             TooManyGoneError: Too many rows are gone; none was given.
             FatalError: Another run reads the stream, or the store fails.
         """
-        self._store.put(self._run, 0, ())  # if another run has taken over, the store is no longer this one's
         is_everything = 0 < partitions == len(self._whole) + self._left_out
         parts = {self._part(partition): partition for partition in self._whole}
         covered = {part: self._covered(partition) for part, partition in parts.items()}
         lacking: set[int] = set()
         for table in self._tables.values():
-            if table.was_empty:
-                continue  # all that is in it has just been seen
-            known, gone, lacks = self._count(table, covered)
-            lacking |= lacks
-            for part, count in gone.items():
-                if is_everything and count > max(FEW, self._most_share * known[part]):
+            self._store.put_in_order(self._run, table.id)
+            count: Counter[int] = Counter()
+            for row in chain.from_iterable(self._missing(table, covered)):
+                *_, digest, _, part = row
+                lacking.add(part)
+                count[part] += digest is not None
+            for part, gone in count.items():
+                if is_everything and gone > max(FEW, self._most_share * table.known[part]):
                     raise TooManyGoneError(
-                        f"{count} of {known[part]} rows of {table.alias} are gone, more than max_deleted_share allows:"
-                        " none is marked as deleted. If they are meant to be gone, run once with a larger share.",
+                        f"{gone} of {table.known[part]} rows of {table.alias} are gone, more than max_deleted_share"
+                        " allows: none is marked as deleted. If they are meant to be gone, run once with a larger"
+                        " share.",
                         parts[part],
                     )
         if is_everything and lacking:
@@ -184,35 +190,22 @@ class ChangedRows:
         """The number of the run up to which STATE says that everything of a partition was written."""
         return min(int(self._bookmarks.get(partition).get("written", 0)), self._run.believed)
 
-    def _count(self, table: _Table, covered: Mapping[int, int]) -> tuple[Counter[int], Counter[int], set[int]]:
-        """Count the rows of each partition that were known before, and those that are gone.
-
-        The third is the partitions of which rows are gone without the loader having been told.
-        """
-        known = Counter({part: count - table.added[part] for part, count in self._store.count(table.id).items()})
-        gone: Counter[int] = Counter()
-        lacking = set()
-        for row in chain.from_iterable(self._missing(table, covered)):
-            lacking.add(row.part)
-            gone[row.part] += row.digest is not None
-        return known, gone, lacking
-
     def _missing(self, table: _Table, covered: Mapping[int, int]) -> Iterator[list[Row]]:
         """The rows of the partitions that were read which are gone, and STATE does not cover that they are."""
-        seen = table.seen
-        for rows in self._store.scan(table.id):
+        for rows in self._store.at(table.id, table.unseen()):
             yield [
-                Row(key, place, digest, number, part)
+                (key, place, digest, number, part)
                 for key, place, digest, number, part in rows
-                if (not seen[place] if digest is not None else number > covered.get(part, number)) and part in covered
+                if part in covered and (digest is not None or number > covered[part])
             ]
 
     def _gone(self, table: _Table, covered: Mapping[int, int]) -> Iterator[tuple[int, list[Message]]]:
+        run = self._run.number
         for rows in self._missing(table, covered):
             gone: defaultdict[int, list[Message]] = defaultdict(list)
-            for row in rows:
-                gone[row.part].append(table.deletion(row.key))
-            marks = [row._replace(digest=None, number=self._run.number) for row in rows if row.digest is not None]
+            for key, *_, part in rows:
+                gone[part].append(table.deletion(key))
+            marks = [(key, place, None, run, part) for key, place, digest, _, part in rows if digest is not None]
             self._store.put(self._run, table.id, marks)
             yield from gone.items()
 
@@ -226,12 +219,11 @@ class ChangedRows:
 class _Table:
     """What a loader keeps of a stream, under one name."""
 
-    def __init__(self, store: Store, read: str, alias: str, keys: Sequence[str]) -> None:
+    def __init__(self, store: Store, run: Run, read: str, alias: str, keys: Sequence[str]) -> None:
         self.alias = alias
         self.id = store.id(f"{read} {_encode((alias, keys)).decode()}")
-        self.added: Counter[int] = Counter()  # rows that came to a partition in this run, less those that left it
-        self.seen = bytearray(store.next_place(self.id))  # by place, whether a row is there
-        self.was_empty = not self.seen
+        places, self.known = store.survey(run, self.id)  # how many rows a partition had before this run
+        self.seen = bytearray(places)  # by place, whether a row is there
         self._keys = keys
 
     def keys_of(self, records: Sequence[Mapping[str, Any]]) -> list[bytes]:
@@ -241,17 +233,11 @@ class _Table:
             return [_encode((record.get(only),)) for record in records]
         return [_encode([record.get(name) for name in self._keys]) for record in records]
 
-    def came(self, row: Known, part: int) -> int:
-        """Note that a row, as it was known, is new in a partition, or changed; gives its place."""
-        _, place, last, _, last_part = row
-        if row is _UNKNOWN:
-            self.seen.append(1)
-            place = len(self.seen) - 1
-        if last is None:
-            self.added[part] += 1
-        elif last_part != part:
-            self.added.update({part: 1, last_part: -1})
-        return place
+    def unseen(self) -> Iterator[int]:
+        """The places of rows that are not there."""
+        place = -1
+        while (place := self.seen.find(0, place + 1)) >= 0:
+            yield place
 
     def deletion(self, key: bytes) -> Message:
         """The RECORD message of a row that is gone."""

@@ -1,19 +1,27 @@
 """The database that remembers what was sent: SQLite or PostgreSQL, in transactions that are short.
 
-A million rows pass through it in each run, so it speaks to the drivers themselves.
+A million rows pass through it in each run, so it speaks to the drivers themselves. What a page brings is written to a
+log first, in one piece. Many pages together are then put in the order of their keys: each alone would touch most of
+the database.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib
+import json
 import os
 import re
 import secrets
 import sqlite3
+from collections import defaultdict
 from dataclasses import dataclass
+from itertools import islice
+from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from singer_http.http.errors import ConfigurationError, FatalError
 
@@ -24,8 +32,10 @@ KEPT_DAYS = 90
 """Runs, and marks of rows that are gone, are kept for so long. A STATE that is older is not believed."""
 _LOOK_UP = 500
 """Keys in one query. The oldest versions of SQLite allow 999 variables."""
-_SCANNED = 5000
-"""Rows in one query of a scan."""
+_TOGETHER = 20_000
+"""Rows that are put in order at once."""
+_PLACES = 50_000
+"""Places in one query: each looks at the whole table."""
 _SQLITE = "sqlite:///"
 _PRAGMAS = (
     *("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL"),
@@ -40,6 +50,7 @@ CREATE TABLE IF NOT EXISTS changes_runs (
     read_id INTEGER, number BIGINT, token TEXT, fingerprint TEXT NOT NULL, began {float} NOT NULL,
     PRIMARY KEY (read_id, number)
 );
+CREATE TABLE IF NOT EXISTS changes_log (id {id}, table_id INTEGER NOT NULL, content {bytes} NOT NULL);
 CREATE TABLE IF NOT EXISTS changes_rows (
     table_id INTEGER, key {bytes}, place INTEGER NOT NULL, digest {bytes}, number BIGINT NOT NULL,
     part INTEGER NOT NULL, PRIMARY KEY (table_id, key)
@@ -55,9 +66,8 @@ _DIALECTS = {
     },
 }
 _FIND = "SELECT key, place, digest, number, part FROM changes_rows WHERE table_id = ? AND key IN ({})"
-_SCAN = """
-SELECT key, place, digest, number, part FROM changes_rows WHERE table_id = ? AND key > ? ORDER BY key LIMIT ?
-"""
+_AT = "SELECT key, place, digest, number, part FROM changes_rows WHERE table_id = ? AND place IN (SELECT {})"
+_ITEMS = {"sqlite": "value FROM json_each(?)", "postgresql": "value::integer FROM json_array_elements_text(?::json)"}
 _PUT = """
 INSERT INTO changes_rows (table_id, key, place, digest, number, part) VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT (table_id, key) DO UPDATE
@@ -70,18 +80,10 @@ AND number <= (SELECT max(number) FROM changes_runs WHERE read_id = ? AND began 
 """
 
 
-Known = tuple[bytes, int, bytes | None, int, int]
-"""A row as it is found: what :class:`Row` names."""
-
-
-class Row(NamedTuple):
-    """What the store knows of a row."""
-
-    key: bytes  # as JSON
-    place: int  # its number among the rows of its table
-    digest: bytes | None  # of the record as it was sent, None for a row that is gone
-    number: int  # of the run that sent it so first
-    part: int  # the partition that it was in
+Row = tuple[bytes, int, bytes | None, int, int]
+"""What is known of a row: its key as JSON; its place, a number among the rows of its table; a digest of the record as
+it was sent, None if it is gone; the number of the run that sent it so first; and the partition that it was in."""
+_log_entry = msgspec.msgpack.Decoder(list[Row]).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +115,11 @@ class Store:
     def __init__(self, place: str | Path) -> None:
         url = place if isinstance(place, str) else f"{_SQLITE}{place}"
         self._is_sqlite = url.startswith(_SQLITE)
+        self._dialect = "sqlite" if self._is_sqlite else "postgresql"
+        self._logged: defaultdict[int, dict[bytes, Row]] = defaultdict(dict)  # what is in the log alone, by table
         self._connection, self._failure = _sqlite(url) if self._is_sqlite else _postgresql(url)
         with _closed_on_failure(self._connection), self._transaction() as cursor:
-            for statement in _TABLES.format_map(_DIALECTS["sqlite" if self._is_sqlite else "postgresql"]).split(";"):
+            for statement in _TABLES.format_map(_DIALECTS[self._dialect]).split(";"):
                 cursor.execute(statement)
 
     def close(self) -> None:
@@ -131,7 +135,7 @@ class Store:
             fingerprint: Of how records are written.
             now: Seconds since 1970.
         """
-        own, told, token = self.id(read), *_parsed(claim)
+        own, claimed, token = self.id(read), *_parsed(claim)
         with self._transaction() as cursor:
 
             def run(statement: str, *values: Any) -> Any:
@@ -144,15 +148,15 @@ class Store:
             oldest = now - KEPT_DAYS * 86_400
             run(_FORGET_MARKS, len(read) + 1, f"{read} ", own, oldest)
             run("DELETE FROM changes_runs WHERE read_id = ? AND began < ?", own, oldest)
-            known = run("SELECT token, fingerprint FROM changes_runs WHERE read_id = ? AND number = ?", own, told)
+            known = run("SELECT token, fingerprint FROM changes_runs WHERE read_id = ? AND number = ?", own, claimed)
             known_token, known_fingerprint = known.fetchone() or (None, None)
             is_believed = known_token is not None and known_token == token
-            if not is_believed and (told >= number or known_token is not None):
+            if not is_believed and (claimed >= number or known_token is not None):
                 # STATE was written with another store, or with this one before an older copy was put in its place: from
                 # STATEs older than the copy nobody could tell.
                 run("UPDATE changes_runs SET token = NULL WHERE read_id = ?", own)
             is_same = is_believed and known_fingerprint == fingerprint
-            begun = Run(own, number, secrets.token_hex(4), told if is_believed else 0, is_same)
+            begun = Run(own, number, secrets.token_hex(4), claimed if is_believed else 0, is_same)
             run("INSERT INTO changes_runs VALUES (?, ?, ?, ?, ?)", own, number, begun.token, fingerprint, now)
             return begun
 
@@ -166,46 +170,66 @@ class Store:
                 found = cursor.execute(query, [name]).fetchone()
             return int(found[0])
 
-    def next_place(self, table: int) -> int:
-        """The place for a new row of a table."""
-        query = self._sql("SELECT coalesce(max(place), -1) + 1 FROM changes_rows WHERE table_id = ?")
-        with self._transaction() as cursor:
-            return int(cursor.execute(query, [table]).fetchone()[0])
+    def survey(self, run: Run, table: int) -> tuple[int, dict[int, int]]:
+        """The place for a new row of a table, and how many rows each partition has; raises as :meth:`put` does."""
+        log = self._sql("SELECT content FROM changes_log WHERE table_id = ? ORDER BY id")
+        query = self._sql("SELECT part, count(digest), max(place) FROM changes_rows WHERE table_id = ? GROUP BY part")
+        with self._writing(run) as cursor:
+            for (content,) in cursor.execute(log, [table]).fetchall():  # a run that was killed has left it
+                self._put_in_order(cursor, table, _log_entry(content))
+            found = cursor.execute(query, [table]).fetchall()
+        return max((place + 1 for *_, place in found), default=0), {part: count for part, count, _ in found}
 
-    def count(self, table: int) -> dict[int, int]:
-        """How many rows are there, by partition."""
-        query = "SELECT part, count(*) FROM changes_rows WHERE table_id = ? AND digest IS NOT NULL GROUP BY part"
-        with self._transaction() as cursor:
-            return dict(cursor.execute(self._sql(query), [table]))
-
-    def find(self, table: int, keys: Sequence[bytes]) -> dict[bytes, Known]:
+    def find(self, table: int, keys: Sequence[bytes]) -> dict[bytes, Row]:
         """What is known of the rows with these keys."""
-        found: dict[bytes, Known] = {}
-        keys = sorted(keys)  # neighbours are near each other
+        found: dict[bytes, Row] = {}
+        in_order = sorted(keys)  # neighbours are near each other
         with self._transaction() as cursor:
-            for at in range(0, len(keys), _LOOK_UP):
-                some = keys[at : at + _LOOK_UP]
+            for at in range(0, len(in_order), _LOOK_UP):
+                some = in_order[at : at + _LOOK_UP]
                 query = self._sql(_FIND.format(",".join("?" * len(some))))
                 found |= {row[0]: row for row in cursor.execute(query, [table, *some])}
+        if logged := self._logged[table]:
+            found |= {key: logged[key] for key in keys if key in logged}
         return found
 
-    def scan(self, table: int) -> Iterator[list[Known]]:
-        """All rows of a table, some at a time."""
-        after = b""
-        while True:
+    def at(self, table: int, places: Iterable[int]) -> Iterator[list[Row]]:
+        """The rows at some places, many at a time."""
+        following = iter(places)
+        query = self._sql(_AT.format(_ITEMS[self._dialect]))
+        while some := list(islice(following, _PLACES)):
             with self._transaction() as cursor:
-                found = cursor.execute(self._sql(_SCAN), [table, after, _SCANNED]).fetchall()
-            if not found:
-                return
-            after = found[-1][0]
+                found = cursor.execute(query, [table, json.dumps(some)]).fetchall()
             yield found
 
-    def put(self, run: Run, table: int, rows: Iterable[Known]) -> None:
+    def put(self, run: Run, table: int, rows: Sequence[Row]) -> None:
         """Remember rows, durably.
 
         Raises:
             FatalError: Another run has begun to read the stream.
         """
+        logged = self._logged[table]
+        logged.update((row[0], row) for row in rows)
+        with self._writing(run) as cursor:
+            if len(logged) < _TOGETHER:
+                log = self._sql("INSERT INTO changes_log (table_id, content) VALUES (?, ?)")
+                cursor.execute(log, [table, msgspec.msgpack.encode(rows)])
+            else:
+                self._put_in_order(cursor, table, logged.values())
+                logged.clear()
+
+    def put_in_order(self, run: Run, table: int) -> None:
+        """Bring what is in the log of a table to its place; raises as :meth:`put` does."""
+        with self._writing(run) as cursor:
+            self._put_in_order(cursor, table, self._logged.pop(table, {}).values())
+
+    def _put_in_order(self, cursor: Any, table: int, rows: Iterable[Row]) -> None:
+        cursor.executemany(self._sql(_PUT), [(table, *row) for row in sorted(rows, key=itemgetter(0))])
+        cursor.execute(self._sql("DELETE FROM changes_log WHERE table_id = ?"), [table])
+
+    @contextlib.contextmanager
+    def _writing(self, run: Run) -> Iterator[Any]:
+        """Change what a run has read, unless another has taken over."""
         with self._transaction() as cursor:
             hold = self._sql("UPDATE changes_reads SET newest = newest WHERE read_id = ? AND newest = ?")
             if not cursor.execute(hold, [run.read, run.number]).rowcount:
@@ -213,7 +237,7 @@ class Store:
                     "Another run has begun to read the same stream with the same changes_url, so this one ends. Let one"
                     " run end before the next begins."
                 )
-            cursor.executemany(self._sql(_PUT), [(table, *row) for row in rows])
+            yield cursor
 
     def _sql(self, statement: str) -> str:
         return statement if self._is_sqlite else statement.replace("?", "%s")
