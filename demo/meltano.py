@@ -53,10 +53,12 @@ class Meltano:
     Attributes:
         directory: Holds its system database, its run files and its logs, so that nothing of the user's is touched.
         variables: Environment variables that meltano.yml refers to.
+        scripts: Where Meltano and the plugins are.
     """
 
     directory: Path
     variables: Mapping[str, str]
+    scripts: Path = SCRIPTS
     _runs: int = field(default=0, init=False)
 
     def run(self, *arguments: str, variables: Mapping[str, str] | None = None) -> MeltanoRun:
@@ -83,7 +85,7 @@ class Meltano:
         no_dotenv.touch()
         return Program(
             name="Meltano",
-            command=[SCRIPTS / "meltano", "--env-file", no_dotenv, "--log-format", "uncolored", *arguments],
+            command=[self.scripts / "meltano", "--env-file", no_dotenv, "--log-format", "uncolored", *arguments],
             log=self.directory / f"meltano-{self._runs}.log",
             cwd=PROJECT,
             env=self._environment() | dict(variables or {}),
@@ -93,7 +95,7 @@ class Meltano:
         own = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN_PREFIXES)}
         return {
             **own,
-            "PATH": PATH_WITH_SCRIPTS,
+            "PATH": os.pathsep.join([str(self.scripts), PATH_WITH_SCRIPTS]),
             "MELTANO_PROJECT_ROOT": str(PROJECT),
             "MELTANO_SYS_DIR_ROOT": str(self.directory / "system"),
             "XDG_STATE_HOME": str(self.directory / "state"),  # where Meltano keeps logs of its own

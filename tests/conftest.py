@@ -18,6 +18,7 @@ from singer_http.http.clock import Clock, Stopped
 from typing_extensions import override
 
 from demo.postgres import Postgres, embedded_postgres
+from tests.programs import warm_programs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -51,6 +52,13 @@ def pytest_collection_finish() -> None:
 def state_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep what plugins keep across runs out of the home of whoever tests."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture(scope="session")
+def programs() -> Iterator[Path]:
+    """A folder with the programs of `.venv/bin`, which begin at once."""
+    with warm_programs() as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ import threading
 import time
 import traceback
 import warnings
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from singer_http.http.clock import Clock
 
@@ -89,20 +89,22 @@ def serve() -> dict[str, Any] | None:
     return None
 
 
-def end_with(program: Callable[[], None]) -> NoReturn:
-    """Run a program, and end with its exit code: at once, without taking apart what was imported for all."""
+def exit_code_of(program: Callable[[], Any]) -> int:
+    """Run a program as the interpreter would, and return its exit code."""
+    code: object = 0
     try:
         program()
     except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        code = end.code
     except BaseException:  # noqa: BLE001 - nothing comes after
         traceback.print_exc()
         code = 1
-    else:
-        code = 0
+    if not isinstance(code, int | None):
+        print(code, file=sys.stderr)  # noqa: T201 - as the interpreter does
+        code = 1
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)
+    return code or 0
 
 
 def warm_up(package: str) -> None:
@@ -122,4 +124,5 @@ if __name__ == "__main__":
     warm_up(sys.argv[1])
     if (own := serve()) is not None:
         become_the_tap(own)
-        end_with(tap.main)
+        # At once, without taking apart what was imported for all.
+        os._exit(exit_code_of(tap.main))

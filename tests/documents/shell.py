@@ -46,10 +46,12 @@ class Shell:
     Attributes:
         folder: Where it runs.
         variables: What its programs are told of the sandbox; takes the place of what a document sets to an example.
+        programs: Where the programs are, unless a document activates its environment.
     """
 
     folder: Path
     variables: Mapping[str, str]
+    programs: Path
 
     def run(self, document: Path, *, has_accounts: bool = False) -> str:
         """Run the commands of a document; returns what they printed, and fails where one of them does.
@@ -62,7 +64,8 @@ class Shell:
         (self.folder / "meltano").mkdir(exist_ok=True)
         script = "".join(f"# {block.place}\n{self._with_accounts(block.text)}" for block in blocks(document, "sh"))
         outside = self.variables if has_accounts else self._outside()
-        environment = Meltano(self.folder / "meltano", {**outside, "ROOT": str(ROOT)})._environment()
+        variables = {**outside, "ROOT": str(ROOT)}
+        environment = Meltano(self.folder / "meltano", variables, self.programs)._environment()
         done = subprocess.run(
             ["bash", "-xc", _STAND_INS + script],
             cwd=self.folder,

@@ -58,7 +58,7 @@ def sandbox() -> Iterator[RunningSandbox]:
 
 
 @pytest.fixture
-def shell(sandbox: RunningSandbox, tmp_path: Path) -> Callable[..., Shell]:
+def shell(sandbox: RunningSandbox, programs: Path, tmp_path: Path) -> Callable[..., Shell]:
     """A shell whose programs talk to the sandbox."""
 
     def opened(**more: str) -> Shell:
@@ -77,7 +77,7 @@ def shell(sandbox: RunningSandbox, tmp_path: Path) -> Callable[..., Shell]:
             "TARGET_HARKSTER_CHANNEL": CHANNEL,
         }
         (tmp_path / "messages.jsonl").write_text("".join(f"{json.dumps(message)}\n" for message in messages()))
-        return Shell(tmp_path, variables | more)
+        return Shell(tmp_path, variables | more, programs)
 
     return opened
 

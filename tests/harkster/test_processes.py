@@ -30,18 +30,18 @@ def settings(folder: Path, name: str, values: dict[str, Any]) -> str:
     return str(path)
 
 
-def start(target: Target, folder: Path, source: Any, **more: Any) -> subprocess.Popen[bytes]:
+def start(programs: Path, target: Target, folder: Path, source: Any, **more: Any) -> subprocess.Popen[bytes]:
     config = settings(folder, "target", {**target.config, **more})
     return subprocess.Popen(
-        [SCRIPTS / "target-harkster", "--config", config], stdin=source, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [programs / "target-harkster", "--config", config], stdin=source, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
 
 
-def load(tap: Sequence[Any], target: Target, folder: Path, **more: Any) -> list[Any]:
+def load(programs: Path, tap: Sequence[Any], target: Target, folder: Path, **more: Any) -> list[Any]:
     """Run a tap and the target, which must both work, and give the STATEs."""
     with (folder / "tap.log").open("wb") as log:
         source = subprocess.Popen(tap, stdout=subprocess.PIPE, stderr=log, cwd=ROOT)
-        with start(target, folder, source.stdout, **more) as loads:
+        with start(programs, target, folder, source.stdout, **more) as loads:
             out, told = loads.communicate(timeout=10 * HANGING)
         assert source.stdout is not None
         source.stdout.close()
@@ -54,14 +54,14 @@ def told(target: Target) -> list[tuple[str, str, int, int]]:
 
 
 @pytest.mark.parametrize("names_version", [True, False])
-def test_a_tap_of_the_stock_sdk(target: Target, tmp_path: Path, *, names_version: bool) -> None:
+def test_a_tap_of_the_stock_sdk(target: Target, programs: Path, tmp_path: Path, *, names_version: bool) -> None:
     rows = tmp_path / "rows.jsonl"
     config = settings(tmp_path, "tap", {"path": str(rows), "emit_activate_version_messages": names_version})
     mirror = {"streams": {"hours": {"mode": "mirror"}}, "mirror_max_share": 0.5}
 
     def sends(*names: str) -> None:
         rows.write_text("".join(json.dumps({"id": int(name[0]), "name": name}) + "\n" for name in names))
-        assert load([*STOCK_TAP, "--config", config], target, tmp_path, **mirror)
+        assert load(programs, [*STOCK_TAP, "--config", config], target, tmp_path, **mirror)
 
     sends("1", "2", "3")
     sends("1", "2", "3")
@@ -71,7 +71,7 @@ def test_a_tap_of_the_stock_sdk(target: Target, tmp_path: Path, *, names_version
     assert told(target) == sorted([("1", "1", 1, 0), *gone, ("3", "3 changed", 1, 1), ("4", "4", 1, 0)])
 
 
-def test_our_tap_with_batch_files(tmp_path: Path) -> None:
+def test_our_tap_with_batch_files(programs: Path, tmp_path: Path) -> None:
     hustle = HustleScenario(organizations=2, leads=9)
     with serve_in_thread(Scenario(hustle=hustle, harkster=HarksterScenario(requests_per_second=None))) as sandbox:
         sandbox.harkster.set_quota("Acme Inc.", quota=10_000)
@@ -87,9 +87,9 @@ def test_our_tap_with_batch_files(tmp_path: Path) -> None:
             "api_url": sandbox.hustle.api_url,
             "batch_config": batches,
         }
-        tap = [SCRIPTS / "tap-hustle", "--config", settings(tmp_path, "tap", config)]
+        tap = [programs / "tap-hustle", "--config", settings(tmp_path, "tap", config)]
         for _ in range(2):
-            load(tap, target, tmp_path, max_new_posts=1000)
+            load(programs, tap, target, tmp_path, max_new_posts=1000)
         posts = target.posts()
         ids = Counter((str(post.name), str(data(post)["id"])) for post in posts)
         truth = sandbox.truth.ids
@@ -101,7 +101,7 @@ def test_our_tap_with_batch_files(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(TAP_POSTGRES is None, reason="meltanolabs-tap-postgres is not on PATH")
 def test_a_tap_from_the_registry(
-    target: Target, postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    target: Target, postgres: Postgres, programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PGHOST", str(postgres.socket_directory))  # the tap knows of no sockets
     with postgres.connect() as connection:
@@ -124,7 +124,7 @@ def test_a_tap_from_the_registry(
     tap += ["--catalog", settings(tmp_path, "catalog", catalog)]
     upsert = {"streams": {"worked-hours": {"mode": "upsert"}}}
     for _ in range(2):
-        load(tap, target, tmp_path, **upsert)
+        load(programs, tap, target, tmp_path, **upsert)
     shown = [{**data(post), "updates": post.updates} for post in target.posts()]
     assert shown == [
         {"id": "1", "name": "Ann", "hours": "7.25", "day": "2026-11-02", "updates": 0},
@@ -155,7 +155,7 @@ def test_sigterm_ends_a_run_whose_request_hangs(
         path="*", when="before" if is_carried_out else "after",
     )  # fmt: skip
     sandbox.faults.replace(fault)
-    with start(target, tmp_path, subprocess.PIPE, **mirror) as run:
+    with start(SCRIPTS, target, tmp_path, subprocess.PIPE, **mirror) as run:
         assert run.stdin is not None
         run.stdin.write(written(*messages))
         run.stdin.close()

@@ -1,4 +1,4 @@
-"""Real Meltano, a real PostgreSQL that is emptied for each test, and the sandbox API."""
+"""Real Meltano, a real PostgreSQL, and the sandbox API."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class StartPipeline(Protocol):
 
 
 @pytest.fixture
-def start_pipeline(tmp_path: Path, postgres: Postgres) -> Iterator[StartPipeline]:
+def start_pipeline(tmp_path: Path, postgres: Postgres, programs: Path) -> Iterator[StartPipeline]:
     """What starts a pipeline; all its parts are gone when the test is."""
     with ExitStack() as services:
 
@@ -75,7 +75,7 @@ def start_pipeline(tmp_path: Path, postgres: Postgres) -> Iterator[StartPipeline
             scenario.write_text(yaml.safe_dump({"hustle": SMALL | hustle, "faults": [dict(fault) for fault in faults]}))
             sandbox = services.enter_context(running_sandbox(scenario, tmp_path))
             variables = {**sandbox.variables, "SANDBOX_POSTGRES_URL": postgres.sqlalchemy_url}
-            return Pipeline(sandbox, postgres, Meltano(tmp_path / "meltano", variables))
+            return Pipeline(sandbox, postgres, Meltano(tmp_path / "meltano", variables, programs))
 
         yield start
 

@@ -32,10 +32,13 @@ MAPS: tuple[Any, ...] = ({}, {}, {"groups": {"label": "record.get('name')"}}, {"
 class Warehouse:
     """A tap and a loader in a pipe, with the STATE that goes round; the store is in the same database by default."""
 
-    def __init__(self, sandbox: RunningSandbox, postgres: Postgres, folder: Path, **settings: Any) -> None:
+    def __init__(
+        self, sandbox: RunningSandbox, postgres: Postgres, folder: Path, programs: Path, **settings: Any
+    ) -> None:
         self.account = Account(sandbox.run(lambda running: running.hustle))
         self._postgres = postgres
         self._folder = folder
+        self._programs = programs
         self.states: list[Any] = [{}]
         self._settings = {
             "client_id": sandbox.hustle.client_id,
@@ -82,7 +85,7 @@ class Warehouse:
         ]
 
     def _run(self, program: str, *args: str, **pipes: Any) -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run([SCRIPTS / program, *args], check=True, **self._place, **pipes)
+        return subprocess.run([self._programs / program, *args], check=True, **self._place, **pipes)
 
     @property
     def _place(self) -> dict[str, Any]:
@@ -131,10 +134,11 @@ class Warehouse:
 
 
 @pytest.fixture
-def warehouse(postgres: Postgres, tmp_path: Path) -> Iterator[Warehouse]:
+def warehouse(postgres: Postgres, tmp_path: Path, programs: Path) -> Iterator[Warehouse]:
     with ExitStack() as stack:
         scenario = HustleScenario(organizations=3, groups=14, agents=14, tags=3, leads=20, requests_per_second=None)
-        yield Warehouse(stack.enter_context(serve_in_thread(Scenario(hustle=scenario))), postgres, tmp_path)
+        sandbox = stack.enter_context(serve_in_thread(Scenario(hustle=scenario)))
+        yield Warehouse(sandbox, postgres, tmp_path, programs)
 
 
 def test_the_warehouse_stays_the_truth(warehouse: Warehouse) -> None:
@@ -179,7 +183,7 @@ def test_the_warehouse_stays_the_truth(warehouse: Warehouse) -> None:
 @pytest.mark.skipif(not NIGHTS, reason="make lives kills taps and loaders at any line")
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize("activate", [True, False])
-def test_lives_in_which_both_are_killed(postgres: Postgres, tmp_path: Path, *, activate: bool) -> None:
+def test_lives_in_which_both_are_killed(postgres: Postgres, programs: Path, tmp_path: Path, *, activate: bool) -> None:
     seed = random.getrandbits(32)
     chance = random.Random(seed)  # noqa: S311 - decides what happens, not what is secret
     store, older = tmp_path / "store.db", tmp_path / "older.db"
@@ -189,6 +193,7 @@ def test_lives_in_which_both_are_killed(postgres: Postgres, tmp_path: Path, *, a
             sandbox,
             postgres,
             tmp_path,
+            programs,
             changes_url=f"sqlite:///{store}",
             max_deleted_share=1,
             emit_activate_version_messages=activate,

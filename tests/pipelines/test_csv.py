@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import pytest
 from singer_sdk.contrib.msgspec import encoder
 
-from demo.processes import SCRIPTS
 from tests.pipelines.test_schema_promise import RECORDS, TAPS, Records, tap
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("name", TAPS)
-def test_every_row_is_in_the_files(name: str, tmp_path: Path) -> None:
+def test_every_row_is_in_the_files(name: str, programs: Path, tmp_path: Path) -> None:
     sent = {}
     lines = b""
     for stream_name in tap(name, "keep").streams:
@@ -35,7 +34,7 @@ def test_every_row_is_in_the_files(name: str, tmp_path: Path) -> None:
         )
     config = {"output_path": str(tmp_path), "validate_records": True, "escape_character": "\\"}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    command = [str(SCRIPTS / "target-csv"), "--config", str(tmp_path / "config.json")]
+    command = [str(programs / "target-csv"), "--config", str(tmp_path / "config.json")]
     done = subprocess.run(command, input=lines, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     for stream_name, records_sent in sent.items():

@@ -18,7 +18,7 @@ from psycopg import sql
 
 from demo.comparison import HUSTLE_SCHEMA
 from demo.meltano import Meltano
-from demo.processes import RunningProgram, running
+from demo.processes import SCRIPTS, RunningProgram, running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,9 +34,10 @@ HELD = Fault(kind="hold", path="/leads", organization=1, page=4)
 class Pipeline:
     """Tap, loader and their states through Meltano."""
 
-    def __init__(self, sandbox: RunningSandbox, warehouse: Postgres, directory: Path) -> None:
+    def __init__(self, sandbox: RunningSandbox, warehouse: Postgres, directory: Path, programs: Path) -> None:
         self.sandbox = sandbox
         self.warehouse = warehouse
+        self.programs = programs
         hustle = sandbox.hustle
         self.meltano = Meltano(
             directory / "meltano",
@@ -60,13 +61,17 @@ class Pipeline:
         return {"MELTANO_STATE_BACKEND_URI": self._states} if self.is_in_files else {}
 
     @contextmanager
-    def cut_off(self) -> Iterator[Callable[[str], psutil.Process]]:
+    def cut_off(self, programs: Path = SCRIPTS) -> Iterator[Callable[[str], psutil.Process]]:
         """Have a run held in the middle, do to it what the block does, and let it end.
+
+        Args:
+            programs: The real ones, where something is to be done to one of their processes.
 
         Yields:
             What finds a process of the run by the name of its program.
         """
         self.sandbox.faults.replace(HELD)
+        self.meltano.scripts = programs
         program = self.meltano.program("run", "--force", "tap-hustle", "target-postgres", variables=self.variables)
         with running(program) as run:
             self.sandbox.faults.wait_until_held()
@@ -77,6 +82,7 @@ class Pipeline:
 
     def finish(self) -> dict[str, Any]:
         """Let a run come to its end, and verify it; returns the report of the tap."""
+        self.meltano.scripts = self.programs
         verified = ("tap-hustle", "target-postgres", "verify:hustle")
         self.meltano.run("run", "--force", *verified, variables=self.variables).check()
         report: dict[str, Any] = json.loads(self.meltano.report("hustle").read_text())
@@ -131,10 +137,10 @@ def restart(pipeline: Pipeline) -> None:
 
 
 @pytest.fixture
-def pipeline(postgres: Postgres, tmp_path: Path) -> Iterator[Pipeline]:
+def pipeline(postgres: Postgres, programs: Path, tmp_path: Path) -> Iterator[Pipeline]:
     scenario = HustleScenario(organizations=2, leads=LEADS, requests_per_second=None)
     with serve_in_thread(Scenario(hustle=scenario)) as sandbox:
-        yield Pipeline(sandbox, postgres, tmp_path)
+        yield Pipeline(sandbox, postgres, tmp_path, programs)
 
 
 def test_whatever_ends_in_the_middle_the_next_run_goes_on(pipeline: Pipeline) -> None:
@@ -144,7 +150,7 @@ def test_whatever_ends_in_the_middle_the_next_run_goes_on(pipeline: Pipeline) ->
     before = pipeline.tables()
     assert 0 < len(before["leads"]) < LEADS
     # A loader that loses its database ends, and has acknowledged nothing.
-    with pipeline.cut_off():
+    with pipeline.cut_off(pipeline.programs):
         restart(pipeline)
     assert pipeline.tables() == before
     goes_on(pipeline.finish())

@@ -27,11 +27,21 @@ HELD = {"kind": "hold", "path": "/webhook_registrations"}
 HUBSTAFF = {"organizations": 1, "members": 3, "shared_members": 0, "history_days": 5, "activity_delay": 0}
 
 
-def start_demo(directory: Path, **scenario: object) -> subprocess.Popen[str]:
+WARM = """
+import sys
+from functools import partial
+from pathlib import Path
+from demo import __main__ as demo
+demo.Meltano = partial(demo.Meltano, scripts=Path(sys.argv.pop(1)))
+demo.main()
+"""
+
+
+def start_demo(directory: Path, *command: str | Path, **scenario: object) -> subprocess.Popen[str]:
     path = directory / "scenario.yml"
     path.write_text(yaml.safe_dump({"hustle": {"leads": 50}, "hubstaff": NO_HUBSTAFF} | scenario))
     return subprocess.Popen(
-        [sys.executable, "-u", "-m", "demo", "--scenario", path, "--page", directory / "page.html"],
+        [sys.executable, "-u", *(command or ("-m", "demo")), "--scenario", path, "--page", directory / "page.html"],
         cwd=ROOT,
         env={**os.environ, "XDG_STATE_HOME": str(directory / "state")},
         stdout=subprocess.PIPE,
@@ -70,8 +80,8 @@ def command_line(process: psutil.Process) -> list[str]:
         return []
 
 
-def test_demo_loads_everything_twice(tmp_path: Path) -> None:
-    with start_demo(tmp_path, hubstaff=HUBSTAFF) as demo:
+def test_demo_loads_everything_twice(programs: Path, tmp_path: Path) -> None:
+    with start_demo(tmp_path, "-c", WARM, programs, hubstaff=HUBSTAFF) as demo:
         output, errors = demo.communicate()
     assert demo.returncode == 0, errors
     assert output.count(PIPELINE) == 2

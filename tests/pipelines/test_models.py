@@ -14,7 +14,6 @@ import pytest
 from api_sandbox import HubstaffScenario, RunningSandbox, Scenario, serve_in_thread
 
 from demo.models import MODELS, create_views, rows, verdict
-from demo.processes import SCRIPTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,21 +54,24 @@ def sandbox() -> Iterator[RunningSandbox]:
 
 @pytest.fixture(scope="module")
 def warehouse(
-    sandbox: RunningSandbox, new_database: Callable[[], Postgres], tmp_path_factory: pytest.TempPathFactory
+    sandbox: RunningSandbox,
+    new_database: Callable[[], Postgres],
+    tmp_path_factory: pytest.TempPathFactory,
+    programs: Path,
 ) -> Postgres:
     """The tables after a first load, late uploads, edits of any age, and a second load; and the views on them."""
     folder = tmp_path_factory.mktemp("models")
     postgres = new_database()
-    load(sandbox, postgres, folder)
+    load(sandbox, postgres, folder, programs)
     sandbox.hubstaff.edit("activities", 40)
     sandbox.hubstaff.add_late(30, days=20)
     sandbox.hubstaff.advance(86_400)
-    load(sandbox, postgres, folder)
+    load(sandbox, postgres, folder, programs)
     create_views(postgres)
     return postgres
 
 
-def load(sandbox: RunningSandbox, postgres: Postgres, folder: Path) -> None:
+def load(sandbox: RunningSandbox, postgres: Postgres, folder: Path, programs: Path) -> None:
     """Run the tap into the loader, from where the last run came to."""
     tap = {
         "access_token": sandbox.hubstaff.organization_token,
@@ -82,7 +84,7 @@ def load(sandbox: RunningSandbox, postgres: Postgres, folder: Path) -> None:
     config, state, catalog = folder / "tap.json", folder / "state.json", folder / "catalog.json"
     config.write_text(json.dumps(tap))
     (folder / "loader.json").write_text(json.dumps(loader))
-    discovered = json.loads(subprocess.check_output([SCRIPTS / "tap-hubstaff", "--config", config, "--discover"]))
+    discovered = json.loads(subprocess.check_output([programs / "tap-hubstaff", "--config", config, "--discover"]))
     for stream in discovered["streams"]:
         for entry in stream["metadata"]:
             if not entry["breadcrumb"]:
@@ -92,13 +94,13 @@ def load(sandbox: RunningSandbox, postgres: Postgres, folder: Path) -> None:
     with ExitStack() as stack, (folder / "log").open("a") as log:
         reading = stack.enter_context(
             subprocess.Popen(
-                [SCRIPTS / "tap-hubstaff", "--config", config, "--catalog", catalog, *resumed],
+                [programs / "tap-hubstaff", "--config", config, "--catalog", catalog, *resumed],
                 stdout=subprocess.PIPE,
                 stderr=log,
             )
         )
         states = subprocess.check_output(
-            [SCRIPTS / "target-postgres", "--config", folder / "loader.json"], stdin=reading.stdout, stderr=log
+            [programs / "target-postgres", "--config", folder / "loader.json"], stdin=reading.stdout, stderr=log
         )
     assert reading.returncode == 0, (folder / "log").read_text()[-3000:]
     state.write_text(states.splitlines()[-1].decode())

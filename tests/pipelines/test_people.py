@@ -16,7 +16,6 @@ from psycopg import sql
 from tap_hubstaff.tap import TapHubstaff
 from tap_hustle.tap import TapHustle
 
-from demo.processes import SCRIPTS
 from docs.meltano_plugins import MELTANO_YML
 
 if TYPE_CHECKING:
@@ -91,10 +90,10 @@ def test_what_sounds_like_a_person_is_tagged(name: str) -> None:
 
 
 def test_no_clear_value_reaches_the_warehouse_the_log_or_the_state(
-    start_pipeline: StartPipeline, tmp_path: Path
+    start_pipeline: StartPipeline, programs: Path, tmp_path: Path
 ) -> None:
     pipeline = start_pipeline(leads=60)
-    clear = records(dict(pipeline.sandbox.hustle), tmp_path)
+    clear = records(programs, dict(pipeline.sandbox.hustle), tmp_path)
     load = ("--log-level=debug", "run", "tap-hustle--pseudonymous", "target-postgres")
     refused = pipeline.meltano.run(*load)
     assert refused.exit_code
@@ -129,10 +128,10 @@ def test_no_clear_value_reaches_the_warehouse_the_log_or_the_state(
         assert all(row[name] is None or HASH.fullmatch(row[name]) for row in loaded[table])
 
 
-def records(config: dict[str, Any], directory: Path) -> dict[str, list[dict[str, Any]]]:
+def records(programs: Path, config: dict[str, Any], directory: Path) -> dict[str, list[dict[str, Any]]]:
     """What the tap sends without the preset, by stream."""
     (directory / "config.json").write_text(json.dumps(config))
-    command: list[str | Path] = [SCRIPTS / "tap-hustle", "--config", directory / "config.json"]
+    command: list[str | Path] = [programs / "tap-hustle", "--config", directory / "config.json"]
     lines = subprocess.run(command, check=True, capture_output=True).stdout.splitlines()
     found: dict[str, list[dict[str, Any]]] = {}
     for message in map(json.loads, lines):

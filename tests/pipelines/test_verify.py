@@ -19,8 +19,6 @@ from singer_http.__main__ import main
 from singer_http.report.document import FORMAT, Document, Exit, RunReport
 from singer_http.report.keys import distinct, hasher
 
-from demo.processes import SCRIPTS
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
@@ -38,6 +36,7 @@ class Warehouse:
     postgres: Postgres
     sandbox: RunningSandbox
     folder: Path
+    programs: Path
 
     @property
     def report(self) -> Path:
@@ -59,11 +58,11 @@ class Warehouse:
         for name, content in (("tap", tap), ("loader", loader)):
             (self.folder / f"{name}.json").write_text(json.dumps(content))
         read = subprocess.run(
-            [SCRIPTS / "tap-hustle", "--config", self.folder / "tap.json"], capture_output=True, check=False
+            [self.programs / "tap-hustle", "--config", self.folder / "tap.json"], capture_output=True, check=False
         )
         assert read.returncode == code, read.stderr.decode()[-2000:]
         subprocess.run(
-            [SCRIPTS / "target-postgres", "--config", self.folder / "loader.json"],
+            [self.programs / "target-postgres", "--config", self.folder / "loader.json"],
             input=b"\n".join([read.stdout.strip(), *(json.dumps(message).encode() for message in more)]),
             capture_output=True,
             check=True,
@@ -108,8 +107,8 @@ def sandbox() -> Iterator[RunningSandbox]:
 
 
 @pytest.fixture
-def new_warehouse(postgres: Postgres, sandbox: RunningSandbox, tmp_path: Path) -> Warehouse:
-    return Warehouse(postgres, sandbox, tmp_path)
+def new_warehouse(postgres: Postgres, sandbox: RunningSandbox, tmp_path: Path, programs: Path) -> Warehouse:
+    return Warehouse(postgres, sandbox, tmp_path, programs)
 
 
 def copied(change: str) -> str:

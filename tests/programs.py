@@ -1,0 +1,54 @@
+"""Console scripts that need not import anything: each run is a process forked from one that has."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HERE = Path(__file__).parent
+PROGRAMS = (
+    "harkster",
+    "meltano",
+    "singer-http",
+    "tap-hubstaff",
+    "tap-hustle",
+    "target-csv",
+    "target-harkster",
+    "target-postgres",
+)
+
+
+@contextmanager
+def warm_programs() -> Iterator[Path]:
+    """A folder with programs that take the place of those in `.venv/bin` for as long as the block lasts.
+
+    They differ in this: what starts one has a stub for a child process, and the run itself is none of its descendants.
+    A run whose stub is killed ends too, but a moment later. Tests that look at processes need the real ones.
+    """
+    with TemporaryDirectory(prefix="programs-") as name:  # a short path, as a socket needs
+        folder = Path(name)
+        stub = folder / "stub"
+        stub.write_text(f"#!{sys.executable} -IS\n{(HERE / 'program_stub.py').read_text()}")
+        stub.chmod(0o755)
+        for program in PROGRAMS:
+            (folder / program).symlink_to(stub)
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(folder / "socket"))
+            listener.listen()
+            # Its input ends with this process at the latest.
+            with subprocess.Popen(
+                [sys.executable, "-m", "tests.program_server", str(listener.fileno()), folder / "imported"],
+                cwd=HERE.parent,
+                stdin=subprocess.PIPE,
+                pass_fds=[listener.fileno()],
+            ) as server:
+                yield folder
+        assert server.returncode == 0
