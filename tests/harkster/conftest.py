@@ -1,6 +1,7 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import sqlalchemy as sa
@@ -9,6 +10,26 @@ from target_harkster.target import TargetHarkster
 
 from demo.postgres import Postgres
 from tests.harkster.running import CHANNEL, Ran, Target
+
+
+@pytest.fixture(scope="session", autouse=True)
+def statements_are_compiled_once() -> Iterator[None]:
+    """All ledgers in files share what SQLAlchemy has made of their statements, as those of one run do."""
+    create_engine = sa.create_engine
+    first = create_engine("sqlite://")
+    first.connect().close()
+    first.dispose()
+    compiled: dict[Any, Any] = {}
+
+    def sharing(url: Any, **options: Any) -> sa.Engine:
+        engine = create_engine(url, **options)
+        if engine.dialect.name == "sqlite":
+            engine.dialect = first.dialect
+            engine.update_execution_options(compiled_cache=compiled)
+        return engine
+
+    with mock.patch.object(sa, "create_engine", sharing):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """Lists in pages, each leading to the next by an opaque continuation token (guide, Paging)."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any
@@ -38,10 +38,11 @@ class Item:
 
     Attributes:
         key: Orders the list. Items may come and go between two pages; no other is then lost or given twice.
+        content: Gives what the API shows of it, which is asked for on its page only.
     """
 
     key: int
-    content: dict[str, Any]
+    content: Callable[[], dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def page_of(path: str, items: Sequence[Item], token: str | None, size: int) -> P
     following = beyond if len(rest) > size else None
     here = None if at.page == 1 and not at.detour else token
     aside = _Token(path, at.page + 1, at.after, detour=True).encoded()
-    return Page([item.content for item in shown], at.page, here, following, beyond, aside, at.detour)
+    return Page([item.content() for item in shown], at.page, here, following, beyond, aside, at.detour)
 
 
 def token_page(path: str, token: str | None) -> int | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -148,9 +149,9 @@ class Service:
         hidden = {"deleted"} if self._scenario.drafts_listed else {"deleted", "draft"}
         listed = [post for post in self.posts.of_channel(self._channel(call)) if post.status not in hidden]
         if self._scenario.posts_order == "oldest":
-            items = [Item(post.number, self._shown(post)) for post in listed]
+            items = [Item(post.number, partial(self._shown, post)) for post in listed]
         else:
-            items = [Item(-post.number, self._shown(post)) for post in reversed(listed)]
+            items = [Item(-post.number, partial(self._shown, post)) for post in reversed(listed)]
         return page_of(call.path, items, sent.continuation, self._scenario.page_size)
 
     def _create(self, call: Call, sent: Sent) -> Found:
@@ -205,7 +206,7 @@ class Service:
         return json_answer(self._shown(post) if self._scenario.write_answers == "post" else {"id": post.id}, status)
 
     def _page(self, call: Call, sent: Sent, things: Iterable[Any]) -> Page:
-        items = [Item(place, thing.content()) for place, thing in enumerate(things)]
+        items = [Item(place, thing.content) for place, thing in enumerate(things)]
         return page_of(call.path, items, sent.continuation, self._scenario.page_size)
 
 
