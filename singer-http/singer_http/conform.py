@@ -24,7 +24,11 @@ Path = tuple[str | int, ...]  # names, and the places of items in arrays
 
 UNKNOWN_FIELDS = "_unknown_fields"
 """The column of what has no other place: a schema that has it wants that to be kept."""
-MOST_NAMES, LONGEST_NAME, OTHERS = 50, 100, "others"  # how many names are told, how long, and what stands for the rest
+MOST_NAMES, LONGEST_NAME, OTHERS = (
+    50,
+    100,
+    "others",
+)  # how many names a warning has, how long, and what stands for the rest
 
 
 class Conformer:
@@ -38,12 +42,14 @@ class Conformer:
     Attributes:
         unknown: How often each property came that the schema does not know.
         lost: How often each property had a value that does not fit, and is null now.
+        replaced: How many characters could not be read.
         keeps: Whether both are kept in a column.
     """
 
     def __init__(self, schema: Schema, mask: SelectionMask, *, is_strict: bool = False) -> None:
         self.unknown: Counter[str] = Counter()
         self.lost: Counter[str] = Counter()
+        self.replaced = 0
         has_column = UNKNOWN_FIELDS in schema["properties"]
         self.keeps = has_column and mask["properties", UNKNOWN_FIELDS]
         self._fails = is_strict and not has_column
@@ -80,9 +86,9 @@ class Conformer:
         properties = schema["properties"]
         strange = [] if schema.get("additionalProperties") else [name for name in record if name not in properties]
         if strange and self._fails:
-            told = ", ".join(sorted(printable(_dotted((*path, name))) for name in strange[:MOST_NAMES]))
+            names = ", ".join(sorted(printable(_dotted((*path, name))) for name in strange[:MOST_NAMES]))
             raise ApiError(
-                f"The schema does not know these fields of the API: {told}. Let unknown_fields keep or drop them, or"
+                f"The schema does not know these fields of the API: {names}. Let unknown_fields keep or drop them, or"
                 " use a newer version of the tap."
             )
         for name in strange:
@@ -128,6 +134,8 @@ class Conformer:
 
     def remarks(self) -> Iterator[str]:
         """Sentences on what was not sent as it came."""
+        if self.replaced:
+            yield f"{self.replaced} characters could not be read, and are U+FFFD now: half characters, or no UTF-8."
         where = f"are kept in {UNKNOWN_FIELDS}" if self.keeps else "were left out"
         for text, counted in (
             ("%d properties that the schema does not know %s: %s.", self.unknown),

@@ -152,6 +152,16 @@ class FullTable:
         following = max(int(now * 1000), bookmarks.stream.get("version", 0) + 1)
         self.version = left["version"] if self.is_resumed else following
 
+    @property
+    def remark(self) -> str | None:
+        """Why the rows of this run may not be all that there is; None if they are."""
+        return "it goes on with the read of an earlier run" if self.is_resumed else None
+
+    @property
+    def is_activated(self) -> bool:
+        """Whether its version was sent for activation."""
+        return bool(self._bookmarks.stream.get("version") == self.version)
+
     def place(self, partition: Mapping[str, Any] | None) -> Place | None:
         """Return where to go on with a partition, None where it is done."""
         left = self._bookmarks.get(partition).get(RESUME, {}) if self.is_resumed else {}
@@ -185,7 +195,8 @@ class FullTable:
 class Incremental:
     """The read of what is new in a list: it goes on with the last page that held anything, which may have grown."""
 
-    is_done = False
+    is_done = is_activated = False
+    remark = "only what is new or changed was asked for"
 
     def __init__(self, name: str, bookmarks: Bookmarks, fingerprint: str) -> None:
         self._name = name

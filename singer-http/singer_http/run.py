@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -58,10 +59,10 @@ class Run:
         """The one session of all streams."""
         return self._open_session()
 
-    @property
-    def opened(self) -> Session | None:
-        """The session, if it was opened."""
-        return self.__dict__.get("session")
+    def counted(self) -> tuple[Counter[str], Counter[str]]:
+        """How many requests were sent, and how many were answered with HTTP 429, by label."""
+        session: Session | None = self.__dict__.get("session")  # if it was opened
+        return (session.requests, session.throttled) if session else (Counter(), Counter())
 
     def read_ahead(self, slices: Iterable[Slice], *, parallel: int, predict: bool) -> None:
         """Have slices read ahead of the writer."""

@@ -18,7 +18,7 @@ from singer_http.changes.all_rows import AllRows
 from singer_http.conform import UNKNOWN_FIELDS, Conformer
 from singer_http.http.clock import Stopped
 from singer_http.http.errors import ApiError, FatalError, ForbiddenError, MalformedAnswerError, TooManyGoneError
-from singer_http.http.shard import Shard
+from singer_http.http.shard import Shard, chosen
 from singer_http.messages import record_messages
 from singer_http.output import batches
 from singer_http.reading.pages import Page, Slice
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from singer_sdk.singerlib import Catalog, MetadataMapping
 
     from singer_http.changes.changed_rows import ChangedRows
+    from singer_http.report.tally import Tally
     from singer_http.run import Run
 
     Partition = Mapping[str, Any]
@@ -69,7 +70,6 @@ class ApiStream(Stream, abc.ABC):
         self.changes: AllRows | ChangedRows = AllRows()  # decides which rows are sent
         self.failed = False
         self._doubt: str | None = "other shards read the rest" if self._is_part else None
-        self._replaced = 0
         self._written = 0
 
     @abc.abstractmethod
@@ -90,6 +90,11 @@ class ApiStream(Stream, abc.ABC):
     def bounds(self) -> Any:
         """Whatever decides, besides path and query, which rows a read gives."""
         return sorted(set(self.config.get("organization_ids") or ()))
+
+    @cached_property
+    def tally(self) -> Tally:
+        """What is counted of it for the report of the run."""
+        return self.run.reporter.of(self)
 
     @cached_property
     def bookmarks(self) -> Bookmarks:
@@ -186,11 +191,7 @@ class ApiStream(Stream, abc.ABC):
 
     @override
     def get_records(self, context: Context | None) -> Iterator[Record]:
-        """The records of one partition as the API gives them, outside of a run."""
-        with Reader(self.run.session, [self._slice(context)]) as reader:
-            for _, pages in reader:
-                for page in pages:
-                    yield from page.decode()
+        raise NotImplementedError  # a run reads slices
 
     def _begin(self) -> None:
         """Note in the state that the stream is being read."""
@@ -209,7 +210,7 @@ class ApiStream(Stream, abc.ABC):
         moves when the record after it is asked for, so never past what was written.
         """
         self._written = 0
-        self.run.reporter.begin(self)
+        self.tally.begin()
         self._begin()
         self.run.stream = self.name
         counter = self.get_record_counter()
@@ -230,8 +231,9 @@ class ApiStream(Stream, abc.ABC):
             except FatalError as failure:
                 raise Stopped from failure
         self.run.writer.flush()
-        self._report_changes()
-        self.run.reporter.end(self)
+        for sentence in self._conform.remarks():
+            self.logger.warning("%s: %s", self.name, sentence)
+        self.tally.end()
 
     @override
     def _sync_batches(self, batch_config: BatchConfig, context: Context | None = None) -> None:
@@ -245,7 +247,7 @@ class ApiStream(Stream, abc.ABC):
 
     def _leave_out(self, slice_: Slice, failure: ApiError) -> None:
         """Report a failure of the run; a 403 that the settings say is known is worth a warning."""
-        self.run.reporter.fail(self, slice_, failure)
+        self.tally.fail(slice_, failure)
         if isinstance(failure, ForbiddenError) and self.name in self.config.get("skip_forbidden", ()):
             self.logger.warning("%s: left out, as skip_forbidden says. %s", slice_.label, failure)
             self._doubt = "a part of it was left out"
@@ -269,7 +271,7 @@ class ApiStream(Stream, abc.ABC):
             self._check_max_record_limit(self._written - 1)
             counter.increment(len(records))
             self._turn_page(slice_, page, records)
-            self.run.reporter.page(self, slice_, page)
+            self.tally.page(slice_, page)
             if write_messages:
                 self.write_due_state()
 
@@ -280,14 +282,11 @@ class ApiStream(Stream, abc.ABC):
 
     def _write(self, slice_: Slice, messages: list[dict[str, Any]], *, is_written: bool) -> Iterator[Record]:
         """Write RECORD messages and give them; only give them, one by one, where they go into batches."""
-        if is_written:
-            self.run.reporter.sent(self, slice_, messages)
-            self.run.writer.write_records(messages)
-            yield from messages
-            return
-        for message in messages:
-            self.run.reporter.sent(self, slice_, [message])
-            yield message
+        for some in [messages] if is_written else ([message] for message in messages):
+            self.tally.sent(slice_, some)
+            if is_written:
+                self.run.writer.write_records(some)
+            yield from some
 
     def _records(self, page: Page, slice_: Slice) -> list[Record]:
         """The records of a page, complete and conformed."""
@@ -302,7 +301,7 @@ class ApiStream(Stream, abc.ABC):
                     raise MalformedAnswerError(f"{slice_.label}: a record came without its key ({keys}).")
             if (record := self.post_process(raw, slice_.partition)) is not None:
                 records.append(record)
-        self._replaced += page.replaced
+        self._conform.replaced += page.replaced
         return self._conform(records)
 
     # State
@@ -362,6 +361,16 @@ class ApiStream(Stream, abc.ABC):
         """Why a read that failed nowhere may not have given all that is there; None if it has."""
         return self._doubt if self._count_partitions() else "nothing is there to read it from"
 
+    @property
+    def remark(self) -> str | None:
+        """Why the rows sent, when it has been read, may not be all that is there; None if they are."""
+        if self.failed:
+            return "a part of it could not be read"
+        if self.changes.unchanged:
+            return "only what is new, changed or gone was sent"
+        bounds = " and ".join(chosen(self.config))
+        return self.resume.remark or self.doubt or (f"{bounds} chose a part of the account" if bounds else None)
+
     def _count_partitions(self) -> int:
         """How many partitions there are; 0 if one failed, or if there is suddenly nothing."""
         if self.failed or (self.is_never_empty and not self._written):
@@ -373,14 +382,6 @@ class ApiStream(Stream, abc.ABC):
     def forget_progress(self) -> None:
         """Leave nothing of a complete read in the state, as the run has come to its end."""
         self.bookmarks.forget(done_only=self.failed or not self.selected)
-
-    def _report_changes(self) -> None:
-        """Warn of what was changed in records, or left out."""
-        if self._replaced:
-            text = "%s: %d characters could not be read, and are U+FFFD now: halves of characters, or no UTF-8."
-            self.logger.warning(text, self.name, self._replaced)
-        for sentence in self._conform.remarks():
-            self.logger.warning("%s: %s", self.name, sentence)
 
     # What the SDK would do before and around each read
 

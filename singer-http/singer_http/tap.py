@@ -25,7 +25,7 @@ from singer_http.catalog import with_chosen_methods
 from singer_http.http.clock import Clock, Stopped
 from singer_http.http.errors import ApiError, ConfigurationError, IncompleteError
 from singer_http.http.request_log import user_folder
-from singer_http.http.shard import Shard
+from singer_http.http.shard import Shard, chosen
 from singer_http.output import BufferedWriter
 from singer_http.report.reporter import Reporter
 from singer_http.resume import Bookmark, fingerprint, validated
@@ -112,7 +112,8 @@ class ApiTap(CheckedSettings, Tap):
     @override  # type: ignore[misc]
     def sync_all(self) -> None:  # final in the SDK, and the only place around a whole run
         """Read every selected stream; raises an :class:`ApiError` where something could not be read."""
-        with self.run.reporter.of_run(self.run, lambda: [one for one in self.api_streams if one.selected]):
+        run = self.run
+        with run.reporter.of_run(run.failures, run.counted, lambda: [one for one in self.api_streams if one.selected]):
             self._sync_all()
 
     def _sync_all(self) -> None:
@@ -185,10 +186,8 @@ class ApiTap(CheckedSettings, Tap):
             raise ConfigurationError("changes_url must be set: this user has no home to keep a database in.") from None
         self._closing.callback(store.close)
         account = (self.name, self.config.get("api_url"), self.config.get("client_id"))
-        bounds = ("_ids", "shard")
-        wanted = {setting: value for setting, value in self.config.items() if setting.endswith(bounds) and value}
         for stream in streams:
-            read = f"{stream.name} {fingerprint(account, wanted, stream.path)}"
+            read = f"{stream.name} {fingerprint(account, chosen(self.config), stream.path)}"
             stream.changes = ChangedRows(
                 store,
                 read,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_BOUNDS = ("_ids", "shard")
 _parts = re.compile(r"([1-9][0-9]{0,5})/([1-9][0-9]{0,5})").fullmatch
 
 
@@ -43,3 +44,8 @@ class Shard:
         """Whether an organization belongs to it: decided by its id alone, so that others may come and go."""
         digest = hashlib.sha256(str(organization).encode()).digest()
         return int.from_bytes(digest[:8], "big") % self.count == self.number - 1
+
+
+def chosen(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings by which a run reads some organizations, users, projects or tasks only."""
+    return {name: config[name] for name in sorted(config) if name.endswith(_BOUNDS) and config[name]}

@@ -22,21 +22,16 @@ Scalar = str | int | float | bool | None
 
 
 class Keys(msgspec.Struct, frozen=True):
-    """The distinct keys of rows, without the keys.
-
-    Attributes:
-        count: How many there are.
-        checksum: The sum of their hashes, whatever their order; see :mod:`singer_http.report.keys`.
-    """
+    """The distinct keys of rows, without the keys."""
 
     count: int
-    checksum: str
+    checksum: str  # the sum of their hashes, whatever their order; see singer_http.report.keys
 
 
 class Exit(msgspec.Struct, frozen=True):
-    """How the run ended: complete, incomplete, early, stopped, failed; or that it is running."""
+    """How the run ended."""
 
-    reason: str
+    reason: str  # complete, incomplete, early, stopped, failed; or running
     detail: str | None = None
 
 
@@ -48,105 +43,57 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class PartitionReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one partition, or of a list that has none.
+    """What became of one partition, or of a list that has none."""
 
-    Attributes:
-        partition: Its ids; null for a list that is read whole.
-        rows: Rows sent.
-        pages: Pages whose rows were sent.
-        requests: Requests sent for it, those that failed included.
-        throttled: Answers with HTTP 429 among them.
-        ended: How its list ended.
-        resumed: Whether this run went on where another had stopped.
-        remark: Why its list did not end by the API's word.
-        keys: Keys of the rows sent; null if they have no key.
-        bookmark_before: What STATE held of it.
-        bookmark_after: What it holds now.
-        warnings: What the log warns of.
-        seconds: From its first page to its last.
-    """
-
-    partition: dict[str, Scalar] | None
-    rows: int
-    pages: int
-    requests: int
-    throttled: int
+    partition: dict[str, Scalar] | None  # its ids; None for a list that is read whole
+    rows: int  # sent
+    pages: int  # whose rows were sent
+    requests: int  # sent for it, those that failed included
+    throttled: int  # answers with HTTP 429 among them
     ended: Ended
-    resumed: bool
-    remark: str | None
-    keys: Keys | None
-    bookmark_before: dict[str, Scalar | dict[str, Scalar]]
+    resumed: bool  # whether this run went on where another had stopped
+    remark: str | None  # why its list did not end by the API's word
+    keys: Keys | None  # of the rows sent; None if they have no key
+    bookmark_before: dict[str, Scalar | dict[str, Scalar]]  # in STATE
     bookmark_after: dict[str, Scalar | dict[str, Scalar]]
     warnings: list[str]
-    seconds: float
+    seconds: float  # from its first page to its last
 
 
 class StreamReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What was sent under one name, after stream maps.
+    """What was sent under one name, after stream maps."""
 
-    Attributes:
-        sources: The tap's streams that it comes from.
-        key: Its key properties.
-        rows: Rows sent, repeated and deleted ones included.
-        deleted: Rows sent as deleted.
-        keys: Distinct keys of the rows that are not deleted; null if rows have no key.
-        first: The earliest ``time_extracted`` of its rows.
-        last: The latest.
-        ended: How the worst of its lists ended.
-        whole: Whether the rows are all that the API has.
-        remark: Why they may not be.
-        activated: Whether ACTIVATE_VERSION was sent: loaders then remove all other rows.
-        warnings: What the log warns of, partitions apart.
-        seconds: From when it was begun to when it was ended.
-        partitions: Those that this run came to.
-    """
-
-    sources: list[str]
-    key: list[str]
-    rows: int
-    deleted: int
-    keys: Keys | None
-    first: str | None
-    last: str | None
-    ended: Ended
-    whole: bool
-    remark: str | None
-    activated: bool
-    warnings: list[str]
+    sources: list[str]  # the tap's streams that it comes from
+    key: list[str]  # its key properties
+    rows: int  # sent, repeated and deleted ones included
+    deleted: int  # sent as deleted
+    keys: Keys | None  # of the rows that are not deleted; None if rows have no key
+    first: str | None  # the earliest time_extracted of its rows
+    last: str | None  # the latest
+    ended: Ended  # the worst of its lists
+    whole: bool  # whether the rows are all that the API has
+    remark: str | None  # why they may not be
+    activated: bool  # whether ACTIVATE_VERSION was sent: loaders then remove all other rows
+    warnings: list[str]  # partitions apart
     seconds: float
-    partitions: list[PartitionReport]
+    partitions: list[PartitionReport]  # those that this run came to
 
 
 class RunReport(msgspec.Struct, frozen=True, kw_only=True):
-    """The run as a whole.
+    """The run as a whole."""
 
-    Attributes:
-        format: The version of this document.
-        tap: The tap's name.
-        versions: Of the tap and what it is made of.
-        settings: Fingerprint of the settings, secrets left out.
-        began: When it began, by this machine's clock.
-        seconds: How long it took.
-        exit: How it ended.
-        rows: Rows sent.
-        requests: Requests for data sent.
-        throttled: Answers with HTTP 429 among them.
-        failures: What could not be read.
-        warnings: What the log warns of, streams apart.
-    """
-
-    format: int
+    format: int  # the version of this document
     tap: str
-    versions: dict[str, str]
-    settings: str
-    began: str
+    versions: dict[str, str]  # of the tap and what it is made of
+    settings: str  # their fingerprint, secrets left out
+    began: str  # by this machine's clock
     seconds: float
     exit: Exit
-    rows: int
-    requests: int
-    throttled: int
+    rows: int  # sent
+    requests: int  # for data
+    throttled: int  # answers with HTTP 429 among them
     failures: list[Failure]
-    warnings: list[str]
+    warnings: list[str]  # streams apart
 
 
 class Document(msgspec.Struct, frozen=True):

@@ -9,42 +9,30 @@ from collections import Counter
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from singer_http.http.errors import ApiError, ConfigurationError, ForbiddenError, IncompleteError
+from singer_http.http.errors import ApiError, ConfigurationError, IncompleteError
 from singer_http.report.document import FORMAT, RUNNING, Document, Exit, Failure, RunReport, StreamReport
 from singer_http.report.log import Warnings
-from singer_http.report.tally import Part, SentRows, Tally, stream_report
+from singer_http.report.tally import Tally, stream_report
 from singer_http.resume import fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from singer_http.http.clock import Clock
-    from singer_http.http.session import Session
-    from singer_http.reading.pages import Page, Slice
-    from singer_http.report.tally import Reported
+    from singer_http.report.tally import Counts, Reported
+
+    Failures = Sequence[tuple[str, ApiError]]
 
 logger = logging.getLogger(__name__)
 
-_UNTOLD = {"report_path", "stream_map_config"}
+_LEFT_OUT = {"report_path", "stream_map_config"}
 """Settings that the fingerprint leaves out besides those that are declared secret: the second may hold keys."""
-_BOUNDS = ("_ids", "shard")
-"""What settings end with by which a run reads some organizations, users, projects or tasks only."""
-
-
-class Followed(Protocol):
-    """A run, as far as the report looks at it."""
-
-    failures: list[tuple[str, ApiError]]
-
-    @property
-    def opened(self) -> Session | None:
-        """Its session; None if it needed none."""
 
 
 class Reporter:
-    """Follows a run for its report; does nothing unless ``report_path`` is set.
+    """Follows a run for its report, which is written if ``report_path`` is set.
 
     Args:
         tap: The tap's name.
@@ -58,74 +46,34 @@ class Reporter:
         self._path = Path(config["report_path"]) if config.get("report_path") else None
         self._tap = tap
         self._version = version
-        self._settings = fingerprint({name: config[name] for name in config.keys() - set(secrets) - _UNTOLD})
-        self._bounds = [name for name in sorted(config) if name.endswith(_BOUNDS) and config[name]]
+        self._settings = fingerprint({name: config[name] for name in config.keys() - set(secrets) - _LEFT_OUT})
         self._now = clock.monotonic
         self._began, self._start = dt.datetime.now(dt.timezone.utc), self._now()
         self._tallies: dict[str, Tally] = {}
-        self._pending: list[tuple[Part, SentRows]] = []
+        self._unwritten: list[Callable[[], None]] = []
         self._warnings = Warnings((tap, tap.replace("-", "_"), __name__.partition(".")[0]))
 
-    # While the run goes on
-
-    def begin(self, stream: Reported) -> None:
-        """Note that a stream is being read from now on, before its bookmarks change."""
-        if self._path is not None:
-            tally = self._tally(stream)
-            tally.began, tally.is_begun = self._now(), True
-
-    def end(self, stream: Reported) -> None:
-        """Note that a stream was read, with or without failures."""
-        if self._path is not None:
-            self._tally(stream).ended = self._now()
-
-    def page(self, stream: Reported, slice_: Slice, page: Page) -> None:
-        """Note that a page was read and its rows were sent."""
-        if self._path is None:
-            return
-        part = self._part(stream, slice_)
-        part.resumed |= not part.pages and page.cursor is not None
-        part.pages += 1
-        part.ended_at = self._now()
-        if page.doubt is not None:
-            part.ended, part.remark = "in doubt", page.doubt
-        elif part.remark is None:
-            part.ended = "complete" if page.next is None else "cut off"
-
-    def fail(self, stream: Reported, slice_: Slice, failure: ApiError) -> None:
-        """Note that a list could not be read to its end."""
-        if self._path is not None:
-            part = self._part(stream, slice_)
-            part.ended, part.remark = "forbidden" if isinstance(failure, ForbiddenError) else "failed", str(failure)
-
-    def sent(self, stream: Reported, slice_: Slice, messages: Sequence[dict[str, Any]]) -> None:
-        """Note that RECORD messages are about to be written; they count when :meth:`written` is called."""
-        if self._path is not None and messages:
-            part = self._part(stream, slice_)
-            self._pending += [(part, rows) for rows in self._tally(stream).rows(messages)]
+    def of(self, stream: Reported) -> Tally:
+        """What is known of a stream so far; asked for first before its bookmarks change."""
+        if stream.name not in self._tallies:
+            self._tallies[stream.name] = Tally(stream, self._now, None if self._path is None else self._unwritten)
+        return self._tallies[stream.name]
 
     def written(self) -> None:
         """Note that the reader of stdout took all messages so far."""
-        for part, rows in self._pending:
-            part.sent[rows.name].add(rows)
-        self._pending.clear()
-
-    def _tally(self, stream: Reported) -> Tally:
-        if stream.name not in self._tallies:
-            self._tallies[stream.name] = Tally(stream, self._bounds, self._now())
-        return self._tallies[stream.name]
-
-    def _part(self, stream: Reported, slice_: Slice) -> Part:
-        return self._tally(stream).part(slice_.partition, slice_.label, self._now())
-
-    # When it ends
+        for count in self._unwritten:
+            count()
+        self._unwritten.clear()
 
     @contextmanager
-    def of_run(self, run: Followed, streams: Callable[[], Iterable[Reported]]) -> Iterator[None]:
+    def of_run(
+        self, failures: Failures, counted: Callable[[], Counts], streams: Callable[[], Iterable[Reported]]
+    ) -> Iterator[None]:
         """Write the report of the run that is the block: first that it is running, then how it ended.
 
         Args:
-            run: The run.
+            failures: Gets what could not be read.
+            counted: Tells how many requests were sent, and how many were answered with HTTP 429, by label.
             streams: Gives those that are selected.
 
         Raises:
@@ -135,14 +83,14 @@ class Reporter:
             yield
             return
         try:
-            self._document(run, Exit(RUNNING), {}).write(self._path)  # else an older one stays if the run is killed
+            self._document(Exit(RUNNING), {}).write(self._path)  # else an older one stays if the run is killed
         except OSError as error:
             raise ConfigurationError(f"report_path: {self._path} cannot be written: {error.strerror}.") from None
         logging.getLogger().addHandler(self._warnings)
         end = Exit("failed")
         try:
             yield
-            left = [stream.name for stream in streams() if self._tally(stream).ended is None]
+            left = [stream.name for stream in streams() if self.of(stream).ended is None]
             end = Exit("early", f"Not read to the end: {', '.join(left)}.") if left else Exit("complete")
         except IncompleteError as error:
             end = Exit("incomplete", str(error))
@@ -155,30 +103,29 @@ class Reporter:
             raise
         finally:
             logging.getLogger().removeHandler(self._warnings)
-            self._write(run, end, streams(), self._path)
+            self._write(end, failures, counted(), streams(), self._path)
 
-    def _write(self, run: Followed, end: Exit, streams: Iterable[Reported], path: Path) -> None:
+    def _write(self, end: Exit, failures: Failures, counts: Counts, streams: Iterable[Reported], path: Path) -> None:
         by_name: dict[str, list[Tally]] = {}
-        for tally in map(self._tally, streams):
-            for name in tally.names:
+        for tally in map(self.of, streams):
+            for name in tally.keys:
                 by_name.setdefault(name, []).append(tally)
-        counts = (run.opened.requests, run.opened.throttled) if run.opened else (Counter[str](), Counter[str]())
         warnings = self._warnings.by_label
-        document = self._document(
-            run, end, {name: stream_report(name, some, *counts, warnings) for name, some in by_name.items()}
-        )
+        reports = {name: stream_report(name, some, counts, warnings) for name, some in by_name.items()}
+        document = self._document(end, reports, failures, counts)
         try:
             document.write(path)
         except OSError as error:
             logger.error("The report cannot be written: %s: %s.", error.strerror, path)  # noqa: TRY400
             return
-        told, whole = document.run, sum(stream.whole for stream in document.streams.values())
+        run, whole = document.run, sum(stream.whole for stream in reports.values())
         text = "Report: %s. %s rows of %d streams sent, %d of them whole; %d requests, %d answers with HTTP 429. See %s"
-        logger.info(
-            text, end.reason, f"{told.rows:,}", len(document.streams), whole, told.requests, told.throttled, path
-        )
+        logger.info(text, end.reason, f"{run.rows:,}", len(reports), whole, run.requests, run.throttled, path)
 
-    def _document(self, run: Followed, end: Exit, streams: dict[str, StreamReport]) -> Document:
+    def _document(
+        self, end: Exit, streams: dict[str, StreamReport], failures: Failures = (), counts: Counts | None = None
+    ) -> Document:
+        requests, throttled = counts or (Counter(), Counter())
         labels = {part.label for tally in self._tallies.values() for part in tally.parts.values()}
         return Document(
             RunReport(
@@ -194,9 +141,9 @@ class Reporter:
                 seconds=round(self._now() - self._start, 3),
                 exit=end,
                 rows=sum(stream.rows for stream in streams.values()),
-                requests=run.opened.requests.total() if run.opened else 0,
-                throttled=run.opened.throttled.total() if run.opened else 0,
-                failures=[Failure(label, str(failure)) for label, failure in run.failures],
+                requests=requests.total(),
+                throttled=throttled.total(),
+                failures=[Failure(label, str(failure)) for label, failure in failures],
                 warnings=self._warnings.rest(labels | self._tallies.keys()),
             ),
             streams,

@@ -5,26 +5,29 @@ from __future__ import annotations
 from array import array
 from collections import defaultdict
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from singer_sdk.mapper import RemoveRecordTransform
 
+from singer_http.http.errors import ForbiddenError
 from singer_http.messages import DELETED_AT
 from singer_http.report.document import Ended, PartitionReport, StreamReport
 from singer_http.report.keys import distinct, hasher
-from singer_http.resume import FullTable
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections import Counter
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from singer_sdk.mapper import StreamMap
 
-    from singer_http.changes.all_rows import AllRows
-    from singer_http.changes.changed_rows import ChangedRows
+    from singer_http.http.errors import ApiError
+    from singer_http.reading.pages import Page, Slice
     from singer_http.report.document import Keys
-    from singer_http.resume import Bookmarks, Incremental
+    from singer_http.resume import Bookmarks, FullTable, Incremental
+
+    Counts = tuple[Counter[str], Counter[str]]
 
 _WORST: tuple[Ended, ...] = ("failed", "forbidden", "cut off", "in doubt", "complete")
 
@@ -33,8 +36,6 @@ class Reported(Protocol):
     """A stream, as far as the report looks at it."""
 
     name: str
-    failed: bool
-    changes: AllRows | ChangedRows
 
     @property
     def stream_maps(self) -> list[StreamMap]:
@@ -45,33 +46,16 @@ class Reported(Protocol):
         """Its part of the state."""
 
     @property
+    def remark(self) -> str | None:
+        """Why what was sent, though read to its end, may not be all that there is; None if it is."""
+
+    @property
     def resume(self) -> FullTable | Incremental:
         """Where this run goes on with it."""
 
-    @property
-    def doubt(self) -> str | None:
-        """Why a read that failed nowhere may not have given all that there is; None if it has."""
-
-
-@dataclass(frozen=True, slots=True)
-class SentRows:
-    """Rows of one page that were sent under one name.
-
-    Attributes:
-        name: The name of the stream after stream maps.
-        at: When they were extracted.
-        hashes: Of their keys.
-        gone: Whether each was sent as deleted; empty if none was.
-    """
-
-    name: str
-    at: dt.datetime
-    hashes: list[int]
-    gone: list[bool]
-
 
 @dataclass(slots=True)
-class SentTotal:
+class SentRows:
     """All rows of a partition that were sent under one name."""
 
     rows: int = 0
@@ -81,17 +65,16 @@ class SentTotal:
     first: dt.datetime | None = None
     last: dt.datetime | None = None
 
-    def add(self, rows: SentRows) -> None:
-        """Count some more."""
-        self.rows += len(rows.hashes)
-        self.deleted += sum(rows.gone)
-        self.first = min(self.first or rows.at, rows.at)
-        self.last = max(self.last or rows.at, rows.at)
-        for each, is_gone in zip(rows.hashes, rows.gone, strict=False):  # the last word on a key counts
-            (self.gone.add if is_gone else self.gone.discard)(each)
-        self.hashes.extend(rows.hashes)
-        if self.gone and not rows.gone:
-            self.gone.difference_update(rows.hashes)
+    def add(self, at: dt.datetime, hashes: Sequence[int], gone: Sequence[bool]) -> None:
+        """Count some more: when they were extracted, the hashes of their keys, and whether each was sent as deleted."""
+        self.rows += len(hashes)
+        self.deleted += sum(gone)
+        self.first = min(self.first or at, at)
+        self.last = max(self.last or at, at)
+        self.hashes.extend(hashes)
+        if self.deleted:
+            for each, is_gone in zip(hashes, gone, strict=True):  # the last word on a key counts
+                (self.gone.add if is_gone else self.gone.discard)(each)
 
 
 @dataclass(slots=True)
@@ -107,21 +90,27 @@ class Part:
     ended: Ended = "cut off"
     remark: str | None = None
     resumed: bool = False
-    sent: defaultdict[str, SentTotal] = field(default_factory=lambda: defaultdict(SentTotal))
+    sent: defaultdict[str, SentRows] = field(default_factory=lambda: defaultdict(SentRows))
 
 
 class Tally:
-    """What is known of a stream of the tap so far."""
+    """What is known of a stream of the tap so far.
 
-    def __init__(self, stream: Reported, bounds: Sequence[str], now: float) -> None:
+    Args:
+        stream: The stream.
+        now: Tells how long things take.
+        unwritten: Gets what is to be counted when the reader of stdout has taken the rows; None if rows do not count.
+    """
+
+    def __init__(self, stream: Reported, now: Callable[[], float], unwritten: list[Callable[[], None]] | None) -> None:
         self.stream = stream
-        self.bounds = bounds  # the settings by which a part of the account is read
-        self.began = now
+        self.began: float | None = None
         self.ended: float | None = None
-        self.is_begun = False
         self.parts: dict[Any, Part] = {}
+        self._now = now
+        self._unwritten = unwritten
         state = stream.bookmarks.stream
-        self._before = {_key(one): scalars(one) for one in (state, *state.get("partitions", ()))}
+        self._before = {_key(one.get("context")): scalars(one) for one in (state, *state.get("partitions", ()))}
         sent = [each for each in stream.stream_maps if not isinstance(each, RemoveRecordTransform)]
         self.keys = {each.stream_alias: list(each.transformed_key_properties or ()) for each in sent}
         self._hashers = {
@@ -129,39 +118,77 @@ class Tally:
             for each in sent
         }
 
-    @property
-    def names(self) -> Iterable[str]:
-        """What it is sent as."""
-        return self.keys
+    def begin(self) -> None:
+        """Note that the stream is being read from now on."""
+        self.began = self._now()
 
-    def part(self, partition: Mapping[str, Any] | None, label: str, now: float) -> Part:
-        """What is known of a partition."""
-        key = tuple(sorted((partition or {}).items()))
-        if key not in self.parts:
-            bookmark = self.stream.bookmarks.get(partition)
-            before = self._before.get(_key(bookmark), {}) if bookmark else {}
-            self.parts[key] = Part(partition, label, now, before, now)
-        return self.parts[key]
+    def end(self) -> None:
+        """Note that the stream was read, with or without failures."""
+        self.ended = self._now()
 
-    def rows(self, messages: Sequence[Mapping[str, Any]]) -> Iterable[SentRows]:
-        """The rows of the RECORD messages of a page, by name."""
+    def page(self, slice_: Slice, page: Page) -> None:
+        """Note that a page was read and its rows were sent."""
+        part = self._part(slice_)
+        part.resumed |= not part.pages and page.cursor is not None
+        part.pages += 1
+        part.ended_at = self._now()
+        if page.doubt is not None:
+            part.ended, part.remark = "in doubt", page.doubt
+        elif part.remark is None:
+            part.ended = "complete" if page.next is None else "cut off"
+
+    def fail(self, slice_: Slice, failure: ApiError) -> None:
+        """Note that a list could not be read to its end."""
+        part = self._part(slice_)
+        part.ended, part.remark = "forbidden" if isinstance(failure, ForbiddenError) else "failed", str(failure)
+
+    def sent(self, slice_: Slice, messages: Sequence[Mapping[str, Any]]) -> None:
+        """Note that RECORD messages are about to be written."""
+        if self._unwritten is None:
+            return
         for name, hash_ in self._hashers.items():
             records = [message["record"] for message in messages if message["stream"] == name]
             if records:
-                hashes = list(map(hash_, records))
-                is_any_gone = any(record.get(DELETED_AT) for record in records)
-                gone = [bool(record.get(DELETED_AT)) for record in records] if is_any_gone else []
-                yield SentRows(name, messages[0]["time_extracted"], hashes, gone)
+                gone = [bool(record.get(DELETED_AT)) for record in records]
+                rows = self._part(slice_).sent[name]
+                count = partial(rows.add, messages[0]["time_extracted"], list(map(hash_, records)), gone)
+                self._unwritten.append(count)
+
+    def _part(self, slice_: Slice) -> Part:
+        key = _key(slice_.partition)
+        if key not in self.parts:
+            now = self._now()
+            before = self._before.get(key, {}) if self.stream.bookmarks.get(slice_.partition) else {}
+            self.parts[key] = Part(slice_.partition, slice_.label, now, before, now)
+        return self.parts[key]
+
+    @property
+    def how_ended(self) -> Ended:
+        """How the worst of its lists ended."""
+        if self.ended is None:
+            return "not read" if self.began is None and not self.parts else "cut off"
+        return _worst([part.ended for part in self.parts.values()], "complete")
+
+    @property
+    def remark(self) -> str | None:
+        """Why the rows may not be all that there is."""
+        if self.ended is None:
+            return f"the run ended {'before it had read it' if self.began is None else 'while it was read'}"
+        return self.stream.remark
 
 
 def stream_report(
-    name: str,
-    tallies: Sequence[Tally],
-    requests: Counter[str],
-    throttled: Counter[str],
-    warnings: Mapping[str, list[str]],
+    name: str, tallies: Sequence[Tally], counts: Counts, warnings: Mapping[str, list[str]]
 ) -> StreamReport:
-    """Make the report of all that was sent under one name, by one stream or by several."""
+    """Make the report of all that was sent under one name, by one stream or by several.
+
+    Args:
+        name: The name.
+        tallies: Of those streams.
+        counts: Of requests, and of answers with HTTP 429 among them, by label.
+        warnings: By label.
+    """
+    requests, throttled = counts
     key = tallies[0].keys[name]
 
     def partition_report(tally: Tally, part: Part) -> PartitionReport:
@@ -185,8 +212,7 @@ def stream_report(
     parts = [(tally, part) for tally in tallies for part in tally.parts.values()]
     sent = [part.sent[name] for _, part in parts]
     times = [moment for one in sent for moment in (one.first, one.last) if moment]
-    ends = [_ended(tally) for tally in tallies]
-    remark = next((found for tally in tallies if (found := _why_not_whole(tally))), None)
+    remark = next(filter(None, (tally.remark for tally in tallies)), None)
     return StreamReport(
         sources=[tally.stream.name for tally in tallies],
         key=key,
@@ -195,48 +221,26 @@ def stream_report(
         keys=_keys(key, sent),
         first=min(times).isoformat() if times else None,
         last=max(times).isoformat() if times else None,
-        ended=next((one for one in _WORST if one in ends), "not read"),
+        ended=_worst([tally.how_ended for tally in tallies], "not read"),
         whole=remark is None,
         remark=remark,
-        activated=all(tally.is_begun and _is_activated(tally.stream) for tally in tallies),
+        activated=all(tally.began is not None and tally.stream.resume.is_activated for tally in tallies),
         warnings=[text for tally in tallies for text in warnings.get(tally.stream.name, ())],
-        seconds=round(sum((tally.ended or tally.began) - tally.began for tally in tallies), 3),
+        seconds=round(sum((one.ended or one.began or 0) - (one.began or 0) for one in tallies), 3),
         partitions=[partition_report(*one) for one in parts],
     )
 
 
-def _keys(key: Sequence[str], sent: Sequence[SentTotal]) -> Keys | None:
+def _keys(key: Sequence[str], sent: Sequence[SentRows]) -> Keys | None:
     return distinct([one.hashes for one in sent], set().union(*(one.gone for one in sent))) if key else None
 
 
-def _ended(tally: Tally) -> Ended:
-    if tally.ended is None:
-        return "cut off" if tally.is_begun or tally.parts else "not read"
-    ends = {part.ended for part in tally.parts.values()}
-    return next((one for one in _WORST if one in ends), "complete")
+def _worst(ends: Sequence[Ended], otherwise: Ended) -> Ended:
+    return next((one for one in _WORST if one in ends), otherwise)
 
 
-def _why_not_whole(tally: Tally) -> str | None:
-    if tally.ended is None:
-        return "the run ended before it had read it" if not tally.is_begun else "the run ended while it was read"
-    stream = tally.stream
-    if stream.failed:
-        return "a part of it could not be read"
-    if not isinstance(stream.resume, FullTable):
-        return "only what is new or changed was asked for"
-    if stream.changes.unchanged:
-        return "only what is new, changed or gone was sent"
-    if stream.resume.is_resumed:
-        return "it goes on with the read of an earlier run"
-    return stream.doubt or (f"{' and '.join(tally.bounds)} chose a part of the account" if tally.bounds else None)
-
-
-def _is_activated(stream: Reported) -> bool:
-    return isinstance(stream.resume, FullTable) and stream.bookmarks.stream.get("version") == stream.resume.version
-
-
-def _key(bookmark: Mapping[str, Any]) -> Any:
-    return tuple(sorted(bookmark.get("context", {}).items()))
+def _key(partition: Mapping[str, Any] | None) -> Any:
+    return tuple(sorted((partition or {}).items()))
 
 
 def scalars(bookmark: Mapping[str, Any]) -> dict[str, Any]:

@@ -255,13 +255,6 @@ class WindowStream(HubstaffStream):
             super()._begin()
 
     @override
-    def get_records(self, context: Context | None) -> Iterator[Record]:
-        partition = dict(context or {})
-        for slice_, pages in self.read():
-            for page in pages if slice_.partition == partition else ():
-                yield from page.decode()
-
-    @override
     def remember(self, slice_: Slice) -> None:
         super().remember(slice_)
         if not isinstance(slice_, WindowSlice):

@@ -132,7 +132,7 @@ class TimeSessions(NamedStream):
                 for _ in self._sent(ours, records, page.at, is_written=True):
                     pass
                 self._turn_page(ours, page, records)
-                self.run.reporter.page(self, ours, page)
+                self.tally.page(ours, page)
             is_complete = True
         finally:
             # The failure is reported with the activities; here the next run continues.
