@@ -22,7 +22,7 @@ export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/ca-certificates.crt /et
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help sync demo test lives smoke test-resolution install-test bench scale lint format docs picture keep dist clean
+.PHONY: help sync demo test lives smoke test-resolution install-test bench scale airflow-test lint format docs picture keep dist clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,8 +55,16 @@ bench: $(SYNCED) ## measure the plugins against their peers, which it installs: 
 	@$(UV) sync --project bench --python $(BIN)/python --locked --quiet
 	@$(BIN)/python -m bench $(BENCH_ARGS)
 
-scale: $(SYNCED) ## measure eight processes that share one limit: 1 minute each for a file, PostgreSQL and its loss
+scale: $(SYNCED) ## measure eight processes that share one limit, and run shards by Airflow, which it installs
 	@$(BIN)/python -m bench.scale $(SCALE_ARGS)
+	@$(SYNC_AIRFLOW)
+	@$(BIN)/python -m bench.airflow
+
+airflow-test: $(SYNCED) ## install Airflow, and test the DAGs in it
+	@$(SYNC_AIRFLOW)
+	AIRFLOW=orchestrate/.venv $(BIN)/pytest -q -n 0 tests/orchestrate $(PYTEST_ARGS)
+
+SYNC_AIRFLOW = $(UV) sync --project orchestrate --python $(BIN)/python --locked --quiet
 
 lint: $(SYNCED) ## check style, types and the lock file
 	$(BIN)/ruff check .
@@ -84,7 +92,7 @@ dist: $(SYNCED) ## build every distribution into dist/
 	$(UV) build --all-packages --out-dir dist
 
 clean: ## remove what was built or installed here
-	rm -rf .venv .venv-resolution .uv bench/.venv .demo .meltano dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-resolution .uv bench/.venv orchestrate/.venv .demo .meltano dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(SYNCED): uv.lock pyproject.toml $(wildcard */pyproject.toml) | $(UV)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 PROJECT = Path(__file__).parents[1]
 # The user's own settings, with which Meltano or a plugin might talk to something real.
-FOREIGN_PREFIXES = ("MELTANO_", "TAP_", "TARGET_", "SINGER_", "PG")
+FOREIGN_PREFIXES = ("MELTANO_", "TAP_", "TARGET_", "SINGER_", "AIRFLOW_", "PG")
 CHATTER = re.compile(r"METRIC|Inserting with SQL|Skipping parse of env var")  # what says nothing about a failure
 
 
@@ -88,10 +88,12 @@ class Meltano:
             command=[self.scripts / "meltano", "--env-file", no_dotenv, "--log-format", "uncolored", *arguments],
             log=self.directory / f"meltano-{self._runs}.log",
             cwd=PROJECT,
-            env=self._environment() | dict(variables or {}),
+            env=self.environment | dict(variables or {}),
         )
 
-    def _environment(self) -> dict[str, str]:
+    @property
+    def environment(self) -> dict[str, str]:
+        """What commands run with."""
         own = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN_PREFIXES)}
         return {
             **own,

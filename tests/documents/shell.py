@@ -26,6 +26,8 @@ _STAND_INS = r"""
 set -euo pipefail
 # What would change the machine, or takes too long, is looked at and not done.
 pip() { [ "$1" = install ] && printf '%s\n' "${@:2}" >> installed.txt; }
+uv() { [ "$1 $2" = "sync --project" ] && [ -f "$ROOT/$3/uv.lock" ]; }
+airflow() { printf 'airflow %s\n' "$*"; }
 make() { command make --dry-run -C "$ROOT" "$@" > /dev/null; }
 any-tap() { cat messages.jsonl; }
 target-of-your-choice() { sed -n 's/^{"type":"STATE","value":\(.*\)}$/\1/p'; }
@@ -65,7 +67,7 @@ class Shell:
         script = "".join(f"# {block.place}\n{self._with_accounts(block.text)}" for block in blocks(document, "sh"))
         outside = self.variables if has_accounts else self._outside()
         variables = {**outside, "ROOT": str(ROOT)}
-        environment = Meltano(self.folder / "meltano", variables, self.programs)._environment()
+        environment = Meltano(self.folder / "meltano", variables, self.programs).environment
         done = subprocess.run(
             ["bash", "-xc", _STAND_INS + script],
             cwd=self.folder,

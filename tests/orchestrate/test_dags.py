@@ -1,0 +1,163 @@
+"""The shards of tap-hustle in a real Airflow, with Meltano and PostgreSQL: whole at the end, or it says what is not.
+
+`make airflow-test` installs Airflow, and runs these.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+from api_sandbox import Fault, Forbidden, HustleScenario, RunningSandbox, Scenario, serve_in_thread
+from psycopg import sql
+from singer_http.http.shard import Shard
+
+from bench.airflow import DAG, Airflow
+from demo.comparison import HUSTLE_SCHEMA
+from demo.processes import RunningProgram, running
+from tests.pipelines.test_cut_off import process
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from demo.postgres import Postgres
+
+pytestmark = [
+    pytest.mark.skipif("AIRFLOW" not in os.environ, reason="make airflow-test installs Airflow"),
+    pytest.mark.timeout(3600),
+]
+
+SHARDS = 2
+LEADS = 120
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[RunningSandbox]:
+    scenario = HustleScenario(organizations=6, leads=LEADS, requests_per_second=None)
+    with serve_in_thread(Scenario(hustle=scenario)) as running_sandbox:
+        yield running_sandbox
+
+
+@pytest.fixture(scope="module")
+def airflow(sandbox: RunningSandbox, postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Airflow:
+    with postgres.connect() as connection:
+        connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(HUSTLE_SCHEMA)))
+    variables = {
+        "SANDBOX_HUSTLE_API_URL": sandbox.hustle.api_url,
+        "SANDBOX_HUSTLE_AUTH_URL": sandbox.hustle.auth_url,
+        "SANDBOX_HUSTLE_CLIENT_ID": sandbox.hustle.client_id,
+        "SANDBOX_HUSTLE_CLIENT_SECRET": sandbox.hustle.client_secret,
+        "SANDBOX_POSTGRES_URL": postgres.sqlalchemy_url,
+        "TAP_HUSTLE_PAGE_SIZE": "5",
+        "TAP_HUSTLE_MAX_PARALLEL_REQUESTS": "1",
+    }
+    return Airflow.new(tmp_path_factory.mktemp("airflow"), postgres, SHARDS, variables)
+
+
+def organizations(sandbox: RunningSandbox, shard: int) -> list[int]:
+    """The places of the organizations of a shard, among all."""
+    ids = sandbox.truth.ids["organizations"]
+    return [place for place, one in enumerate(ids) if Shard(shard, SHARDS).holds(one)]
+
+
+@contextmanager
+def held(
+    airflow: Airflow, sandbox: RunningSandbox, *, code: int, organization: int, page: int
+) -> Iterator[RunningProgram]:
+    """Have a run of the DAG held where it asks for a page of leads, do what the block does, and let it end."""
+    sandbox.faults.replace(Fault(kind="hold", path="/leads", organization=organization, page=page))
+    with running(airflow.program("dags", "test", DAG)) as run:
+        while True:
+            try:
+                sandbox.faults.wait_until_held()
+                break
+            except TimeoutError:
+                assert run.guard.poll() is None, said(airflow)
+        yield run
+        sandbox.faults.clear()
+        assert run.wait() == code, said(airflow)
+
+
+def said(airflow: Airflow) -> str:
+    """What the last run of the DAG said."""
+    return airflow.program("dags", "test").log.read_text()
+
+
+def faults(airflow: Airflow) -> list[str]:
+    """What the last task found missing."""
+    _, _, after = said(airflow).rpartition("AirflowFailException: ")
+    return [line for line in after.splitlines() if line.startswith("Shard ")]
+
+
+def tries(airflow: Airflow) -> dict[int, int]:
+    """How often each shard was run."""
+    query = """
+        SELECT map_index, try_number FROM task_instance
+        WHERE task_id = 'load' AND run_id = (SELECT run_id FROM dag_run ORDER BY id DESC LIMIT 1)
+    """
+    return dict(airflow.query(query))
+
+
+def assert_complete(sandbox: RunningSandbox, warehouse: Postgres, *, without: frozenset[str] = frozenset()) -> None:
+    """Every row is there once, and no other."""
+    with warehouse.connect() as connection:
+        for stream, ids in sandbox.truth.ids.items():
+            query = sql.SQL("SELECT id FROM {}").format(sql.Identifier(HUSTLE_SCHEMA, stream))
+            assert sorted(one for (one,) in connection.execute(query)) == sorted(set(ids) - without), stream
+
+
+def kill_meltano(airflow: Airflow, run: RunningProgram) -> None:
+    """Kill Meltano with all that it has started, and let its five minutes go by before Airflow tries again."""
+    meltano = process(run, "meltano")
+    task = meltano.parent()
+    assert task is not None
+    task.suspend()
+    for one in [meltano, *meltano.children(recursive=True)]:
+        one.kill()
+    psutil.wait_procs([meltano], timeout=0)
+    connections = "SELECT 1 FROM pg_stat_activity WHERE datname = 'meltano'"
+    while airflow.query(connections):
+        time.sleep(0.02)
+    airflow.query("UPDATE runs SET last_heartbeat_at = last_heartbeat_at - interval '6 minutes' RETURNING 1", "meltano")
+    task.resume()
+
+
+def test_a_shard_that_was_killed_is_complete_after_its_retry(
+    airflow: Airflow, sandbox: RunningSandbox, postgres: Postgres
+) -> None:
+    with held(airflow, sandbox, code=0, organization=organizations(sandbox, 2)[0], page=2) as run:
+        kill_meltano(airflow, run)
+    assert tries(airflow) == {0: 1, 1: 2}
+    assert_complete(sandbox, postgres)
+
+
+def test_what_is_forbidden_or_lost_is_named_by_the_last_task(
+    airflow: Airflow, sandbox: RunningSandbox, postgres: Postgres
+) -> None:
+    ids, (first, second) = sandbox.truth.ids["organizations"], organizations(sandbox, 2)
+    sandbox.run(lambda running: setattr(running.hustle, "forbidden", (Forbidden(organizations=(first,)),)))
+    with held(airflow, sandbox, code=1, organization=second, page=1), postgres.connect() as connection:
+        owner = ids[organizations(sandbox, 1)[0]]
+        query = """DELETE FROM tap_hustle.leads WHERE id = (
+            SELECT min(id) FROM tap_hustle.leads WHERE "organizationId" = %s) RETURNING id"""
+        ((lost,),) = connection.execute(query, [owner]).fetchall()
+    sandbox.run(lambda running: setattr(running.hustle, "forbidden", ()))
+    found = faults(airflow)
+    assert {line.partition(": ")[0] for line in found if ids[first] in line} == {"Shard 2/2"}, found
+    assert [line.partition(": ")[0] for line in found if ids[first] not in line] == ["Shard 1/2"], found
+    assert f"organizationId {owner}: 1 row missing" in said(airflow)
+    assert tries(airflow) == {0: 1, 1: 1}
+    assert_complete(sandbox, postgres, without=frozenset({lost}))
+
+
+def test_shards_that_airflow_shows_as_success_and_that_never_ran_are_named(airflow: Airflow) -> None:
+    with running(airflow.program("dags", "test", "--mark-success-pattern", "load", DAG)) as run:
+        assert run.wait() == 1
+    assert [line.partition(":")[0] for line in faults(airflow)] == [
+        "Shard 1/2 left no report",
+        "Shard 2/2 left no report",
+    ]
