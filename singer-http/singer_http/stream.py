@@ -94,7 +94,7 @@ class ApiStream(Stream, abc.ABC):
     @cached_property
     def tally(self) -> Tally:
         """What is counted of it for the report of the run."""
-        return self.run.reporter.of(self)
+        return self.run.reporter.tally(self.name, self.stream_maps, self.bookmarks)
 
     @cached_property
     def bookmarks(self) -> Bookmarks:
@@ -233,7 +233,6 @@ class ApiStream(Stream, abc.ABC):
         self.run.writer.flush()
         for sentence in self._conform.remarks():
             self.logger.warning("%s: %s", self.name, sentence)
-        self.tally.end()
 
     @override
     def _sync_batches(self, batch_config: BatchConfig, context: Context | None = None) -> None:
@@ -343,6 +342,7 @@ class ApiStream(Stream, abc.ABC):
             self.resume.end(is_activated=self._activate())  # of a part, what each organization's bookmark says is all
         if not (self.failed and self._stream_version):
             self.changes.settle()
+        self.tally.end(self._remark, is_activated=self.resume.is_activated)
         self.state_manager.is_flushed = False
         self.write_due_state()
 
@@ -362,8 +362,8 @@ class ApiStream(Stream, abc.ABC):
         return self._doubt if self._count_partitions() else "nothing is there to read it from"
 
     @property
-    def remark(self) -> str | None:
-        """Why the rows sent, when it has been read, may not be all that is there; None if they are."""
+    def _remark(self) -> str | None:
+        """Why the rows sent may not be all that is there; None if they are."""
         if self.failed:
             return "a part of it could not be read"
         if self.changes.unchanged:

@@ -113,7 +113,9 @@ class ApiTap(CheckedSettings, Tap):
     def sync_all(self) -> None:  # final in the SDK, and the only place around a whole run
         """Read every selected stream; raises an :class:`ApiError` where something could not be read."""
         run = self.run
-        with run.reporter.of_run(run.failures, run.counted, lambda: [one for one in self.api_streams if one.selected]):
+        with run.reporter.of_run(
+            run.failures, run.counted, lambda: [one.tally for one in self.api_streams if one.selected]
+        ):
             self._sync_all()
 
     def _sync_all(self) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from singer_http.http.errors import ApiError, ConfigurationError, IncompleteError
-from singer_http.report.document import FORMAT, RUNNING, Document, Exit, Failure, RunReport, StreamReport
+from singer_http.report.document import FORMAT, RUNNING, Document, Exit, Failure, RunReport
 from singer_http.report.log import Warnings
 from singer_http.report.tally import Tally, stream_report
 from singer_http.resume import fingerprint
@@ -20,8 +20,11 @@ from singer_http.resume import fingerprint
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from singer_sdk.mapper import StreamMap
+
     from singer_http.http.clock import Clock
-    from singer_http.report.tally import Counts, Reported
+    from singer_http.report.tally import Counts
+    from singer_http.resume import Bookmarks
 
     Failures = Sequence[tuple[str, ApiError]]
 
@@ -49,15 +52,12 @@ class Reporter:
         self._settings = fingerprint({name: config[name] for name in config.keys() - set(secrets) - _LEFT_OUT})
         self._now = clock.monotonic
         self._began, self._start = dt.datetime.now(dt.timezone.utc), self._now()
-        self._tallies: dict[str, Tally] = {}
         self._unwritten: list[Callable[[], None]] = []
         self._warnings = Warnings((tap, tap.replace("-", "_"), __name__.partition(".")[0]))
 
-    def of(self, stream: Reported) -> Tally:
-        """What is known of a stream so far; asked for first before its bookmarks change."""
-        if stream.name not in self._tallies:
-            self._tallies[stream.name] = Tally(stream, self._now, None if self._path is None else self._unwritten)
-        return self._tallies[stream.name]
+    def tally(self, stream: str, maps: Sequence[StreamMap], bookmarks: Bookmarks) -> Tally:
+        """Begin to follow a stream, before its bookmarks change."""
+        return Tally(stream, maps, bookmarks, self._now, None if self._path is None else self._unwritten)
 
     def written(self) -> None:
         """Note that the reader of stdout took all messages so far."""
@@ -67,14 +67,14 @@ class Reporter:
 
     @contextmanager
     def of_run(
-        self, failures: Failures, counted: Callable[[], Counts], streams: Callable[[], Iterable[Reported]]
+        self, failures: Failures, counted: Callable[[], Counts], tallies: Callable[[], Sequence[Tally]]
     ) -> Iterator[None]:
         """Write the report of the run that is the block: first that it is running, then how it ended.
 
         Args:
             failures: Gets what could not be read.
             counted: Tells how many requests were sent, and how many were answered with HTTP 429, by label.
-            streams: Gives those that are selected.
+            tallies: Gives those of the streams that are selected.
 
         Raises:
             ConfigurationError: It cannot be written where it is to be.
@@ -83,14 +83,14 @@ class Reporter:
             yield
             return
         try:
-            self._document(Exit(RUNNING), {}).write(self._path)  # else an older one stays if the run is killed
+            self._document(Exit(RUNNING), (), (Counter(), Counter()), ()).write(self._path)  # an older one may be there
         except OSError as error:
             raise ConfigurationError(f"report_path: {self._path} cannot be written: {error.strerror}.") from None
         logging.getLogger().addHandler(self._warnings)
         end = Exit("failed")
         try:
             yield
-            left = [stream.name for stream in streams() if self.of(stream).ended is None]
+            left = [tally.name for tally in tallies() if tally.ended is None]
             end = Exit("early", f"Not read to the end: {', '.join(left)}.") if left else Exit("complete")
         except IncompleteError as error:
             end = Exit("incomplete", str(error))
@@ -103,30 +103,17 @@ class Reporter:
             raise
         finally:
             logging.getLogger().removeHandler(self._warnings)
-            self._write(end, failures, counted(), streams(), self._path)
+            _write(self._document(end, failures, counted(), tallies()), self._path)
 
-    def _write(self, end: Exit, failures: Failures, counts: Counts, streams: Iterable[Reported], path: Path) -> None:
+    def _document(self, end: Exit, failures: Failures, counts: Counts, tallies: Sequence[Tally]) -> Document:
         by_name: dict[str, list[Tally]] = {}
-        for tally in map(self.of, streams):
+        for tally in tallies:
             for name in tally.keys:
                 by_name.setdefault(name, []).append(tally)
         warnings = self._warnings.by_label
-        reports = {name: stream_report(name, some, counts, warnings) for name, some in by_name.items()}
-        document = self._document(end, reports, failures, counts)
-        try:
-            document.write(path)
-        except OSError as error:
-            logger.error("The report cannot be written: %s: %s.", error.strerror, path)  # noqa: TRY400
-            return
-        run, whole = document.run, sum(stream.whole for stream in reports.values())
-        text = "Report: %s. %s rows of %d streams sent, %d of them whole; %d requests, %d answers with HTTP 429. See %s"
-        logger.info(text, end.reason, f"{run.rows:,}", len(reports), whole, run.requests, run.throttled, path)
-
-    def _document(
-        self, end: Exit, streams: dict[str, StreamReport], failures: Failures = (), counts: Counts | None = None
-    ) -> Document:
-        requests, throttled = counts or (Counter(), Counter())
-        labels = {part.label for tally in self._tallies.values() for part in tally.parts.values()}
+        streams = {name: stream_report(name, some, counts, warnings) for name, some in by_name.items()}
+        labels = {part.label for tally in tallies for part in tally.parts.values()}
+        requests, throttled = counts
         return Document(
             RunReport(
                 format=FORMAT,
@@ -144,7 +131,19 @@ class Reporter:
                 requests=requests.total(),
                 throttled=throttled.total(),
                 failures=[Failure(label, str(failure)) for label, failure in failures],
-                warnings=self._warnings.rest(labels | self._tallies.keys()),
+                warnings=self._warnings.rest(labels | {tally.name for tally in tallies}),
             ),
             streams,
         )
+
+
+def _write(document: Document, path: Path) -> None:
+    try:
+        document.write(path)
+    except OSError as error:
+        logger.error("The report cannot be written: %s: %s.", error.strerror, path)  # noqa: TRY400
+        return
+    run, streams = document.run, document.streams.values()
+    whole = sum(stream.whole for stream in streams)
+    text = "Report: %s. %s rows of %d streams sent, %d of them whole; %d requests, %d answers with HTTP 429. See %s"
+    logger.info(text, run.exit.reason, f"{run.rows:,}", len(streams), whole, run.requests, run.throttled, path)

@@ -6,7 +6,7 @@ from array import array
 from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from singer_sdk.mapper import RemoveRecordTransform
 
@@ -25,33 +25,11 @@ if TYPE_CHECKING:
     from singer_http.http.errors import ApiError
     from singer_http.reading.pages import Page, Slice
     from singer_http.report.document import Keys
-    from singer_http.resume import Bookmarks, FullTable, Incremental
+    from singer_http.resume import Bookmarks
 
     Counts = tuple[Counter[str], Counter[str]]
 
 _WORST: tuple[Ended, ...] = ("failed", "forbidden", "cut off", "in doubt", "complete")
-
-
-class Reported(Protocol):
-    """A stream, as far as the report looks at it."""
-
-    name: str
-
-    @property
-    def stream_maps(self) -> list[StreamMap]:
-        """What it is sent as."""
-
-    @property
-    def bookmarks(self) -> Bookmarks:
-        """Its part of the state."""
-
-    @property
-    def remark(self) -> str | None:
-        """Why what was sent, though read to its end, may not be all that there is; None if it is."""
-
-    @property
-    def resume(self) -> FullTable | Incremental:
-        """Where this run goes on with it."""
 
 
 @dataclass(slots=True)
@@ -97,21 +75,33 @@ class Tally:
     """What is known of a stream of the tap so far.
 
     Args:
-        stream: The stream.
+        name: Of the stream.
+        maps: What it is sent as.
+        bookmarks: Its part of STATE, as it was before the run.
         now: Tells how long things take.
         unwritten: Gets what is to be counted when the reader of stdout has taken the rows; None if rows do not count.
     """
 
-    def __init__(self, stream: Reported, now: Callable[[], float], unwritten: list[Callable[[], None]] | None) -> None:
-        self.stream = stream
+    def __init__(
+        self,
+        name: str,
+        maps: Sequence[StreamMap],
+        bookmarks: Bookmarks,
+        now: Callable[[], float],
+        unwritten: list[Callable[[], None]] | None,
+    ) -> None:
+        self.name = name
+        self.bookmarks = bookmarks
         self.began: float | None = None
         self.ended: float | None = None
+        self.remark: str | None = "the run ended before it had read it"
+        self.is_activated = False
         self.parts: dict[Any, Part] = {}
         self._now = now
         self._unwritten = unwritten
-        state = stream.bookmarks.stream
+        state = bookmarks.stream
         self._before = {_key(one.get("context")): scalars(one) for one in (state, *state.get("partitions", ()))}
-        sent = [each for each in stream.stream_maps if not isinstance(each, RemoveRecordTransform)]
+        sent = [each for each in maps if not isinstance(each, RemoveRecordTransform)]
         self.keys = {each.stream_alias: list(each.transformed_key_properties or ()) for each in sent}
         self._hashers = {
             each.stream_alias: hasher(self.keys[each.stream_alias], each.transformed_schema["properties"])
@@ -121,10 +111,18 @@ class Tally:
     def begin(self) -> None:
         """Note that the stream is being read from now on."""
         self.began = self._now()
+        self.remark = "the run ended while it was read"
 
-    def end(self) -> None:
-        """Note that the stream was read, with or without failures."""
+    def end(self, remark: str | None, *, is_activated: bool) -> None:
+        """Note that the stream was read, with or without failures.
+
+        Args:
+            remark: Why the rows may not be all that there is; None if they are.
+            is_activated: Whether loaders were told to remove all other rows.
+        """
         self.ended = self._now()
+        self.remark = remark
+        self.is_activated = is_activated
 
     def page(self, slice_: Slice, page: Page) -> None:
         """Note that a page was read and its rows were sent."""
@@ -158,7 +156,7 @@ class Tally:
         key = _key(slice_.partition)
         if key not in self.parts:
             now = self._now()
-            before = self._before.get(key, {}) if self.stream.bookmarks.get(slice_.partition) else {}
+            before = self._before.get(key, {}) if self.bookmarks.get(slice_.partition) else {}
             self.parts[key] = Part(slice_.partition, slice_.label, now, before, now)
         return self.parts[key]
 
@@ -168,13 +166,6 @@ class Tally:
         if self.ended is None:
             return "not read" if self.began is None and not self.parts else "cut off"
         return _worst([part.ended for part in self.parts.values()], "complete")
-
-    @property
-    def remark(self) -> str | None:
-        """Why the rows may not be all that there is."""
-        if self.ended is None:
-            return f"the run ended {'before it had read it' if self.began is None else 'while it was read'}"
-        return self.stream.remark
 
 
 def stream_report(
@@ -204,7 +195,7 @@ def stream_report(
             remark=part.remark,
             keys=_keys(key, [sent]),
             bookmark_before=part.bookmark_before,
-            bookmark_after=scalars(tally.stream.bookmarks.get(part.partition)),
+            bookmark_after=scalars(tally.bookmarks.get(part.partition)),
             warnings=warnings.get(part.label, []) if part.partition else [],
             seconds=round(part.ended_at - part.began, 3),
         )
@@ -214,7 +205,7 @@ def stream_report(
     times = [moment for one in sent for moment in (one.first, one.last) if moment]
     remark = next(filter(None, (tally.remark for tally in tallies)), None)
     return StreamReport(
-        sources=[tally.stream.name for tally in tallies],
+        sources=[tally.name for tally in tallies],
         key=key,
         rows=sum(one.rows for one in sent),
         deleted=sum(one.deleted for one in sent),
@@ -224,8 +215,8 @@ def stream_report(
         ended=_worst([tally.how_ended for tally in tallies], "not read"),
         whole=remark is None,
         remark=remark,
-        activated=all(tally.began is not None and tally.stream.resume.is_activated for tally in tallies),
-        warnings=[text for tally in tallies for text in warnings.get(tally.stream.name, ())],
+        activated=all(tally.is_activated for tally in tallies),
+        warnings=[text for tally in tallies for text in warnings.get(tally.name, ())],
         seconds=round(sum((one.ended or one.began or 0) - (one.began or 0) for one in tallies), 3),
         partitions=[partition_report(*one) for one in parts],
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from psycopg import sql
 
@@ -13,7 +13,7 @@ from singer_http.report.document import Keys, StreamReport
 from singer_http.report.keys import SEPARATOR, checksum
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import psycopg
 
@@ -39,48 +39,24 @@ Partition = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """What a table, or a partition of it, holds; rows that are marked as deleted are none.
+    """What a table, or a partition of it, holds; rows that are marked as deleted are none."""
 
-    Attributes:
-        ours: What was extracted while the run extracted.
-        all: Everything.
-        older: Rows from before.
-        newer: Rows from later, deleted ones included.
-        undated: Rows that do not tell when they were extracted.
-    """
-
-    ours: Keys
+    ours: Keys  # extracted while the run extracted
     all: Keys
-    older: int
-    newer: int
-    undated: int
-
-    @classmethod
-    def of(cls, row: tuple[Any, ...]) -> Holding:
-        """What a row of the query says."""
-        ours, our_sum, every, every_sum, older, newer, undated = row
-        return cls(
-            Keys(ours, checksum(int(our_sum or 0))), Keys(every, checksum(int(every_sum or 0))), older, newer, undated
-        )
+    older: int  # rows extracted before
+    newer: int  # rows extracted later, deleted ones included
+    undated: int  # rows that do not tell when they were extracted
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The table of a stream.
+    """The table of a stream."""
 
-    Attributes:
-        connection: In a transaction of its own.
-        schema: Where it is.
-        name: What it is called.
-        columns: Their types, by name; empty if there is no such table.
-        began: When the run began.
-    """
-
-    connection: psycopg.Connection
+    connection: psycopg.Connection  # in a transaction of its own
     schema: str
     name: str
-    columns: Mapping[str, str]
-    began: str
+    columns: Mapping[str, str]  # their types, by name; empty if there is no such table
+    began: str  # when the run began
 
     @classmethod
     def find(cls, connection: psycopg.Connection, schema: str, stream: str, began: str) -> Table:
@@ -93,39 +69,36 @@ class Table:
 
     def holding(self, stream: StreamReport) -> Holding:
         """What it holds of what a report says was sent."""
-        (row,) = self._ask(stream, ())
-        return Holding.of(row)
+        return self.by_partition(stream, ())[()]
 
     def by_partition(self, stream: StreamReport, columns: tuple[str, ...]) -> dict[Partition, Holding]:
         """The same, by the values of some columns."""
-        found = self._ask(stream, columns)
-        width = len(columns)
-        return {tuple(zip(columns, row[:width], strict=True)): Holding.of(row[width:]) for row in found}
-
-    def _ask(self, stream: StreamReport, columns: tuple[str, ...]) -> list[tuple[Any, ...]]:
         first, last = (sql.Literal(_utc(moment or self.began)) for moment in (stream.first, stream.last))
-        at, gone = (self._column(name) for name in (EXTRACTED_AT, DELETED_AT))
         grouped = [sql.SQL("{}::text").format(sql.Identifier(name)) for name in columns]
         query = _ROWS.format(
             columns=sql.SQL("").join(sql.SQL("{}, ").format(column) for column in grouped),
             sums=_SUMS.format(first=first, last=last),
             first=first,
             last=last,
-            hash=self._hash(stream) if stream.key else sql.SQL("0"),
-            at=sql.SQL("{}::timestamp").format(at),
-            there=sql.SQL("{} IS NULL").format(gone),
+            hash=self._hash(stream.key),
+            at=sql.SQL("{}::timestamp").format(self._column(EXTRACTED_AT)),
+            there=sql.SQL("{} IS NULL").format(self._column(DELETED_AT)),
             table=sql.Identifier(self.schema, self.name),
         )
         if grouped:
             query += sql.SQL(" GROUP BY {}").format(sql.SQL(", ").join(grouped))
-        return self.connection.execute(query).fetchall()
+        found = {}
+        for *ids, ours, our_sum, every, every_sum, older, newer, undated in self.connection.execute(query):
+            keys = Keys(ours, checksum(int(our_sum or 0))), Keys(every, checksum(int(every_sum or 0)))
+            found[tuple(zip(columns, ids, strict=True))] = Holding(*keys, older, newer, undated)
+        return found
 
-    def _hash(self, stream: StreamReport) -> sql.Composable:
+    def _hash(self, key: Sequence[str]) -> sql.Composable:
         texts = [
             (_TIME_TEXT if self.columns[name].startswith("timestamp") else _TEXT).format(sql.Identifier(name))
-            for name in stream.key
+            for name in key
         ]
-        return _HASH.format(sql.Literal(SEPARATOR), sql.SQL(", ").join(texts))
+        return _HASH.format(sql.Literal(SEPARATOR), sql.SQL(", ").join(texts)) if key else sql.SQL("0")
 
     def _column(self, name: str) -> sql.Composable:
         return sql.Identifier(name) if name in self.columns else sql.NULL

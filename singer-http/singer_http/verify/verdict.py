@@ -18,17 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is to be said of a stream.
-
-    Attributes:
-        stream: Its name.
-        sentence: What was found.
-        agrees: Whether nothing differs.
-    """
+    """What is to be said of a stream."""
 
     stream: str
     sentence: str
-    agrees: bool = True
+    agrees: bool = True  # nothing differs
 
 
 def judge(name: str, stream: StreamReport, table: Table) -> Verdict:
@@ -100,12 +94,12 @@ def _of_its_partitions(stream: StreamReport, table: Table) -> Keys | None:
 
 def _places(stream: StreamReport, table: Table) -> str:
     """The partitions that differ, where the table has their ids."""
-    held, told = _by_partition(stream, table), []
+    held, differing = _by_partition(stream, table), []
     for part in stream.partitions if held else ():
         found = held[_ids(part)].ours if _ids(part) in held else Keys(0, _sent(part).checksum and checksum(0))
         if differs := _difference(_sent(part), found):
-            told.append(f"{', '.join(f'{name} {value}' for name, value in _ids(part))}: {differs}")
-    return f" Of {'; of '.join(told)}" if told else ""
+            differing.append(f"{', '.join(f'{name} {value}' for name, value in _ids(part))}: {differs}")
+    return f" Of {'; of '.join(differing)}" if differing else ""
 
 
 def _by_partition(stream: StreamReport, table: Table) -> dict[Partition, Holding]:
