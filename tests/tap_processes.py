@@ -101,6 +101,11 @@ class Started:
         while text not in self.err.read_text():
             time.sleep(0.01)
 
+    def wait_until_written(self, text: str) -> None:
+        """Wait until a text is in what it wrote to a file."""
+        while text not in self.out.read_text():
+            time.sleep(0.01)
+
     def exit_code(self) -> int:
         """Let it come to its end, though nobody reads from its pipe."""
         code = self.server.exit_code()

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
+import signal
+from collections import Counter
+from contextlib import redirect_stdout
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from api_sandbox import Fault
 from click.testing import CliRunner
+from psycopg import sql
 from singer_http.__main__ import main
+from singer_http.http.shard import Shard
+from target_postgres.target import TargetPostgres
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,6 +24,7 @@ if TYPE_CHECKING:
 
     from api_sandbox import RunningSandbox
 
+    from demo.postgres import Postgres
     from tests.hustle.conftest import Run
     from tests.tap_processes import Starter
 
@@ -22,6 +32,7 @@ if TYPE_CHECKING:
     Serve = Callable[..., RunningSandbox]
     Tap = Callable[..., Run]
 
+PAGE = 7
 PARTITIONED = ("groups", "integrations", "leads")
 WHOLE = ("agents", "custom_fields", "organizations", "tags", "webhook_registrations")
 INCREMENTAL = {"leads": "INCREMENTAL"}
@@ -154,16 +165,14 @@ def test_the_count_changes_while_tables_are_being_read(
     chosen = catalog(tap, config, methods={"groups": "FULL_TABLE", "leads": "FULL_TABLE"})
     killed = start_tap(config={**config, "shard": "1/2"}, catalog=chosen, piped=True).killed_after(150)
     other = tap(config={**config, "shard": "2/2"}, catalog=chosen)
-    last = max(place for place, message in enumerate(killed.messages) if message["type"] == "STATE")
-    covered = {one["record"]["id"] for one in killed.messages[:last] if one["type"] == "RECORD"}
     states = resharded([killed.states[-1], other.states[-1]], 3, tmp_path)
     after = shards(tap, config, 3, states, catalog=chosen)
     for stream in ("groups", "leads"):
         read = [own for run in (killed, other, *after) for own in run.ids(stream)]
         assert set(read) == set(account.truth.ids[stream]), stream
-    again = [own for run in after for own in (*run.ids("groups"), *run.ids("leads")) if own in covered]
-    assert len(covered) > 100
-    assert len(again) <= 7 * len(killed.states[-1]["bookmarks"]["leads"]["partitions"])  # a page of each organization
+    known = covered(killed)
+    assert len(known) > 100
+    assert_no_more_than_a_page_each(account, known & {own for run in after for own in run.ids("leads")})
 
 
 def test_the_state_of_another_shard_loses_nothing(
@@ -175,3 +184,117 @@ def test_the_state_of_another_shard_loses_nothing(
     alone = tap(config={**config, "shard": "2/2"})
     for stream in PARTITIONED:
         assert sorted(run.ids(stream)) == sorted(alone.ids(stream)), stream
+
+
+def covered(run: Run) -> set[str]:
+    """The leads that its last STATE stands for."""
+    last = max(place for place, message in enumerate(run.messages) if message["type"] == "STATE")
+    return {one["record"]["id"] for one in run.messages[:last] if one.get("stream") == "leads" and "record" in one}
+
+
+def assert_no_more_than_a_page_each(account: RunningSandbox, leads: set[str]) -> None:
+    """No organization has more of these leads than a page holds."""
+    owners = Counter(lead["organizationId"] for lead in account.records("leads") if lead["id"] in leads)
+    assert max(owners.values()) <= PAGE
+
+
+class Tables:
+    """What all shards load, each with the STATE that its loader acknowledged."""
+
+    def __init__(self, postgres: Postgres) -> None:
+        self._postgres = postgres
+        self._settings = {"sqlalchemy_url": postgres.sqlalchemy_url, "default_target_schema": "sharded"}
+
+    def load(self, run: Run) -> Any:
+        """Load what a run wrote, up to where it was killed; the last STATE that the loader acknowledged."""
+        whole = run.stdout[: run.stdout.rfind(b"\n") + 1]
+        with redirect_stdout(io.StringIO()) as acknowledged:
+            TargetPostgres(config=self._settings).listen(io.BytesIO(whole))
+        return json.loads(acknowledged.getvalue().splitlines()[-1])
+
+    def rows(self, stream: str) -> list[tuple[str, str]]:
+        query = sql.SQL("SELECT id, to_jsonb(one) ->> 'name' FROM {} AS one").format(sql.Identifier("sharded", stream))
+        with self._postgres.connect() as connection:
+            return sorted(connection.execute(query).fetchall())
+
+    def assert_true(self, account: RunningSandbox, *streams: str) -> None:
+        """Every row is there once, and no other."""
+        for stream in streams:
+            truth = [(row["id"], row.get("name")) for row in account.records(stream)]
+            assert self.rows(stream) == sorted(truth), stream
+
+
+@pytest.fixture
+def tables(postgres: Postgres) -> Tables:
+    return Tables(postgres)
+
+
+@pytest.fixture
+def kill(start_tap: Starter, account: RunningSandbox) -> Callable[..., Run]:
+    """Begin the run of a shard, and kill it in the middle of the leads of its last organization."""
+
+    def run(shard: Shard, config: dict[str, Any], **more: Any) -> Run:
+        *_, last = filter(shard.holds, account.truth.ids["organizations"])
+        account.faults.replace(Fault(kind="hold", path="/leads", organization=last, page=3))
+        started = start_tap(config={**config, "shard": f"{shard.number}/{shard.count}"}, **more)
+        account.faults.wait_until_held()
+        started.wait_until_written(account.truth.by_organization["leads"][last][PAGE])  # of the page before
+        started.kill(signal.SIGKILL)
+        killed = started.wait()
+        account.faults.clear()
+        assert killed.code == -signal.SIGKILL
+        return replace(killed, stdout=killed.stdout[: killed.stdout.rfind(b"\n") + 1])
+
+    return run
+
+
+@pytest.mark.parametrize("changes_only", [False, True])
+def test_a_killed_shard_runs_again_and_the_tables_are_complete(
+    tap: Tap,
+    account: RunningSandbox,
+    settings: Settings,
+    tables: Tables,
+    kill: Callable[..., Run],
+    *,
+    changes_only: bool,
+) -> None:
+    config = settings(account, changes_only=changes_only)
+    chosen = catalog(tap, config, methods=dict.fromkeys(("groups", "leads", "tags"), "FULL_TABLE"))
+    tables.load(kill(Shard(2, 3), config, catalog=chosen))  # its loader is killed too: it wrote, and told nobody
+    killed = kill(Shard(2, 3), config, catalog=chosen)
+    state = tables.load(killed)
+    for shard in ("1/3", "3/3"):
+        tables.load(tap(config={**config, "shard": shard}, catalog=chosen))
+    assert 0 < len(tables.rows("leads")) < len(account.truth.ids["leads"])
+    again = tap(config={**config, "shard": "2/3"}, state=state, catalog=chosen)
+    tables.load(again)
+    tables.assert_true(account, "groups", "leads", "tags")
+    assert_no_more_than_a_page_each(account, covered(killed) & {*again.ids("leads")})
+
+
+@pytest.mark.parametrize("changes_only", [False, True])
+def test_tables_stay_true_when_the_count_changes_after_a_kill(  # noqa: PLR0917 - fixtures
+    tap: Tap,
+    account: RunningSandbox,
+    settings: Settings,
+    tables: Tables,
+    kill: Callable[..., Run],
+    tmp_path: Path,
+    *,
+    changes_only: bool,
+) -> None:
+    config = settings(account, changes_only=changes_only)
+    chosen = catalog(tap, config, methods={"leads": "FULL_TABLE" if changes_only else "INCREMENTAL"})
+    before = [tap(config={**config, "shard": f"{number}/4"}, catalog=chosen) for number in (1, 3, 4)]
+    before.insert(1, kill(Shard(2, 4), config, catalog=chosen))
+    states = [tables.load(run) for run in before]
+    known = set().union(*map(covered, before))
+    for organization in range(12):
+        account.add_leads(organization, 3)
+    served = account.report().served["leads"]
+    for run in shards(tap, config, 6, resharded(states, 6, tmp_path), catalog=chosen):
+        tables.load(run)
+    tables.assert_true(account, "leads")
+    if not changes_only:  # which reads all again
+        again = {own for own, times in account.report().served["leads"].items() if times > served.get(own, 0)}
+        assert_no_more_than_a_page_each(account, again & known)
