@@ -171,7 +171,7 @@ def test_the_count_changes_while_tables_are_being_read(
         read = [own for run in (killed, other, *after) for own in run.ids(stream)]
         assert set(read) == set(account.truth.ids[stream]), stream
     known = covered(killed)
-    assert len(known) > 100
+    assert len(known) > 50
     assert_no_more_than_a_page_each(account, known & {own for run in after for own in run.ids("leads")})
 
 
@@ -298,3 +298,24 @@ def test_tables_stay_true_when_the_count_changes_after_a_kill(  # noqa: PLR0917 
     if not changes_only:  # which reads all again
         again = {own for own, times in account.report().served["leads"].items() if times > served.get(own, 0)}
         assert_no_more_than_a_page_each(account, again & known)
+
+
+def test_a_read_that_one_shard_has_ended_and_another_has_not_goes_on(  # noqa: PLR0917 - fixtures
+    tap: Tap,
+    start_tap: Starter,
+    account: RunningSandbox,
+    settings: Settings,
+    kill: Callable[..., Run],
+    tmp_path: Path,
+) -> None:
+    config = settings(account, max_parallel_requests=1)
+    chosen = catalog(tap, config, methods=dict.fromkeys(("leads", "tags"), "FULL_TABLE"))
+    account.faults.replace(Fault(kind="hold", path="/tags"))
+    started = start_tap(config={**config, "shard": "1/2"}, catalog=chosen)
+    account.faults.wait_until_held()
+    started.kill(signal.SIGTERM)
+    before = [started.wait(), kill(Shard(2, 2), config, catalog=chosen)]
+    after = shards(tap, config, 3, resharded([run.states[-1] for run in before], 3, tmp_path), catalog=chosen)
+    read = [own for run in after for own in run.ids("leads")]
+    assert {*before[0].ids("leads"), *before[1].ids("leads"), *read} == {*account.truth.ids["leads"]}
+    assert not {*before[0].ids("leads")} & {*read}
