@@ -19,8 +19,10 @@ from singer_http.http.shared_log import open_log
 from singer_http.http.transport import Transport
 from singer_http.reading.pages import Page
 
+from tap_hustle.shared_login import SharedLogin
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from singer_http.http.clock import Clock
     from singer_http.http.request_log import RequestLog
@@ -106,11 +108,15 @@ def open_session(config: Mapping[str, Any], clock: Clock) -> Session:
         answer = request_token(url, transport, credential, _decode_token, clock)
         return Token.lasting(answer.access_token, lifetime(answer.expires_in, USUAL_LIFETIME), clock.monotonic())
 
+    log = _request_log(config, clock)
+    fetch: Callable[[], Token] = fetch_token
+    if config["share_login"] and log is not None:
+        fetch = SharedLogin(log, fetch_token, " ".join([url, *credential.values()]), clock)
     return Session(
         base_url=config["api_url"],
         transport=transport,
-        tokens=TokenSource(fetch_token, clock),
-        budget=Budget(config["requests_per_second"], 1.0, clock, _request_log(config, clock)),
+        tokens=TokenSource(fetch, clock),
+        budget=Budget(config["requests_per_second"], 1.0, clock, log),
         clock=clock,
     )
 

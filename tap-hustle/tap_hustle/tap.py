@@ -94,6 +94,16 @@ class TapHustle(ApiTap):
                 " pattern. A page counts only if its cursor turns out right."
             ),
         ),
+        th.Property(
+            "share_login",
+            th.BooleanType,
+            default=False,
+            title="Share the login",
+            description=(
+                "Log in once for all runs that count their requests together. The access token, a secret that lasts two"
+                " hours, is kept where they count them: in the user's state directory, or in budget_url."
+            ),
+        ),
         *shared_settings(),
     ).to_dict()
 

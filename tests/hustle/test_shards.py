@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from psycopg import sql
 from singer_http.__main__ import main
 from singer_http.http.shard import Shard
-from target_postgres.target import TargetPostgres
+from target_postgres.target import TargetPostgres  # type: ignore[import-untyped]
 
 if TYPE_CHECKING:
     from collections.abc import Callable

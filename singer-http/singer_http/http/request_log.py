@@ -24,12 +24,23 @@ LONGEST = 1 << 24  # bytes of a log: no limit has so many requests
 PUT_BACK = 1.0  # seconds that a clock is behind the log's last writer when it was put back
 
 
-class Sent(msgspec.Struct):
+class Login(msgspec.Struct, omit_defaults=True):
+    """A login whose token others may take, or one that is under way."""
+
+    credential: str  # a hash
+    token: str = ""
+    ends_at: float = 0.0
+    busy_until: float = 0.0  # for so long others wait for it ...
+    refusal: str = ""  # ... or believe that the credential is refused
+
+
+class Sent(msgspec.Struct, omit_defaults=True):
     """What a log holds, in seconds of the log's own clock."""
 
     times: list[float] = []  # when requests were sent, or are to be, in order
     paused_until: float = 0.0
     written_at: float = 0.0
+    login: Login | None = None  # where a setting allows a token here
 
 
 encode = msgspec.json.encode
