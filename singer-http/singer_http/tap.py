@@ -189,10 +189,9 @@ class ApiTap(CheckedSettings, Tap):
         self._closing.callback(store.close)
         account = (self.name, self.config.get("api_url"), self.config.get("client_id"))
         for stream in streams:
-            read = f"{stream.name} {fingerprint(account, chosen(self.config), stream.path)}"
             stream.changes = ChangedRows(
                 store,
-                read,
+                fingerprint(stream.name, account, chosen(self.config), stream.path),
                 stream.stream_maps,
                 stream.bookmarks,
                 now=self.clock.time(),

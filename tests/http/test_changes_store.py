@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from demo.postgres import Postgres
 
 DAY = 86_400.0
+TABLE = 1 << 47
 NOW = 1_700_000_000.0
 
 
@@ -46,12 +47,11 @@ def test_what_is_put_is_found(opened: Callable[[], Store], number: int, *, reope
     """Whether it is still in the log or not, of this run or of one that was killed."""
     store = opened()
     run = store.begin("leads x", None, "f", NOW)
-    table = store.id("leads x table")
     many = [row(key) for key in range(number)]
     for at in range(0, number, 600):
-        store.put(run, table, many[at : at + 600])
+        store.put(run, TABLE, many[at : at + 600])
     last = row(7, digest=None, number=2, part=6)
-    store.put(run, table, [many[7], row(7, digest=b"00000000"), last])
+    store.put(run, TABLE, [many[7], row(7, digest=b"00000000"), last])
     if reopened:
         store.close()
         store = opened()
@@ -59,16 +59,16 @@ def test_what_is_put_is_found(opened: Callable[[], Store], number: int, *, reope
     keys = [key for key, *_ in many[:1100]]
     for _ in range(2):
         if reopened:
-            assert store.survey(run, table) == (number, {5: number - 1, 6: 0})
-        found = store.find(table, keys)
+            assert store.survey(run, TABLE) == (number, {5: number - 1, 6: 0})
+        found = store.find(TABLE, keys)
         assert found.keys() == set(keys)
         assert found[b"7"] == last
-        assert store.find(table + 1, [b"7"]) == {}
-        store.put_in_order(run, table)
-    (found_at,) = store.at(table, range(3, 12))
+        assert store.find(TABLE + 1, [b"7"]) == {}
+        store.put_in_order(run, TABLE)
+    (found_at,) = store.at(TABLE, range(3, 12))
     assert sorted(found_at, key=itemgetter(1)) == [*many[3:7], last, *many[8:12]]
-    assert sum(map(len, store.at(table, range(2 * number)))) == number
-    assert store.survey(run, table + 1) == (0, {})
+    assert sum(map(len, store.at(TABLE, range(2 * number)))) == number
+    assert store.survey(run, TABLE + 1) == (0, {})
 
 
 def test_only_the_run_that_a_state_is_from_is_believed(opened: Callable[[], Store]) -> None:
@@ -86,17 +86,14 @@ def test_only_the_run_that_a_state_is_from_is_believed(opened: Callable[[], Stor
 def test_after_ninety_days_a_state_is_not_believed_and_marks_are_forgotten(opened: Callable[[], Store]) -> None:
     store = opened()
     first = store.begin("leads x", None, "f", NOW)
-    table, other = store.id("leads x table"), store.id("leads xy table")
     mark = row(1, digest=None)
-    store.put(first, table, [mark, row(2)])
-    store.put(first, other, [mark])
-    store.put_in_order(first, table)
-    store.put_in_order(first, other)
-    assert store.begin("leads x", first.claim, "f", NOW + 89 * DAY).believed == first.number
-    assert store.find(table, [b"1"])
-    assert store.begin("leads x", first.claim, "f", NOW + 91 * DAY).believed == 0
-    assert store.find(table, [b"1", b"2"]).keys() == {b"2"}
-    assert store.find(other, [b"1"])
+    store.put(first, TABLE, [mark, row(2)])
+    store.put_in_order(first, TABLE)
+    for days, believed, left in ((89, first.number, {b"1", b"2"}), (91, 0, {b"2"})):
+        run = store.begin("leads x", first.claim, "f", NOW + days * DAY)
+        assert run.believed == believed
+        store.survey(run, TABLE)
+        assert store.find(TABLE, [b"1", b"2"]).keys() == left
 
 
 def test_a_file_belongs_to_one_run(tmp_path: Path) -> None:
@@ -114,14 +111,13 @@ def test_in_postgresql_the_newest_run_takes_a_stream_over(opened: Callable[[], S
     older, newer = opened(), opened()
     run = older.begin("leads x", None, "f", NOW)
     other = older.begin("tags x", None, "f", NOW)
-    table = older.id("leads x table")
     newer.begin("leads x", None, "f", NOW)
     with pytest.raises(FatalError, match="Another run has begun to read the same stream"):
-        older.put(run, table, [row(1)])
+        older.put(run, TABLE, [row(1)])
     with pytest.raises(FatalError, match="Another run has begun to read the same stream"):
-        older.put_in_order(run, table)
-    assert newer.find(table, [b"1"]) == {}
-    older.put(other, table, [row(1)])
+        older.put_in_order(run, TABLE)
+    assert newer.find(TABLE, [b"1"]) == {}
+    older.put(other, TABLE, [row(1)])
 
 
 @pytest.mark.parametrize(

@@ -79,15 +79,13 @@ class ChangedRows:
         keys = {one.stream_alias: one.transformed_key_properties or () for one in sent}
         written = [keys, *(one.transformed_schema for one in sent)]
         self._store = store
-        self._read = read
         self._bookmarks = bookmarks
         self._run = store.begin(read, bookmarks.stream.get("changes"), fingerprint(written), now)
         # A run that knew nothing, and was killed, has left no more than its number.
         self.is_known = self._run.believed > 0 and bookmarks.is_any_written
         if not self._run.is_same:
             bookmarks.forget_written()
-        self._tables = {alias: _Table(store, self._run, read, alias, own) for alias, own in keys.items()}
-        self._parts: dict[bytes, int] = {}
+        self._tables = {alias: _Table(store, self._run, alias, own) for alias, own in keys.items()}
         self._most_share = most_share
         self.unchanged = 0
         self._whole: list[Partition | None] = []
@@ -112,7 +110,7 @@ class ChangedRows:
         Raises:
             FatalError: Another run reads the stream, or the store fails.
         """
-        part, covered = self._part(partition), self._covered(partition)
+        part, covered = _part(partition), self._covered(partition)
         kept: list[Message] = []
         for alias, table in self._tables.items():
             own = [message for message in messages if message["stream"] == alias]
@@ -157,7 +155,7 @@ class ChangedRows:
             FatalError: Another run reads the stream, or the store fails.
         """
         is_everything = 0 < partitions == len(self._whole) + self._left_out
-        parts = {self._part(partition): partition for partition in self._whole}
+        parts = {_part(partition): partition for partition in self._whole}
         covered = {part: self._covered(partition) for part, partition in parts.items()}
         lacking: set[int] = set()
         for table in self._tables.values():
@@ -179,7 +177,7 @@ class ChangedRows:
             for part, messages in chain.from_iterable(self._gone(table, covered) for table in self._tables.values()):
                 yield parts[part], messages
             lacking = set()
-        self._settled = [partition for partition in self._whole if self._part(partition) not in lacking]
+        self._settled = [partition for partition in self._whole if _part(partition) not in lacking]
 
     def settle(self) -> None:
         """Note in STATE that the loader has everything of the partitions that were read whole."""
@@ -209,19 +207,17 @@ class ChangedRows:
             self._store.put(self._run, table.id, marks)
             yield from gone.items()
 
-    def _part(self, partition: Partition | None) -> int:
-        name = _encode(sorted((partition or {}).items()))
-        if name not in self._parts:
-            self._parts[name] = self._store.id(f"{self._read} {name.decode()}")
-        return self._parts[name]
+
+def _part(partition: Partition | None) -> int:
+    return int(fingerprint(partition), 16)
 
 
 class _Table:
     """What a loader keeps of a stream, under one name."""
 
-    def __init__(self, store: Store, run: Run, read: str, alias: str, keys: Sequence[str]) -> None:
+    def __init__(self, store: Store, run: Run, alias: str, keys: Sequence[str]) -> None:
         self.alias = alias
-        self.id = store.id(f"{read} {_encode((alias, keys)).decode()}")
+        self.id = int(fingerprint(run.read, alias, keys), 16)
         places, self.known = store.survey(run, self.id)  # how many rows a partition had before this run
         self.seen = bytearray(places)  # by place, whether a row is there
         self._keys = keys

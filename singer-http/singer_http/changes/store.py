@@ -44,16 +44,14 @@ _PRAGMAS = (
 
 # With a digest of null, a row is gone. Without row ids, SQLite stores each key once.
 _TABLES = """
-CREATE TABLE IF NOT EXISTS changes_names (id {id}, name TEXT NOT NULL UNIQUE);
-CREATE TABLE IF NOT EXISTS changes_reads (read_id INTEGER PRIMARY KEY, newest BIGINT NOT NULL);
+CREATE TABLE IF NOT EXISTS changes_reads (read TEXT PRIMARY KEY, newest BIGINT NOT NULL);
 CREATE TABLE IF NOT EXISTS changes_runs (
-    read_id INTEGER, number BIGINT, token TEXT, fingerprint TEXT NOT NULL, began {float} NOT NULL,
-    PRIMARY KEY (read_id, number)
+    read TEXT, number BIGINT, token TEXT, fingerprint TEXT NOT NULL, began {float} NOT NULL, PRIMARY KEY (read, number)
 );
-CREATE TABLE IF NOT EXISTS changes_log (id {id}, table_id INTEGER NOT NULL, content {bytes} NOT NULL);
+CREATE TABLE IF NOT EXISTS changes_log (id {id}, table_id BIGINT NOT NULL, content {bytes} NOT NULL);
 CREATE TABLE IF NOT EXISTS changes_rows (
-    table_id INTEGER, key {bytes}, place INTEGER NOT NULL, digest {bytes}, number BIGINT NOT NULL,
-    part INTEGER NOT NULL, PRIMARY KEY (table_id, key)
+    table_id BIGINT, key {bytes}, place INTEGER NOT NULL, digest {bytes}, number BIGINT NOT NULL,
+    part BIGINT NOT NULL, PRIMARY KEY (table_id, key)
 ){without_rowid}
 """
 _DIALECTS = {
@@ -75,8 +73,7 @@ SET place = excluded.place, digest = excluded.digest, number = excluded.number, 
 """
 _FORGET_MARKS = """
 DELETE FROM changes_rows
-WHERE digest IS NULL AND table_id IN (SELECT id FROM changes_names WHERE substr(name, 1, ?) = ?)
-AND number <= (SELECT max(number) FROM changes_runs WHERE read_id = ? AND began < ?)
+WHERE table_id = ? AND digest IS NULL AND number < (SELECT min(number) FROM changes_runs WHERE read = ?)
 """
 
 
@@ -90,7 +87,7 @@ _log_entry = msgspec.msgpack.Decoder(list[Row]).decode
 class Run:
     """One read of a stream, as the store counts them."""
 
-    read: int  # which list is read, with which settings
+    read: str  # which list is read, with which settings
     number: int
     token: str
     believed: int  # the number of the run that a STATE is from, 0 where the store does not know it
@@ -135,40 +132,28 @@ class Store:
             fingerprint: Of how records are written.
             now: Seconds since 1970.
         """
-        own, claimed, token = self.id(read), *_parsed(claim)
+        claimed, token = _parsed(claim)
         with self._transaction() as cursor:
 
             def run(statement: str, *values: Any) -> Any:
                 return cursor.execute(self._sql(statement), values)
 
-            run("INSERT INTO changes_reads (read_id, newest) VALUES (?, 0) ON CONFLICT (read_id) DO NOTHING", own)
+            run("INSERT INTO changes_reads (read, newest) VALUES (?, 0) ON CONFLICT (read) DO NOTHING", read)
             # From here on, whoever read it before writes nothing more.
-            run("UPDATE changes_reads SET newest = newest + 1 WHERE read_id = ?", own)
-            number: int = run("SELECT newest FROM changes_reads WHERE read_id = ?", own).fetchone()[0]
-            oldest = now - KEPT_DAYS * 86_400
-            run(_FORGET_MARKS, len(read) + 1, f"{read} ", own, oldest)
-            run("DELETE FROM changes_runs WHERE read_id = ? AND began < ?", own, oldest)
-            known = run("SELECT token, fingerprint FROM changes_runs WHERE read_id = ? AND number = ?", own, claimed)
+            run("UPDATE changes_reads SET newest = newest + 1 WHERE read = ?", read)
+            number: int = run("SELECT newest FROM changes_reads WHERE read = ?", read).fetchone()[0]
+            run("DELETE FROM changes_runs WHERE read = ? AND began < ?", read, now - KEPT_DAYS * 86_400)
+            known = run("SELECT token, fingerprint FROM changes_runs WHERE read = ? AND number = ?", read, claimed)
             known_token, known_fingerprint = known.fetchone() or (None, None)
             is_believed = known_token is not None and known_token == token
             if not is_believed and (claimed >= number or known_token is not None):
                 # STATE was written with another store, or with this one before an older copy was put in its place: from
                 # STATEs older than the copy nobody could tell.
-                run("UPDATE changes_runs SET token = NULL WHERE read_id = ?", own)
+                run("UPDATE changes_runs SET token = NULL WHERE read = ?", read)
             is_same = is_believed and known_fingerprint == fingerprint
-            begun = Run(own, number, secrets.token_hex(4), claimed if is_believed else 0, is_same)
-            run("INSERT INTO changes_runs VALUES (?, ?, ?, ?, ?)", own, number, begun.token, fingerprint, now)
+            begun = Run(read, number, secrets.token_hex(4), claimed if is_believed else 0, is_same)
+            run("INSERT INTO changes_runs VALUES (?, ?, ?, ?, ?)", read, number, begun.token, fingerprint, now)
             return begun
-
-    def id(self, name: str) -> int:
-        """The number that stands for a name."""
-        with self._transaction() as cursor:
-            query = self._sql("SELECT id FROM changes_names WHERE name = ?")
-            if (found := cursor.execute(query, [name]).fetchone()) is None:
-                put = "INSERT INTO changes_names (name) VALUES (?) ON CONFLICT (name) DO NOTHING"
-                cursor.execute(self._sql(put), [name])
-                found = cursor.execute(query, [name]).fetchone()
-            return int(found[0])
 
     def survey(self, run: Run, table: int) -> tuple[int, dict[int, int]]:
         """The place for a new row of a table, and how many rows each partition has; raises as :meth:`put` does."""
@@ -177,6 +162,7 @@ class Store:
         with self._writing(run) as cursor:
             for (content,) in cursor.execute(log, [table]).fetchall():  # a run that was killed has left it
                 self._put_in_order(cursor, table, _log_entry(content))
+            cursor.execute(self._sql(_FORGET_MARKS), [table, run.read])
             found = cursor.execute(query, [table]).fetchall()
         return max((place + 1 for *_, place in found), default=0), {part: count for part, count, _ in found}
 
@@ -231,7 +217,7 @@ class Store:
     def _writing(self, run: Run) -> Iterator[Any]:
         """Change what a run has read, unless another has taken over."""
         with self._transaction() as cursor:
-            hold = self._sql("UPDATE changes_reads SET newest = newest WHERE read_id = ? AND newest = ?")
+            hold = self._sql("UPDATE changes_reads SET newest = newest WHERE read = ? AND newest = ?")
             if not cursor.execute(hold, [run.read, run.number]).rowcount:
                 raise FatalError(
                     "Another run has begun to read the same stream with the same changes_url, so this one ends. Let one"
