@@ -27,6 +27,13 @@ def list_shards(count: int) -> list[str]:
     return [f"{number}/{count}" for number in range(1, count + 1)]
 
 
+def find_lost_state(environment: Mapping[str, str]) -> str | None:
+    """Say so if STATE would be lost at the end of each task; None if it is kept."""
+    if environment.get("MELTANO_DATABASE_URI", "").startswith("postgresql"):
+        return None
+    return "Set MELTANO_DATABASE_URI to a database in PostgreSQL: else STATE is gone when the task ends."
+
+
 def outcome(exit_code: int, report: Path) -> Outcome:
     """What came of a run whose tap was to write its report to a path."""
     return {"exit_code": exit_code, "report": json.loads(report.read_text()) if report.exists() else None}

@@ -17,6 +17,7 @@ import completeness
 from airflow.providers.standard.hooks.subprocess import SubprocessHook, SubprocessResult
 from airflow.sdk import DAG, BaseOperator, task
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from typing_extensions import override
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -48,8 +49,11 @@ class ShardOperator(BaseOperator):
         self.shard = shard
         self.meltano = Meltano()
 
+    @override
     def execute(self, context: Context) -> None:
         """Run; not again where another try would read no more."""
+        if fault := completeness.find_lost_state(os.environ):
+            raise AirflowFailException(fault)
         prefix, suffix = f"TAP_{self.vendor.upper()}", f"shard-{self.shard.replace('/', '-of-')}"
         with TemporaryDirectory() as own:
             report = Path(own, "report.json")
@@ -64,6 +68,7 @@ class ShardOperator(BaseOperator):
             error = AirflowException if completeness.is_worth_a_retry(outcome) else AirflowFailException
             raise error(f"Meltano ended with exit code {exit_code}.")
 
+    @override
     def on_kill(self) -> None:
         """Let the run end in good order."""
         self.meltano.send_sigterm()

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from singer_http.report.document import FORMAT, Document, Exit, Failure, PartitionReport, RunReport, StreamReport
 
-from orchestrate.dags.completeness import Outcome, find_faults, is_worth_a_retry, list_shards, outcome
+from orchestrate.dags.completeness import Outcome, find_faults, find_lost_state, is_worth_a_retry, list_shards, outcome
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,6 +77,16 @@ def of_shard(exit_code: int, content: Any) -> dict[str, Outcome | None]:
 
 def test_shards_are_listed_as_the_setting_takes_them() -> None:
     assert list_shards(3) == ["1/3", "2/3", "3/3"]
+
+
+@pytest.mark.parametrize(
+    ("url", "is_kept"),
+    [(None, False), ("sqlite:///meltano.db", False), ("postgresql+psycopg://meltano@host/meltano", True)],
+)
+def test_a_database_that_is_gone_with_the_task_is_refused(url: str | None, is_kept: bool) -> None:  # noqa: FBT001
+    fault = find_lost_state({"MELTANO_DATABASE_URI": url} if url else {})
+    assert (fault is None) is is_kept
+    assert is_kept or "Set MELTANO_DATABASE_URI" in str(fault)
 
 
 def test_nothing_is_said_of_shards_that_read_everything() -> None:
