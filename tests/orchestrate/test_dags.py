@@ -10,7 +10,6 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import psutil
 import pytest
 from api_sandbox import Fault, Forbidden, HustleScenario, RunningSandbox, Scenario, serve_in_thread
 from psycopg import sql
@@ -118,7 +117,6 @@ def kill_meltano(airflow: Airflow, run: RunningProgram) -> None:
     task.suspend()
     for one in [meltano, *meltano.children(recursive=True)]:
         one.kill()
-    psutil.wait_procs([meltano], timeout=0)
     connections = "SELECT 1 FROM pg_stat_activity WHERE datname = 'meltano'"
     while airflow.query(connections):
         time.sleep(0.02)
