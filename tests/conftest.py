@@ -18,7 +18,7 @@ from singer_http.http.clock import Clock, Stopped
 from typing_extensions import override
 
 from demo.postgres import Postgres, embedded_postgres
-from tests.programs import warm_programs
+from tests.programs import look_up_versions_once, warm_programs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -46,6 +46,21 @@ def pytest_collection_finish() -> None:
     """Spare the garbage collector the thousands of tests, which stay to the end."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def own_certificates(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trust no certificates that whoever tests has chosen: to read them all is half of what a run in a test costs."""
+    if request.path.parent.name != "install":  # which asks real registries
+        for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+            monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def versions_are_looked_up_once() -> Iterator[None]:
+    """A plugin looks for its version and the SDK's several times in each run, in the folder of all distributions."""
+    with look_up_versions_once():
+        yield
 
 
 @pytest.fixture(autouse=True)

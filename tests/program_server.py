@@ -20,6 +20,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.programs import look_up_versions_once
 from tests.tap_server import exit_code_of
 
 if TYPE_CHECKING:
@@ -109,5 +110,6 @@ def end_with(stub: socket.socket) -> None:
 
 
 if __name__ == "__main__":
-    Server(socket.socket(fileno=int(sys.argv[1])), Path(sys.argv[2])).serve()
+    with look_up_versions_once():
+        Server(socket.socket(fileno=int(sys.argv[1])), Path(sys.argv[2])).serve()
     os._exit(0)  # at once, without taking apart what was imported

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +27,11 @@ PROGRAMS = (
     "target-harkster",
     "target-postgres",
 )
+
+
+def look_up_versions_once() -> AbstractContextManager[Any]:
+    """Let this process, and those forked from it, look only once for the version of each distribution."""
+    return mock.patch.object(metadata, "version", functools.cache(metadata.version))
 
 
 @contextmanager

@@ -180,7 +180,8 @@ class TapServer:
 def serving(package: str, folder: Path) -> Iterator[TapServer]:
     """A server for a tap, which ends with the block."""
     with subprocess.Popen(
-        [sys.executable, "-W", "error", str(Path(__file__).with_name("tap_server.py")), package],
+        [sys.executable, "-W", "error", "-m", "tests.tap_server", package],
+        cwd=Path(__file__).parents[1],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         bufsize=0,  # what lies in a buffer is not seen by select

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from singer_http.http.clock import Clock
 
+from tests.programs import look_up_versions_once
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -121,8 +123,9 @@ if __name__ == "__main__":
     # The SDK's word on an old Python, as in the tests themselves.
     warnings.filterwarnings("ignore", r"Python 3\.\d+ (will )?reach(ed)? its end of life")
     tap = importlib.import_module(f"{sys.argv[1]}.__main__")
-    warm_up(sys.argv[1])
-    if (own := serve()) is not None:
-        become_the_tap(own)
-        # At once, without taking apart what was imported for all.
-        os._exit(exit_code_of(tap.main))
+    with look_up_versions_once():
+        warm_up(sys.argv[1])
+        if (own := serve()) is not None:
+            become_the_tap(own)
+            # At once, without taking apart what was imported for all.
+            os._exit(exit_code_of(tap.main))

@@ -36,6 +36,8 @@ from target_harkster.run import Run as HarksterRun
 from target_harkster.target import TargetHarkster
 from typing_extensions import override
 
+from tests.programs import look_up_versions_once
+
 HANGS_AFTER = 300
 """Seconds."""
 POLL_INTERVAL = 0.01
@@ -186,7 +188,7 @@ def serve() -> None:
     database = Database()
     with tempfile.TemporaryDirectory() as folder:
         database.path = empty = f"{folder}/empty.db"
-        with mock.patch.object(sa, "create_engine", database.engine):
+        with mock.patch.object(sa, "create_engine", database.engine), look_up_versions_once():
             Ledger(f"sqlite:///{empty}", FastClock()).close()
             is_warm = False
             for line in sys.stdin:
