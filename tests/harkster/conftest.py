@@ -6,6 +6,7 @@ from unittest import mock
 import pytest
 import sqlalchemy as sa
 from api_sandbox import HarksterScenario, RunningSandbox, Scenario, serve_in_thread
+from target_harkster.ledger.model import METADATA
 from target_harkster.target import TargetHarkster
 
 from demo.postgres import Postgres
@@ -28,7 +29,19 @@ def statements_are_compiled_once() -> Iterator[None]:
             engine.update_execution_options(compiled_cache=compiled)
         return engine
 
-    with mock.patch.object(sa, "create_engine", sharing):
+    create_all = METADATA.create_all
+    tables: list[str] = []
+    new = sa.create_mock_engine("sqlite://", lambda made, *_: tables.append(str(made.compile(dialect=first.dialect))))
+    create_all(new, checkfirst=False)
+
+    def created(connection: sa.Connection) -> None:
+        if connection.dialect.name != "sqlite" or sa.inspect(connection).get_table_names():
+            create_all(connection)
+        else:
+            for statement in tables:
+                connection.exec_driver_sql(statement)
+
+    with mock.patch.object(sa, "create_engine", sharing), mock.patch.object(METADATA, "create_all", created):
         yield
 
 
