@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from singer_http.http.errors import ApiError
     from singer_http.http.session import Session
     from singer_http.output import BufferedWriter
-    from singer_http.reading.pages import Slice
+    from singer_http.reading.pages import Page, Slice
+    from singer_http.report.progress import Partitions
     from singer_http.report.reporter import Reporter
+    from singer_http.report.tally import Tally
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +74,11 @@ class Run:
         """Take note of what could not be read; the run goes on."""
         logger.warning("%s: could not be read, the rest goes on. %s", label, failure)
         self.failures.append((label, failure))
+
+    def note_page(self, tally: Tally, slice_: Slice, page: Page, partitions: Callable[[], Partitions]) -> None:
+        """Note that a page was sent, and say every minute how far its stream has come."""
+        tally.page(slice_, page)
+        self.reporter.tell_progress(tally, partitions, self.session, is_in_turn=slice_.interleave == 1)
 
     def is_due(self, state: TapState) -> bool:
         """Whether a STATE is worth its size now: all of them together stay a small share of the output."""

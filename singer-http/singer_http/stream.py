@@ -270,7 +270,7 @@ class ApiStream(Stream, abc.ABC):
             self._check_max_record_limit(self._written - 1)
             counter.increment(len(records))
             self._turn_page(slice_, page, records)
-            self.tally.page(slice_, page)
+            self.run.note_page(self.tally, slice_, page, lambda: self.partitions)
             if write_messages:
                 self.write_due_state()
 

@@ -79,6 +79,17 @@ class StreamReport(msgspec.Struct, frozen=True, kw_only=True):
     partitions: list[PartitionReport]  # those that this run came to
 
 
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a run has come."""
+
+    stream: str  # that is being read
+    partitions_done: int  # of it, those of the read that this run continues included
+    partitions: int
+    requests: int  # sent by the run
+    requests_left: int  # that the limit allows at this moment
+    seconds_left: int | None  # for the stream, at least; None if that is not known
+
+
 class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     """The run as a whole."""
 
@@ -94,6 +105,7 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     throttled: int  # answers with HTTP 429 among them
     failures: list[Failure]
     warnings: list[str]  # streams apart
+    progress: Progress | None = None  # of a run that has not ended, or was killed
 
 
 class Document(msgspec.Struct, frozen=True):

@@ -6,14 +6,17 @@ import datetime as dt
 import logging
 import platform
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from singer_http.http.errors import ApiError, ConfigurationError, IncompleteError
-from singer_http.report.document import FORMAT, RUNNING, Document, Exit, Failure, RunReport
+from singer_http.report.document import FORMAT, RUNNING, Document, Exit, Failure, Progress, RunReport
 from singer_http.report.log import Warnings
+from singer_http.report.progress import EVERY, progress_of
 from singer_http.report.tally import Tally, stream_report
 from singer_http.resume import fingerprint
 
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from singer_sdk.mapper import StreamMap
 
     from singer_http.http.clock import Clock
+    from singer_http.http.session import Session
+    from singer_http.report.progress import Partitions
     from singer_http.report.tally import Counts
     from singer_http.resume import Bookmarks
 
@@ -52,6 +57,7 @@ class Reporter:
         self._settings = fingerprint({name: config[name] for name in config.keys() - set(secrets) - _LEFT_OUT})
         self._now = clock.monotonic
         self._began, self._start = dt.datetime.now(dt.timezone.utc), self._now()
+        self._tell_at = self._start + EVERY
         self._unwritten: list[Callable[[], None]] = []
         self._warnings = Warnings((tap, tap.replace("-", "_"), __name__.partition(".")[0]))
 
@@ -64,6 +70,22 @@ class Reporter:
         for count in self._unwritten:
             count()
         self._unwritten.clear()
+
+    def tell_progress(
+        self, tally: Tally, partitions: Callable[[], Partitions], session: Session, *, is_in_turn: bool
+    ) -> None:
+        """Say every minute how far a stream has come, in the log and in the report; see :func:`progress_of`."""
+        if (now := self._now()) < self._tell_at:
+            return
+        self._tell_at = now + EVERY
+        found = progress_of(tally, partitions(), session, now, is_in_turn=is_in_turn)
+        text = "Progress: %s, %d of %d partitions; %d requests sent, %d left now; %s."
+        end = "its end is not known" if found.seconds_left is None else f"at least {found.seconds_left} s to its end"
+        of = (found.stream, found.partitions_done, found.partitions, found.requests, found.requests_left, end)
+        logger.info(text, *of, extra={"progress": msgspec.to_builtins(found)})
+        if self._path is not None:
+            with suppress(OSError):  # which will be told of at the end
+                self._document(Exit(RUNNING), (), (session.requests, session.throttled), (), found).write(self._path)
 
     @contextmanager
     def of_run(
@@ -105,7 +127,14 @@ class Reporter:
             logging.getLogger().removeHandler(self._warnings)
             _write(self._document(end, failures, counted(), tallies()), self._path)
 
-    def _document(self, end: Exit, failures: Failures, counts: Counts, tallies: Sequence[Tally]) -> Document:
+    def _document(
+        self,
+        end: Exit,
+        failures: Failures,
+        counts: Counts,
+        tallies: Sequence[Tally],
+        progress: Progress | None = None,
+    ) -> Document:
         by_name: dict[str, list[Tally]] = {}
         for tally in tallies:
             for name in tally.keys:
@@ -132,6 +161,7 @@ class Reporter:
                 throttled=throttled.total(),
                 failures=[Failure(label, str(failure)) for label, failure in failures],
                 warnings=self._warnings.rest(labels | {tally.name for tally in tallies}),
+                progress=progress,
             ),
             streams,
         )

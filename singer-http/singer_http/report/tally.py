@@ -152,6 +152,10 @@ class Tally:
                 count = partial(rows.add, messages[0]["time_extracted"], list(map(hash_, records)), gone)
                 self._unwritten.append(count)
 
+    def part(self, partition: Mapping[str, Any] | None) -> Part | None:
+        """What is known of a partition, None before its first page."""
+        return self.parts.get(_key(partition))
+
     def _part(self, slice_: Slice) -> Part:
         key = _key(slice_.partition)
         if key not in self.parts:
