@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -49,7 +50,8 @@ class SharedLog(RequestLog):
         self._requests = requests
         self._silence = min(1.1 * window, LONGEST_SILENCE)  # what is under way arrives later than it was sent
         self._shard = shard
-        self._share = max(1, requests // shard.count)
+        share, rest = divmod(requests, shard.count)
+        self._share = max(1, share + (shard.number <= rest))
         self._groups = math.ceil(shard.count / requests)  # where there is not one request for each, they take turns
         self._turn = (shard.number % self._groups * 2 * window, window)
         self._clock = clock
@@ -89,8 +91,9 @@ class SharedLog(RequestLog):
         if moment >= self._alone_until:
             self._own = sent
             return change(now, sent)
+        earlier = Counter(sent.times) - Counter(self._own.times)  # what of its own has moved counts once
         outcome = self._alone(change, now)
-        sent.times = sorted({*sent.times, *self._own.times})
+        sent.times = sorted([*earlier.elements(), *self._own.times])
         sent.paused_until = max(sent.paused_until, self._own.paused_until)
         return outcome
 
@@ -121,7 +124,7 @@ def open_log(  # noqa: PLR0913, PLR0917
     shard = Shard.of(config)
     if url is None:
         return SharedLog(_file(folder, name, clock), requests, window, shard, clock)
-    shard = shard if "shard" in config else Shard(count=SHARES)
+    shard = shard if "shard" in config else Shard(SHARES, SHARES)
     return SharedLog(_log_at(url, name, clock), requests, window, shard, clock)
 
 
