@@ -22,15 +22,8 @@ import filelock
 import msgspec
 from singer_http.http.auth import Token, lifetime, validated_token
 from singer_http.http.clock import Stopped
-from singer_http.http.errors import (
-    LOGIN_RULES,
-    Action,
-    AuthenticationError,
-    ConfigurationError,
-    CredentialsRefusedError,
-    Fault,
-    Rule,
-)
+from singer_http.http.errors import AuthenticationError, ConfigurationError, CredentialsRefusedError
+from singer_http.http.rules import LOGIN_RULES, Action, Fault, Rule
 from singer_http.http.session import request_token
 from typing_extensions import override
 

@@ -18,7 +18,6 @@ import trustme
 from singer_http.http import connections, transport
 from singer_http.http.clock import Clock, Stopped
 from singer_http.http.errors import (
-    SUSPICIOUS_TRIES,
     ApiError,
     AuthenticationError,
     ConfigurationError,
@@ -26,6 +25,7 @@ from singer_http.http.errors import (
     ForbiddenError,
     MalformedAnswerError,
 )
+from singer_http.http.rules import SUSPICIOUS_TRIES
 from singer_http.http.session import Session, request_token
 from singer_http.http.transport import Request, Transport
 from target_harkster.vendor.client import WRITE_RULES, UncertainError

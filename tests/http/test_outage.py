@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from singer_http.http.errors import TRIES, ApiError, FatalError, ServerFailedError
+from singer_http.http.errors import ApiError, FatalError, ServerFailedError
 from singer_http.http.patience import FIRST_CONTACT_TRIES, OUTAGE_PATIENCE, THROTTLE_PATIENCE, Outage
+from singer_http.http.rules import TRIES
 from singer_http.http.transport import Transport
 
 if TYPE_CHECKING:

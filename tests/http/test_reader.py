@@ -16,12 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from singer_http.http.clock import Clock, Stopped
-from singer_http.http.errors import (
-    GUESS_RULES,
-    ApiError,
-    RefusedRequestError,
-    ServerFailedError,
-)
+from singer_http.http.errors import ApiError, RefusedRequestError, ServerFailedError
+from singer_http.http.rules import GUESS_RULES
 from singer_http.reading import reader as reader_module
 from singer_http.reading.pages import Page, Slice
 from singer_http.reading.reader import HELD_PER_REQUEST, Reader

@@ -17,8 +17,6 @@ from singer_http.http import patience
 from singer_http.http.auth import Token, TokenSource
 from singer_http.http.clock import Clock, Stopped
 from singer_http.http.errors import (
-    SUSPICIOUS_TRIES,
-    TRIES,
     ApiError,
     AuthenticationError,
     CredentialsRefusedError,
@@ -30,6 +28,7 @@ from singer_http.http.errors import (
     ServerFailedError,
 )
 from singer_http.http.patience import FIRST_CONTACT_TRIES, THROTTLE_PATIENCE
+from singer_http.http.rules import SUSPICIOUS_TRIES, TRIES
 from singer_http.http.session import Session, request_token
 
 from tests.conftest import HANGING

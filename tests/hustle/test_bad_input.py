@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from api_sandbox import Fault
-from singer_http.http.errors import SUSPICIOUS_TRIES
+from singer_http.http.rules import SUSPICIOUS_TRIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

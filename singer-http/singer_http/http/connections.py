@@ -19,7 +19,8 @@ from typing_extensions import override
 from urllib3.connection import HTTPConnection
 
 from singer_http.http.clock import Clock, Stopped
-from singer_http.http.errors import ConfigurationError, Fault
+from singer_http.http.errors import ConfigurationError
+from singer_http.http.rules import Fault
 
 if TYPE_CHECKING:
     import socket

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import backoff
 
 from singer_http.http.clock import Clock, parse_date
-from singer_http.http.errors import TRIES, Action, ApiError, FatalError, Fault, Rule
+from singer_http.http.errors import ApiError, FatalError
+from singer_http.http.rules import TRIES, Action, Fault, Rule
 
 if TYPE_CHECKING:
     from singer_http.http.transport import Problem, Transport

@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from singer_http.http.errors import LOGIN_RULES, RULES, Action, FatalError, Fault, Rule, Rules, rule_for
+from singer_http.http.errors import FatalError
 from singer_http.http.patience import LONGEST_BACKOFF, Attempts, Outage
+from singer_http.http.rules import LOGIN_RULES, RULES, Action, Fault, Rule, Rules, rule_for
 from singer_http.http.transport import Answer, Params, Problem, Request, Transport
 
 if TYPE_CHECKING:

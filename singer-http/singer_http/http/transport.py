@@ -16,7 +16,7 @@ from urllib3.exceptions import DecodeError
 
 from singer_http.http.clock import ApiTime, Clock
 from singer_http.http.connections import Adapter, trusted_certificates, under_way
-from singer_http.http.errors import Fault
+from singer_http.http.rules import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from singer_http.http.errors import RULES, ApiError, MalformedAnswerError, Rules
+from singer_http.http.errors import ApiError, MalformedAnswerError
+from singer_http.http.rules import RULES, Rules
 from singer_http.http.session import UNREADABLE
 from singer_http.reading.text import mended, number, without_nul
 

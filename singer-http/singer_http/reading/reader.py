@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from singer_http.http.clock import Stopped
-from singer_http.http.errors import GUESS_RULES
+from singer_http.http.rules import GUESS_RULES
 from singer_http.reading.pages import Page, Slice
 from singer_http.reading.track import PageRequest, Predictions, Track
 

@@ -9,7 +9,8 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from singer_http.http.errors import RULES, ApiError, Fault, ServerFailedError, rule_for
+from singer_http.http.errors import ApiError, ServerFailedError
+from singer_http.http.rules import RULES, Fault, rule_for
 from singer_http.reading.pages import Slice
 from singer_http.resume import RESUME, Bookmark, FullTable, Natural
 from singer_http.schemas import ApiSchema
@@ -25,7 +26,7 @@ from tap_hubstaff.times import iso, parse_iso
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping, Sequence
 
-    from singer_http.http.errors import Rule
+    from singer_http.http.rules import Rule
     from singer_http.reading.pages import Page
     from singer_http.tap import ApiTap
     from singer_sdk import metrics

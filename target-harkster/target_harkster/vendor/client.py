@@ -17,16 +17,8 @@ from urllib.parse import quote
 import msgspec
 from singer_http.http.auth import fixed_token
 from singer_http.http.budget import Budget
-from singer_http.http.errors import (
-    RULES,
-    Action,
-    ApiError,
-    Fault,
-    MalformedAnswerError,
-    NotFoundError,
-    RefusedRequestError,
-    Rule,
-)
+from singer_http.http.errors import ApiError, MalformedAnswerError, NotFoundError, RefusedRequestError
+from singer_http.http.rules import RULES, Action, Fault, Rule
 from singer_http.http.session import UNREADABLE, Session
 from singer_http.http.transport import Request, Transport
 

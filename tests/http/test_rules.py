@@ -3,7 +3,8 @@ from __future__ import annotations
 import string
 
 import pytest
-from singer_http.http.errors import LOGIN_RULES, RULES, Action, ApiError, AuthenticationError, Fault, Rule, rule_for
+from singer_http.http.errors import ApiError, AuthenticationError
+from singer_http.http.rules import LOGIN_RULES, RULES, Action, Fault, Rule, rule_for
 
 STATUSES = range(100, 600)
 TABLES = {"requests": RULES, "logins": LOGIN_RULES}
@@ -61,3 +62,8 @@ def test_a_login_only_fails_for_good_and_before_the_vendors_block() -> None:
 @pytest.mark.parametrize("status", [400, 401, 403, 405, 422, 451])
 def test_a_refused_credential_is_never_tried_again(status: int) -> None:
     assert rule_for(status, LOGIN_RULES).action is Action.FAIL
+
+
+def test_a_retry_has_more_than_one_try() -> None:
+    with pytest.raises(ValueError, match="how many tries"):
+        Rule(Fault.TIMEOUT, Action.RETRY, ApiError, "Never tried again.")
