@@ -269,7 +269,9 @@ def from_environment(schema: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 def map_errors(config: Mapping[str, Any]) -> Iterator[str]:
     """What the SDK would repeat of expressions that cannot be read: there may be a secret in them."""
     for name, value in config.get("stream_map_config", {}).items():
-        if value in (None, ""):  # such as of a variable that is not set: a hash without its key hides nothing
+        if (
+            value is None or not str(value).strip()
+        ):  # such as of a variable that is not set: a hash without its key hides nothing
             yield f"stream_map_config is not valid: {name} is empty: set the variable that it comes from."
     for name, rule in config.get("stream_maps", {}).items():
         for key, value in rule.items() if isinstance(rule, dict) else ():

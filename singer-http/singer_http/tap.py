@@ -241,6 +241,16 @@ class ApiTap(CheckedSettings, Tap):
 
     # Command line
 
+    @property
+    @override
+    def catalog_dict(self) -> dict[str, Any]:
+        catalog: dict[str, Any] = super().catalog_dict
+        for entry in catalog["streams"] if self.input_catalog is None else ():
+            entry["schema"] = self.streams[
+                entry["tap_stream_id"]
+            ].schema  # the SDK drops words of others, such as x-pii
+        return catalog
+
     @override
     def run_discovery(self) -> str:
         self.run.writer.stdout.write(f"{self.catalog_json_text}\n".encode())

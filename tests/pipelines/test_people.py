@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 from psycopg import sql
+from singer_sdk.exceptions import ConfigValidationError
 from tap_hubstaff.tap import TapHubstaff
 from tap_hustle.tap import TapHustle
 
@@ -60,13 +61,21 @@ def tagged(schema: dict[str, Any], at: tuple[str, ...] = ()) -> Iterator[tuple[s
 @pytest.mark.parametrize("name", TAPS)
 def test_the_preset_covers_whatever_is_tagged(name: str) -> None:
     kind, credentials = TAPS[name]
-    tap = kind(config={**credentials, **preset(name)})
-    found = {(stream.name, path[0]) for stream in tap.streams.values() for path in tagged(stream.schema)}
+    catalog = json.loads(kind(config={**credentials, **preset(name)}).catalog_json_text)
+    found = {(entry["stream"], path[0]) for entry in catalog["streams"] for path in tagged(entry["schema"])}
     assert len(found) >= len(preset(name)["stream_maps"])
     for stream, root in found:
         rule = preset(name)["stream_maps"][stream][root]
         hashed = f"sha256(config['pseudonym_key'] + record['{root}']) if record.get('{root}') else None"
         assert rule in {"__NULL__", hashed}, (stream, root)
+
+
+@pytest.mark.parametrize("key", [None, "", "  \n"])
+def test_a_key_that_hides_nothing_is_refused(key: str | None) -> None:
+    kind, credentials = TAPS["tap-hustle"]
+    with pytest.raises(ConfigValidationError) as refused:
+        kind(config={**credentials, **preset("tap-hustle"), "stream_map_config": {"pseudonym_key": key}})
+    assert "pseudonym_key is empty" in str(refused.value.errors)
 
 
 @pytest.mark.parametrize("name", TAPS)
