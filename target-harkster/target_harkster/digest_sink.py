@@ -37,7 +37,7 @@ class DigestSink(HarksterSink):
 
     @override
     def _withdraw(self, key: str, marker: str) -> None:
-        self._run.outbox.drop(self.stream_name, marker, "gone")
+        self._run.queue.drop(self.stream_name, marker, "gone")
         self._presence.left(None)
         self._keep(self._channel_ids[0], "", "", key, None)
 
@@ -56,7 +56,7 @@ class DigestSink(HarksterSink):
         self._keep(channel.id, marker_of(self._prefix, group), group, key, encoded)
 
     def _keep(self, channel: str, marker: str, group: str, key: str, record: bytes | None) -> None:
-        self._run.outbox.add_row(DigestRow(self.stream_name, self._channel_ids, channel, marker, group, key, record))
+        self._run.queue.add_row(DigestRow(self.stream_name, self._channel_ids, channel, marker, group, key, record))
 
     @override
     def _lane(self, channel: Channel) -> Lane:
@@ -90,10 +90,10 @@ class DigestSink(HarksterSink):
         try:
             context = layout.context_of_group(group, rows, self._previous(channel.id, marker, key))
             if not is_known and not layout.is_closed(context, self._run.clock.time(), ledger.digests.quiet_for(*at)):
-                self._run.outbox.tally[self.stream_name]["open"] += 1
+                self._run.queue.tally[self.stream_name]["open"] += 1
                 return
             if not is_known and not layout.is_wanted(context, self._run.clock.time()):
-                self._run.outbox.tally[self.stream_name]["left out"] += 1
+                self._run.queue.tally[self.stream_name]["left out"] += 1
                 done[at] = key, True
                 return
             content = layout.content(context)
@@ -102,6 +102,6 @@ class DigestSink(HarksterSink):
             return
         done[at] = key, ledger.lookups.missed == missed
         lane = self._lane(channel)
-        self._run.outbox.add(Parcel(lane, key, marker, content.hash, UNVERSIONED, self, rows, content, refused))
+        self._run.queue.add(Parcel(lane, key, marker, content.hash, UNVERSIONED, self, rows, content, refused))
         if layout.uses_previous:
-            self._run.outbox.flush()  # the next post may need it as the post before
+            self._run.queue.flush()  # the next post may need it as the post before

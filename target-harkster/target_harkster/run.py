@@ -15,11 +15,11 @@ from singer_sdk.contrib.msgspec import encoder
 from target_harkster.delivery.channels import Channels
 from target_harkster.delivery.courier import Courier
 from target_harkster.delivery.decision import Decider
-from target_harkster.delivery.delivery import Delivery
+from target_harkster.delivery.exactly_once import Delivery
 from target_harkster.delivery.first_run_guard import FirstRunGuard
 from target_harkster.delivery.mirror import Mirror
 from target_harkster.delivery.moves import Moves
-from target_harkster.delivery.outbox import Outbox
+from target_harkster.delivery.parcel_queue import ParcelQueue
 from target_harkster.delivery.post_quota import PostQuota
 from target_harkster.delivery.previous_post import PreviousPosts
 from target_harkster.delivery.reject_retries import RejectRetries
@@ -117,7 +117,7 @@ class Run:
             self.reject_retries = RejectRetries(self.rejects, channels)
             self.moves = Moves(courier, self.ledger, channels, config["on_move"])
             self.decider = Decider(self.ledger, self.moves)
-            self.outbox = Outbox(
+            self.queue = ParcelQueue(
                 courier, self.ledger, channels, guard, clock, self.decider, self._acknowledge, self._delivered
             )
             self._opened = opened.pop_all()
@@ -138,15 +138,15 @@ class Run:
     def schema_came(self) -> None:
         """Deliver the rows of the SCHEMA before."""
         self._is_covered = False
-        self.outbox.flush()
+        self.queue.flush()
 
     def state_came(self, value: Any) -> None:
         """Take a STATE, which covers everything before it."""
         self.mirror.covered()
         if self.mirror.is_due:
-            self.outbox.flush()
+            self.queue.flush()
             self.mirror.judge()
-        self.outbox.add_state(value)
+        self.queue.add_state(value)
         self._states_seen += 1
         self._is_covered = True
 
@@ -164,7 +164,7 @@ class Run:
         """
         self.finish(known)
         self._settle(streams)
-        self.outbox.close()
+        self.queue.close()
         if self._preview is not None:
             self._preview.write()
         self._summarise(streams)
@@ -172,12 +172,12 @@ class Run:
 
     def finish(self, streams: Mapping[str, Rows]) -> None:
         """Deliver what came, the rejects of earlier runs, and the digests of both."""
-        self.outbox.flush()
+        self.queue.flush()
         self.mirror.judge(is_end=True)
         self.reject_retries.attempt({stream: rows.retry for stream, rows in streams.items()})
-        self.outbox.flush()
+        self.queue.flush()
         digests = [(stream, rows.digest()) for stream, rows in streams.items()]
-        self.outbox.flush(is_end=True)
+        self.queue.flush(is_end=True)
         for stream, posted in digests:
             for (channel, marker), (key, is_whole) in posted.items():
                 if is_whole:
@@ -193,7 +193,7 @@ class Run:
             if not isinstance(error, Stopped):
                 self.clock.stop()
             try:
-                self.outbox.close()
+                self.queue.close()
                 self.rejects.sync()
                 self._export()
                 if isinstance(error, TooManyRejectsError):

@@ -165,7 +165,7 @@ class HarksterSink(RowSink):
             if is_gone:
                 return  # it has no post
             if key is not None:
-                self._run.outbox.settle(marker)  # earlier versions count as if they had come alone
+                self._run.queue.settle(marker)  # earlier versions count as if they had come alone
                 if self._layout.mode == "mirror":
                     # The row is present, although it is wrong: its post stays.
                     self._run.ledger.touch(self._channel_ids, [marker], version)
@@ -190,7 +190,7 @@ class HarksterSink(RowSink):
 
     def _withdraw(self, key: str, marker: str) -> None:  # noqa: ARG002 - digests need the key
         """Note that a row is gone. It is not posted; in mode mirror its post is deleted."""
-        self._run.outbox.drop(self.stream_name, marker, "gone")
+        self._run.queue.drop(self.stream_name, marker, "gone")
         self._presence.left(marker)
 
     def _post(  # noqa: PLR0913, PLR0917 - what makes a post
@@ -209,12 +209,12 @@ class HarksterSink(RowSink):
             lane = replace(lane, first_run=first_run)
         parcel = Parcel(lane, key, marker, layout.source_of(encoded), version, self, record, None, refused)
         if layout.is_conditional and layout.mode == "mirror" and not self.is_wanted(parcel):
-            run.outbox.drop(self.stream_name, marker, "left out")
+            run.queue.drop(self.stream_name, marker, "left out")
             self._presence.left(marker)  # its post goes, as if its row were gone
             return
-        run.outbox.add(parcel)
+        run.queue.add(parcel)
         if layout.uses_previous:
-            run.outbox.flush()  # the next post may need it as the post before
+            run.queue.flush()  # the next post may need it as the post before
 
     def _checked(self, record: dict[str, Any]) -> tuple[bytes, Channel]:
         """A row as JSON, and its channel."""
@@ -316,7 +316,7 @@ class LookupSink(RowSink):
             self._is_warned = True
             return
         key = lookup_key(record[self._key])
-        self._run.outbox.add_row(LookupRow(self.stream_name, key, encoder.encode(record)))
+        self._run.queue.add_row(LookupRow(self.stream_name, key, encoder.encode(record)))
 
     @override
     def activate_version(self, new_version: int) -> None:

@@ -91,7 +91,7 @@ class TargetHarkster(CheckedSettings, Target):
                 return super().process_lines(file_input)
             except BAD_INPUT:
                 # The mistake is the tap's. What it sent before is still good, but is no whole first run.
-                self.run.outbox.flush()
+                self.run.queue.flush()
                 raise
 
     @override

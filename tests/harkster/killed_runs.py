@@ -29,7 +29,7 @@ from singer_http.http.clock import Clock, Stopped
 from singer_http.http.errors import ApiError
 from singer_http.http.transport import Transport
 from sqlalchemy.engine.default import DefaultDialect
-from target_harkster.delivery import outbox
+from target_harkster.delivery import parcel_queue
 from target_harkster.ledger.reject_file import RejectFile
 from target_harkster.ledger.store import Ledger
 from target_harkster.run import Run as HarksterRun
@@ -257,8 +257,8 @@ def _run_in_fork(run: Run, report_to: int) -> None:
         (Path, "replace"),
     ):
         _surround(owner, name, point)
-    outbox.BATCH = run.batch
-    outbox.CHECKPOINT_POSTS = 0  # so that each STATE goes out as soon as it may
+    parcel_queue.BATCH = run.batch
+    parcel_queue.CHECKPOINT_POSTS = 0  # so that each STATE goes out as soon as it may
     clock = FastClock()
     clock.sleep(run.clock_offset)
     error = ""

@@ -175,14 +175,14 @@ def test_nothing_overtakes_what_waits(serve: Any, tmp_path: Path) -> None:
     """Another quota in the middle of a run lets the next posts out only with those before them."""
     target = own(serve, tmp_path, quota=1)
     made = target.make()
-    original = made.run.outbox.delivered
+    original = made.run.queue.delivered
 
     def delivered(parcel: Any, phase: Phase) -> None:
         original(parcel, phase)
         if phase is Phase.DRAFT:
             target.sandbox.harkster.set_quota("Acme Inc.", quota=10)
 
-    made.run.outbox.delivered = delivered
+    made.run.queue.delivered = delivered
     lines = [schema(), *(row(key, str(key)) for key in range(1, 5)), state(1)]
     made.listen(as_input(lines))  # type: ignore[arg-type]
     assert [post.status for post in target.posts()] == ["published", "draft", "draft", "draft"]

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from target_harkster.delivery import outbox
+from target_harkster.delivery import parcel_queue
 from target_harkster.delivery.first_run_guard import TooManyNewPostsError
 
 from tests.harkster.running import Target, data, record, schema, state
@@ -26,8 +26,8 @@ def rows(*ids: int) -> list[Any]:
 
 @pytest.fixture(params=[1, 500])
 def _batch(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outbox, "BATCH", request.param)
-    monkeypatch.setattr(outbox, "CHECKPOINT_POSTS", 0)
+    monkeypatch.setattr(parcel_queue, "BATCH", request.param)
+    monkeypatch.setattr(parcel_queue, "CHECKPOINT_POSTS", 0)
 
 
 @pytest.mark.usefixtures("_batch")
@@ -127,7 +127,7 @@ def test_what_a_run_that_died_had_counted_is_new_to_the_next(target: Target, mon
         raise DiedError
 
     with monkeypatch.context() as patched:
-        patched.setattr(outbox, "BATCH", 1)
+        patched.setattr(parcel_queue, "BATCH", 1)
         patched.setattr("target_harkster.run.Run.end", dies)
         with pytest.raises(DiedError):
             target.run(rows(*range(20)))

@@ -278,7 +278,7 @@ def _judged_at_the_message() -> Iterator[None]:
     def activate_version(sink: HarksterSink, version: int) -> None:
         sink._presence.announce(version)
         sink._presence.is_complete = True
-        sink._run.outbox.flush()
+        sink._run.queue.flush()
         sink._run.mirror.judge()
 
     with mock.patch.object(HarksterSink, "activate_version", activate_version):

@@ -210,7 +210,7 @@ def test_a_bad_version_and_a_good_one(  # noqa: PLR0917 - fixtures and parameter
     target: Target, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, mode: str, bad: Any, batch: int
 ) -> None:
     caplog.set_level("INFO")
-    monkeypatch.setattr("target_harkster.delivery.outbox.BATCH", batch)
+    monkeypatch.setattr("target_harkster.delivery.parcel_queue.BATCH", batch)
     rows = [
         *(record(id=1, name=name) for name in (bad, "1")),
         *(record(id=2, name=name) for name in ("2", bad)),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from target_harkster.delivery.courier import Courier
-    from target_harkster.delivery.delivery import Delivery
+    from target_harkster.delivery.exactly_once import Delivery
     from target_harkster.delivery.post_quota import PostQuota
     from target_harkster.ledger.rejects import Rejects
     from target_harkster.ledger.store import Ledger

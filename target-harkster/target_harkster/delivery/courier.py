@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from singer_http.http.errors import ForbiddenError, NotFoundError, ServerFailedError
 
-from target_harkster.delivery.delivery import TRIES
+from target_harkster.delivery.exactly_once import TRIES
 from target_harkster.ledger.rejects import Reject, row_of
 from target_harkster.ledger.store import UNFINISHED, Phase
 from target_harkster.vendor.client import PostRefusedError, UncertainError
@@ -16,7 +16,7 @@ from target_harkster.vendor.client import PostRefusedError, UncertainError
 if TYPE_CHECKING:
     from singer_http.http.errors import ApiError
 
-    from target_harkster.delivery.delivery import Delivery
+    from target_harkster.delivery.exactly_once import Delivery
     from target_harkster.ledger.rejects import Kind, Place, Rejects
     from target_harkster.ledger.store import Entry, Ledger
     from target_harkster.vendor.client import Channel
@@ -65,7 +65,7 @@ class Courier:
             channel: Its channel.
             entry: The post.
             found: A post of the same row that was found in the channel.
-            is_known: As for :meth:`~target_harkster.delivery.delivery.Delivery.finish`.
+            is_known: As for :meth:`~target_harkster.delivery.exactly_once.Delivery.finish`.
 
         Returns:
             Whether it was done.

@@ -56,7 +56,7 @@ class FirstRunGuard:
         if not self.is_dry and self._counts[place] > self.most:
             raise TooManyNewPostsError(f"{self._sentence(*place)} This run posted nothing of it.")
 
-    def holds(self, state: State) -> bool:
+    def hold_state(self, state: State) -> bool:
         """Hold a STATE back if posts before it are held. Returns whether it is held."""
         at = len(self._held)
         self._states = {before: one for before, one in self._states.items() if before < at}

@@ -1,4 +1,4 @@
-"""What travels through the outbox: future posts, and the STATEs behind them."""
+"""What travels through the queue: future posts, and the STATEs behind them."""
 
 from __future__ import annotations
 

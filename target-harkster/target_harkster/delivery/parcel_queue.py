@@ -36,7 +36,7 @@ CHECKPOINT_SECONDS = 5.0
 
 
 @dataclass(slots=True, eq=False)
-class Outbox:
+class ParcelQueue:
     """Holds posts and STATEs until they are delivered.
 
     Attributes:
@@ -153,7 +153,7 @@ class Outbox:
         self._forecast(work.values())
         for item in items:
             if isinstance(item, State):
-                if not self.guard.holds(item):
+                if not self.guard.hold_state(item):
                     self._durable = item
                     self._checkpoint()
                 continue

@@ -118,7 +118,7 @@ class Delivery:
             if entry.phase in {Phase.DEFERRED, Phase.INTENT}:
                 self._create(channel, entry)
             is_draft = entry.phase in {Phase.DRAFT, Phase.PUBLISHING} and not entry.held
-            if not is_draft or not self._may_publish(channel, entry):
+            if not is_draft or not self._begin_publishing(channel, entry):
                 return
             try:
                 self._publish(channel, entry)
@@ -129,7 +129,7 @@ class Delivery:
     def _look_again(self, channel: Channel, entry: Entry) -> None:
         """Check a draft that this run may have published."""
         before = self.post_quota.usage(channel)
-        if self._is_draft(channel, entry):
+        if self._refresh(channel, entry):
             self._renew(channel, entry)
         elif entry.phase is Phase.PUBLISHED:
             self.post_quota.spent(channel, before)
@@ -137,10 +137,10 @@ class Delivery:
     def _look(self, channel: Channel, entry: Entry) -> None:
         """Check a draft that an earlier run left."""
         if entry.phase in {Phase.PUBLISHING, Phase.RENEWING}:
-            if self._is_draft(channel, entry):
+            if self._refresh(channel, entry):
                 self._renew(channel, entry)
-        elif entry.phase is Phase.DRAFT and self._may_publish(channel, entry):
-            self._is_draft(channel, entry)
+        elif entry.phase is Phase.DRAFT and self._begin_publishing(channel, entry):
+            self._refresh(channel, entry)
 
     # Creating
 
@@ -210,18 +210,18 @@ class Delivery:
             self._put_off(channel, entry, Phase.DRAFT)
             return
         except PostRefusedError:
-            if self._is_draft(channel, entry):
+            if self._refresh(channel, entry):
                 self._delete(channel, post_id, recall=False)
                 self.ledger.forget(channel.id, entry.marker)
                 raise
             return
         if is_certain:
             self._done(entry)
-        elif self._is_draft(channel, entry):
+        elif self._refresh(channel, entry):
             raise UncertainError(f"{channel.path}: the API did not say that it has published a post.")
         self.post_quota.spent(channel, before)
 
-    def _may_publish(self, channel: Channel, entry: Entry) -> bool:
+    def _begin_publishing(self, channel: Channel, entry: Entry) -> bool:
         """Note that a draft is published next, or that it waits for quota. Returns which."""
         if self.post_quota.left(channel):
             self._note(entry, Phase.PUBLISHING)
@@ -229,8 +229,8 @@ class Delivery:
         self._put_off(channel, entry, Phase.DRAFT)
         return False
 
-    def _is_draft(self, channel: Channel, entry: Entry) -> bool:
-        """Ask the API whether a post is still a draft, and note it if not."""
+    def _refresh(self, channel: Channel, entry: Entry) -> bool:
+        """Ask the API what became of a draft, and note it. Returns whether it still is one."""
         remote = self.api.post(channel.id, _id_of(entry))
         if remote is None and entry.phase is Phase.RENEWING:
             entry.post_id = None
