@@ -71,7 +71,7 @@ def validated(name: str, state: Any, kind: type[Bookmark]) -> dict[str, Any]:
         found[key] = bookmark if found.get(key, bookmark) == bookmark else None
     partitions = [bookmark for key, bookmark in found.items() if key and bookmark is not None]
     if of_stream is None or len(partitions) < len(found):
-        logger.warning("%s: its state is not all as this tap writes it; what is not is read from the beginning.", name)
+        logger.warning("%s: parts of its STATE are not valid; they are read from the beginning.", name)
     return {**(of_stream or {}), **({"partitions": partitions} if partitions else {})}
 
 

@@ -135,7 +135,7 @@ class Account:
         self.is_any_left_out = True
 
     def created(self, organization: int) -> dt.datetime:
-        """When an organization was created: nothing happened before."""
+        """When an organization was created."""
         return self._created.get(organization, BEGINNING)
 
     # Lists that are read once, for several streams

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tap_hubstaff.all_streams import STREAMS
 from tap_hubstaff.tap import TapHubstaff
 
 from docs.picture import PICTURE, picture
@@ -87,3 +88,8 @@ def test_python_runs(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_the_picture_shows_the_posts_as_they_are() -> None:
     assert PICTURE.read_text(encoding="utf-8") == picture(), "run `make picture`"
+
+
+@pytest.mark.parametrize("document", ["README.md", "tap-hubstaff/README.md", "docs/scale.md"])
+def test_the_number_of_streams_is_true(document: str) -> None:
+    assert f" {len(STREAMS)} streams" in (ROOT / document).read_text()

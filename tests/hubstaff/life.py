@@ -22,7 +22,7 @@ from singer_http.run import Run as TapRun
 from tap_hubstaff import tap
 from tap_hubstaff.streams import list_streams, window_streams
 from tap_hubstaff.times import iso
-from tap_hubstaff.windows.coverage import DELAY
+from tap_hubstaff.windows.window_resume import DELAY
 from tap_hubstaff.work_sessions.stream import TimeSessions
 from typing_extensions import override
 

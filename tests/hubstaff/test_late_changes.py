@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from api_sandbox import Fault, Tracked
 from tap_hubstaff.streams.window_streams import Activities
+from tap_hubstaff.times import parse_iso
 from tap_hubstaff.windows.density import MOST_PAGES
 from tap_hubstaff.work_sessions import late_changes
 from tap_hubstaff.work_sessions.model import Builder
@@ -238,3 +239,25 @@ def test_an_old_day_costs_a_request_only_where_something_was_changed_in_it(
         before = requests(sandbox)
         run = read(sandbox, config, run.states[-1], *streams)
         assert (requests(sandbox) - before)["daily"] == uploads
+
+
+def test_work_of_before_the_organization_is_read(read: Read, serve: Serve, settings: Settings) -> None:
+    sandbox = serve(clock="stopped", organizations=1, shared_members=0, members=4, history_days=20)
+    hubstaff = sandbox.hubstaff
+    (created,) = (parse_iso(organization["created_at"]) for organization in hubstaff.records("organizations"))
+    # Who begins to use Hubstaff enters the days since the last payday by hand ...
+    hubstaff.add([Tracked(starts_at=created - timedelta(days=days), tracked=60) for days in range(1, 30)])
+    hubstaff.advance(DAY)
+    config = settings(sandbox, days=120)
+    streams = ("activities", "daily_activities", "time_sessions")
+    runs = [read(sandbox, config, None, *streams)]
+    # ... and may do so later for any others.
+    for days in (5, 40, 80):
+        hubstaff.add([Tracked(starts_at=created - timedelta(days=days, hours=3), tracked=90)])
+        hubstaff.advance(DAY)
+        runs.append(read(sandbox, config, runs[-1].states[-1], *streams))
+    assert [run.code for run in runs] == [0] * 4, runs[-1].said("ERROR")
+    assert warehouse(*runs) == sessions_of(hubstaff.records("activities"))
+    for stream in ("activities", "daily_activities"):
+        loaded = {record["id"]: record["tracked"] for run in runs for record in run.records(stream)}
+        assert loaded == {record["id"]: record["tracked"] for record in hubstaff.records(stream)}

@@ -16,8 +16,8 @@ from hypothesis.stateful import run_state_machine_as_test
 from tap_hubstaff.account import Account
 from tap_hubstaff.streams.window_base import WindowStream
 from tap_hubstaff.streams.window_streams import DailyActivities
-from tap_hubstaff.windows.coverage import DELAY, GAP, Read, Wanted
 from tap_hubstaff.windows.filtered_bookmarks import FilteredBookmarks
+from tap_hubstaff.windows.window_resume import DELAY, GAP, Read, Wanted
 
 from tests.hubstaff.life import HubstaffLife
 

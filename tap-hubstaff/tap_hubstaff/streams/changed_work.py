@@ -15,7 +15,7 @@ from singer_http.http.errors import MalformedAnswerError
 
 from tap_hubstaff.account import organization_of
 from tap_hubstaff.times import parse_iso
-from tap_hubstaff.windows.coverage import UPDATES
+from tap_hubstaff.windows.window_resume import UPDATES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

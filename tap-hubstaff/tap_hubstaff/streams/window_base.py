@@ -1,6 +1,6 @@
 """The base class of streams that are read window by window, and continue where the last run ended.
 
-What was covered, and what to read next, is decided in :mod:`tap_hubstaff.windows.coverage`.
+What was covered, and what to read next, is decided in :mod:`tap_hubstaff.windows.window_resume`.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from tap_hubstaff.settings import MOST_DAYS
 from tap_hubstaff.streams.base import HubstaffBookmark, HubstaffStream
 from tap_hubstaff.streams.window_slice import Feed, WindowSlice, time_of
 from tap_hubstaff.times import DAY, EAST, WEST, midnight
-from tap_hubstaff.windows.coverage import FOREVER, UPDATES, Coverage, Read, Wanted
 from tap_hubstaff.windows.filtered_bookmarks import FilteredBookmarks
 from tap_hubstaff.windows.plan import WindowPlan
 from tap_hubstaff.windows.window import MOST_USERS, Window, WindowSpec
+from tap_hubstaff.windows.window_resume import FOREVER, UPDATES, Coverage, Read, Wanted
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 REREAD = "reread"
 """Reading again what was read before."""
+BACKDATED = 31 * DAY
+"""A first read looks for work that people enter of so long before they created their organization."""
 KEPT_DAYS = "kept_days"
 """How many days an organization keeps a list, if that was searched for."""
 
@@ -216,10 +218,10 @@ class WindowStream(HubstaffStream):
         self, partition: Partition | None, feed: Feed, begin: dt.datetime, stop: dt.datetime, read: Read | None = None
     ) -> WindowSlice:
         """The windows of a feed between two moments, from the first or from where an earlier run was cut off."""
-        # Nothing happened before the organization was created.
         created = self._account.created(organization_of(partition))
-        if created < self._account.began:  # or it is not believed
-            begin = max(begin, midnight(created - WEST) if feed.spec.by_day else created)
+        if created < self._account.began and feed.name != REREAD:  # otherwise it is not believed
+            earliest = created - BACKDATED
+            begin = max(begin, midnight(earliest - WEST) if feed.spec.by_day else earliest)
         if feed.spec.is_kept_by_plan and isinstance(days := self.bookmarks.get(partition).get(KEPT_DAYS), int):
             begin = max(begin, midnight(self._account.began) - days * DAY)
         plan = WindowPlan(feed.spec, begin, stop, self._rows_a_page(partition))

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable
 
-    from tap_hubstaff.windows.coverage import Read
     from tap_hubstaff.windows.plan import WindowPlan
     from tap_hubstaff.windows.window import WindowSpec
+    from tap_hubstaff.windows.window_resume import Read
 
 logger = logging.getLogger(__name__)
 

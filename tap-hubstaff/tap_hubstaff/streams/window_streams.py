@@ -15,8 +15,8 @@ from tap_hubstaff.streams.named_base import NamedStream
 from tap_hubstaff.streams.window_base import WindowStream
 from tap_hubstaff.streams.window_slice import Feed, WindowSlice
 from tap_hubstaff.times import DAY, EAST, midnight, months_before, parse_iso
-from tap_hubstaff.windows.coverage import UPDATES
 from tap_hubstaff.windows.window import WindowSpec
+from tap_hubstaff.windows.window_resume import UPDATES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

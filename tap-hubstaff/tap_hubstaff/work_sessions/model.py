@@ -103,7 +103,7 @@ class WorkSession:
         return activity.starts <= self.stops
 
     def has_changed_since(self, activity: Activity) -> bool:
-        """Whether an activity may have begun a session once: it was there before something of this one was as it is."""
+        """Whether an activity may once have begun this one: something in here came, or changed, after its upload."""
         return self.changed > activity.created
 
     def add(self, activity: Activity) -> None:

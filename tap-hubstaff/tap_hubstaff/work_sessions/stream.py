@@ -28,8 +28,8 @@ from tap_hubstaff.account import organization_of
 from tap_hubstaff.streams.named_base import NamedStream
 from tap_hubstaff.streams.window_streams import Activities
 from tap_hubstaff.times import BEGINNING, parse_iso
-from tap_hubstaff.windows.coverage import DELAY, FOREVER, WINDOWS, Coverage, Read
 from tap_hubstaff.windows.window import Window, WindowSpec
+from tap_hubstaff.windows.window_resume import DELAY, FOREVER, WINDOWS, Coverage, Read
 from tap_hubstaff.work_sessions import late_changes
 from tap_hubstaff.work_sessions.carryover_json import (
     flat_builder,

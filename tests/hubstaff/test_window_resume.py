@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from singer_http.resume import validated
 from tap_hubstaff.streams.window_base import WindowBookmark
 from tap_hubstaff.times import DAY, EAST, HOUR, iso, midnight
-from tap_hubstaff.windows.coverage import DELAY, FOREVER, UPDATES, Coverage, Read, Wanted
 from tap_hubstaff.windows.window import Window, WindowSpec
+from tap_hubstaff.windows.window_resume import DELAY, FOREVER, UPDATES, Coverage, Read, Wanted
 
 BEGAN = dt.datetime(2026, 3, 1, 12, tzinfo=dt.timezone.utc)
 BY_TIME = WindowSpec("time_slot", "time_slot", longest=7)
