@@ -1,4 +1,4 @@
-"""Judges whether a table holds what a run sent, and claims no more than the run read."""
+"""Judges whether a table holds the keys that a run sent, and claims no more than the run read."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def judge(name: str, stream: StreamReport, table: Table) -> Verdict:
         return Verdict(name, f"nothing was sent.{_limits(stream)}")
     if missing := [column for column in stream.key if column not in table.columns]:
         return Verdict(name, f"the table has no column {', '.join(missing)}, which is its key.", agrees=False)
-    held, sent = table.holding(stream), _sent(stream)
+    held, sent = table.holding(stream), expected(stream)
     if not stream.whole and sent.count <= held.all.count and sent != held.ours and not _tells_partitions(stream, table):
         there = f"{_rows(sent.count)} sent, {held.all.count:,} there. Not compared: other runs may send the same rows."
         return Verdict(name, there)
@@ -44,7 +44,7 @@ def judge(name: str, stream: StreamReport, table: Table) -> Verdict:
     return Verdict(name, f"{_rows(sent.count)} sent, all there.{stay if stream.whole else _limits(stream)}")
 
 
-def _sent(stream: StreamReport | PartitionReport) -> Keys:
+def expected(stream: StreamReport | PartitionReport) -> Keys:
     """The rows that a table must have of it; without a key, each row that was sent is one."""
     return stream.keys or Keys(stream.rows, "")
 
@@ -96,8 +96,8 @@ def _places(stream: StreamReport, table: Table) -> str:
     """The partitions that differ, where the table has their ids."""
     held, differing = _by_partition(stream, table), []
     for part in stream.partitions if held else ():
-        found = held[_ids(part)].ours if _ids(part) in held else Keys(0, _sent(part).checksum and checksum(0))
-        if differs := _difference(_sent(part), found):
+        found = held[_ids(part)].ours if _ids(part) in held else Keys(0, expected(part).checksum and checksum(0))
+        if differs := _difference(expected(part), found):
             differing.append(f"{', '.join(f'{name} {value}' for name, value in _ids(part))}: {differs}")
     return f" Of {'; of '.join(differing)}" if differing else ""
 
