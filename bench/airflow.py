@@ -16,8 +16,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-import psycopg
-import sqlalchemy as sa
 import yaml
 from psycopg import sql
 from singer_http.http.shard import Shard
@@ -45,39 +43,38 @@ PATIENCE = 1800.0  # seconds for what takes long on a busy machine
 
 @dataclass(frozen=True)
 class Airflow:
-    """Airflow with the DAGs of this project; it and Meltano have their databases in one PostgreSQL.
+    """Airflow with the DAGs of this project.
 
     Attributes:
         folder: Its files.
-        postgres: Where the databases are.
+        database: Its own.
+        meltano: The database of Meltano.
         environment: What its programs run with.
     """
 
     folder: Path
-    postgres: Postgres
+    database: Postgres
+    meltano: Postgres
     environment: Mapping[str, str]
 
     @classmethod
     def new(cls, folder: Path, postgres: Postgres, shards: int, variables: Mapping[str, str]) -> Airflow:
-        """Make one with empty databases, for a number of shards; the variables are those that meltano.yml refers to."""
-        with postgres.connect() as connection:
-            for database in (sql.Identifier("airflow"), sql.Identifier("meltano")):
-                connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(database))
-                connection.execute(sql.SQL("CREATE DATABASE {}").format(database))
+        """Make one for a number of shards; the variables are those that meltano.yml refers to."""
+        own, meltano = postgres.new_database("airflow"), postgres.new_database("meltano")
         project = folder / "project"  # without what the user's own may have beside these: a .env
         project.mkdir()
         shutil.copy(PROJECT / "meltano.yml", project)
         (project / ".venv").symlink_to(sys.prefix)
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
-        url = sa.make_url(postgres.sqlalchemy_url)
         made = cls(
             folder,
-            postgres,
+            own,
+            meltano,
             Meltano(folder / "meltano", variables).environment
             | {
                 "MELTANO_PROJECT_ROOT": str(project),
-                "MELTANO_DATABASE_URI": str(url.set(database="meltano")),
+                "MELTANO_DATABASE_URI": meltano.sqlalchemy_url,
                 "SHARD_COUNT": str(shards),
                 "SHARD_RETRY_SECONDS": "0",
                 "AIRFLOW_HOME": str(folder / "airflow"),
@@ -85,9 +82,7 @@ class Airflow:
                 "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
                 "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
                 "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
-                "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": str(
-                    url.set(drivername="postgresql+psycopg2", database="airflow")
-                ),
+                "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": own.sqlalchemy_url.replace("+psycopg", "+psycopg2"),
                 "AIRFLOW__API__HOST": "127.0.0.1",
                 "AIRFLOW__API__PORT": str(port),
                 "AIRFLOW__API__SECRET_KEY": secrets.token_hex(),
@@ -109,10 +104,9 @@ class Airflow:
             if airflow.wait():
                 raise DemoError(f"airflow {' '.join(arguments)} failed:\n{tail(program.log)}")
 
-    def query(self, query: LiteralString, database: str = "airflow") -> list[tuple[Any, ...]]:
-        """Ask its database, or Meltano's."""
-        url = sa.make_url(self.postgres.sqlalchemy_url).set(drivername="postgresql", database=database)
-        with psycopg.connect(str(url)) as connection:
+    def query(self, query: LiteralString) -> list[tuple[Any, ...]]:
+        """Ask its database."""
+        with self.database.connect() as connection:
             return connection.execute(query).fetchall()
 
     def run_by_scheduler(self) -> None:

@@ -21,7 +21,7 @@ from demo.processes import RunningProgram, running
 from tests.pipelines.test_cut_off import process
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from demo.postgres import Postgres
 
@@ -42,19 +42,22 @@ def sandbox() -> Iterator[RunningSandbox]:
 
 
 @pytest.fixture(scope="module")
-def airflow(sandbox: RunningSandbox, postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Airflow:
-    with postgres.connect() as connection:
-        connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(HUSTLE_SCHEMA)))
+def warehouse(new_database: Callable[[], Postgres]) -> Postgres:
+    return new_database()
+
+
+@pytest.fixture(scope="module")
+def airflow(sandbox: RunningSandbox, warehouse: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Airflow:
     variables = {
         "SANDBOX_HUSTLE_API_URL": sandbox.hustle.api_url,
         "SANDBOX_HUSTLE_AUTH_URL": sandbox.hustle.auth_url,
         "SANDBOX_HUSTLE_CLIENT_ID": sandbox.hustle.client_id,
         "SANDBOX_HUSTLE_CLIENT_SECRET": sandbox.hustle.client_secret,
-        "SANDBOX_POSTGRES_URL": postgres.sqlalchemy_url,
+        "SANDBOX_POSTGRES_URL": warehouse.sqlalchemy_url,
         "TAP_HUSTLE_PAGE_SIZE": "5",
         "TAP_HUSTLE_MAX_PARALLEL_REQUESTS": "1",
     }
-    return Airflow.new(tmp_path_factory.mktemp("airflow"), postgres, SHARDS, variables)
+    return Airflow.new(tmp_path_factory.mktemp("airflow"), warehouse, SHARDS, variables)
 
 
 def organizations(sandbox: RunningSandbox, shard: int) -> list[int]:
@@ -120,25 +123,26 @@ def kill_meltano(airflow: Airflow, run: RunningProgram) -> None:
     connections = "SELECT 1 FROM pg_stat_activity WHERE datname = 'meltano'"
     while airflow.query(connections):
         time.sleep(0.02)
-    airflow.query("UPDATE runs SET last_heartbeat_at = last_heartbeat_at - interval '6 minutes' RETURNING 1", "meltano")
+    with airflow.meltano.connect() as connection:
+        connection.execute("UPDATE runs SET last_heartbeat_at = last_heartbeat_at - interval '6 minutes'")
     task.resume()
 
 
 def test_a_shard_that_was_killed_is_complete_after_its_retry(
-    airflow: Airflow, sandbox: RunningSandbox, postgres: Postgres
+    airflow: Airflow, sandbox: RunningSandbox, warehouse: Postgres
 ) -> None:
     with held(airflow, sandbox, code=0, organization=organizations(sandbox, 2)[0], page=2) as run:
         kill_meltano(airflow, run)
     assert tries(airflow) == {0: 1, 1: 2}
-    assert_complete(sandbox, postgres)
+    assert_complete(sandbox, warehouse)
 
 
 def test_what_is_forbidden_or_lost_is_named_by_the_last_task(
-    airflow: Airflow, sandbox: RunningSandbox, postgres: Postgres
+    airflow: Airflow, sandbox: RunningSandbox, warehouse: Postgres
 ) -> None:
     ids, (first, second) = sandbox.truth.ids["organizations"], organizations(sandbox, 2)
     sandbox.run(lambda running: setattr(running.hustle, "forbidden", (Forbidden(organizations=(first,)),)))
-    with held(airflow, sandbox, code=1, organization=second, page=1), postgres.connect() as connection:
+    with held(airflow, sandbox, code=1, organization=second, page=1), warehouse.connect() as connection:
         owner = ids[organizations(sandbox, 1)[0]]
         query = """DELETE FROM tap_hustle.leads WHERE id = (
             SELECT min(id) FROM tap_hustle.leads WHERE "organizationId" = %s) RETURNING id"""
@@ -149,7 +153,7 @@ def test_what_is_forbidden_or_lost_is_named_by_the_last_task(
     assert [line.partition(": ")[0] for line in found if ids[first] not in line] == ["Shard 1/2"], found
     assert f"organizationId {owner}: 1 row missing" in said(airflow)
     assert tries(airflow) == {0: 1, 1: 1}
-    assert_complete(sandbox, postgres, without=frozenset({lost}))
+    assert_complete(sandbox, warehouse, without=frozenset({lost}))
 
 
 def test_shards_that_airflow_shows_as_success_and_that_never_ran_are_named(airflow: Airflow) -> None:
