@@ -34,19 +34,19 @@ SHARDS = 2
 LEADS = 120
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def sandbox() -> Iterator[RunningSandbox]:
     scenario = HustleScenario(organizations=6, leads=LEADS, requests_per_second=None)
     with serve_in_thread(Scenario(hustle=scenario)) as running_sandbox:
         yield running_sandbox
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def warehouse(new_database: Callable[[], Postgres]) -> Postgres:
     return new_database()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def airflow(sandbox: RunningSandbox, warehouse: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Airflow:
     variables = {
         "SANDBOX_HUSTLE_API_URL": sandbox.hustle.api_url,
