@@ -78,10 +78,10 @@ def held(
                 sandbox.faults.wait_until_held()
                 break
             except TimeoutError:
-                assert run.guard.poll() is None, said(airflow)
+                assert run.guard.poll() is None, said(airflow)[-3000:]
         yield run
         sandbox.faults.clear()
-        assert run.wait() == code, said(airflow)
+        assert run.wait() == code, said(airflow)[-3000:]
 
 
 def said(airflow: Airflow) -> str:
