@@ -10,6 +10,7 @@ import json
 import signal
 import sys
 from contextlib import ExitStack
+from copy import deepcopy
 from functools import cached_property
 from itertools import chain
 from typing import IO, TYPE_CHECKING, Any, cast
@@ -246,9 +247,8 @@ class ApiTap(CheckedSettings, Tap):
     def catalog_dict(self) -> dict[str, Any]:
         catalog: dict[str, Any] = super().catalog_dict
         for entry in catalog["streams"] if self.input_catalog is None else ():
-            entry["schema"] = self.streams[
-                entry["tap_stream_id"]
-            ].schema  # the SDK drops words of others, such as x-pii
+            # The SDK drops words of others, such as x-pii.
+            entry["schema"] = deepcopy(self.streams[entry["tap_stream_id"]].schema)
         return catalog
 
     @override

@@ -84,14 +84,14 @@ def test_pages_are_halved_until_they_come_through_and_the_next_runs_know(
         sandbox.hubstaff.advance(days * 86_400)
 
 
-def test_windows_begin_no_earlier_than_the_organization(read: Read, serve: Serve, settings: Settings) -> None:
+def test_windows_begin_a_month_before_the_organization(read: Read, serve: Serve, settings: Settings) -> None:
     sandbox = serve(clock="stopped", organizations=1, shared_members=0, history_days=40, activities_per_day=1)
     run = read(sandbox, settings(sandbox, days=180), None, "activities", "daily_activities", "notes")
     assert run.code == 0, run.said("ERROR")
     for stream, path, requests in (
-        ("activities", "activities", 6),  # of 7 days
-        ("daily_activities", "daily", 2),  # of 31
-        ("notes", "notes", 2),
+        ("activities", "activities", 11),  # of 7 days
+        ("daily_activities", "daily", 3),  # of 31
+        ("notes", "notes", 3),
     ):
         assert Counter(run.ids(stream)) == Counter(sandbox.hubstaff.ids(stream)), stream
         assert asked(sandbox)[path] == requests, stream
