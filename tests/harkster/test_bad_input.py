@@ -138,9 +138,13 @@ def test_a_bad_setting_is_refused(target: Target, settings: dict[str, Any], reas
 
 def test_a_ledger_that_cannot_be_used_is_closed(target: Target, tmp_path: Path) -> None:
     (tmp_path / "other.db").write_bytes(b"no database at all, but a text of some length" * 50)
-    for bad in ({"ledger_url": f"sqlite:///{tmp_path}/other.db"}, {"locale": "nowhere"}, {"access_token": "a\nb"}):
+    for name, value in (
+        ("ledger_url", f"sqlite:///{tmp_path}/other.db"),
+        ("locale", "nowhere"),
+        ("access_token", "a\nb"),
+    ):
         for dry_run in (False, True):
-            assert target.run([schema()], dry_run=dry_run, **bad).error is not None
+            assert name in refused(target, dry_run=dry_run, **{name: value})
 
 
 def test_a_channel_that_may_not_be_posted_to_ends_the_run(target: Target) -> None:

@@ -35,6 +35,14 @@ class Breaking(FileLog):
 
     is_lost = False
 
+    @classmethod
+    def lost_after(cls, clock: FakeClock, before: float, seconds: float) -> None:
+        """Take it away after some seconds, for so many."""
+        clock.sleep(before)
+        cls.is_lost = True
+        clock.sleep(seconds)
+        cls.is_lost = False
+
     @override
     def update(self, change: Callable[[float, Sent], T]) -> T:
         if Breaking.is_lost:
@@ -81,14 +89,8 @@ def test_the_limit_holds_while_the_log_is_lost_and_found_again(
 ) -> None:
     began = clock.monotonic()
 
-    def lose_and_find() -> None:
-        clock.sleep(20.0)
-        Breaking.is_lost = True
-        clock.sleep(15.3)
-        Breaking.is_lost = False
-
     with caplog.at_level("INFO"):
-        sent = spend(clock, make(), began + 60, lose_and_find)
+        sent = spend(clock, make(), began + 60, lambda: Breaking.lost_after(clock, 20.0, 15.3))
     together = sorted(moment - began for moments in sent for moment in moments)
     assert most_in_any_window(together, 1.0) <= LIMIT
     alone = [moment for moment in together if 22 <= moment < 35]
@@ -106,13 +108,7 @@ def test_losing_the_log_for_ten_seconds_of_a_minute_costs_little(
 ) -> None:
     began = clock.monotonic()
 
-    def lose_and_find() -> None:
-        clock.sleep(20.0)
-        Breaking.is_lost = True
-        clock.sleep(10.0)
-        Breaking.is_lost = False
-
-    sent = spend(clock, make(), began + 60, lose_and_find, late=0.005)
+    sent = spend(clock, make(), began + 60, lambda: Breaking.lost_after(clock, 20.0, 10.0), late=0.005)
     assert sum(map(len, sent)) >= 0.96 * 60 * LIMIT
     assert most_in_any_window(sorted(moment for moments in sent for moment in moments), 1.0) <= LIMIT
 

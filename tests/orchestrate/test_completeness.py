@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from singer_http.report.document import FORMAT, Document, Exit, Failure, PartitionReport, RunReport, StreamReport
+from singer_http.report.document import Document, Failure, PartitionReport, StreamReport
 
 from orchestrate.dags.completeness import Outcome, find_faults, find_lost_state, is_worth_a_retry, list_shards, outcome
+from tests.run_reports import run_report
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,20 +54,7 @@ def report(reason: str, *failures: Failure, ends: tuple[str, ...] = ("complete",
         seconds=1.0,
         partitions=parts,
     )
-    run = RunReport(
-        format=FORMAT,
-        tap="tap-hustle",
-        versions={},
-        settings="",
-        began="2026-03-01T10:00:00+00:00",
-        seconds=1.0,
-        exit=Exit(reason, detail),
-        rows=len(parts),
-        requests=1,
-        throttled=0,
-        failures=list(failures),
-        warnings=[],
-    )
+    run = run_report(reason, detail, rows=len(parts), requests=1, failures=failures)
     return msgspec.to_builtins(Document(run, {"leads": leads}))
 
 

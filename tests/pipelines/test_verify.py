@@ -16,8 +16,10 @@ from api_sandbox import Fault, Forbidden, HustleScenario, RunningSandbox, Scenar
 from click.testing import CliRunner
 from msgspec.structs import asdict
 from singer_http.__main__ import main
-from singer_http.report.document import FORMAT, Document, Exit, RunReport
+from singer_http.report.document import Document
 from singer_http.report.keys import distinct, hasher
+
+from tests.run_reports import run_report
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -285,21 +287,7 @@ def test_a_run_that_did_not_end_and_a_database_that_is_not_there(tmp_path: Path)
         ("running", "has not ended, or was killed"),
         ("complete", "The database cannot be asked: "),
     ):
-        run = RunReport(
-            format=FORMAT,
-            tap="tap-hustle",
-            versions={},
-            settings="",
-            began="2026-03-01T10:00:00+00:00",
-            seconds=1.0,
-            exit=Exit(reason),
-            rows=0,
-            requests=0,
-            throttled=0,
-            failures=[],
-            warnings=[],
-        )
-        Document(run, {}).write(path)
+        Document(run_report(reason), {}).write(path)
         url = f"postgresql+psycopg://nobody:secret@/none?host={tmp_path}"
         found = CliRunner().invoke(main, ["verify", str(path), "--url", url, "--schema", SCHEMA])
         assert found.exit_code == 1
