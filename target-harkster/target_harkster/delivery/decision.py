@@ -55,6 +55,46 @@ def decide(known: Entry | None, hashes: Collection[str], mode: Mode) -> Decision
     return Decision.REPLACE if known.phase in _WAITING else Decision.UPDATE
 
 
+@dataclass(frozen=True, slots=True)
+class _Counting:
+    """The version of a row that counts.
+
+    Attributes:
+        at: Its place among them; None if none counts.
+        made: What the attempt gave for it.
+        wrong: The version that failed, with its error; None if there is none, or if it does not matter.
+    """
+
+    at: int | None = None
+    made: Content | bool = False
+    wrong: tuple[Parcel, RowError] | None = None
+
+
+def _first_that_works(versions: list[Parcel], attempt: Callable[[Parcel], Content | bool]) -> _Counting:
+    """A row that is known is left alone: its first version counts. Earlier ones that fail are as if they never came."""
+    wrong = None
+    for at, version in enumerate(versions):
+        try:
+            if made := attempt(version):
+                return _Counting(at, made)
+        except RowError as error:
+            wrong = version, error
+    return _Counting(wrong=wrong)
+
+
+def _last_that_works(versions: list[Parcel], attempt: Callable[[Parcel], Content | bool]) -> _Counting:
+    """The last version counts; if it fails it is wrong, and the one before it counts."""
+    wrong = None
+    for at in reversed(range(len(versions))):
+        try:
+            made = attempt(versions[at])
+        except RowError as error:
+            wrong = wrong or (versions[at], error)
+        else:
+            return _Counting(at if made else None, made, wrong)
+    return _Counting(wrong=wrong)
+
+
 @dataclass(slots=True, eq=False)
 class Decider:
     """Decides on rows batch by batch, and writes the intentions into the ledger.
@@ -115,46 +155,26 @@ class Decider:
 
     def _from_wanted(self, versions: list[Parcel]) -> list[Parcel]:
         """The versions of a row that count: from the first wanted one on, or all if the last one is wanted."""
-        wanted, is_refused = self._counting(versions, Parcel.is_wanted)
+        wanted = self._counting(versions, Parcel.is_wanted)
         kept: list[Parcel] = []
-        if wanted is not None:
-            kept = versions[wanted[0] :] if versions[0].lane.mode == "append" else versions[: wanted[0] + 1]
-        self.tally[versions[0].lane.stream]["left out"] += len(versions) - len(kept) - is_refused
+        if wanted.at is not None:
+            kept = versions[wanted.at :] if versions[0].lane.mode == "append" else versions[: wanted.at + 1]
+        self.tally[versions[0].lane.stream]["left out"] += len(versions) - len(kept) - (wanted.wrong is not None)
         return kept
 
     @staticmethod
-    def _counting(
-        versions: list[Parcel], attempt: Callable[[Parcel], Content | bool]
-    ) -> tuple[tuple[int, Content | bool] | None, bool]:
-        """Find the version of a row that counts, as if each had come in a batch of its own.
-
-        That is the first that works where a known row is left alone, and otherwise the last. One that fails is refused,
-        unless it is followed by one that works.
+    def _counting(versions: list[Parcel], attempt: Callable[[Parcel], Content | bool]) -> _Counting:
+        """Find the version of a row that counts, as if each had come in a batch of its own, and refuse one that fails.
 
         Args:
             versions: In the order in which they came.
             attempt: What is tried with them; gives False where a version is none that counts.
-
-        Returns:
-            The place of the version with what it gave, and whether one was refused.
         """
-        is_append = versions[0].lane.mode == "append"
-        found: tuple[int, Content | bool] | None = None
-        wrong: tuple[Parcel, RowError] | None = None
-        for at in range(len(versions)) if is_append else reversed(range(len(versions))):
-            try:
-                value = attempt(versions[at])
-            except RowError as error:
-                wrong = (versions[at], error) if is_append or wrong is None else wrong
-                continue
-            if value:
-                found = at, value
-            if value or not is_append:
-                break
-        if wrong is None or (is_append and found is not None):
-            return found, False
-        wrong[0].refuse(wrong[1].field, wrong[1].reason)
-        return found, True
+        found = (_first_that_works if versions[0].lane.mode == "append" else _last_that_works)(versions, attempt)
+        if found.wrong is not None:
+            parcel, error = found.wrong
+            parcel.refuse(error.field, error.reason)
+        return found
 
     def _decided_of(self, channel: str, rows: Mapping[str, list[Parcel]]) -> dict[int, Entry]:
         rows = self._wanted(channel, rows)
@@ -222,16 +242,15 @@ class Decider:
         if is_append and source is not None:
             tally[Decision.UNCHANGED.value] += len(versions)
             return None
-        found, is_refused = self._counting(versions, lambda parcel: parcel.source == source or parcel.content())
-        others = len(versions) - (found is not None) - is_refused
+        found = self._counting(versions, lambda parcel: parcel.source == source or parcel.content())
+        others = len(versions) - (found.at is not None) - (found.wrong is not None)
         tally[Decision.LEAVE.value if is_append else "superseded"] += others
-        if found is None:
+        if found.at is None:
             return None
-        at, content = found
-        if isinstance(content, bool):
+        if isinstance(found.made, bool):
             tally[Decision.UNCHANGED.value] += 1
             return None
-        return versions[at], content
+        return versions[found.at], found.made
 
     def _touch(self, channel: str, rows: Mapping[str, list[Parcel]]) -> None:
         """Note that rows are there, for the posts too that they have left in other channels."""
