@@ -27,6 +27,7 @@ from singer_http.http.clock import Clock, Stopped
 from singer_http.http.errors import ApiError, ConfigurationError, IncompleteError
 from singer_http.http.request_log import user_folder
 from singer_http.http.shard import Shard, chosen
+from singer_http.memory import return_large_blocks
 from singer_http.output import BufferedWriter
 from singer_http.report.reporter import Reporter
 from singer_http.resume import Bookmark, fingerprint, validated
@@ -259,6 +260,7 @@ class ApiTap(CheckedSettings, Tap):
     @classmethod
     @override
     def invoke(cls, *, state: IO[str] | None = None, catalog: IO[str] | None = None, **kwargs: Any) -> None:
+        return_large_blocks()
         with exit_on_operator_error(cls.logger):
             super().invoke(state=_checked_file("--state", state), catalog=_checked_file("--catalog", catalog), **kwargs)
 

@@ -70,7 +70,7 @@ def deep(levels: int) -> bytes:
 @pytest.mark.parametrize(
     ("odd", "words"),
     [
-        (deep(200_000), "JSON that is broken"),  # deeper than any Python reads
+        (deep(200_000), "JSON that is broken|nested too deep"),  # it depends on the stack how deep Python reads
         (b'{"id":"b","name":' + b"1" * 5000 + b"}", "a number too long"),
         (b'{"id":"b","name":1e99999999999999999999}', "a number too long"),
     ],
@@ -81,7 +81,7 @@ def test_what_is_beyond_reading_ends_its_list_alone(lists: Callable[..., Run], o
     assert (run.ids("agents"), run.ids("tags")) == ([], ["t"])
     sentence, end = run.said("ERROR")
     assert sentence.startswith("Not read: agents. ")
-    assert words in sentence
+    assert re.search(words, sentence)
     assert "not complete" in end
     assert "Traceback" not in run.stderr
 
