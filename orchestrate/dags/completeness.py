@@ -62,10 +62,11 @@ def find_faults(outcomes: Mapping[str, Outcome | None]) -> Iterator[str]:
             continue
         run = report["run"]
         reason, detail = run["exit"]["reason"], run["exit"]["detail"]
-        if run["failures"]:
-            yield from (f"Shard {shard}: {one['what']}: {one['why']}" for one in run["failures"])
-        elif reason == "running":
+        yield from (f"Shard {shard}: {one['what']}: {one['why']}" for one in run["failures"])
+        if reason == "running":
             yield f"Shard {shard} was killed while it read."
+        elif run["failures"]:
+            continue
         elif reason != "complete":
             yield f"Shard {shard} did not read everything ({reason}): {detail}"
         elif ended["exit_code"]:

@@ -16,6 +16,8 @@ from singer_http.report.progress import progress_of
 from singer_http.report.tally import Tally
 from singer_http.resume import Bookmarks
 
+from tests.reports import key_report
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -42,7 +44,8 @@ def test_a_run_of_more_than_a_minute_says_how_far_it_is(
     config = settings(sandbox, requests_per_second=1, max_parallel_requests=1, report_path=str(report))
     started = start_tap(config=config, leaps=True, env={"SINGER_SDK_LOG_CONFIG": str(tmp_path / "logging.yml")})
     sandbox.faults.wait_until_held()
-    running = json.loads(report.read_text())["run"]
+    told_so_far = json.loads(report.read_text())
+    running = told_so_far["run"]
     sandbox.faults.clear()
     run = started.wait()
     assert run.code == 0, run.stderr
@@ -59,7 +62,15 @@ def test_a_run_of_more_than_a_minute_says_how_far_it_is(
     assert sent < sandbox.report().requests
     assert running["exit"]["reason"] == "running"
     assert running["progress"] == told
-    assert json.loads(report.read_text())["run"]["progress"] is None
+    ended = json.loads(report.read_text())
+    assert ended["run"]["progress"] is None
+    before, after = told_so_far["streams"], ended["streams"]
+    assert [before["agents"][name] for name in ("ended", "rows", "keys")] == ["complete", 16, after["agents"]["keys"]]
+    assert 0 < before["leads"]["rows"] < after["leads"]["rows"]
+    assert before["leads"]["keys"] == key_report((one,) for one in run.ids("leads")[: before["leads"]["rows"]])
+    assert not before["leads"]["whole"]
+    assert (before["webhook_registrations"]["ended"], before["webhook_registrations"]["rows"]) == ("not read", 0)
+    assert running["rows"] == sum(stream["rows"] for stream in before.values())
 
 
 ORGANIZATIONS = [{"organization_id": number} for number in range(10)]

@@ -110,6 +110,12 @@ def test_what_a_shard_lacks_is_said(ended: dict[str, Outcome | None], said: str)
     assert fault.startswith(said)
 
 
+def test_a_shard_that_was_killed_is_said_to_be_so_beside_what_it_could_not_read() -> None:
+    killed, forbidden = sorted(find_faults(of_shard(-9, report("running", FORBIDDEN))), key=len)
+    assert killed == "Shard 2/2 was killed while it read."
+    assert forbidden == "Shard 2/2: leads of organization 7: HTTP 403: forbidden."
+
+
 def test_everything_that_could_not_be_read_is_named() -> None:
     failures = [Failure(f"leads of organization {number}", "HTTP 403: forbidden.") for number in (7, 8)]
     assert [fault.split(": ")[1] for fault in find_faults(of_shard(1, report("incomplete", *failures)))] == [

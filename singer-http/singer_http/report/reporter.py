@@ -60,6 +60,7 @@ class Reporter:
         self._tell_at = self._start + EVERY
         self._unwritten: list[Callable[[], None]] = []
         self._warnings = Warnings((tap, tap.replace("-", "_"), __name__.partition(".")[0]))
+        self._so_far: Callable[[], tuple[Failures, Counts, Sequence[Tally]]] = lambda: ((), (Counter(), Counter()), ())
 
     def tally(self, stream: str, maps: Sequence[StreamMap], bookmarks: Bookmarks) -> Tally:
         """Begin to follow a stream, before its bookmarks change."""
@@ -74,7 +75,7 @@ class Reporter:
     def tell_progress(
         self, tally: Tally, partitions: Callable[[], Partitions], session: Session, *, is_in_turn: bool
     ) -> None:
-        """Say every minute how far a stream has come, in the log and in the report; see :func:`progress_of`."""
+        """Say every minute how far a stream has come, and write the report so far; see :func:`progress_of`."""
         if (now := self._now()) < self._tell_at:
             return
         self._tell_at = now + EVERY
@@ -85,7 +86,7 @@ class Reporter:
         logger.info(text, *of, extra={"progress": msgspec.to_builtins(found)})
         if self._path is not None:
             with suppress(OSError):  # which will be told of at the end
-                self._document(Exit(RUNNING), (), (session.requests, session.throttled), (), found).write(self._path)
+                self._document(Exit(RUNNING), found).write(self._path)
 
     @contextmanager
     def of_run(
@@ -105,9 +106,10 @@ class Reporter:
             yield
             return
         try:
-            self._document(Exit(RUNNING), (), (Counter(), Counter()), ()).write(self._path)  # an older one may be there
+            self._document(Exit(RUNNING)).write(self._path)  # an older one may be there
         except OSError as error:
             raise ConfigurationError(f"report_path: {self._path} cannot be written: {error.strerror}.") from None
+        self._so_far = lambda: (failures, counted(), tallies())
         logging.getLogger().addHandler(self._warnings)
         end = Exit("failed")
         try:
@@ -125,16 +127,10 @@ class Reporter:
             raise
         finally:
             logging.getLogger().removeHandler(self._warnings)
-            _write(self._document(end, failures, counted(), tallies()), self._path)
+            _write(self._document(end), self._path)
 
-    def _document(
-        self,
-        end: Exit,
-        failures: Failures,
-        counts: Counts,
-        tallies: Sequence[Tally],
-        progress: Progress | None = None,
-    ) -> Document:
+    def _document(self, end: Exit, progress: Progress | None = None) -> Document:
+        failures, counts, tallies = self._so_far()
         by_name: dict[str, list[Tally]] = {}
         for tally in tallies:
             for name in tally.keys:
