@@ -65,7 +65,10 @@ class SharedLogin:
                 return Token(login.token, self._clock.monotonic() + login.ends_at - now), False
             if now < login.busy_until <= now + LOGIN_PATIENCE:
                 if login.refusal:
-                    raise CredentialsRefusedError(login.refusal)
+                    raise CredentialsRefusedError(
+                        f"Another run was refused its login, so this one did not try: {login.refusal} No run tries"
+                        f" these credentials for another {login.busy_until - now:.0f} s."
+                    )
                 return None, False
         sent.login = Login(self._credential, busy_until=now + LOGIN_PATIENCE)
         return None, True

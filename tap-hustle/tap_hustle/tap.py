@@ -101,7 +101,8 @@ class TapHustle(ApiTap):
             title="Share the login",
             description=(
                 "Log in once for all runs that count their requests together. The access token, a secret that lasts two"
-                " hours, is kept where they count them: in the user's state directory, or in budget_url."
+                " hours, is kept where they count them: in the user's state directory, or in budget_url. If the API"
+                " refuses the credentials, the others do not try them for 60 seconds."
             ),
         ),
         *shared_settings(),

@@ -99,12 +99,21 @@ def test_a_token_that_was_refused_to_all_is_replaced_once(logins: Logins) -> Non
 
 
 def test_credentials_that_are_refused_are_tried_once(logins: Logins, clock: FakeClock) -> None:
-    logins.failure = CredentialsRefusedError("HTTP 401: check client_secret.")
-    assert logins.tokens(logins.runs()) == {"HTTP 401: check client_secret.": WORKERS}
+    refusal = "HTTP 401: check client_secret."
+    logins.failure = CredentialsRefusedError(refusal)
+    found = logins.tokens(logins.runs())
+    assert found.pop(refusal) == 1
+    assert sum(found.values()) == WORKERS - 1
+    clock.advance(20)
+    (told,) = logins.tokens([logins.run()])
+    assert told == (
+        f"Another run was refused its login, so this one did not try: {refusal} No run tries these credentials"
+        " for another 40 s."
+    )
     assert logins.count == 1
     logins.failure = None
     assert logins.tokens([logins.run("another")]) == {"token-2": 1}
-    clock.advance(LOGIN_PATIENCE)
+    clock.advance(40)
     assert logins.tokens([logins.run()]) == {"token-3": 1}
 
 
