@@ -246,7 +246,7 @@ def test_work_of_before_the_organization_is_read(read: Read, serve: Serve, setti
     hubstaff = sandbox.hubstaff
     (created,) = (parse_iso(organization["created_at"]) for organization in hubstaff.records("organizations"))
     # Who begins to use Hubstaff enters the days since the last payday by hand ...
-    hubstaff.add([Tracked(starts_at=created - timedelta(days=days), tracked=60) for days in range(1, 30)])
+    hubstaff.add([Tracked(starts_at=created - timedelta(days=days), tracked=60) for days in range(1, 32)])
     hubstaff.advance(DAY)
     config = settings(sandbox, days=120)
     streams = ("activities", "daily_activities", "time_sessions")
