@@ -33,7 +33,14 @@ class StockTap(Tap):
     config_jsonschema: ClassVar[dict[str, Any]] = th.PropertiesList(
         th.Property("path", th.StringType, required=True),
         th.Property("emit_activate_version_messages", th.BooleanType),
+        th.Property("initialized_at", th.IntegerType, description="When it begins, in milliseconds."),
     ).to_dict()
+
+    @property
+    @override
+    def initialized_at(self) -> int:
+        # The SDK takes its second for the version of the table, and two runs may begin in one.
+        return int(self.config.get("initialized_at", super().initialized_at))
 
     @override
     def discover_streams(self) -> list[Stream]:

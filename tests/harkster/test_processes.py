@@ -1,5 +1,6 @@
 """Real taps in front of it, and real signals: each program is a process of its own, with pipes between them."""
 
+import itertools
 import json
 import shutil
 import signal
@@ -56,12 +57,13 @@ def told(target: Target) -> list[tuple[str, str, int, int]]:
 @pytest.mark.parametrize("names_version", [True, False])
 def test_a_tap_of_the_stock_sdk(target: Target, programs: Path, tmp_path: Path, *, names_version: bool) -> None:
     rows = tmp_path / "rows.jsonl"
-    config = settings(tmp_path, "tap", {"path": str(rows), "emit_activate_version_messages": names_version})
+    started = itertools.count(1_700_000_000_000, 60_000)
     mirror = {"streams": {"hours": {"mode": "mirror"}}, "mirror_max_share": 0.5}
 
     def sends(*names: str) -> None:
         rows.write_text("".join(json.dumps({"id": int(name[0]), "name": name}) + "\n" for name in names))
-        assert load(programs, [*STOCK_TAP, "--config", config], target, tmp_path, **mirror)
+        tap = {"path": str(rows), "emit_activate_version_messages": names_version, "initialized_at": next(started)}
+        assert load(programs, [*STOCK_TAP, "--config", settings(tmp_path, "tap", tap)], target, tmp_path, **mirror)
 
     sends("1", "2", "3")
     sends("1", "2", "3")
