@@ -156,6 +156,8 @@ class HarksterSink(RowSink):
             marker = marker_of(self._prefix, key)
             # Durable before any STATE behind it, so that no older version is posted over a newer one.
             self._run.rejects.came_again(self.stream_name, key, self._channel_ids, self._kinds)
+            if version != UNVERSIONED and not self._presence.has_rows:
+                self._run.mirror.begin_table(self._presence)
             if is_gone:
                 self._withdraw(key, marker)
                 return

@@ -96,6 +96,7 @@ class Job:
         rejected: The newest versions that made no post, each with what is to become of it.
         is_first: No run has come to its end.
         version: Of its table.
+        loose: The keys of rows that came since it was last sent as a whole.
         news: How often followers may be told: a row that was gone and came back is news again.
         said: All that posts have said, by key.
         seen: The keys whose posts followers saw after the last run.
@@ -110,6 +111,7 @@ class Job:
     rejected: dict[Place, tuple[str, Fate]] = field(default_factory=dict)
     is_first: bool = True
     version: int = 0
+    loose: set[int] = field(default_factory=set)
     news: Counter[Place] = field(default_factory=Counter)
     said: dict[int, set[str]] = field(default_factory=dict)
     seen: set[int] = field(default_factory=set)
@@ -150,10 +152,15 @@ class Job:
         """Whether a row makes a post."""
         return self.plan.mode == "digest" or self.layout == "text" or name.isdigit()
 
-    def sends(self, rows: Sequence[Row]) -> None:
+    def sends(self, rows: Sequence[Row], *, is_table: bool = True, has_version: bool = True) -> None:
         """Note what a run that ends well makes of rows, and of those that were rejected before."""
-        if self.plan.mode == "mirror":
-            self._forget(self.table.keys() - {row.key for row in rows})
+        came_now = {row.key for row in rows}
+        if self.plan.mode == "mirror" and is_table:
+            # Without versions nobody can tell rows of this table from those that came since the last one.
+            self._forget(self.table.keys() - came_now - (set() if has_version else self.loose))
+            self.loose.clear()
+        elif self.plan.mode == "mirror":
+            self.loose |= came_now
         came = set()
         for row in rows:
             came.add(row.key)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tests.harkster.jobs import Fate, Place, Post
     from tests.harkster.killed_runs import Runs
 
-Sending = Literal["versions", "no versions", "batch", "zipped batch with a version"]
+Sending = Literal["versions", "no versions", "batch", "zipped batch with a version", "changes"]
 Release = Literal["before", "within", "after"]
 """When a request that was held when its sender was killed is carried out: see what the next run does."""
 
@@ -48,6 +48,10 @@ ACCOUNT = AccountPlan(
 
 class DiedError(BaseException):
     """The run ends here, and nothing of it does anything any more."""
+
+
+def _has_version(sending: Sending) -> bool:
+    return sending in {"versions", "zipped batch with a version"}
 
 
 class Life:
@@ -189,7 +193,7 @@ class Life:
             sent = list({row.key: row for row in sent}.values())
         gone = {row.key for row in sent if row.is_gone}
         seen = self._published(job)
-        job.sends(sent)
+        job.sends(sent, is_table=sending != "changes", has_version=_has_version(sending))
         yield self._messages(job, sent, sending, is_named_first=is_named_first)
         if job.plan.mode in {"append", "upsert"}:
             now = self._published(job)
@@ -209,14 +213,14 @@ class Life:
     def _messages(self, job: Job, rows: Sequence[Row], sending: Sending, *, is_named_first: bool) -> list[Message]:
         job.version += 1
         is_mirror = job.plan.mode == "mirror"
-        version = None if sending in {"no versions", "batch"} or not is_mirror else job.version
+        version = job.version if _has_version(sending) and is_mirror else None
         records = [_record(job, row) for row in rows]
         if "batch" in sending:
             sent = [self._batch(records, version, is_zipped="zipped" in sending)]
         else:
             sent = [record(version=version, **values) for values in records]
         named: list[Message] = [{"type": "ACTIVATE_VERSION", "stream": "hours", "version": job.version}]
-        if is_mirror:
+        if is_mirror and sending != "changes":
             sent = [*named, *sent] if is_named_first else [*sent, *named]
         self._value += 1
         return [schema(PROPERTIES), *sent, state(self._value)]

@@ -22,6 +22,7 @@ from hypothesis.stateful import (
 )
 from singer_http.http.transport import Transport
 from sqlalchemy.engine.default import DefaultDialect
+from target_harkster.delivery.mirror import Mirror
 from target_harkster.layout.layout import Layout
 from target_harkster.ledger.rejects import Rejects
 from target_harkster.sinks import HarksterSink
@@ -226,6 +227,14 @@ def without_versions(life: Life, sending: Sending = "no versions") -> None:
         life.run(life.jobs[0], [(1, "1"), (2, "2")], sending)
 
 
+def gone_since(life: Life) -> None:
+    """A row that came alone is gone when the table is sent as a whole."""
+    job = life.jobs[0]
+    life.run(job, [(1, "1"), (2, "2")])
+    life.run(job, [(3, "3")], "changes")
+    life.run(job, [(1, "1"), (2, "2")])
+
+
 def in_batches(life: Life) -> None:
     """Rows come in BATCH files."""
     without_versions(life, "batch")
@@ -292,6 +301,13 @@ def _absent_without_a_version() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _of_every_table() -> Iterator[None]:
+    """A row that came without a version belongs to the next table, whenever that begins."""
+    with mock.patch.object(Mirror, "begin_table"):
+        yield
+
+
 def put_back(life: Life) -> None:
     """A row changes after the ledger is copied. The copy is put back, and so is the row."""
     job = life.jobs[0]
@@ -321,6 +337,7 @@ STORIES: dict[str, tuple[Callable[[Life], None], Plan]] = {
     "a version that is named first": (named_first, Plan("mirror")),
     "rows without a version": (without_versions, Plan("mirror")),
     "rows in batches": (in_batches, Plan("mirror")),
+    "a row that came alone": (gone_since, Plan("mirror")),
     "a move": (moved, Plan("upsert", on_move="delete")),
     "a copy of the ledger": (put_back, Plan("upsert")),
 }
@@ -331,6 +348,7 @@ PUT_BACK: list[tuple[str, Callable[[], AbstractContextManager[None]]]] = [
     ("a version that is named first", _judged_at_the_message),
     ("rows without a version", _absent_without_a_version),
     ("rows in batches", _absent_without_a_version),
+    ("a row that came alone", _of_every_table),
     ("a move", _deleted_at_once),
     ("a copy of the ledger", _adopts_new_posts_alone),
 ]

@@ -117,6 +117,11 @@ class Mirror:
                 version = None
             self._judge(presence, version)
 
+    def begin_table(self, presence: Presence) -> None:
+        """Note that a table is being sent with its version: what came before without one is not in it."""
+        self.ledger.begin_table(presence.stream, presence.channels)
+        self.rejects.begin_table(presence.stream, presence.channels)
+
     def covered(self) -> None:
         """Note that a STATE came after all rows so far."""
         for presence in self._streams.values():

@@ -12,6 +12,8 @@ UNVERSIONED = 0
 """Stands for the table version of a row that came without one."""
 GONE = -1
 """Stands for the table version of a row that came as deleted."""
+EARLIER = -2
+"""Stands for the table version of a row that came without one before its table was sent with versions."""
 
 
 def _keys(*names: str) -> list[sa.Column[str]]:

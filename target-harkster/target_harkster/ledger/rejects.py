@@ -12,7 +12,7 @@ from singer_http.http.errors import FatalError
 from singer_sdk.contrib.msgspec import decoder, encoder
 
 from target_harkster.ledger.database import put
-from target_harkster.ledger.model import REJECTS, UNVERSIONED
+from target_harkster.ledger.model import EARLIER, REJECTS, UNVERSIONED
 from target_harkster.ledger.redaction import REDACTED
 
 if TYPE_CHECKING:
@@ -206,16 +206,31 @@ class Rejects:
                 if place[0] in channels and place[3] in kinds:
                     self.strike(place)
 
+    def begin_table(self, stream: str, channels: Collection[str]) -> None:
+        """Note that a table is being sent with its version: rows that came without one belong to no table."""
+        for reject in self._rows_of(stream, channels):
+            if reject.version == UNVERSIONED:
+                self._reversion(reject, EARLIER)
+
     def judge(self, stream: str, channels: Collection[str], version: int) -> None:
         """Strike out the rows that are not in a table that was read completely."""
-        for reject in [one for found in self._standing.values() for one in found.values()]:
-            if reject.stream != stream or reject.channel not in channels or reject.kind not in {"row", "stray"}:
-                continue
+        for reject in self._rows_of(stream, channels):
             if reject.version not in {version, UNVERSIONED}:
                 self.strike(reject.place)
             elif reject.version == UNVERSIONED:
-                seen = self._changes.added[reject.place] = replace(reject, version=version)
-                self._standing[stream, reject.row][reject.place] = seen
+                self._reversion(reject, version)
+
+    def _rows_of(self, stream: str, channels: Collection[str]) -> list[Reject]:
+        return [
+            one
+            for found in self._standing.values()
+            for one in found.values()
+            if one.stream == stream and one.channel in channels and one.kind in {"row", "stray"}
+        ]
+
+    def _reversion(self, reject: Reject, version: int) -> None:
+        seen = self._changes.added[reject.place] = replace(reject, version=version)
+        self._standing[reject.stream, reject.row][reject.place] = seen
 
     def strike(self, *places: Place) -> None:
         """Strike rejects out. They leave the database with :meth:`sync`."""

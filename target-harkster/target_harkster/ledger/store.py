@@ -13,7 +13,7 @@ from target_harkster.ledger.digests import Digests
 from target_harkster.ledger.history import History
 from target_harkster.ledger.locks import FileLocks, Leases
 from target_harkster.ledger.lookup_rows import LookupRows
-from target_harkster.ledger.model import CHANNEL_NAMES, DOUBTS, FIRST_POSTS, GONE, POSTS, STREAMS, UNVERSIONED
+from target_harkster.ledger.model import CHANNEL_NAMES, DOUBTS, EARLIER, FIRST_POSTS, GONE, POSTS, STREAMS, UNVERSIONED
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -265,8 +265,15 @@ class Ledger:
                 here = sa.and_(POSTS.c.channel.in_(channels), POSTS.c.marker.in_(some))
                 connection.execute(POSTS.update().where(here).values(version=version))
 
+    def begin_table(self, stream: str, channels: Collection[str]) -> None:
+        """Note that a table is being sent with its version: rows that came without one belong to no table."""
+        self._reversion(stream, channels, EARLIER)
+
     def complete(self, stream: str, channels: Collection[str], version: int) -> None:
         """Note that a table version is complete. Rows that came without a version belong to it."""
+        self._reversion(stream, channels, version)
+
+    def _reversion(self, stream: str, channels: Collection[str], version: int) -> None:
         of_stream = sa.and_(POSTS.c.stream == stream, POSTS.c.channel.in_(channels), POSTS.c.version == UNVERSIONED)
         self.database.change(POSTS.update().where(of_stream).values(version=version))
 
