@@ -13,3 +13,5 @@ LEFT JOIN tap_hubstaff.organizations ON organizations.id = activity.organization
 LEFT JOIN tap_hubstaff.users ON users.id = activity.user_id
 LEFT JOIN tap_hubstaff.projects ON projects.id = activity.last_project_id
 LEFT JOIN tap_hubstaff.tasks ON tasks.id = activity.last_task_id
+-- A member who is gone stays in the table, marked, with `changes_only` or ACTIVATE_VERSION.
+WHERE activity._sdc_deleted_at IS NULL

@@ -200,6 +200,22 @@ def test_who_is_online(sandbox: RunningSandbox, warehouse: Postgres) -> None:
     )
 
 
+def test_a_member_who_is_gone_is_not_online(warehouse: Postgres) -> None:
+    gone, *others = ((row["organization_id"], row["user_id"]) for row in rows(warehouse, "online"))
+    with warehouse.connect() as connection, connection.transaction(force_rollback=True):
+        # So target-postgres keeps what `changes_only` sends of a row that is gone.
+        connection.execute(
+            """
+            UPDATE tap_hubstaff.last_activities
+            SET _sdc_deleted_at = now(), online = NULL, last_client_activity = NULL, last_project_id = NULL
+            WHERE organization_id = %s AND user_id = %s
+            """,
+            gone,
+        )
+        found = connection.execute("SELECT organization_id, user_id FROM hubstaff.online").fetchall()
+    assert sorted(found) == sorted(others)
+
+
 def test_reconcile_finds_one_activity_that_is_missing(sandbox: RunningSandbox, warehouse: Postgres) -> None:
     assert rows(warehouse, "reconcile") == []
     people = names(sandbox, "users")

@@ -261,7 +261,8 @@ def _sqlite(url: str) -> tuple[Any, type[Exception]]:
     except (OSError, sqlite3.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigurationError(
-            f"changes_url: {path} cannot be used ({reason}). If another run uses it, wait for its end."
+            f"changes_url: {path} cannot be used ({reason}). If another run uses it, wait for its end, or name another"
+            " file."
         ) from None
     return connection, sqlite3.Error
 
