@@ -153,6 +153,7 @@ class Life:
             with contextlib.suppress(DiedError), _dies_at(step, at):
                 self._run(job, messages)
             gc.collect()  # who dies closes nothing: what warns of that warns here
+            self._end_leases()
             if other is not job:
                 self.run(other, other.rows if other.plan.mode == "mirror" else ())
             self._ran(job, messages)
