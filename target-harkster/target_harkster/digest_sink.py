@@ -52,7 +52,12 @@ class DigestSink(HarksterSink):
         first_run: str = "publish",
     ) -> None:
         encoded, channel = self._checked(record)
-        group = self._layout.key_of(record)
+        layout, run = self._layout, self._run
+        group = layout.key_of(record)
+        if layout.is_conditional and not layout.is_wanted(layout.context(record), run.clock.time()):
+            run.queue.tally[self.stream_name]["left out"] += 1
+            self._keep(channel.id, "", "", key, None)
+            return
         self._keep(channel.id, marker_of(self._prefix, group), group, key, encoded)
 
     def _keep(self, channel: str, marker: str, group: str, key: str, record: bytes | None) -> None:
@@ -77,7 +82,7 @@ class DigestSink(HarksterSink):
         entry = ledger.find(channel.id, [marker]).get(marker)
         is_known = entry is not None and entry.phase not in {Phase.BASELINE, Phase.DELETED}
         if not rows and not is_known:
-            ledger.digests.shown(*at)  # its rows moved away before it had a post
+            ledger.digests.shown(*at)  # its rows left before it had a post
             return
 
         def refused(field: str | None, reason: str) -> None:
@@ -91,10 +96,6 @@ class DigestSink(HarksterSink):
             context = layout.context_of_group(group, rows, self._previous(channel.id, marker, key))
             if not is_known and not layout.is_closed(context, self._run.clock.time(), ledger.digests.quiet_for(*at)):
                 self._run.queue.tally[self.stream_name]["open"] += 1
-                return
-            if not is_known and not layout.is_wanted(context, self._run.clock.time()):
-                self._run.queue.tally[self.stream_name]["left out"] += 1
-                done[at] = key, True
                 return
             content = layout.content(context)
         except RowError as error:

@@ -55,7 +55,7 @@ class Plan:
     Attributes:
         on_move: What becomes of posts whose rows go to another channel; None where there is one channel only.
         first_run: What becomes of the rows of the first run.
-        when: Not all rows become posts; of a digest, not those of a single row.
+        when: Not all rows count.
         closed: Digests wait until they are closed.
         previous: Posts tell what they said before.
     """
@@ -137,8 +137,7 @@ class Job:
         if plan.on_move:
             settings["channel"] = {"column": "to", "allowed": [target.channel for target in self.targets]}
         if plan.when:
-            of_group, of_row = "{{ rows | length > 1 }}", f"{{{{ name != '{UNWANTED}' }}}}"
-            settings["when"] = of_group if plan.mode == "digest" else of_row
+            settings["when"] = f"{{{{ name != '{UNWANTED}' }}}}"
         if plan.closed:
             settings["closed"] = f"{{{{ '{CLOSING}' in rows | map(attribute='name') | list }}}}"
         return {**settings, "fields": fields}
@@ -248,15 +247,15 @@ class Job:
     def _group(self, place: Place) -> None:
         """Note what becomes of a group."""
         at, parity = place
-        rows = sorted(row for row in self.rows if row.to == at and row.key % 2 == parity)
+        wanted = [row for row in self.rows if not (self.plan.when and row.name == UNWANTED)]
+        rows = sorted(row for row in wanted if row.to == at and row.key % 2 == parity)
         text, old = ",".join(row.name for row in rows), self.posts.get(place)
         if old is not None and old.state in {"published", "draft"}:
             old.text = text
             self.said.setdefault(parity, set()).add(text)
             return
         is_closed = not self.plan.closed or any(row.name == CLOSING for row in rows)
-        is_wanted = not self.plan.when or len(rows) > 1
-        if not rows or not is_closed or not is_wanted or (old is not None and old.text == text):
+        if not rows or not is_closed or (old is not None and old.text == text):
             return
         state = self._then if old is None or self._then == "baseline" else "published"
         self.posts[place] = Post(text, state)

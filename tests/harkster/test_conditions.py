@@ -229,12 +229,56 @@ def test_what_is_closed_late_is_no_first_run(target: Target) -> None:
     assert shown(target, "hours") == ["8"]
 
 
-def test_a_digest_can_have_a_condition(target: Target) -> None:
-    settings = {"streams": {"hours": {**WEEKLY, "when": "{{ rows | sum(attribute='hours') > 10 }}"}}}
+def test_a_group_is_closed_when_its_rows_come_to_enough(target: Target) -> None:
+    settings = {"streams": {"hours": {**WEEKLY, "closed": "{{ rows | sum(attribute='hours') > 10 }}"}}}
     target.ran([schema(PROPERTIES), worked(1, 8), worked(2, 11, "2026-11-09"), state(1)], **settings)
     assert shown(target, "hours") == ["11"]
     target.ran([schema(PROPERTIES), worked(3, 3), state(2)], **settings)
     assert shown(target, "hours") == ["11", "11"]
+
+
+def test_a_row_is_in_its_digest_as_long_as_it_meets_the_condition(target: Target) -> None:
+    settings = {"streams": {"hours": {**WEEKLY, "when": "{{ user_id == 1 }}"}}}
+
+    def sums(*rows: Message) -> dict[str, str]:
+        target.ran([schema(PROPERTIES), *rows, state(1)], **settings)
+        return dict(shown(target, "week", "hours"))
+
+    rows = [worked(1, 8), worked(2, 7, user=2), worked(3, 6), worked(4, 5, "2026-11-09", user=2)]
+    assert sums(*rows) == {"2026-11-02": "14"}
+    assert sums(worked(3, 6, user=2)) == {"2026-11-02": "8"}
+    assert sums(worked(3, 6), worked(2, 7)) == {"2026-11-02": "21"}
+    # It leaves its group too if it names another one by then.
+    assert sums(worked(3, 6, "2026-11-09", user=2)) == {"2026-11-02": "15"}
+    # The post of a group without rows stays.
+    assert sums(worked(1, 8, user=2), worked(2, 7, user=None)) == {"2026-11-02": "0"}
+    assert [(post.publications, post.status) for post in target.posts()] == [(1, "published")]
+
+
+def test_a_condition_on_the_time_is_judged_whenever_the_row_comes(target: Target) -> None:
+    clock = Later(0)
+    weekly = {**WEEKLY, "group_by": ["user_id"], "fields": WEEKLY["fields"][1:], "name": "hours"}
+    settings = {"streams": {"hours": {**weekly, "when": "{{ week | add_days(7) > today }}"}}}
+    rows = [worked(1, 8, made_day(clock, 0)), worked(2, 7, made_day(clock, -3))]
+    for day, expected in ((0, "15"), (5, "8"), (9, "0")):
+        run_at(target, day, [schema(PROPERTIES), *rows, state(day)], **settings)
+        assert shown(target, "hours") == [expected]
+    run_at(target, 0, [schema(PROPERTIES), *rows[1:], state(10)], **settings)
+    assert shown(target, "hours") == ["7"]
+
+
+def test_a_row_whose_condition_fails_is_set_aside_and_its_digest_is_posted(target: Target) -> None:
+    settings = {"streams": {"hours": {**WEEKLY, "when": "{{ 40 / hours > 1 }}"}}}
+    target.ran([schema(PROPERTIES), worked(1, 0), worked(2, 20), state(1)], **settings)
+    assert shown(target, "hours") == ["20"]
+    assert [(one["key"], one["field"]) for one in target.rejects()] == [("[1]", "when")]
+    target.ran([schema(PROPERTIES), worked(1, 5), state(2)], **settings)
+    assert (shown(target, "hours"), target.rejects()) == (["25"], [])
+
+
+def test_a_condition_on_the_rows_of_a_digest_is_closed(target: Target) -> None:
+    ran = target.run([schema(PROPERTIES)], streams={"hours": {**WEEKLY, "when": "{{ rows | length > 1 }}"}})
+    assert "streams.hours: when chooses the rows of a digest one by one: set closed for" in str(ran.error)
 
 
 def test_only_digests_are_closed(target: Target) -> None:

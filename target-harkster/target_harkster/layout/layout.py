@@ -95,11 +95,13 @@ class Layout:
         if not self.fields:
             raise LayoutError(stream, None, "there are no fields")
         self._needs_context = self._has_expressions(config)
-        self._sample = {**_moment(0.0), **one, **self._sample}
         closed = config.get("closed")
         if closed is not None and not self.group_by:
             raise LayoutError(stream, None, "closed is for digests: set group_by")
+        of_group = {**_moment(0.0), **one, **self._sample}
+        self._sample = {**_moment(0.0), **one, "row": one} if self.group_by else of_group
         self._when = self._condition(config.get("when"))
+        self._sample = of_group
         self._closed = self._condition(closed) if isinstance(closed, str) else None
         self._quiet_hours: float | None = closed["quiet_hours"] if isinstance(closed, dict) else None
         self._fingerprint = blake2b(encoder.encode((_MAPPING, numbers, config)), digest_size=16).digest()
@@ -144,11 +146,11 @@ class Layout:
 
     @property
     def is_conditional(self) -> bool:
-        """Whether ``when`` chooses the rows that become posts."""
+        """Whether ``when`` chooses the rows that count."""
         return self._when is not None
 
     def is_wanted(self, context: Mapping[str, Any], now: float) -> bool:
-        """Whether a row or a group is to become a post.
+        """Whether a row is to become a post, or a part of its digest.
 
         Raises:
             RowError: That cannot be told.
@@ -163,13 +165,13 @@ class Layout:
         """
         if self._quiet_hours is not None:
             return quiet_for >= self._quiet_hours * 3600
-        return self._is_met("closed", self._closed, context, now)
+        last = context["rows"][-1] if context["rows"] else {}
+        return self._is_met("closed", self._closed, {**last, **context}, now)
 
-    def _is_met(self, setting: str, condition: Source | None, context: Mapping[str, Any], now: float) -> bool:
-        # For a group the columns are those of its last row.
-        last = context["rows"][-1] if self.group_by and context["rows"] else {}
+    @staticmethod
+    def _is_met(setting: str, condition: Source | None, context: Mapping[str, Any], now: float) -> bool:
         try:
-            return condition is None or bool(condition({**_moment(now), **last, **context}))
+            return condition is None or bool(condition({**_moment(now), **context}))
         except FieldError as error:
             raise RowError(setting, str(error)) from None
 
@@ -289,6 +291,8 @@ class Layout:
             self.uses_previous |= "previous" in names - self._columns
             if unknown := sorted(names - self._sample.keys()):
                 reason = f"the expression asks for {', '.join(unknown)}, which the stream has not"
+                if self.group_by and unknown == ["rows"]:
+                    reason = "when chooses the rows of a digest one by one: set closed for what all of them must meet"
                 raise LayoutError(self.stream, field_id, reason)
             source(self._sample)
         except ExpressionError as error:
