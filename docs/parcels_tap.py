@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
+from singer_http.checked_settings import url_errors
 from singer_http.http.auth import fixed_token
 from singer_http.http.budget import Budget
 from singer_http.http.session import Session
 from singer_http.http.transport import Transport
+from singer_http.operator_errors import exit_on_operator_error
 from singer_http.reading.pages import Page
-from singer_http.settings import exit_on_operator_error, shared_settings, url_errors
+from singer_http.settings import shared_settings
 from singer_http.stream import ApiStream
 from singer_http.tap import ApiTap
 from singer_sdk import typing as th

@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from singer_http.settings import exit_on_operator_error, json_object
+from singer_http.checked_settings import json_object
+from singer_http.operator_errors import exit_on_operator_error
 from singer_http.shard_states import merged, split
 from singer_http.verify.command import verify
 

@@ -23,16 +23,17 @@ from singer_sdk.tap_base import CliTestOptionValue
 from typing_extensions import override
 
 from singer_http.catalog import with_chosen_methods
+from singer_http.checked_settings import MAP_OPTIONS, CheckedSettings, json_object
 from singer_http.http.clock import Clock, Stopped
 from singer_http.http.errors import ApiError, ConfigurationError, IncompleteError
 from singer_http.http.request_log import user_folder
 from singer_http.http.shard import Shard, chosen
 from singer_http.memory import return_large_blocks
+from singer_http.operator_errors import exit_on_operator_error
 from singer_http.output import BufferedWriter
 from singer_http.report.reporter import Reporter
 from singer_http.resume import Bookmark, fingerprint, validated
 from singer_http.run import Run
-from singer_http.settings import MAP_OPTIONS, CheckedSettings, exit_on_operator_error, json_object
 from singer_http.stream import ApiStream
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from singer_http.settings import LINE, LONGEST, WORD, api_errors, shared_settings
+from singer_http.checked_settings import api_errors
+from singer_http.settings import LINE, LONGEST, WORD, shared_settings
 from singer_sdk import typing as th
 
 from tap_hubstaff.client import DEFAULT_URL, LONGEST_PAGE

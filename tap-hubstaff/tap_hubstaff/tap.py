@@ -6,7 +6,8 @@ import math
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import click
-from singer_http.settings import exit_on_operator_error, json_object
+from singer_http.checked_settings import json_object
+from singer_http.operator_errors import exit_on_operator_error
 from singer_http.tap import ApiTap
 from singer_sdk.plugin_base import _ConfigInput
 from typing_extensions import override

@@ -5,7 +5,7 @@ from __future__ import annotations
 from singer_http.startup import lasting_imports
 
 with lasting_imports():
-    from singer_http.settings import exit_on_operator_error
+    from singer_http.operator_errors import exit_on_operator_error
 
     from tap_hustle.tap import TapHustle
 

@@ -6,9 +6,10 @@ import contextlib
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from singer_http.checked_settings import api_errors
 from singer_http.http.errors import ApiError, ConfigurationError
 from singer_http.http.shard import Shard
-from singer_http.settings import LINE, api_errors, shared_settings
+from singer_http.settings import LINE, shared_settings
 from singer_http.tap import ApiTap
 from singer_sdk import typing as th
 from typing_extensions import override

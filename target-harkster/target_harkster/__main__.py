@@ -7,7 +7,7 @@ import gc
 from singer_http.startup import lasting_imports
 
 with lasting_imports():
-    from singer_http.settings import exit_on_operator_error
+    from singer_http.operator_errors import exit_on_operator_error
 
     from target_harkster.target import TargetHarkster
 

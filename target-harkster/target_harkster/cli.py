@@ -17,8 +17,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
+from singer_http.checked_settings import ENVIRONMENT, config_input
 from singer_http.http.errors import ApiError, ConfigurationError, IncompleteError
-from singer_http.settings import ENVIRONMENT, config_input, exit_on_operator_error
+from singer_http.operator_errors import exit_on_operator_error
 from singer_sdk.exceptions import ConfigValidationError
 
 from target_harkster.layout.inference import inferred_fields

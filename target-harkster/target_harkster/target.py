@@ -8,10 +8,11 @@ import signal
 import sys
 from typing import IO, TYPE_CHECKING, Any, ClassVar, cast
 
+from singer_http.checked_settings import CheckedSettings, url_errors
 from singer_http.http.clock import Clock, Stopped
 from singer_http.http.errors import ApiError, ConfigurationError
+from singer_http.operator_errors import exit_on_operator_error
 from singer_http.output import Stdout
-from singer_http.settings import CheckedSettings, exit_on_operator_error, url_errors
 from singer_sdk import Target
 from singer_sdk.exceptions import RecordsWithoutSchemaException
 from singer_sdk.helpers.capabilities import CapabilitiesEnum, PluginCapabilities

@@ -12,7 +12,7 @@ import tap_hubstaff.__main__ as hubstaff_main
 import tap_hustle.__main__ as hustle_main
 import target_harkster.__main__ as harkster_main
 from singer_http.http.auth import lifetime, validated_token
-from singer_http.settings import exit_on_operator_error
+from singer_http.operator_errors import exit_on_operator_error
 from singer_sdk.exceptions import ConfigValidationError
 from tap_hubstaff.tap import TapHubstaff
 from tap_hustle.tap import TapHustle

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from unittest import mock
 
 from singer_http.http.clock import Clock, Stopped
-from singer_http.settings import exit_on_operator_error
+from singer_http.operator_errors import exit_on_operator_error
 from tap_hustle.tap import TapHustle
 from typing_extensions import override
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from singer_http.settings import exit_on_operator_error
+from singer_http.operator_errors import exit_on_operator_error
 from singer_sdk.exceptions import ConfigValidationError
 from tap_hubstaff.tap import TapHubstaff
 from tap_hustle.tap import TapHustle
