@@ -52,6 +52,8 @@ _GLANCE = 0.2
 """Seconds after which to look whether it is through."""
 LONGEST_REQUEST = 30.0
 """Seconds after which the vendor's hosting ends any request: no exchange takes longer."""
+REFUSAL_BELIEVED = 60.0
+"""Seconds for which no other run tries a refresh token that was refused, if all begin at the same time."""
 _RENEW = "Create a new personal access token (or have the application authorized again) and put it into the settings."
 _LOST = (
     "no answer to the exchange of the refresh token. It may have been used up without the new one having"
@@ -61,6 +63,10 @@ _LOST = (
 _CUT_OFF = (
     "The refresh token is used up: the run that exchanged it at %s ended before it could keep the new one, which"
     " Hubstaff gives only once. " + _RENEW
+)
+_REFUSED_TO_ANOTHER = (
+    "Another run was refused the refresh token at %s, so this one did not try it. No run does for another %.0f s. "
+    + _RENEW
 )
 
 
@@ -106,7 +112,7 @@ class StoredTokens(msgspec.Struct):
         expires_at: When that one ends, in seconds since 1970.
         renew_at: When it is to be exchanged.
         begun_at: When an exchange of the refresh token began that may have succeeded; 0 for none.
-        is_refused: Whether the refresh token was refused.
+        refused_at: When the refresh token was refused; 0 if it was not.
         refusals: When access tokens were exchanged because the API refused them, within an hour.
     """
 
@@ -115,7 +121,7 @@ class StoredTokens(msgspec.Struct):
     expires_at: float = 0.0
     renew_at: float = 0.0
     begun_at: float = 0.0
-    is_refused: bool = False
+    refused_at: float = 0.0
     refusals: list[float] = []
 
     def __post_init__(self) -> None:
@@ -283,7 +289,7 @@ class Rotation:
                 until = kept.renew_at
             elif now < kept.renew_at:
                 until = kept.renew_at
-            elif kept.begun_at or kept.is_refused:
+            elif kept.begun_at or kept.refused_at:
                 self._say_last(kept)
             else:
                 kept, until = self._renewed(kept)
@@ -320,6 +326,10 @@ class Rotation:
     def _exchange(self, kept: StoredTokens, rules: tuple[Rule, ...]) -> StoredTokens:
         """Exchange the refresh token; the store says so before it is done."""
         before = kept.begun_at
+        left = kept.refused_at + REFUSAL_BELIEVED - self._clock.time()
+        if 0 < left <= REFUSAL_BELIEVED:
+            told = _CUT_OFF % _time(before) if before else _REFUSED_TO_ANOTHER % (_time(kept.refused_at), left)
+            raise CredentialsRefusedError(told)
         if before:
             # The exchange that was cut off may still be under way.
             wait = min(before + LONGEST_REQUEST - self._clock.time(), LONGEST_REQUEST)
@@ -337,7 +347,7 @@ class Rotation:
         except LostExchangeError:
             raise
         except CredentialsRefusedError:
-            self._store.write(msgspec.structs.replace(kept, is_refused=True))
+            self._store.write(msgspec.structs.replace(kept, refused_at=self._clock.time()))
             if before:
                 raise CredentialsRefusedError(_CUT_OFF % _time(before)) from None
             raise
@@ -357,7 +367,7 @@ class Rotation:
         logger.warning(
             "The refresh token %s. The access token there is serves on for %.1f h; then the refresh token is tried once"
             " more. %s",
-            "was refused" if kept.is_refused else lost,
+            "was refused" if kept.refused_at else lost,
             (kept.expires_at - self._clock.time()) / 3600,
             _RENEW,
         )

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from singer_http.http import transport
-from singer_http.http.session import request_token
 from singer_http.http.transport import Transport
 from tap_hubstaff import auth, shared_tokens, tap
 from tap_hubstaff.streams import window_streams
@@ -19,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 KILL_POINTS = {
-    "nowhere": None,
-    "before all": None,
+    "before the lock": None,
+    "lock taken": None,
     "mark half written": 1,
     "mark written": 1,
     "mark in place": 2,
@@ -30,70 +29,97 @@ KILL_POINTS = {
     "answer half written": 3,
     "answer written": 3,
     "answer in place": 4,
+    "lock let go": None,
 }
 """Where it may be; where that is in the store, the call of ``fsync`` at which it is."""
 SHARED_KILL_POINTS = {
+    "before the lock": None,
+    "lock taken": None,
     "before the mark is shared": 1,
+    "mark uncommitted": 1,
     "mark shared": 1,
     "before the request": None,
     "request sent": None,
     "answer received": None,
     "before the answer is shared": 2,
+    "answer uncommitted": 2,
     "answer shared": 2,
+    "lock let go": None,
 }
 """The same where tokens are kept in a database: the write at which it is."""
-LOST = frozenset({"request sent", "answer received", "answer half written", "before the answer is shared"})
-"""When the vendor has taken the old token and the new one is nowhere."""
+LOST = frozenset(
+    {"request sent", "answer received", "answer half written", "before the answer is shared", "answer uncommitted"}
+)
+"""When the vendor has taken the old token and the new one is nowhere: no more than its rules make unavoidable."""
+_CALLED: dict[str, list[tuple[Any, str]]] = {
+    "before the lock": [(auth.Rotation, "__call__")],
+    "lock taken": [(auth.TokenStore, "read"), (shared_tokens.SharedTokenStore, "read")],
+    "before the request": [(Transport, "send")],
+    "request sent": [(transport, "_read")],
+    "answer received": [(auth, "request_token")],
+    "lock let go": [(auth.Rotation, "_warn")],
+}
+"""What is called there, with either store."""
 
 
-def kill_self(*_: object, **__: object) -> Any:
-    os.kill(os.getpid(), signal.SIGKILL)
+def prepare(point: str, may_die: Callable[[], bool] = lambda: True) -> None:
+    """Have this process killed at a point.
 
-
-def prepare(point: str) -> None:
+    Args:
+        point: Where; any other word for nowhere.
+        may_die: Asked there.
+    """
     # So that a process begins quickly.
     _put(tap, "STREAMS", (window_streams.Activities, session_stream.TimeSessions))
-    if (call := SHARED_KILL_POINTS.get(point)) is not None:
-        _put(shared_tokens.SharedTokenStore, "write", _shared(call, is_before="before" in point))
-    elif (call := KILL_POINTS.get(point)) is not None:
-        _put(os, "fsync", _fsync(call, is_half="half" in point))
-    elif point == "before all":
-        _put(auth.TokenStore, "read", kill_self)
-    elif point == "before the request":
-        _put(Transport, "send", kill_self)
-    elif point == "request sent":
-        _put(transport, "_read", kill_self)
-    elif point == "answer received":
-        _put(auth, "request_token", lambda *args: kill_self(request_token(*args)))
+
+    def die() -> None:
+        if may_die():
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    for owner, name in _CALLED.get(point, ()):
+        _put(owner, name, _killed(getattr(owner, name), die, is_behind=point == "answer received"))
+    if (call := KILL_POINTS.get(point)) is not None:
+        _put(os, "fsync", _fsync(call, may_die, is_half="half" in point))
+    elif (call := SHARED_KILL_POINTS.get(point)) is not None:
+        if "uncommitted" in point:
+            asked = _killed(shared_tokens._asked, die, is_behind=True, call=call, query=shared_tokens._WRITE)
+            _put(shared_tokens, "_asked", asked)
+        else:
+            write = shared_tokens.SharedTokenStore.write
+            killed = _killed(write, die, is_behind="before" not in point, call=call)
+            _put(shared_tokens.SharedTokenStore, "write", killed)
 
 
 def _put(owner: Any, name: str, replacement: Any) -> None:
     mock.patch.object(owner, name, replacement).start()
 
 
-def _fsync(kill_at: int, *, is_half: bool) -> Callable[[int], None]:
+def _killed(
+    function: Callable[..., Any], die: Callable[[], None], *, is_behind: bool, call: int = 1, query: str | None = None
+) -> Callable[..., Any]:
+    """A function of which a call kills the process, before or behind it; if a query is given, calls with it count."""
+    calls = count(1)
+
+    def killed(*args: Any, **more: Any) -> Any:
+        is_it = (query is None or query in args) and next(calls) == call
+        if is_it and not is_behind:
+            die()
+        found = function(*args, **more)
+        if is_it and is_behind:
+            die()
+        return found
+
+    return killed
+
+
+def _fsync(kill_at: int, may_die: Callable[[], bool], *, is_half: bool) -> Callable[[int], None]:
     """An ``fsync`` that kills the process at a call, with the whole file written or a half of it."""
     calls = count(1)
 
     def fsync(descriptor: int) -> None:
-        if next(calls) == kill_at:
+        if next(calls) == kill_at and may_die():
             if is_half:
                 os.ftruncate(descriptor, os.fstat(descriptor).st_size // 2)
-            kill_self()
+            os.kill(os.getpid(), signal.SIGKILL)
 
     return fsync
-
-
-def _shared(kill_at: int, *, is_before: bool) -> Callable[..., None]:
-    """A ``write`` into the database that kills the process before a call of it, or behind."""
-    calls, write = count(1), shared_tokens.SharedTokenStore.write
-
-    def killed(*args: Any) -> None:
-        call = next(calls)
-        if call == kill_at and is_before:
-            kill_self()
-        write(*args)
-        if call == kill_at:
-            kill_self()
-
-    return killed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import re
 import stat
 import threading
 from pathlib import Path
@@ -244,6 +245,28 @@ def test_a_cut_off_exchange_is_named_when_its_token_is_refused(
             rotation(f"{server.url}/tokens", tmp_path, clock)()
     # Not before the vendor's hosting has ended the first for certain.
     assert 0 < sum(clock.slept) <= 30
+
+
+def test_a_refused_token_is_not_sent_by_the_other_runs_of_the_same_moment(
+    raw_server: Callable[..., RawServer], answer: Callable[..., bytes], clock: FakeClock, tmp_path: Path
+) -> None:
+    server = raw_server(answer(400))
+    with pytest.raises(AuthenticationError, match="HTTP 400; the refresh token is used up, revoked or expired"):
+        rotation(f"{server.url}/tokens", tmp_path, clock)()
+    for seconds in (0, 20):
+        clock.advance(seconds)
+        with pytest.raises(AuthenticationError) as told:
+            rotation(f"{server.url}/tokens", tmp_path, clock)()
+        assert re.fullmatch(
+            r"Another run was refused the refresh token at 2023-11-14 22:\d\d:\d\d UTC, so this one did not try it."
+            rf" No run does for another {60 - seconds} s. Create a new personal access token .* into the settings.",
+            str(told.value),
+        )
+    assert len(server.requests) == 1
+    clock.advance(41)
+    with pytest.raises(AuthenticationError, match="HTTP 400"):
+        rotation(f"{server.url}/tokens", tmp_path, clock)()
+    assert len(server.requests) == 2
 
 
 def test_what_was_written_but_not_put_in_place_is_used(tmp_path: Path) -> None:
