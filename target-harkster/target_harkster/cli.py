@@ -18,16 +18,15 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 from singer_http.checked_settings import ENVIRONMENT, config_input
-from singer_http.http.errors import ApiError, ConfigurationError, IncompleteError
+from singer_http.http.errors import ApiError, ConfigurationError
 from singer_http.operator_errors import exit_on_operator_error
 from singer_sdk.exceptions import ConfigValidationError
 
 from target_harkster.layout.inference import inferred_fields
-from target_harkster.ledger.rejects import TooManyRejectsError
 from target_harkster.ledger.store import Phase
 from target_harkster.messages import BAD_INPUT, MessageReader, check_shape
 from target_harkster.report.diff import print_diff
-from target_harkster.report.plan import plan_of, print_plan
+from target_harkster.report.plan import print_plan
 from target_harkster.target import TargetHarkster
 
 if TYPE_CHECKING:
@@ -198,22 +197,22 @@ def plan(target: TargetHarkster, source: IO[bytes], *, as_json: bool, with_diff:
     """Show what a tap's messages would do."""
     run = target.run
     run.prints_plan = False
-    diff = run.compare() if with_diff else None
-    failure: ApiError | None = None
+    failure: Exception | None = None
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             target.listen(source)  # type: ignore[arg-type]
-    except (TooManyRejectsError, IncompleteError) as error:
-        failure = error  # raised after the plan was shown
-    planned, quotas = plan_of(run.tally), run.quotas()
-    if as_json:
-        after = {name: asdict(used) for name, used in quotas.items()}
-        changes = {} if diff is None else {"changes": [asdict(change) for change in diff.changes]}
-        _print_json({"streams": planned, "quota_after": after, **changes})
-    else:
-        print_plan(planned, quotas, _out)
-        if diff is not None:
-            print_diff(diff.changes, {at: one.path for at, one in run.channels.opened.items()}, _out)
+    except (ApiError, *BAD_INPUT) as error:
+        failure = error  # raised after the plan was shown, as the run does what is before it
+    planned = run.plan
+    if planned is not None and (planned.streams or failure is None):
+        if as_json:
+            after = {name: asdict(used) for name, used in planned.quotas.items()}
+            changes = {"changes": [asdict(change) for change in planned.changes]} if with_diff else {}
+            _print_json({"streams": planned.streams, "quota_after": after, **changes})
+        else:
+            print_plan(planned, _out)
+            if with_diff:
+                print_diff(planned.changes, {at: one.path for at, one in run.channels.opened.items()}, _out)
     if failure is not None:
         raise failure
 

@@ -16,7 +16,7 @@ from target_harkster.delivery.channels import Channels
 from target_harkster.delivery.courier import Courier
 from target_harkster.delivery.decision import Decider
 from target_harkster.delivery.exactly_once import Delivery
-from target_harkster.delivery.first_run_guard import FirstRunGuard
+from target_harkster.delivery.first_run_guard import FirstRunGuard, TooManyNewPostsError
 from target_harkster.delivery.mirror import Mirror
 from target_harkster.delivery.moves import Moves
 from target_harkster.delivery.parcel_queue import ParcelQueue
@@ -26,18 +26,19 @@ from target_harkster.delivery.reject_retries import RejectRetries
 from target_harkster.layout.expressions import Expressions
 from target_harkster.layout.layout_maker import make_layout
 from target_harkster.layout.lookup_filter import Lookup
+from target_harkster.ledger.database import LedgerError
 from target_harkster.ledger.history import Did
 from target_harkster.ledger.redaction import Redaction
 from target_harkster.ledger.reject_file import RejectFile
 from target_harkster.ledger.rejects import Rejects, TooManyRejectsError, row_of
 from target_harkster.ledger.store import Ledger
 from target_harkster.messages import BAD_INPUT
-from target_harkster.report.diff import Diff
-from target_harkster.report.plan import PlanningApi, plan_of, print_plan
+from target_harkster.report.plan import Plan, Planner, print_plan
+from target_harkster.report.planning_api import PlanningApi
 from target_harkster.report.preview import Preview
 from target_harkster.report.summary import tell_quota, tell_rows
 from target_harkster.vendor.client import HarksterApi
-from target_harkster.vendor.posts import Spelling
+from target_harkster.vendor.posts import Content, Spelling, stream_marker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,10 +47,10 @@ if TYPE_CHECKING:
     from singer_http.output import Stdout
 
     from target_harkster.delivery.channels import Route
-    from target_harkster.delivery.parcel import Parcel, Refused
+    from target_harkster.delivery.parcel import Refused
     from target_harkster.layout.layout import Layout
     from target_harkster.ledger.rejects import Reject
-    from target_harkster.ledger.store import Phase
+    from target_harkster.ledger.store import Entry
     from target_harkster.vendor.client import Usage
 
 logger = logging.getLogger(__name__)
@@ -78,6 +79,7 @@ class Run:
     Attributes:
         rows: By stream, how many came.
         prints_plan: Whether a dry run ends with its table.
+        plan: What a dry run would have done, at its end.
     """
 
     def __init__(self, config: Mapping[str, Any], clock: Clock, stdout: Stdout) -> None:
@@ -90,6 +92,7 @@ class Run:
         self._is_covered = False
         self.rows: Counter[str] = Counter()
         self.prints_plan = True
+        self.plan: Plan | None = None
         self._reject_file = None if self._is_dry else RejectFile(config["reject_path"])
         path = config.get("preview_path")
         self._preview = Preview(path, is_dry=self._is_dry) if path else None
@@ -100,26 +103,25 @@ class Run:
             lookups = {stream for stream, settings in config["streams"].items() if settings.get("mode") == "lookup"}
             self.lookup = Lookup(self.ledger.lookups, lookups)
             self._expressions = Expressions(config["locale"], self.lookup)
-            self.api = (PlanningApi if self._is_dry else HarksterApi)(config, clock)
+            self.api = api = (PlanningApi if self._is_dry else HarksterApi)(config, clock)
             opened.callback(self.api.close)
+            self._planner = Planner(api, self.ledger) if isinstance(api, PlanningApi) else None
             spelling = Spelling(config["heading_type"], config["numbers_as"] == "number", config["marker"])
             self.previous = PreviousPosts(self.api, self.ledger)
             self.post_quota = quota = PostQuota(self.api, config["quota_reserve"], config.get("max_posts_per_run"))
             delivery = Delivery(
                 self.api, self.ledger, quota, clock, config["on_quota"], config["mirror_recall"], spelling
             )
-            self.courier = courier = Courier(delivery, self.ledger, self.rejects)
+            self.courier = courier = Courier(delivery, self.ledger, self.rejects, self._delivered)
             self.channels = Channels(self.api, self.ledger, quota, delivery, self.rejects, courier, config["first_run"])
             channels = self.channels.opened
             most, share = config["mirror_max_deletes"], float(config["mirror_max_share"])
             self.mirror = Mirror(courier, self.ledger, self.rejects, channels, most, share)
-            guard = FirstRunGuard(config["max_new_posts"], channels, self.ledger, is_dry=self._is_dry)
+            self.guard = guard = FirstRunGuard(config["max_new_posts"], channels, self.ledger, is_dry=self._is_dry)
             self.reject_retries = RejectRetries(self.rejects, channels)
             self.moves = Moves(courier, self.ledger, channels, config["on_move"])
             self.decider = Decider(self.ledger, self.moves)
-            self.queue = ParcelQueue(
-                courier, self.ledger, channels, guard, clock, self.decider, self._acknowledge, self._delivered
-            )
+            self.queue = ParcelQueue(courier, self.ledger, channels, guard, clock, self.decider, self._acknowledge)
             self._opened = opened.pop_all()
 
     def close(self) -> None:
@@ -196,8 +198,8 @@ class Run:
                 self.queue.close()
                 self.rejects.sync()
                 self._export()
-                if isinstance(error, TooManyRejectsError):
-                    self._print_plan()
+                if not isinstance(error, (Stopped, LedgerError)):
+                    self._show_plan()
                 self.note_end("stopped" if isinstance(error, Stopped) else _ending(error))
             finally:
                 self.close()
@@ -223,7 +225,7 @@ class Run:
         if not self._is_dry:
             tell_rows(self.tally, self.rows)
             tell_quota(self.channels, self.post_quota, self.ledger)
-        self._print_plan()
+        self._show_plan()
         for stream in self.config["streams"]:
             if stream not in streams:
                 logger.warning("streams.%s: the tap sent no such stream.", stream)
@@ -237,24 +239,23 @@ class Run:
             raise TooManyRejectsError(
                 f"{rejected} of {rows} rows were rejected, a larger share than max_reject_share allows."
             )
+        if self.guard.failures:
+            raise TooManyNewPostsError(" ".join(self.guard.failures))
         reasons = [*self.courier.closed.values(), *self.courier.aside]
         if self.mirror.failures:
             reasons.append("More rows are gone than may be deleted, see above.")
         if reasons:
             raise IncompleteError(f"The run is not complete. {' '.join(reasons)}")
 
-    def _print_plan(self) -> None:
-        if self._is_dry and self.prints_plan:
-            self.prints_plan = False
+    def _show_plan(self) -> None:
+        if self._planner is None or self.plan is not None:
+            return
+        for stream in {*self.rows, *self.config["streams"]}:
+            self.ledger.claim(stream, stream_marker(stream))  # adopted posts, of which no row came
+        self.plan = self._planner.plan(self.tally, self.channels.opened, self.quotas())
+        if self.prints_plan and self.plan.streams:
             # Not on stdout, which is for STATEs.
-            print_plan(plan_of(self.tally), self.quotas(), Console(stderr=True))
-
-    def compare(self) -> Diff:
-        """Collect from now on what would change."""
-        diff = Diff(self.previous.shown)
-        self.decider.watch = diff.decided
-        self.mirror.watch = self.moves.watch = diff.deleted
-        return diff
+            print_plan(self.plan, Console(stderr=True))
 
     def note_end(self, ended: str) -> None:
         """Write down what the run did, and how it ended."""
@@ -315,10 +316,12 @@ class Run:
             self.rejects.sync()
             raise TooManyRejectsError(f"More than {self.config['max_rejects']} rows were rejected (max_rejects).")
 
-    def _delivered(self, parcel: Parcel, phase: Phase) -> None:
-        if self._preview is not None:
-            name = self.channels.opened[parcel.lane.channel].path
-            self._preview.add(parcel.lane.stream, name, phase.value, parcel.content())
+    def _delivered(self, before: Entry, entry: Entry) -> None:
+        if self._planner is not None:
+            self._planner.delivered(before, entry)
+        if self._preview is not None and before.content is not None:
+            name = self.channels.opened[entry.channel].path
+            self._preview.add(entry.stream, name, entry.phase.value, Content.decoded(before.content))
 
     def _acknowledge(self, state: Any) -> None:
         self.rejects.sync()

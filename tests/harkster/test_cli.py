@@ -48,9 +48,9 @@ def test_a_layout_is_printed_that_can_be_used(command: Command, target: Target) 
 def test_a_plan_is_told_and_nothing_done(command: Command, target: Target) -> None:
     given = [schema(), record(id=1, name="one"), record(id=2, name=7), state(1)]
     told = json.loads(command("plan", "--json", given=as_input(given)))
-    assert told["streams"]["hours"]["create"] == 1
+    assert told["streams"]["hours"]["publish"] == 1
     assert told["streams"]["hours"]["rejected"] == 1
-    assert "create" in command("plan", given=as_input(given))
+    assert "publish" in command("plan", given=as_input(given))
     assert target.posts() == []
 
 
@@ -67,13 +67,13 @@ def test_a_plan_tells_field_by_field_what_changes(command: Command, target: Targ
     assert told.splitlines()[-5:] == [
         f"hours [2] in {path}: update",
         "  name: two → due",
-        f"hours [4] in {path}: create",
+        f"hours [4] in {path}: publish",
         "  id: nothing → 4",
         f"hours [3] in {path}: delete",
     ]
     changes = json.loads(command("plan", "--diff", "--json", given=as_input(given)))["changes"]
     assert changes[0]["fields"] == [{"field": "name", "part": "data", "old": "two", "new": "due"}]
-    assert [change["action"] for change in changes] == ["update", "create", "delete"]
+    assert [change["action"] for change in changes] == ["update", "publish", "delete"]
     assert [data(post)["name"] for post in target.posts()] == ["one", "two", "three"]
 
 

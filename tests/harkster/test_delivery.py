@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import requests
 from api_sandbox import AccountPlan, ChannelPlan, Fault, RunningSandbox, WorkspacePlan
-from target_harkster.ledger.store import Ledger, Phase
+from target_harkster.ledger.store import Entry, Ledger, Phase
 from target_harkster.target import TargetHarkster
 from target_harkster.vendor.posts import marker_of, stream_marker
 from typing_extensions import override
@@ -175,14 +175,14 @@ def test_nothing_overtakes_what_waits(serve: Any, tmp_path: Path) -> None:
     """Another quota in the middle of a run lets the next posts out only with those before them."""
     target = own(serve, tmp_path, quota=1)
     made = target.make()
-    original = made.run.queue.delivered
+    original = made.run.courier.delivered
 
-    def delivered(parcel: Any, phase: Phase) -> None:
-        original(parcel, phase)
-        if phase is Phase.DRAFT:
+    def delivered(before: Entry, entry: Entry) -> None:
+        original(before, entry)
+        if entry.phase is Phase.DRAFT:
             target.sandbox.harkster.set_quota("Acme Inc.", quota=10)
 
-    made.run.queue.delivered = delivered
+    made.run.courier.delivered = delivered
     lines = [schema(), *(row(key, str(key)) for key in range(1, 5)), state(1)]
     made.listen(as_input(lines))  # type: ignore[arg-type]
     assert [post.status for post in target.posts()] == ["published", "draft", "draft", "draft"]

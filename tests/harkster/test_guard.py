@@ -1,12 +1,13 @@
 """A first run that would post more than anybody has said that they want: it stops before the first post."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from target_harkster.delivery import parcel_queue
 from target_harkster.delivery.first_run_guard import TooManyNewPostsError
 
-from tests.harkster.running import Target, data, record, schema, state
+from tests.harkster.running import Command, Target, data, record, schema, state
 
 DIGEST: dict[str, Any] = {
     "group_by": ["name"],
@@ -136,9 +137,14 @@ def test_what_a_run_that_died_had_counted_is_new_to_the_next(target: Target, mon
     assert [data(post)["name"] for post in target.posts()] == [str(number) for number in range(15, 35)]
 
 
-def test_a_plan_tells_of_all_and_of_the_guard(target: Target, caplog: pytest.LogCaptureFixture) -> None:
-    target.ran(rows(*range(26)), dry_run=True)
-    assert "would make more than 25 new posts (max_new_posts)" in caplog.text
+def test_a_plan_tells_of_all_and_fails_as_the_run_does(
+    target: Target, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = Command(target, tmp_path).failed("plan", "--json", given=rows(*range(26)))
+    assert '"publish": 26' in told
+    assert "would make more than 25 new posts (max_new_posts)" in told
+    assert isinstance(target.run(rows(*range(26)), dry_run=True).error, TooManyNewPostsError)
+    assert "hours  \u2502 26 " in capsys.readouterr().err
 
 
 def test_a_tap_that_always_dies_does_not_post_without_end(target: Target) -> None:

@@ -166,9 +166,9 @@ def test_the_plan_and_the_summary_tell_what_a_move_deletes(
 ) -> None:
     command = Command(two.old, tmp_path)
     planned = json.loads(command("plan", "--diff", "--json", given=as_input(two.row(two.new))))
-    assert (planned["streams"]["hours"]["create"], planned["streams"]["hours"]["delete"]) == (1, 1)
+    assert (planned["streams"]["hours"]["publish"], planned["streams"]["hours"]["delete"]) == (1, 1)
     changes = [(change["channel"], change["action"]) for change in planned["changes"]]
-    assert changes == [(two.new.channel, "create"), (two.old.channel, "delete")]
+    assert changes == [(two.new.channel, "publish"), (two.old.channel, "delete")]
     caplog.set_level("INFO")
     two.old.ran(two.row(two.new))
     assert "hours: 1 rows: 1 new, 1 moved, and deleted in the old channel, 1 delivered." in caplog.text

@@ -9,7 +9,6 @@ import pytest
 import requests
 from api_sandbox import AccountPlan, ChannelPlan, Fault, RunningSandbox, WorkspacePlan
 from target_harkster.ledger.rejects import TooManyRejectsError
-from target_harkster.report.plan import plan_of
 from target_harkster.vendor.client import PostQuotaReachedError
 from target_harkster.vendor.field_types import FIELD_TYPES
 
@@ -312,9 +311,9 @@ def test_a_dry_run_changes_nothing(target: Target, tmp_path: Path) -> None:
             ]
         )
     )
-    assert plan_of(made.run.tally) == {
-        "hours": {"create": 1, "update": 1, "delete": 0, "unchanged": 1, "rejected": 1, "waiting": 0}
-    }
+    assert made.run.plan is not None
+    figures = {"publish": 1, "update": 1, "delete": 0, "drafts": 0, "unchanged": 1, "rejected": 1, "waiting": 0}
+    assert made.run.plan.streams == {"hours": figures}
     assert len(target.sandbox.harkster.truth().events) == events
     page = (tmp_path / "page.html").read_text()
     assert "&lt;b&gt;new&lt;/b&gt;" in page
@@ -327,6 +326,14 @@ def test_a_dry_run_changes_nothing(target: Target, tmp_path: Path) -> None:
 def test_a_dry_run_writes_no_state(target: Target, tmp_path: Path) -> None:
     assert target.ran(rows(1), dry_run=True) == []
     assert list(tmp_path.glob("*.db")) == []
+
+
+def test_the_preview_shows_what_waited(target: Target, tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    target.ran(rows(1, 2), max_posts_per_run=1)
+    for is_dry, told in ((True, "2 to post"), (False, "2 published")):
+        target.ran(rows(3), preview_path=str(path), dry_run=is_dry)
+        assert f"2 in all, {told}" in path.read_text()
 
 
 def test_the_preview_shows_all_types(target: Target, tmp_path: Path) -> None:

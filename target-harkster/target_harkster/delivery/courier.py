@@ -14,6 +14,8 @@ from target_harkster.ledger.store import UNFINISHED, Phase
 from target_harkster.vendor.client import PostRefusedError, UncertainError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from singer_http.http.errors import ApiError
 
     from target_harkster.delivery.exactly_once import Delivery
@@ -30,6 +32,7 @@ class Courier:
     """Delivers posts one by one.
 
     Attributes:
+        delivered: Told of each post as it was, and as it is when all was done for it.
         closed: By id, the channels that may not be posted to, each with the reason.
         aside: The posts that the API did not take in all tries, in words.
         updated: How many posts got new content.
@@ -38,6 +41,7 @@ class Courier:
     delivery: Delivery
     ledger: Ledger
     rejects: Rejects
+    delivered: Callable[[Entry, Entry], None]
     closed: dict[str, str] = field(default_factory=dict, init=False)
     aside: list[str] = field(default_factory=list, init=False)
     updated: int = field(default=0, init=False)
@@ -78,7 +82,7 @@ class Courier:
             return False
         place = _place(entry, "aside")
         is_aside = self.rejects.has(place)
-        was_updating = entry.phase is Phase.UPDATING
+        before = replace(entry)
         self.delivery.tries = 1 if is_aside else TRIES
         try:
             if found is not None:
@@ -97,7 +101,8 @@ class Courier:
             self.delivery.tries = TRIES
         self._has_failed = False
         self.rejects.strike(place)
-        self.updated += was_updating and entry.phase is Phase.PUBLISHED
+        self.updated += before.phase is Phase.UPDATING and entry.phase is Phase.PUBLISHED
+        self.delivered(before, entry)
         return True
 
     def remove(self, channel: Channel, entry: Entry) -> bool:

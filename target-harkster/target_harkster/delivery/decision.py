@@ -103,13 +103,11 @@ class Decider:
         ledger: Knows the posts.
         moves: Follows rows that go to another channel.
         tally: By stream, what was decided on its rows.
-        watch: Told of each decision, before it is noted.
     """
 
     ledger: Ledger
     moves: Moves
     tally: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    watch: Callable[[Parcel, Content, Decision, Entry | None], None] | None = None
 
     def decide(self, parcels: Iterable[Parcel]) -> dict[int, Entry]:
         """Decide on rows and write the intentions down. Returns what is left to do, by the id of the parcel."""
@@ -201,8 +199,6 @@ class Decider:
             was_refused = (
                 known is not None and not known.source and known.phase in {Phase.DEFERRED, Phase.UPDATING}
             ) and decision is not Decision.LEAVE
-            if self.watch is not None:
-                self.watch(parcel, content, decision, known)
             entry = self._entry(parcel, content, decision, known)
             entry.held |= (known is None or known.phase is Phase.DELETED) and parcel.marker in held
             is_baseline = decision is Decision.CREATE and entry.phase is Phase.BASELINE

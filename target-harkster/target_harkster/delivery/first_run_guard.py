@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -15,8 +14,6 @@ if TYPE_CHECKING:
     from target_harkster.delivery.parcel import Parcel, State
     from target_harkster.ledger.store import Ledger
     from target_harkster.vendor.client import Channel
-
-logger = logging.getLogger(__name__)
 
 
 class TooManyNewPostsError(FatalError):
@@ -31,13 +28,15 @@ class FirstRunGuard:
         most: How many there may be of a stream in a channel; so many are held in memory.
         channels: By id.
         ledger: Knows what earlier runs made that were cut off.
-        is_dry: Too many posts give a warning only.
+        is_dry: Too many posts do not end the run where they are counted, but at its end.
+        failures: Why the run would have ended.
     """
 
     most: int
     channels: Mapping[str, Channel]
     ledger: Ledger
     is_dry: bool
+    failures: list[str] = field(default_factory=list, init=False)
     _held: dict[tuple[str, str], Parcel] = field(default_factory=dict, init=False)
     _counts: Counter[tuple[str, str]] = field(default_factory=Counter, init=False)
     _states: dict[int, State] = field(default_factory=dict, init=False)
@@ -74,7 +73,7 @@ class FirstRunGuard:
         """Release everything in its order."""
         for place, count in self._counts.items():
             if count > self.most:
-                logger.warning("%s", self._sentence(*place))
+                self.failures.append(self._sentence(*place))
         items: list[Parcel | State] = []
         for number, parcel in enumerate(self._held.values(), 1):
             items += [parcel, self._states.pop(number)] if number in self._states else [parcel]

@@ -11,11 +11,11 @@ from target_harkster.ledger.model import GONE
 from target_harkster.ledger.store import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from target_harkster.delivery.courier import Courier
     from target_harkster.ledger.rejects import Rejects
-    from target_harkster.ledger.store import Entry, Ledger
+    from target_harkster.ledger.store import Ledger
     from target_harkster.vendor.client import Channel
 
 logger = logging.getLogger(__name__)
@@ -77,7 +77,6 @@ class Mirror:
         channels: Those that are open, by id.
         most: How many posts of a stream may be deleted at once.
         most_share: How large a share of them may be.
-        watch: Told of each post that is to be deleted.
         deleted: Posts deleted, by stream.
         failures: Why nothing was deleted of some streams.
     """
@@ -88,7 +87,6 @@ class Mirror:
     channels: Mapping[str, Channel]
     most: int
     most_share: float
-    watch: Callable[[Entry], None] | None = field(default=None, init=False)
     deleted: Counter[str] = field(default_factory=Counter, init=False)
     failures: list[str] = field(default_factory=list, init=False)
     _streams: dict[str, Presence] = field(default_factory=dict, init=False)
@@ -158,8 +156,6 @@ class Mirror:
             )
             return
         for entry in gone:
-            if self.watch is not None:
-                self.watch(entry)
             self.deleted[stream] += self.courier.remove(self.channels[entry.channel], entry)
         if self.deleted[stream]:
             logger.info("%s: %d posts were deleted, whose rows are gone.", stream, self.deleted[stream])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from target_harkster.ledger.store import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from target_harkster.delivery.courier import Courier
     from target_harkster.delivery.parcel import Parcel
@@ -27,7 +27,6 @@ class Moves:
     Attributes:
         channels: By id.
         on_move: What becomes of old posts: ``delete`` or ``keep``.
-        watch: Told of each post that is to be deleted.
         deleted: Old posts that were deleted, by stream.
     """
 
@@ -35,7 +34,6 @@ class Moves:
     ledger: Ledger
     channels: Mapping[str, Channel]
     on_move: str
-    watch: Callable[[Entry], None] | None = field(default=None, init=False)
     deleted: Counter[str] = field(default_factory=Counter, init=False)
     _left: dict[tuple[str, str], list[Entry]] = field(default_factory=dict, init=False)
 
@@ -89,8 +87,6 @@ class Moves:
         for entry in entries:
             if entry.post_id is not None:
                 self.deleted[entry.stream] += 1
-                if self.watch is not None:
-                    self.watch(entry)
             self.courier.remove(self.channels[entry.channel], entry)
 
 

@@ -47,7 +47,6 @@ class ParcelQueue:
         clock: Tells when a STATE is due.
         decider: Decides on the rows, and counts; ``now`` and a phase counts posts that have come to it.
         acknowledge: Writes a STATE.
-        delivered: Told of every post that was delivered, and of the phase that it is in.
     """
 
     courier: Courier
@@ -57,7 +56,6 @@ class ParcelQueue:
     clock: Clock
     decider: Decider
     acknowledge: Callable[[Any], None]
-    delivered: Callable[[Parcel, Phase], None]
     _items: list[Parcel | State] = field(default_factory=list, init=False)
     _rows: list[DigestRow] = field(default_factory=list, init=False)
     _lookups: list[LookupRow] = field(default_factory=list, init=False)
@@ -194,6 +192,4 @@ class ParcelQueue:
             parcel.refuse(fields[error.place or 0]["id"] if named else None, str(error))
         else:
             self.tally[parcel.lane.stream][f"now {entry.phase.value}" if is_done else "kept"] += 1
-            if is_done:
-                self.delivered(parcel, entry.phase)
         self._sent += 1

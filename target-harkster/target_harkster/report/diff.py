@@ -1,22 +1,20 @@
-"""What a dry run would change, field by field."""
+"""What a dry run would change, post by post and field by field."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from target_harkster.delivery.decision import Decision
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from rich.console import Console
 
-    from target_harkster.delivery.parcel import Parcel
     from target_harkster.ledger.store import Entry
-    from target_harkster.vendor.posts import Content, Fields
+    from target_harkster.vendor.posts import Fields, RemotePost
 
-_CHANGES = frozenset({Decision.CREATE, Decision.UPDATE, Decision.REPLACE})
+DRAFTS = frozenset({"create draft", "update draft", "delete draft"})
+"""Actions that followers do not see. The others are ``publish``, ``update`` and ``delete``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +36,13 @@ class FieldChange:
 
 @dataclass(frozen=True, slots=True)
 class PostChange:
-    """A post that would be created, changed or deleted.
+    """A post that would be published, changed or deleted.
 
     Attributes:
         stream: Of its row.
         key: Of its row, as JSON.
         channel: Id of the channel.
-        action: ``create``, ``update``, ``replace`` (it waits still) or ``delete``.
+        action: ``publish``, ``update`` or ``delete``, or one of :data:`DRAFTS`.
         fields: What is not the same.
     """
 
@@ -55,28 +53,26 @@ class PostChange:
     fields: list[FieldChange]
 
 
-@dataclass(frozen=True, slots=True)
-class Diff:
-    """Collects what would change.
+def post_change(entry: Entry, before: RemotePost | None, after: RemotePost | None) -> PostChange | None:
+    """What becomes of a post; None if it stays as it is.
 
-    Attributes:
-        shown: Gives the fields of a post as they are now.
+    Args:
+        entry: What the ledger knows of its row.
+        before: The post; None if there is none.
+        after: The same, after the run.
     """
-
-    shown: Callable[[Entry], Fields | None]
-    changes: list[PostChange] = field(default_factory=list, init=False)
-
-    def decided(self, parcel: Parcel, content: Content, decision: Decision, known: Entry | None) -> None:
-        """Compare what a row comes to with its post."""
-        if decision not in _CHANGES or (decision is Decision.CREATE and parcel.lane.first_run == "baseline"):
-            return
-        old = None if known is None or decision is Decision.CREATE else self.shown(known)
-        fields = list(_field_changes(old or [], content.fields))
-        self.changes.append(PostChange(parcel.lane.stream, parcel.key, parcel.lane.channel, decision.value, fields))
-
-    def deleted(self, entry: Entry) -> None:
-        """Note a post that would be deleted."""
-        self.changes.append(PostChange(entry.stream, entry.key, entry.channel, "delete", []))
+    known = after or before
+    draft = " draft" if known is not None and known.is_draft else ""
+    fields: list[FieldChange] = []
+    if after is None:
+        action = "delete" if before is not None else ""
+    elif before is None or before.is_draft != after.is_draft:
+        action = "create" if after.is_draft else "publish"
+        fields = list(_field_changes([], after.content.fields))
+    else:
+        action = "update" if before.hash != after.hash else ""
+        fields = list(_field_changes(before.content.fields, after.content.fields))
+    return PostChange(entry.stream, entry.key, entry.channel, action + draft, fields) if action else None
 
 
 def _field_changes(old: Fields, new: Fields) -> Iterator[FieldChange]:

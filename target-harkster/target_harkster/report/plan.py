@@ -1,86 +1,109 @@
-"""A dry run: everything is read, mapped and decided, nothing is sent, and a table shows what would be done."""
+"""The plan of a dry run: what the same run would do to each post, and a table that counts it."""
 
 from __future__ import annotations
 
-import itertools
-from typing import TYPE_CHECKING, Any
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from rich.table import Table
-from typing_extensions import override
 
-from target_harkster.vendor.client import HarksterApi
-from target_harkster.vendor.posts import Content, RemotePost
+from target_harkster.report.diff import DRAFTS, PostChange, post_change
 
 if TYPE_CHECKING:
-    from collections import Counter
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from rich.console import Console
 
-    from target_harkster.vendor.client import Channel, Usage
+    from target_harkster.ledger.store import Entry, Ledger
+    from target_harkster.report.planning_api import PlannedPost, PlanningApi
+    from target_harkster.vendor.client import Usage
+
+COLUMNS = ("publish", "update", "delete", "drafts", "unchanged", "rejected", "waiting")
+"""The columns of the table: what followers would see, drafts made, changed or deleted, rows that change no post and
+rows that are rejected, and posts that would be left to later runs."""
+_UNCHANGED = ("unchanged", "leave", "superseded", "gone", "baseline", "left out", "now removed")
+"""What of the tally changes no post."""
 
 
-class PlanningApi(HarksterApi):
-    """The API with real reads. Writes succeed at once and do nothing."""
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run would do.
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self._numbers = itertools.count(1)
-        self._is_draft: dict[str, bool] = {}
+    Attributes:
+        streams: By stream, the columns of the table.
+        changes: Post by post.
+        quotas: By name of the channel, what would be left of its quota.
+    """
 
-    @override
-    def create(self, channel: Channel, body: Mapping[str, Any]) -> str:
-        post_id = f"planned-{next(self._numbers)}"
-        self._is_draft[post_id] = True
-        return post_id
-
-    @override
-    def post(self, channel_id: str, post_id: str) -> RemotePost | None:
-        if post_id in self._is_draft:
-            return RemotePost(post_id, self._is_draft[post_id], None, Content("", [], ""))
-        return super().post(channel_id, post_id)
-
-    @override
-    def update(self, channel: Channel, post_id: str, body: Mapping[str, Any]) -> bool:
-        return True
-
-    @override
-    def publish(self, channel: Channel, post_id: str) -> bool:
-        self._is_draft[post_id] = False
-        return True
-
-    @override
-    def delete(self, channel: Channel, post_id: str, *, recall: bool) -> bool:
-        return True
+    streams: Mapping[str, Mapping[str, int]]
+    changes: list[PostChange]
+    quotas: Mapping[str, Usage]
 
 
-COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "create": ("create",),
-    "update": ("update", "replace"),
-    "delete": ("delete", "moved"),
-    "unchanged": ("unchanged", "leave", "superseded", "gone", "baseline", "left out"),
-    "rejected": ("rejected",),
-    "waiting": ("now draft", "now deferred", "kept", "open"),
-}
-"""The columns of the table, and what of the tally each of them counts. What waits for quota is among what is
-created."""
+@dataclass(frozen=True, slots=True)
+class Planner:
+    """Compares the posts before and after a dry run.
+
+    Attributes:
+        api: Which all its writes went to.
+        ledger: Of the dry run.
+    """
+
+    api: PlanningApi
+    ledger: Ledger
+    _rows: dict[str, tuple[str, str]] = field(default_factory=dict, init=False)
+
+    def delivered(self, before: Entry, entry: Entry) -> None:
+        """Note which row a post is of."""
+        for post_id in (before.post_id, entry.post_id):
+            if post_id is not None:
+                self._rows[post_id] = entry.channel, entry.marker
+
+    def plan(self, tally: Mapping[str, Counter[str]], channels: Iterable[str], quotas: Mapping[str, Usage]) -> Plan:
+        """The plan, after everything was delivered.
+
+        Args:
+            tally: By stream, what became of its rows.
+            channels: Ids of those that are open.
+            quotas: As in the plan.
+        """
+        changes = list(self._changes())
+        streams: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        for stream, counts in tally.items():
+            unchanged = sum(counts[name] for name in _UNCHANGED)
+            streams[stream].update(unchanged=unchanged, rejected=counts["rejected"], waiting=counts["open"])
+        for change in changes:
+            streams[change.stream]["drafts" if change.action in DRAFTS else change.action] += 1
+        for entry in (entry for channel in channels for entry in self.ledger.unfinished(channel)):
+            streams[entry.stream]["waiting"] += 1
+        table = {stream: {column: counts[column] for column in COLUMNS} for stream, counts in streams.items()}
+        return Plan(table, changes, quotas)
+
+    def _changes(self) -> Iterator[PostChange]:
+        by_row: defaultdict[tuple[str, str], list[PlannedPost]] = defaultdict(list)
+        for post_id, row in self._rows.items():
+            if post_id in self.api.planned:
+                by_row[row].append(self.api.planned[post_id])
+        markers: defaultdict[str, list[str]] = defaultdict(list)
+        for channel, marker in by_row:
+            markers[channel].append(marker)
+        entries = {channel: self.ledger.find(channel, some) for channel, some in markers.items()}
+        for (channel, marker), posts in by_row.items():
+            entry = entries[channel].get(marker)
+            for change in (post_change(entry, post.before, post.after) for post in posts) if entry else ():
+                # Another draft of the row may take the place of one that is deleted.
+                if change is not None and not (change.action == "delete draft" and any(post.after for post in posts)):
+                    yield change
 
 
-def plan_of(tally: Mapping[str, Counter[str]]) -> dict[str, dict[str, int]]:
-    """Count by stream what would become of the rows."""
-    return {
-        stream: {column: sum(counts[name] for name in names) for column, names in COLUMNS.items()}
-        for stream, counts in tally.items()
-    }
-
-
-def print_plan(plan: Mapping[str, Mapping[str, int]], quotas: Mapping[str, Usage], console: Console) -> None:
+def print_plan(plan: Plan, console: Console) -> None:
     """Print a plan for people."""
     table = Table("stream", *COLUMNS, title="Nothing was sent. This would be done:")
-    for stream, counts in plan.items():
+    for stream, counts in plan.streams.items():
         table.add_row(stream, *(str(counts[column]) for column in COLUMNS))
     console.print(table)
-    for name, usage in quotas.items():
+    for name, usage in plan.quotas.items():
         console.print(
             f"{name}: {usage.usage} of {usage.quota} posts of this month would be used then.", highlight=False
         )
