@@ -46,12 +46,11 @@ if TYPE_CHECKING:
     from singer_http.http.clock import Clock
     from singer_http.output import Stdout
 
-    from target_harkster.delivery.channels import Route
     from target_harkster.delivery.parcel import Refused
     from target_harkster.layout.layout import Layout
     from target_harkster.ledger.rejects import Reject
     from target_harkster.ledger.store import Entry
-    from target_harkster.vendor.client import Usage
+    from target_harkster.vendor.client import Channel, Usage
 
 logger = logging.getLogger(__name__)
 
@@ -129,6 +128,16 @@ class Run:
         if self._is_open:
             self._is_open = False
             self._opened.close()
+
+    def check_channels(self) -> None:
+        """Check that the settings say where the rows of their streams go.
+
+        Raises:
+            ConfigurationError: They do not say it of one.
+        """
+        for stream, settings in self.config["streams"].items():
+            if settings.get("mode") != "lookup":
+                self.channels.wanted(stream, self.config)
 
     # What comes
 
@@ -298,10 +307,13 @@ class Run:
 
     # What sinks ask for
 
-    def layout(self, stream: str, schema: Mapping[str, Any], key_properties: Sequence[str], route: Route) -> Layout:
+    def layout(self, stream: str, schema: Mapping[str, Any], key_properties: Sequence[str]) -> Layout:
         """The layout of a stream."""
-        channel = next(iter(route.channels.values()))
-        return make_layout(stream, self.config, schema, key_properties, channel, self.api, self._expressions)
+
+        def find_channel() -> Channel:
+            return next(iter(self.channels.route(stream, self.config).channels.values()))
+
+        return make_layout(stream, self.config, schema, key_properties, find_channel, self.api, self._expressions)
 
     def reject(self, reject: Reject) -> None:
         """Set a row aside.

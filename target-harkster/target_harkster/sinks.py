@@ -119,13 +119,16 @@ class HarksterSink(RowSink):
                 stream,
                 ", ".join(unknown),
             )
+        # What is wrong with it is said before anything is asked for, or is posted that waited.
+        self._layout = run.layout(stream, schema, self._key_properties)
         route = run.channels.route(stream, run.config)
+        for channel in route.channels.values():
+            run.channels.open(channel)
         self._channel_column = route.column
         self._channels = route.channels
         self._only_channel = route.channels.get("") if route.column is None else None
         self._channel_ids = tuple(channel.id for channel in route.channels.values())
         run.moves.resume(stream, self._channel_ids)
-        self._layout = run.layout(stream, schema, self._key_properties, route)
         self._keep_keys(self._layout.key, run.ledger.known_key(stream, self._channel_ids))
         self._presence = run.mirror.presence(
             stream, self._prefix, self._channel_ids, is_mirrored=self._layout.mode == "mirror"

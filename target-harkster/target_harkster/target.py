@@ -20,6 +20,8 @@ from singer_sdk.mapper import SameRecordTransform
 from typing_extensions import override
 
 from target_harkster.digest_sink import DigestSink
+from target_harkster.layout.expressions import Expressions
+from target_harkster.layout.stream_settings import check_stream
 from target_harkster.ledger.database import LedgerError
 from target_harkster.messages import BAD_INPUT, MessageReader, batch_rows, check_shape
 from target_harkster.report.summary import tell_quota
@@ -55,7 +57,17 @@ class TargetHarkster(CheckedSettings, Target):
 
     @override
     def setting_errors(self, config: Mapping[str, Any]) -> Iterator[str]:
-        return url_errors("api_url", config["api_url"])
+        yield from url_errors("api_url", config["api_url"])
+        try:
+            expressions = Expressions(config["locale"], lambda *_: None)
+        except ConfigurationError as error:
+            yield str(error)
+            return
+        for stream, settings in config["streams"].items():
+            try:
+                check_stream(stream, settings, expressions)
+            except ConfigurationError as error:
+                yield str(error)
 
     @classmethod
     @override
@@ -88,6 +100,7 @@ class TargetHarkster(CheckedSettings, Target):
         history = self.run.ledger.history
         with self._ended_well():
             history.begin()
+            self.run.check_channels()
             try:
                 return super().process_lines(file_input)
             except BAD_INPUT:

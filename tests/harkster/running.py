@@ -11,6 +11,7 @@ from typing import Any
 
 from api_sandbox import ChannelPlan, PostTruth, RunningSandbox
 from click.testing import CliRunner
+from singer_sdk.exceptions import ConfigValidationError
 from target_harkster.cli import harkster
 from target_harkster.target import TargetHarkster
 from target_harkster.vendor.posts import is_marker
@@ -28,6 +29,11 @@ class Ran:
 
     states: list[Any]
     error: BaseException | None
+
+    @property
+    def told(self) -> str:
+        """What the error says."""
+        return "\n".join(self.error.errors) if isinstance(self.error, ConfigValidationError) else str(self.error)
 
 
 @dataclass(slots=True)

@@ -18,14 +18,16 @@ from tests.harkster.running import Message, Target, record, schema, state
 TEXT = {"id": "a", "type": "text", "data": "name"}
 
 
+UNREACHABLE = "http://127.0.0.1:1"
+"""A URL of the API with which each request fails."""
+
+
 def refused(target: Target, **settings: Any) -> str:
     ran = target.run([schema(), record(id=1, name="one")], **settings)
     assert target.posts() == []
-    if isinstance(ran.error, ConfigValidationError):
-        return "\n".join(ran.error.errors)
     assert ran.error is not None
-    assert target.config["access_token"] not in str(ran.error)
-    return str(ran.error)
+    assert target.config["access_token"] not in ran.told
+    return ran.told
 
 
 @pytest.mark.parametrize(
@@ -61,7 +63,10 @@ def refused(target: Target, **settings: Any) -> str:
         ({"key": ["nope"]}, "streams.hours: key names the column nope, which the stream has not."),
         ({"group_by": ["name"]}, "streams.hours: group_by needs fields"),
         ({"group_by": ["name"], "fields": [{**TEXT, "data": "id"}]}, "field a: a digest has many rows: id must be"),
-        ({"mode": "mirror", "group_by": ["name"], "fields": [TEXT]}, "mode mirror cannot be had with group_by."),
+        (
+            {"mode": "mirror", "group_by": ["name"], "fields": [TEXT]},
+            "mode mirror cannot be had with group_by: the post",
+        ),
         ({"fields": [{**TEXT, "data": "{{ row.nme }}"}]}, "field a: it has an expression that fails: there is no nme."),
         ({"fields": [{**TEXT, "data": "{{-id}}"}]}, "field a: it has {{- or {{+, which are no signs"),
         ({"fields": [{**TEXT, "type": "progress", "null": "null"}]}, "field a: a progress is never null"),
@@ -76,13 +81,75 @@ def refused(target: Target, **settings: Any) -> str:
         ({"mode": "sync"}, "streams.hours.mode is not valid: 'sync' is not one of"),
         ({"felds": []}, "streams.hours is not valid: Additional properties are not allowed"),
         ({"fields": [{"type": "text"}]}, "streams.hours, field number 1: there is no id."),
+        ({"channel": {"column": "team", "allowed": ["x"]}}, "channel names the column team, which the stream has not."),
         ({"template": "Nope"}, "streams.hours: Nope is no template of Acme Inc./Projects/Channel"),
         ({"channel": "Acme Inc./Financials/Forecast"}, "is the name of several channels; use an id: "),
         ({"channel": "Forecast!"}, "streams.hours.channel: this token shows no channel Forecast!; it shows "),
     ],
 )
 def test_a_bad_layout_is_refused(target: Target, stream: dict[str, Any], reason: str) -> None:
-    assert reason in refused(target, streams={"hours": stream})
+    # Only templates and channels are asked for.
+    url = target.config["api_url"] if "template" in stream or isinstance(stream.get("channel"), str) else UNREACHABLE
+    assert reason in refused(target, streams={"hours": stream}, api_url=url)
+
+
+ROWS: dict[str, Any] = {"group_by": ["name"], "fields": [TEXT]}
+
+
+@pytest.mark.parametrize(
+    ("stream", "reason"),
+    [
+        ({**ROWS, "mode": "mirror"}, "mode mirror cannot be had with group_by"),
+        ({"group_by": ["name"]}, "group_by needs fields"),
+        ({"closed": {"quiet_hours": 1}}, "closed is for digests: set group_by."),
+        ({**ROWS, "previous_by": ["id"]}, "previous_by names id, which is no part of the key."),
+        ({"key": ["id"], "previous_by": ["name"]}, "previous_by names name, which is no part of the key."),
+        ({"mode": "lookup", "fields": [TEXT]}, "mode lookup takes no fields: its rows are not posted."),
+        ({"mode": "lookup", "key": ["id", "name"]}, "mode lookup needs a key of one column."),
+        ({"group_by": ["name"], "fields": [{**TEXT, "data": "id"}]}, "a digest has many rows: id must be one of"),
+        ({**ROWS, "when": "{{ rows | length }}"}, "when chooses the rows of a digest one by one: set closed"),
+        ({**ROWS, "closed": "{{ rows | lenght }}"}, "it is not a valid expression: No filter named 'lenght'."),
+        ({"when": "{{ name > }}"}, "it is not a valid expression"),
+        ({"name": "{{ name"}, "it is not a valid expression"),
+        ({"fields": [{**TEXT, "label": "{{ name"}]}, "field a: it is not a valid expression"),
+        ({"fields": [TEXT, TEXT]}, "field a: another field has the same id."),
+        ({"fields": [{**TEXT, "type": "currency"}]}, "field a: a currency needs options"),
+        ({"fields": [{**TEXT, "type": "date", "timezone": "Mars"}]}, "field a: the timezone Mars is unknown"),
+        ({"template": "T", "fields": [{"label": "A", "data": "{{ a | b }}"}]}, "it is not a valid expression"),
+    ],
+)
+def test_what_settings_tell_alone_is_refused_before_the_first_message(
+    target: Target, stream: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(ConfigValidationError) as raised:
+        target.make(streams={"hours": {}, "later": stream})
+    (told,) = raised.value.errors
+    assert told.startswith("streams.later")
+    assert reason in told
+
+
+def test_channels_of_later_streams_are_missed_before_the_first_message(target: Target) -> None:
+    streams: dict[str, Any] = {"hours": {"channel": target.channel}, "users": {"mode": "lookup"}}
+    settings = {"channel": None, "streams": streams}
+    target.ran([schema(), record(id=1, name="one"), state(1)], **settings)
+    streams["later"] = {}
+    ran = target.run([schema(), record(id=2, name="two"), state(2)], **settings, api_url=UNREACHABLE)
+    assert ran.told.startswith("channel must be set, or streams.later.channel")
+
+
+def test_a_wrong_layout_is_refused_before_what_waited_is_posted(target: Target) -> None:
+    target.ran([schema(), record(id=1, name="one"), state(1)], max_posts_per_run=0)
+    ran = target.run([schema()], streams={"hours": {"fields": [{**TEXT, "data": "nme"}]}})
+    assert "data names the column nme" in ran.told
+    assert [post.status for post in target.posts()] == ["draft"]
+
+
+@pytest.mark.parametrize("path", ["nowhere/page.html", "."])
+def test_a_preview_that_cannot_be_written_is_refused_before_the_first_post(
+    target: Target, tmp_path: Path, path: str
+) -> None:
+    told = refused(target, preview_path=str(tmp_path / path), api_url=UNREACHABLE)
+    assert told.startswith(f"preview_path: {tmp_path / path} cannot be written (")
 
 
 @pytest.mark.parametrize("text", ["{{ row.__class__ }}", "{{ ''.__class__.__mro__ }}", "{{ row.clear() }}"])
@@ -131,7 +198,7 @@ def test_names_with_slashes_are_found(target: Target) -> None:
 def test_a_bad_setting_is_refused(target: Target, settings: dict[str, Any], reason: str) -> None:
     if settings == {"reject_path": "/nowhere/at/all"}:
         ran = target.run([schema(), record(id=1, name=5)], **settings)
-        assert "reject_path: /nowhere/at/all cannot be written" in str(ran.error)
+        assert "reject_path: /nowhere/at/all cannot be written" in ran.told
     else:
         assert reason in refused(target, **settings)
 

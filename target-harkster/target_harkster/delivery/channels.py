@@ -131,25 +131,32 @@ class Channels:
             self._listed = self.api.channels()
         return find_channel(wanted, self._listed, setting)
 
+    @staticmethod
+    def wanted(stream: str, config: Mapping[str, Any]) -> tuple[Any, str]:
+        """What the settings say of the channel of a stream, and which of them says it.
+
+        Raises:
+            ConfigurationError: None does.
+        """
+        for setting, wanted in (
+            (f"streams.{stream}.channel", config["streams"].get(stream, {}).get("channel")),
+            ("channel", config.get("channel")),
+        ):
+            if wanted is not None:
+                return wanted, setting
+        raise ConfigurationError(f"channel must be set, or streams.{stream}.channel: nothing says where {stream} goes.")
+
     def route(self, stream: str, config: Mapping[str, Any]) -> Route:
-        """Find the channels of a stream, and open them.
+        """Find the channels of a stream.
 
         Raises:
             ConfigurationError: The settings name none, or one that cannot be used.
         """
-        wanted = config["streams"].get(stream, {}).get("channel")
-        setting = f"streams.{stream}.channel" if wanted else "channel"
-        wanted = wanted or config.get("channel")
-        if wanted is None:
-            raise ConfigurationError(
-                f"channel must be set, or streams.{stream}.channel: nothing says where {stream} goes."
-            )
+        wanted, setting = self.wanted(stream, config)
         column, names = (None, [wanted]) if isinstance(wanted, str) else (wanted["column"], wanted["allowed"])
         found = {name: self.find(name, setting) for name in names}
         for name, channel in found.items():
             self._check_name(name, channel, setting)
-        for channel in found.values():
-            self.open(channel)
         return Route(column, {"" if column is None else name: channel for name, channel in found.items()})
 
     def _check_name(self, name: str, channel: Channel, setting: str) -> None:

@@ -100,22 +100,12 @@ class FieldMaker:
         Raises:
             LayoutError: One cannot work.
         """
-        seen: set[str] = set()
-        for place, config in enumerate(configs, 1):
-            field_id = str(config.get("id") or f"number {place}")
-            if not config.get("id"):
-                raise LayoutError(self.stream, field_id, "there is no id")
-            if field_id in seen:
-                raise LayoutError(self.stream, field_id, "another field has the same id")
-            if is_marker(field_id):
-                raise LayoutError(self.stream, field_id, "the id has the form that marks the posts of this target")
-            seen.add(field_id)
-            yield self._field(field_id, config)
+        check_fields(self.stream, configs)
+        for config in configs:
+            yield self._field(str(config["id"]), config)
 
     def _field(self, field_id: str, config: Mapping[str, Any]) -> Field:
-        kind = self._kind(field_id, config)
-        if wrong := _wrong(kind, config):
-            raise LayoutError(self.stream, field_id, wrong)
+        kind = _kind(self.stream, field_id, config)
         return Field(
             id=field_id,
             kind=kind,
@@ -123,22 +113,13 @@ class FieldMaker:
             name=config.get("name") and as_line(config["name"]),
             value=None if kind.encode is None else self.source(field_id, config["data"]),
             null=config.get("null", kind.nulls[0]),
-            declared=self._declared(field_id, config),
+            declared=self._declared(config),
             currency=self._currency(field_id, config["options"]["ccy"]) if kind.name == "currency" else None,
         )
 
-    def _kind(self, field_id: str, config: Mapping[str, Any]) -> FieldType:
-        name = config.get("type")
-        kind = FIELD_TYPES.get("heading" if name == "header" else str(name))
-        if kind is None:
-            raise LayoutError(self.stream, field_id, f"the type {name} is unknown, there are {', '.join(FIELD_TYPES)}")
-        return kind
-
-    def _declared(self, field_id: str, config: Mapping[str, Any]) -> Declared:
-        try:
-            zone = time_zone(config["timezone"]) if config.get("timezone") else dt.timezone.utc
-        except FieldError as error:
-            raise LayoutError(self.stream, field_id, str(error)) from None
+    @staticmethod
+    def _declared(config: Mapping[str, Any]) -> Declared:
+        zone = time_zone(config["timezone"]) if config.get("timezone") else dt.timezone.utc
         return Declared(config.get("input") == "fraction", zone, config.get("values", {}), bool(config.get("clamp")))
 
     def _currency(self, field_id: str, code: str) -> Source:
@@ -151,6 +132,38 @@ class FieldMaker:
                 self.stream, field_id, f"options.ccy is {code}, neither a code of ISO 4217 nor a column"
             ) from None
         return lambda _: constant
+
+
+def check_fields(stream: str, configs: Sequence[Mapping[str, Any]]) -> None:
+    """Check the fields of the settings by themselves.
+
+    Raises:
+        LayoutError: One cannot work, whatever the columns are.
+    """
+    seen: set[str] = set()
+    for place, config in enumerate(configs, 1):
+        field_id = str(config.get("id") or f"number {place}")
+        if not config.get("id"):
+            raise LayoutError(stream, field_id, "there is no id")
+        if field_id in seen:
+            raise LayoutError(stream, field_id, "another field has the same id")
+        if is_marker(field_id):
+            raise LayoutError(stream, field_id, "the id has the form that marks the posts of this target")
+        seen.add(field_id)
+        if wrong := _wrong(_kind(stream, field_id, config), config):
+            raise LayoutError(stream, field_id, wrong)
+        try:
+            _ = config.get("timezone") and time_zone(config["timezone"])
+        except FieldError as error:
+            raise LayoutError(stream, field_id, str(error)) from None
+
+
+def _kind(stream: str, field_id: str, config: Mapping[str, Any]) -> FieldType:
+    name = config.get("type")
+    kind = FIELD_TYPES.get("heading" if name == "header" else str(name))
+    if kind is None:
+        raise LayoutError(stream, field_id, f"the type {name} is unknown, there are {', '.join(FIELD_TYPES)}")
+    return kind
 
 
 def _wrong(kind: FieldType, config: Mapping[str, Any]) -> str | None:

@@ -1,7 +1,7 @@
 """Layouts: which property of a record becomes which field of a post.
 
 A layout is checked whole against the SCHEMA of its stream, so that what is wrong with it is said before the first
-record, with stream, field and reason.
+record, with stream, field and reason. What is wrong by itself is said earlier, see ``stream_settings``.
 """
 
 from __future__ import annotations
@@ -78,13 +78,13 @@ class Layout:
         self._expressions = expressions
         self._check_columns("key", self.row_key)
         self._check_columns("group_by", self.group_by)
+        if isinstance(channel := config.get("channel"), dict):
+            self._check_columns("channel", [channel["column"]])
         self.previous_by = self._previous_by(config)
         if self.group_by and not self.row_key:
             raise LayoutError(stream, None, "group_by needs a key, which tells a row that has changed from another one")
         if self.mode != "append" and not self.row_key:
             raise LayoutError(stream, None, f"mode {self.mode} needs a key, and the stream has no primary key")
-        if self.mode == "mirror" and self.group_by:
-            raise LayoutError(stream, None, "mode mirror cannot be had with group_by")
         one = Sample((name, sample(own, schema)) for name, own in columns.items())
         before = Sample((str(field.get("id")), None) for field in config["fields"])
         named = Sample((column, one[column]) for column in self.group_by)
@@ -95,13 +95,11 @@ class Layout:
         if not self.fields:
             raise LayoutError(stream, None, "there are no fields")
         self._needs_context = self._has_expressions(config)
-        closed = config.get("closed")
-        if closed is not None and not self.group_by:
-            raise LayoutError(stream, None, "closed is for digests: set group_by")
         of_group = {**_moment(0.0), **one, **self._sample}
         self._sample = {**_moment(0.0), **one, "row": one} if self.group_by else of_group
         self._when = self._condition(config.get("when"))
         self._sample = of_group
+        closed = config.get("closed")
         self._closed = self._condition(closed) if isinstance(closed, str) else None
         self._quiet_hours: float | None = closed["quiet_hours"] if isinstance(closed, dict) else None
         self._fingerprint = blake2b(encoder.encode((_MAPPING, numbers, config)), digest_size=16).digest()
@@ -273,10 +271,6 @@ class Layout:
     def _source(self, field_id: str | None, data: str) -> Source:
         if is_expression(data):
             return self._expression(field_id, data, self._expressions.value)
-        if self.group_by and data not in self.group_by:
-            raise LayoutError(
-                self.stream, field_id, f"a digest has many rows: {data} must be one of group_by or an expression"
-            )
         if data not in self._columns:
             raise LayoutError(self.stream, field_id, f"data names the column {data}, which the stream has not")
         return lambda row: row.get(data)
@@ -291,8 +285,6 @@ class Layout:
             self.uses_previous |= "previous" in names - self._columns
             if unknown := sorted(names - self._sample.keys()):
                 reason = f"the expression asks for {', '.join(unknown)}, which the stream has not"
-                if self.group_by and unknown == ["rows"]:
-                    reason = "when chooses the rows of a digest one by one: set closed for what all of them must meet"
                 raise LayoutError(self.stream, field_id, reason)
             source(self._sample)
         except ExpressionError as error:

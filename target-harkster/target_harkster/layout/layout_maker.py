@@ -10,7 +10,7 @@ from target_harkster.layout.inference import Template, inferred_fields
 from target_harkster.layout.layout import Layout
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from target_harkster.layout.expressions import Expressions
     from target_harkster.vendor.client import Channel, HarksterApi
@@ -23,18 +23,18 @@ def make_layout(  # noqa: PLR0913, PLR0917 - all that a layout comes from
     config: Mapping[str, Any],
     schema: Mapping[str, Any],
     key_properties: Sequence[str],
-    channel: Channel,
+    find_channel: Callable[[], Channel],
     api: HarksterApi,
     expressions: Expressions,
 ) -> Layout:
-    """The layout of a stream, from its settings, a template, or its SCHEMA alone.
+    """The layout of a stream, from its settings, a template, or its SCHEMA alone. Only a template needs the API.
 
     Raises:
         LayoutError: It cannot work.
     """
     settings = dict(config["streams"].get(stream, {}))
     if settings.get("template") is not None:
-        template = _find_template(stream, settings["template"], channel, api)
+        template = _find_template(stream, settings["template"], find_channel(), api)
         columns = [column for column in schema["properties"] if not column.startswith("_sdc_")]
         fields, unfilled, unused = template.filled(settings.get("fields"), columns)
         settings["fields"] = fields
@@ -43,8 +43,6 @@ def make_layout(  # noqa: PLR0913, PLR0917 - all that a layout comes from
         if unused:
             logger.info("%s: these columns are in no field of the template: %s.", stream, ", ".join(unused))
     elif "fields" not in settings:
-        if settings.get("group_by"):
-            raise LayoutError(stream, None, "group_by needs fields: what is to be shown of many rows is not inferred")
         settings["fields"] = inferred_fields(schema)
     if not settings.get("name"):
         settings["name"] = stream.replace("{", "(").replace("}", ")")

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from target_harkster.ledger.lookup_rows import LookupRows
 
-_TAKEN = frozenset({"mode", "key"})
-
 
 def lookup_key(value: Any) -> str:
     """The key of a lookup row. A number and the same number as text are one key."""
@@ -29,11 +27,9 @@ def key_column(stream: str, config: Mapping[str, Any], key_properties: Sequence[
     """The key column of a lookup stream.
 
     Raises:
-        LayoutError: There is not one, or the settings have what such a stream does not take.
+        LayoutError: There is not one.
     """
     key = config.get("key") or key_properties
-    if refused := sorted(config.keys() - _TAKEN):
-        raise LayoutError(stream, None, f"mode lookup takes no {refused[0]}: its rows are not posted")
     if len(key) != 1:
         raise LayoutError(stream, None, "mode lookup needs a key of one column")
     return str(key[0])

@@ -56,10 +56,19 @@ class _Post:
 
 
 class Preview:
-    """Collects posts and writes the page."""
+    """Collects posts and writes the page.
+
+    Raises:
+        ConfigurationError: It cannot be written there.
+    """
 
     def __init__(self, path: str, *, is_dry: bool) -> None:
         self._path = Path(path)
+        try:
+            with open(self._path, "a", opener=_private):
+                pass
+        except OSError as error:
+            raise self._unwritable(error) from None
         self._is_dry = is_dry
         self._posts: list[_Post] = []
         self._phases: Counter[str] = Counter()
@@ -91,7 +100,10 @@ class Preview:
             with open(self._path, "w", encoding="utf-8", opener=_private) as file:
                 file.write(page)
         except OSError as error:
-            raise ConfigurationError(f"preview_path: {self._path} cannot be written ({error.strerror}).") from None
+            raise self._unwritable(error) from None
+
+    def _unwritable(self, error: OSError) -> ConfigurationError:
+        return ConfigurationError(f"preview_path: {self._path} cannot be written ({error.strerror}).")
 
 
 def _private(path: Any, flags: int) -> int:
