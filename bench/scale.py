@@ -27,14 +27,13 @@ if TYPE_CHECKING:
 
 LIMIT = 25
 SCENARIO = {"hustle": {"organizations": 1, "leads": 100, "requests_per_second": LIMIT, "latency": 0.1}}
-SETTINGS = {"user_agent": "bench/1.0", "request_timeout": 60, "max_parallel_requests": 4, "requests_per_second": LIMIT}
+SETTINGS = {"max_parallel_requests": 4, "requests_per_second": LIMIT}
 WORKER = """
 import json, sys, threading, time
-from singer_http.http.clock import Clock
-from tap_hustle.client import open_session
+from tap_hustle.tap import TapHustle
 
 config = json.loads(sys.argv[1])
-session = open_session(config, Clock())
+session = TapHustle(config=config).session
 session.log_in()
 session.get("/organizations", {"limit": 1}, bytes)  # as the tap does before all else
 print("ready", flush=True)
