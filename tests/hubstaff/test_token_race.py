@@ -49,8 +49,8 @@ HELD = {
 
 
 @dataclass
-class Track:
-    """Where races are held.
+class Races:
+    """Holds races, each with a new token.
 
     Attributes:
         server: Forks the runs.
@@ -77,7 +77,8 @@ class Track:
         before = store(race, Clock()).read()
         self.sent.clear()
         others = self._run(msgspec.structs.replace(race, **place))
-        assert len(others) >= RUNS - 1
+        # Some lines are for those that wait, and there may be none.
+        assert len(others) == RUNS - 1 or ("line" in place and len(others) == RUNS), place
         kept = store(race, Clock()).read()
         found = {(one.access_token, one.error) for one in others}
         is_lost = kept.refresh_token != self.sandbox.hubstaff.current_refresh_token()
@@ -147,12 +148,12 @@ def server() -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.fixture(params=["file", "database"])
-def track(
+def races(
     request: pytest.FixtureRequest, server: subprocess.Popen[str], serve: Serve, tmp_path: Path
-) -> Iterator[Track]:
+) -> Iterator[Races]:
     postgres = request.getfixturevalue("postgres") if request.param == "database" else None
     sandbox = serve(reuse="revoke", history_days=1, organizations=1, shared_members=0)
-    made = Track(server, sandbox, tmp_path, postgres)
+    made = Races(server, sandbox, tmp_path, postgres)
     rotate = TokenDesk._rotate
 
     def recorded(desk: TokenDesk, kind: str, token: str) -> dict[str, Any]:
@@ -173,13 +174,13 @@ def is_due(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)
 
 
-def test_one_of_eight_is_killed_at_any_point(track: Track, *, is_due: bool) -> None:
-    points = [*(KILL_POINTS if track.postgres is None else SHARED_KILL_POINTS), *HELD]
-    lost = {point for point in points if track.race(is_due=is_due, point=point)}
+def test_one_of_eight_is_killed_at_any_point(races: Races, *, is_due: bool) -> None:
+    points = [*(KILL_POINTS if races.postgres is None else SHARED_KILL_POINTS), *HELD]
+    lost = {point for point in points if races.race(is_due=is_due, point=point)}
     assert lost == {*points} & {*LOST, "answer held"}
 
 
-def test_lives_of_eight_of_which_one_is_killed_at_any_line(track: Track, *, is_due: bool) -> None:
-    lines = track.lines(is_due=is_due)
+def test_lives_of_eight_of_which_one_is_killed_at_any_line(races: Races, *, is_due: bool) -> None:
+    lines = races.lines(is_due=is_due)
     for line in lines if "LIVES" in os.environ else lines[:: len(lines) // FEW]:
-        track.race(is_due=is_due, line=line)
+        races.race(is_due=is_due, line=line)
