@@ -273,7 +273,7 @@ class Run:
             rows=self.rows.total(),
             posted=self.post_quota.published,
             updated=self.courier.updated,
-            deleted=self.mirror.deleted.total() + self.moves.deleted.total(),
+            deleted=self.courier.deleted,
             rejected=self.rejects.count,
             quota="; ".join(quotas),
             ended=ended,

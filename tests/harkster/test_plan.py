@@ -2,20 +2,30 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import click.testing
 import pytest
 import requests
 from api_sandbox import Fault, PostTruth, RunningSandbox
 from click.testing import CliRunner
+from hypothesis import Phase, settings
+from hypothesis import given as drawn
+from hypothesis import strategies as st
 from target_harkster.cli import harkster
+from target_harkster.delivery.first_run_guard import TooManyNewPostsError
 from target_harkster.ledger.store import Ledger
+from target_harkster.report.diff import DRAFTS
 
+from tests.harkster.jobs import PROPERTIES as JOB_PROPERTIES
+from tests.harkster.jobs import Job, Plan
 from tests.harkster.killed_runs import FastClock
-from tests.harkster.running import Message, Target, as_input, data, record, schema, state
+from tests.harkster.running import Command, Message, Target, as_input, data, record, schema, state
+from tests.harkster.test_life import plans, rows
+from tests.lives import lives
 
 PROPERTIES = {
     "id": {"type": "integer"},
@@ -75,16 +85,6 @@ class Scene:
         path = f"{self.target.config['api_url']}/channels/{post.channel_id}/posts/{post.id}{action}"
         headers = {"Authorization": f"Bearer {self.target.config['access_token']}"}
         requests.request(method, path, headers=headers, json={"recallMessage": True}, timeout=60).raise_for_status()
-
-    def posts(self) -> dict[str, PostTruth]:
-        channels = (self.target.channel, self.two.channel)
-        return {post.id: post for channel in channels for post in self.target.sandbox.harkster.posts(channel)}
-
-    def waiting(self) -> int:
-        ledger = Ledger(self.target.config["ledger_url"], FastClock(), is_dry=True)
-        waiting = sum(len(ledger.unfinished(channel)) for channel in (self.target.channel, self.two.channel))
-        ledger.close()
-        return waiting
 
 
 def row(number: int, name: Any = None, **more: Any) -> Message:
@@ -147,7 +147,7 @@ for on_quota in ("draft", "defer"):
     @situation
     def what_waited_is_gone(scene: Scene, on_quota: str = on_quota) -> None:
         waits(scene, on_quota)
-        scene.gives(row(2, _sdc_deleted_at=GONE), row(1, _sdc_deleted_at=GONE), max_posts_per_run=1)
+        scene.gives(row(2, _sdc_deleted_at=GONE), row(1, _sdc_deleted_at=GONE), max_posts_per_run=0)
 
     @situation
     def what_waited_is_gone_from_a_table(scene: Scene, on_quota: str = on_quota) -> None:
@@ -224,6 +224,12 @@ def rows_are_gone(scene: Scene) -> None:
     scene.has_run(row(1), row(2), row(3), row(4), state(1))
     activate = {"type": "ACTIVATE_VERSION", "stream": "hours", "version": 2}
     scene.gives(row(1), row(2, "changed"), row(4, _sdc_deleted_at=GONE), row(4, "back"), activate)
+
+
+@situation
+def what_waited_is_published_and_deleted(scene: Scene) -> None:
+    waits(scene, "draft", {**UPSERT, "mode": "mirror"})
+    scene.gives(row(3), row(2, _sdc_deleted_at=GONE))
 
 
 @situation
@@ -380,28 +386,79 @@ def the_input_is_broken(scene: Scene) -> None:
     scene.gives(row(1, "changed"), row(2), b"{")
 
 
+# The comparison
+
+
+def posts_in(targets: Sequence[Target]) -> dict[str, PostTruth]:
+    sandbox = targets[0].sandbox.harkster
+    return {post.id: post for target in targets for post in sandbox.posts(target.channel)}
+
+
+def waiting_in(targets: Sequence[Target]) -> int:
+    ledger = Ledger(targets[0].config["ledger_url"], FastClock(), is_dry=True)
+    waiting = sum(len(ledger.unfinished(target.channel)) for target in targets)
+    ledger.close()
+    return waiting
+
+
 def actions(before: dict[str, PostTruth], after: dict[str, PostTruth]) -> Counter[Change]:
-    """What a run did, by the posts before and after."""
+    """What a run did, by the posts before and after. The first field of a post is its key."""
     found: list[Change] = []
-    shown = {(post.channel_id, data(post)["key"]) for post in after.values() if post.status != "deleted"}
+    shown = {(post.channel_id, post.dataset[0]["data"]) for post in after.values() if post.status != "deleted"}
     for post_id, now in after.items():
         was = before.get(post_id)
-        old, place = was.status if was else None, (now.channel_id, str(data(now)["key"]))
-        match old, now.status:
-            case (None | "draft", "published"):
-                action = "publish"
+        place = now.channel_id, now.dataset[0]["data"]
+        is_new = now.publications > (was.publications if was else 0)
+        found += [(*place, "publish")] if is_new else []
+        match "published" if is_new else was.status if was else None, now.status:
             case (None, "draft"):
                 action = "create draft"
             case ("published", "deleted"):
                 action = "delete"
             case ("draft", "deleted") if place not in shown:
                 action = "delete draft"
-            case (same, other) if same == other and was is not None and was.dataset != now.dataset:
+            case (same, other) if same == other and was is not None and not is_new and was.dataset != now.dataset:
                 action = "update" if same == "published" else "update draft"
             case _:
                 continue
         found.append((*place, action))
     return Counter(found)
+
+
+def compare(targets: Sequence[Target], given: list[Message | bytes], settings: dict[str, Any], folder: Path) -> Any:
+    """Plan a run and let it run: both must do the same. Returns the plan; nothing where an error left none."""
+    before, ledger, config = posts_in(targets), folder / "ledger.db", folder / "config.json"
+    content = ledger.read_bytes() if ledger.exists() else None
+    config.write_text(json.dumps({**targets[0].config, **settings}))
+
+    def told(*words: str) -> click.testing.Result:
+        return CliRunner().invoke(harkster, ["--config", str(config), *words, "--json"], input=as_input(given))
+
+    planned = told("plan", "--diff")
+    assert posts_in(targets) == before
+    assert (ledger.read_bytes() if ledger.exists() else None) == content
+
+    ran = targets[0].run(given, **settings)
+    done = actions(before, posts_in(targets))
+    assert (planned.exit_code != 0) == (ran.error is not None), (planned.output, ran.error)
+    plan = json.loads(planned.stdout) if planned.stdout.startswith("{") else {"streams": {}, "changes": []}
+    if isinstance(ran.error, TooManyNewPostsError):
+        return plan
+    changes = Counter((one["channel"], str(json.loads(one["key"])[0]), one["action"]) for one in plan["changes"])
+    assert changes == done
+    by_action = Counter(action for *_, action in done.elements())
+    columns: Counter[str] = Counter()
+    for counts in plan["streams"].values():
+        columns.update(counts)
+    drafts = sum(number for action, number in by_action.items() if action in DRAFTS)
+    assert {action: columns[action] for action in ("publish", "update", "delete", "drafts")} == {
+        **{action: by_action[action] for action in ("publish", "update", "delete")},
+        "drafts": drafts,
+    }
+    counted = json.loads(told("runs").stdout)[0]
+    assert counted["posted"] == by_action["publish"]
+    assert counted["deleted"] >= by_action["delete"]  # or what was gone already, or a draft
+    return plan
 
 
 @pytest.mark.parametrize("prepare", SITUATIONS, ids=lambda prepare: prepare.__name__)
@@ -410,29 +467,66 @@ def test_a_plan_is_what_the_run_does(
 ) -> None:
     scene = Scene(target, Target.into_new_channel(sandbox, tmp_path), tmp_path)
     prepare(scene)
-    before, ledger = scene.posts(), scene.folder / "ledger.db"
-    content = ledger.read_bytes() if ledger.exists() else None
-    config = tmp_path / "config.json"
-    config.write_text(json.dumps({**target.config, **scene.settings}))
-    words = ["--config", str(config), "plan", "--diff", "--json"]
-    planned = CliRunner().invoke(harkster, words, input=as_input(scene.given))
-    assert scene.posts() == before
-    assert (ledger.read_bytes() if ledger.exists() else None) == content
+    targets = (scene.target, scene.two)
+    plan = compare(targets, scene.given, scene.settings, tmp_path)
+    assert sum(counts["waiting"] for counts in plan["streams"].values()) == waiting_in(targets) + scene.open_groups
+    accounts = json.loads(Command(target, tmp_path)("usage", "--json")).values()
+    used = {one["usage"] for one in accounts if one["name"] == "Acme Inc."}
+    assert {one["usage"] for one in plan["quota_after"].values()} == used
 
-    ran = target.run(scene.given, **scene.settings)
-    done = actions(before, scene.posts())
-    assert (planned.exit_code != 0) == (ran.error is not None), (planned.output, ran.error)
-    told = json.loads(planned.stdout)
-    changes = Counter((one["channel"], str(json.loads(one["key"])[0]), one["action"]) for one in told["changes"])
-    assert changes == done
-    columns: Counter[str] = Counter()
-    for counts in told["streams"].values():
-        columns.update(counts)
-    seen = Counter("drafts" if "draft" in action else action for *_, action in done.elements())
-    assert {name: columns[name] for name in ("publish", "update", "delete", "drafts")} == {
-        name: seen[name] for name in ("publish", "update", "delete", "drafts")
+
+limits = st.fixed_dictionaries(
+    {
+        "on_quota": st.sampled_from(["draft", "defer", "fail"]),
+        "max_posts_per_run": st.sampled_from([0, 1, 2, 100, 100]),
+        "mirror_max_share": st.sampled_from([0.3, 1, 1]),
+        "max_new_posts": st.sampled_from([25] * 7 + [2]),
     }
-    assert columns["waiting"] == scene.waiting() + scene.open_groups
-    usage = json.loads(CliRunner().invoke(harkster, ["--config", str(config), "usage", "--json"]).stdout)
-    used = {one["usage"] for one in usage.values() if one["name"] == "Acme Inc."}
-    assert {one["usage"] for one in told["quota_after"].values()} == used
+)
+faults = st.one_of(
+    st.none(),
+    st.none(),
+    st.builds(
+        Fault,
+        kind=st.just("reset"),
+        operation=st.sampled_from(["create", "update", "publish", "delete", "write"]),
+        when=st.sampled_from(["before", "after"]),
+        rate=st.sampled_from([0.3, 1]),
+    ),
+    st.builds(
+        Fault,
+        kind=st.just("status"),
+        operation=st.sampled_from(["create", "update", "publish", "delete"]),
+        status=st.sampled_from([400, 403, 500]),
+        nth=st.sampled_from([(1,), (2,), tuple(range(1, 9))]),
+    ),
+)
+runs = st.lists(
+    st.tuples(rows, limits, faults, st.booleans(), st.sampled_from(["text", "number"])), min_size=2, max_size=6
+)
+
+
+@settings(lives(12, steps=1), phases=[Phase.generate])
+@drawn(plan=plans, histories=runs)
+def test_a_plan_is_what_the_run_does_after_any_history(
+    sandbox: RunningSandbox, tmp_path_factory: pytest.TempPathFactory, plan: Plan, histories: list[Any]
+) -> None:
+    folder = tmp_path_factory.mktemp("history")
+    targets = [Target.into_new_channel(sandbox, folder) for _ in range(2 if plan.on_move else 1)]
+    job = Job(targets, plan)
+    for number, (sent, limits, fault, is_activated, job.layout) in enumerate(histories, 1):
+        given: list[Message | bytes] = [schema(JOB_PROPERTIES)]
+        for row in sent:
+            gone = {"_sdc_deleted_at": GONE} if row.is_gone else {}
+            to = targets[row.to if plan.on_move else 0].channel
+            given.append(record(version=number, id=row.key, name=row.name, parity=row.key % 2, to=to, **gone))
+        activate = {"type": "ACTIVATE_VERSION", "stream": "hours", "version": number}
+        given += [*([activate] if is_activated else []), state(number)]
+        config = {"streams": {"hours": job.settings}, "first_run": plan.first_run, **limits}
+        config |= {"on_move": plan.on_move} if plan.on_move else {}
+        if fault is None:
+            compare(targets, given, config, folder)
+            continue
+        sandbox.faults.replace(fault)
+        targets[0].run(given, **config)
+        sandbox.faults.clear()

@@ -85,9 +85,9 @@ class Moves:
 
     def _delete(self, entries: Iterable[Entry]) -> None:
         for entry in entries:
-            if entry.post_id is not None:
-                self.deleted[entry.stream] += 1
-            self.courier.remove(self.channels[entry.channel], entry)
+            has_post = entry.post_id is not None
+            is_done = self.courier.remove(self.channels[entry.channel], entry)
+            self.deleted[entry.stream] += has_post and is_done
 
 
 def _replaces(new: Entry | None) -> bool:

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from target_harkster.ledger.store import Entry
-    from target_harkster.vendor.posts import Fields, RemotePost
+    from target_harkster.report.planning_api import PlannedPost
+    from target_harkster.vendor.posts import Fields
 
 DRAFTS = frozenset({"create draft", "update draft", "delete draft"})
 """Actions that followers do not see. The others are ``publish``, ``update`` and ``delete``."""
@@ -53,26 +54,30 @@ class PostChange:
     fields: list[FieldChange]
 
 
-def post_change(entry: Entry, before: RemotePost | None, after: RemotePost | None) -> PostChange | None:
-    """What becomes of a post; None if it stays as it is.
+def post_changes(entry: Entry, post: PlannedPost) -> Iterator[PostChange]:
+    """What becomes of a post; nothing if it stays as it is.
 
     Args:
         entry: What the ledger knows of its row.
-        before: The post; None if there is none.
-        after: The same, after the run.
+        post: The post.
     """
-    known = after or before
-    draft = " draft" if known is not None and known.is_draft else ""
-    fields: list[FieldChange] = []
-    if after is None:
-        action = "delete" if before is not None else ""
-    elif before is None or before.is_draft != after.is_draft:
-        action = "create" if after.is_draft else "publish"
-        fields = list(_field_changes([], after.content.fields))
-    else:
-        action = "update" if before.hash != after.hash else ""
-        fields = list(_field_changes(before.content.fields, after.content.fields))
-    return PostChange(entry.stream, entry.key, entry.channel, action + draft, fields) if action else None
+    before, after = post.before, post.after
+    draft = " draft" if any(one is not None and one.is_draft for one in (after, before)) else ""
+
+    def change(action: str, old: Fields, new: Fields) -> PostChange:
+        return PostChange(entry.stream, entry.key, entry.channel, action, list(_field_changes(old, new)))
+
+    if post.published is not None:
+        yield change("publish", [], (after or post.published).content.fields)
+        if after is None:
+            yield change("delete", [], [])  # published and deleted in the same run
+    elif after is None:
+        if before is not None:
+            yield change(f"delete{draft}", [], [])
+    elif before is None:
+        yield change(f"create{draft}", [], after.content.fields)
+    elif before.hash != after.hash:
+        yield change(f"update{draft}", before.content.fields, after.content.fields)
 
 
 def _field_changes(old: Fields, new: Fields) -> Iterator[FieldChange]:

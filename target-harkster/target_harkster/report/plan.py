@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from target_harkster.report.diff import DRAFTS, PostChange, post_change
+from target_harkster.report.diff import DRAFTS, PostChange, post_changes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -91,9 +91,9 @@ class Planner:
         entries = {channel: self.ledger.find(channel, some) for channel, some in markers.items()}
         for (channel, marker), posts in by_row.items():
             entry = entries[channel].get(marker)
-            for change in (post_change(entry, post.before, post.after) for post in posts) if entry else ():
+            for change in (change for post in posts for change in post_changes(entry, post)) if entry else ():
                 # Another draft of the row may take the place of one that is deleted.
-                if change is not None and not (change.action == "delete draft" and any(post.after for post in posts)):
+                if change.action != "delete draft" or not any(post.after for post in posts):
                     yield change
 
 

@@ -27,11 +27,13 @@ class PlannedPost:
         channel: Id of its channel.
         before: As the API shows it; None if it is not there.
         after: As it would be after all writes so far.
+        published: As it would be published; None if it would not be.
     """
 
     channel: str
     before: RemotePost | None
     after: RemotePost | None
+    published: RemotePost | None = None
 
 
 class PlanningApi(HarksterApi):
@@ -73,7 +75,8 @@ class PlanningApi(HarksterApi):
 
     @override
     def publish(self, channel: Channel, post_id: str) -> bool:
-        self.planned[post_id].after = replace(self._there(channel, post_id), is_draft=False, is_held=False)
+        published = replace(self._there(channel, post_id), is_draft=False, is_held=False)
+        self.planned[post_id].after = self.planned[post_id].published = published
         return True
 
     @override
