@@ -15,7 +15,6 @@ from target_harkster.ledger.model import UNVERSIONED
 from target_harkster.ledger.rejects import Reject
 from target_harkster.ledger.store import Phase
 from target_harkster.sinks import HarksterSink
-from target_harkster.vendor.posts import marker_of
 
 if TYPE_CHECKING:
     from target_harkster.delivery.parcel import Refused
@@ -32,7 +31,6 @@ class DigestSink(HarksterSink):
 
     def __init__(self, run: Run, **sdk: Any) -> None:
         super().__init__(run, **sdk)
-        self._keep_keys(self._layout.row_key, run.ledger.digests.known_row_key(self.stream_name))
         run.ledger.digests.keep_schema(self.stream_name, self._channel_ids, self.schema, self._key_properties)
 
     @override
@@ -53,12 +51,12 @@ class DigestSink(HarksterSink):
     ) -> None:
         encoded, channel = self._checked(record)
         layout, run = self._layout, self._run
-        group = layout.key_of(record)
+        group, group_marker = self._known_as(layout.key_of(record))
         if layout.is_conditional and not layout.is_wanted(layout.context(record), run.clock.time()):
             run.queue.tally[self.stream_name]["left out"] += 1
             self._keep(channel.id, "", "", key, None)
             return
-        self._keep(channel.id, marker_of(self._prefix, group), group, key, encoded)
+        self._keep(channel.id, group_marker, group, key, encoded)
 
     def _keep(self, channel: str, marker: str, group: str, key: str, record: bytes | None) -> None:
         self._run.queue.add_row(DigestRow(self.stream_name, self._channel_ids, channel, marker, group, key, record))
@@ -90,7 +88,7 @@ class DigestSink(HarksterSink):
             reject = Reject(channel.id, self.stream_name, key, "post", field, reason, key_columns=layout.key)
             self._run.reject(replace(reject, schema=self.original_schema, key_properties=self._key_properties))
 
-        group = dict(zip(layout.group_by, decoder.decode(key), strict=True))
+        group = layout.group_of(key, rows)
         missed = ledger.lookups.missed
         try:
             context = layout.context_of_group(group, rows, self._previous(channel.id, marker, key))

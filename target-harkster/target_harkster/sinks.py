@@ -14,13 +14,14 @@ from target_harkster.delivery.parcel import Lane, Parcel
 from target_harkster.layout.errors import RowError
 from target_harkster.layout.lookup_filter import key_column, lookup_key
 from target_harkster.layout.schemas import checks, faults
+from target_harkster.ledger.keys import spellings
 from target_harkster.ledger.lookup_rows import LookupRow
 from target_harkster.ledger.model import UNVERSIONED
 from target_harkster.ledger.rejects import Reject
 from target_harkster.vendor.posts import marker_of, stream_marker
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from singer_sdk.sinks.core import BaseJSONSchemaValidator
 
@@ -129,20 +130,18 @@ class HarksterSink(RowSink):
         self._only_channel = route.channels.get("") if route.column is None else None
         self._channel_ids = tuple(channel.id for channel in route.channels.values())
         run.moves.resume(stream, self._channel_ids)
-        self._keep_keys(self._layout.key, run.ledger.known_key(stream, self._channel_ids))
+        self._old_markers = run.ledger.old_markers(self._prefix, self._channel_ids)
         self._presence = run.mirror.presence(
             stream, self._prefix, self._channel_ids, is_mirrored=self._layout.mode == "mirror"
         )
         self._lanes: dict[str, Lane] = {}
 
-    def _keep_keys(self, columns: Sequence[str], known: str | None) -> None:
-        for column in self._layout.keep_keys(columns, known):
-            self.logger.warning(
-                "%s: %s is a part of the key and is sent as another type than before; a number and the same number as"
-                " text count as the same key.",
-                self.stream_name,
-                column,
-            )
+    def _known_as(self, key: str) -> tuple[str, str]:
+        """A key with its marker: as an earlier version made them, if they are there."""
+        for spelling in reversed(spellings(key)) if self._old_markers else ():
+            if (marker := marker_of(self._prefix, spelling)) in self._old_markers:
+                return spelling, marker
+        return key, marker_of(self._prefix, key)
 
     @property
     @override
@@ -155,8 +154,7 @@ class HarksterSink(RowSink):
         version = UNVERSIONED if version is None else version
         key: str | None = None
         try:
-            key = self._layout.own_key_of(record)
-            marker = marker_of(self._prefix, key)
+            key, marker = self._known_as(self._layout.own_key_of(record))
             # Durable before any STATE behind it, so that no older version is posted over a newer one.
             self._run.rejects.came_again(self.stream_name, key, self._channel_ids, self._kinds)
             if version != UNVERSIONED and not self._presence.has_rows:
@@ -183,9 +181,8 @@ class HarksterSink(RowSink):
             if reject.kind == "row" and self._channel(record).id != reject.channel:
                 refused(self._channel_column, "names another channel now; it is posted when its tap sends it again")
                 return
-            key = self._layout.own_key_of(record)
-            marker = marker_of(self._prefix, key)
-            posted = marker_of(self._prefix, self._layout.key_of(record))
+            key, marker = self._known_as(self._layout.own_key_of(record))
+            _, posted = self._known_as(self._layout.key_of(record))
             if not self._run.previous.is_as_known(self._channel(record).id, posted):
                 refused(None, "has a post that was changed since, by people or by a run that this ledger does not know")
                 return

@@ -14,24 +14,21 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from tests.harkster.running import schema
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    from tests.harkster.running import Target
+    from tests.harkster.running import Message, Target
 
 Mode = Literal["append", "upsert", "mirror", "digest"]
 Layout = Literal["text", "number"]
+KeyType = Literal["integer", "string"]
 Fate = Literal["published", "draft", "baseline"]
 """What becomes of a row, or a group."""
 Place = tuple[int, int]
 """Which of the channels of a job, and the key of a row or of a group."""
 
-PROPERTIES = {
-    "id": {"type": "integer"},
-    "name": {"type": ["string", "null"]},
-    "parity": {"type": "integer"},
-    "to": {"type": "string"},
-}
 NAMES = "{{ rows | sort(attribute='id') | map(attribute='name') | join(',') }}"
 UNWANTED = "y"
 """The name of rows that do not meet the condition, where there is one."""
@@ -91,6 +88,7 @@ class Job:
         targets: One for each of its channels; the first runs it.
         plan: Its settings.
         layout: The type of its field; text that is no number makes no post as a number.
+        key_types: Those that keys have had; the tap sends the last one, and its SCHEMA allows all.
         table: By key, the rows that it was sent, in their newest versions.
         posts: What they must have become.
         rejected: The newest versions that made no post, each with what is to become of it.
@@ -106,6 +104,7 @@ class Job:
     targets: Sequence[Target]
     plan: Plan
     layout: Layout = "text"
+    key_types: list[KeyType] = field(default_factory=lambda: ["integer"])
     table: dict[int, Row] = field(default_factory=dict)
     posts: dict[Place, Post] = field(default_factory=dict)
     rejected: dict[Place, tuple[str, Fate]] = field(default_factory=dict)
@@ -121,6 +120,19 @@ class Job:
     def target(self) -> Target:
         """What runs it."""
         return self.targets[0]
+
+    @property
+    def schema(self) -> Message:
+        """The SCHEMA of its stream."""
+        key = {"type": [*dict.fromkeys(self.key_types)]}
+        return schema({"id": key, "name": {"type": ["string", "null"]}, "parity": key, "to": {"type": "string"}})
+
+    def record(self, row: Row) -> dict[str, Any]:
+        """A row as it is sent."""
+        of_key = str if self.key_types[-1] == "string" else int
+        values = {"id": of_key(row.key), "name": row.name, "parity": of_key(row.key % 2)}
+        gone = {"_sdc_deleted_at": "2026-01-01T00:00:00Z"} if row.is_gone else {}
+        return {**values, "to": self.targets[row.to].channel, **gone}
 
     @property
     def settings(self) -> dict[str, Any]:

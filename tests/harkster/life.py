@@ -24,9 +24,9 @@ from singer_http.http.errors import IncompleteError
 from singer_http.http.transport import Transport
 from target_harkster.ledger.model import LEASES, METADATA
 
-from tests.harkster.jobs import PROPERTIES, Job, Plan, Row
+from tests.harkster.jobs import Job, Plan, Row
 from tests.harkster.killed_runs import Run
-from tests.harkster.running import Message, Target, data, record, schema, state
+from tests.harkster.running import Message, Target, data, earlier_version, record, state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -92,6 +92,29 @@ class Life:
         ) = None
         self._batches = 0
         self._value = 0
+        self._earlier: contextlib.ExitStack | None = None
+
+    # Versions of the plugins
+
+    @property
+    def is_earlier(self) -> bool:
+        """Whether the target is of an earlier version."""
+        return self._earlier is not None
+
+    def begin_with_an_earlier_version(self) -> None:
+        """Begin with an earlier version of the target."""
+        self._earlier = self._ends.enter_context(contextlib.ExitStack())
+        self._earlier.enter_context(earlier_version())
+
+    def upgrade(self) -> None:
+        """Go on with this version of the target."""
+        if self._earlier is not None:
+            self._earlier.close()
+            self._earlier = None
+
+    def change_the_key_type(self, job: Job) -> None:
+        """The tap sends keys as another type, from its next run on."""
+        job.key_types.append("integer" if job.key_types[-1] == "string" else "string")
 
     # Runs
 
@@ -179,7 +202,7 @@ class Life:
             with _before_request(late, self.sandbox.faults.clear) if release == "within" else contextlib.nullcontext():
                 self._ran(job, messages)
             self.sandbox.faults.clear()
-            self._ran(job, [schema(PROPERTIES)])
+            self._ran(job, [job.schema])
 
     def _is_held(self) -> bool:
         return self.sandbox.run(lambda sandbox: sandbox.faults.gate)._held > 0
@@ -215,7 +238,7 @@ class Life:
         job.version += 1
         is_mirror = job.plan.mode == "mirror"
         version = job.version if _has_version(sending) and is_mirror else None
-        records = [_record(job, row) for row in rows]
+        records = [job.record(row) for row in rows]
         if "batch" in sending:
             sent = [self._batch(records, version, is_zipped="zipped" in sending)]
         else:
@@ -224,7 +247,7 @@ class Life:
         if is_mirror and sending != "changes":
             sent = [*named, *sent] if is_named_first else [*sent, *named]
         self._value += 1
-        return [schema(PROPERTIES), *sent, state(self._value)]
+        return [job.schema, *sent, state(self._value)]
 
     def _batch(self, records: Sequence[Mapping[str, Any]], version: int | None, *, is_zipped: bool) -> Message:
         lines = b"".join(json.dumps(one).encode() + b"\n" for one in records)
@@ -256,7 +279,7 @@ class Life:
     def let_out(self) -> None:
         """Let everything be posted that waits."""
         for job in self.jobs:
-            self._ran(job, [schema(PROPERTIES)])
+            self._ran(job, [job.schema])
             job.tries_again()
 
     def lose_the_ledger(self, *, are_drafts_waiting: bool = False) -> None:
@@ -342,7 +365,7 @@ class Life:
                     for key, post in posts.items() if job.plan.previous else ():
                         self._check_what_was_before(job, (at, key), data(post)["before"])
             told = {
-                (reject["channel"], reject["record"]["id"]): reject["record"]["name"]
+                (reject["channel"], int(reject["record"]["id"])): reject["record"]["name"]
                 for reject in self.jobs[0].target.rejects()
             }
             assert told == {
@@ -371,11 +394,6 @@ class Life:
         if self._ledger_url is not None:
             with _engine(self._ledger_url).begin() as connection:
                 connection.execute(LEASES.update().values(until=0.0))
-
-
-def _record(job: Job, row: Row) -> dict[str, Any]:
-    values = {"id": row.key, "name": row.name, "parity": row.key % 2, "to": job.targets[row.to].channel}
-    return {**values, "_sdc_deleted_at": "2026-01-01T00:00:00Z"} if row.is_gone else values
 
 
 @contextlib.contextmanager

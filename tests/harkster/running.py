@@ -4,15 +4,18 @@ import contextlib
 import io
 import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from api_sandbox import ChannelPlan, PostTruth, RunningSandbox
 from click.testing import CliRunner
 from singer_sdk.exceptions import ConfigValidationError
 from target_harkster.cli import harkster
+from target_harkster.ledger.store import Ledger
 from target_harkster.target import TargetHarkster
 from target_harkster.vendor.posts import is_marker
 
@@ -155,3 +158,15 @@ def record(stream: str = "hours", version: int | None = None, **values: Any) -> 
 
 def state(value: Any) -> Message:
     return {"type": "STATE", "value": value}
+
+
+@contextlib.contextmanager
+def earlier_version() -> Iterator[None]:
+    """Keep text and numbers apart, as earlier versions did in keys, and so in the markers of posts."""
+    with (
+        mock.patch("target_harkster.ledger.keys._NUMBER", re.compile(r"(?!)")),
+        mock.patch("target_harkster.ledger.digests.spellings", lambda key: [key]),
+        mock.patch("target_harkster.ledger.rejects.spellings", lambda key: [key]),
+        mock.patch.object(Ledger, "old_markers", return_value=set()),
+    ):
+        yield

@@ -205,10 +205,10 @@ def test_a_writer_that_waited_goes_on_where_the_other_ended(target: Target) -> N
 @pytest.mark.parametrize(
     ("keys", "posts"),
     [
-        ([1, "1", True], 3),
+        ([1, "1", "01", True], 3),
         ([1, 1.0, 1e0], 1),
         (["a", "A", "a "], 3),
-        ([0.1, "0.1"], 2),
+        ([0.1, "0.1", "0.10"], 2),
         ([100, 1e2], 1),
         ([10**30, 10**30 + 1], 2),
     ],

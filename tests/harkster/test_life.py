@@ -25,12 +25,14 @@ from sqlalchemy.engine.default import DefaultDialect
 from target_harkster.delivery.mirror import Mirror
 from target_harkster.layout.layout import Layout
 from target_harkster.ledger.rejects import Rejects
+from target_harkster.ledger.store import Ledger
 from target_harkster.sinks import HarksterSink
 from typing_extensions import override
 
 from tests.harkster.jobs import Job, Mode, Plan, Row
 from tests.harkster.killed_runs import Runs
 from tests.harkster.life import Life, Release, Sending
+from tests.harkster.running import earlier_version
 from tests.lives import lives
 
 if TYPE_CHECKING:
@@ -96,9 +98,20 @@ class Lives(RuleBasedStateMachine):
     ledger_url: str | None = None
     runs: Runs
 
-    @initialize(plans=st.tuples(plans, plans), on_quota=st.sampled_from(["draft", "defer"]))
-    def begin(self, plans: Sequence[Plan], on_quota: str) -> None:
+    @initialize(
+        plans=st.tuples(plans, plans),
+        on_quota=st.sampled_from(["draft", "defer"]),
+        are_keys_text=st.tuples(st.booleans(), st.booleans()),
+        is_earlier=st.booleans(),
+    )
+    def begin(
+        self, plans: Sequence[Plan], on_quota: str, are_keys_text: tuple[bool, bool], *, is_earlier: bool
+    ) -> None:
         self.life = Life(*plans, on_quota=on_quota, ledger_url=self.ledger_url, runs=self.runs)
+        for job, is_text in zip(self.life.jobs, are_keys_text, strict=True):
+            job.key_types = ["string" if is_text else "integer"]
+        if is_earlier:
+            self.life.begin_with_an_earlier_version()
 
     def _job(self, place: int) -> Job:
         return self.life.jobs[place]
@@ -129,6 +142,7 @@ class Lives(RuleBasedStateMachine):
     ) -> None:
         self.life.run_that_dies(self._job(at), rows, step, after, sending, self._job(other))
 
+    @precondition(lambda self: not self.life.is_earlier)
     @rule(
         at=places,
         rows=rows,
@@ -146,6 +160,16 @@ class Lives(RuleBasedStateMachine):
     def change_the_layout(self, at: int) -> None:
         job = self._job(at)
         job.layout = "number" if job.layout == "text" else "text"
+
+    @precondition(lambda self: self.life.is_earlier)
+    @rule()
+    def upgrade(self) -> None:
+        self.life.upgrade()
+
+    @precondition(lambda self: not self.life.is_earlier)
+    @rule(at=places)
+    def change_the_key_type(self, at: int) -> None:
+        self.life.change_the_key_type(self._job(at))
 
     @precondition(lambda self: all(job.plan.mode != "digest" for job in self.life.jobs))
     @rule(are_drafts_waiting=st.booleans())
@@ -324,6 +348,45 @@ def _adopts_new_posts_alone() -> Iterator[None]:
         yield
 
 
+def retyped(life: Life) -> None:
+    """The tap sends a key as text that was a number, and then as a number again."""
+    job = life.jobs[0]
+    for name in ("1", "2", "3"):
+        life.run(job, [(1, name)])
+        life.change_the_key_type(job)
+
+
+def upgraded(life: Life) -> None:
+    """Keys are text when an earlier version of the target makes the posts."""
+    life.change_the_key_type(life.jobs[0])
+    life.begin_with_an_earlier_version()
+    life.run(life.jobs[0], [(1, "1"), (3, "3")])
+    life.upgrade()
+    life.run(life.jobs[0], [Row(3, "2", is_gone=life.jobs[0].plan.mode == "digest")])
+
+
+def upgraded_without_a_ledger(life: Life) -> None:
+    """After an upgrade the ledger is lost, and then its tap sends the keys as numbers."""
+    upgraded(life)
+    life.lose_the_ledger()
+    life.change_the_key_type(life.jobs[0])
+    life.run(life.jobs[0], [(1, "3"), (3, "3")])
+
+
+@contextmanager
+def _without_old_markers() -> Iterator[None]:
+    """Posts that earlier versions made of other keys are not found."""
+    with mock.patch.object(Ledger, "old_markers", return_value=set()):
+        yield
+
+
+@contextmanager
+def _without_old_rows() -> Iterator[None]:
+    """Rows of digests are not found by the keys that earlier versions made."""
+    with mock.patch("target_harkster.ledger.digests.spellings", lambda key: [key]):
+        yield
+
+
 @contextmanager
 def _deleted_at_once() -> Iterator[None]:
     """The old post of a row that moves is deleted whatever becomes of the new one."""
@@ -340,6 +403,11 @@ STORIES: dict[str, tuple[Callable[[Life], None], Plan]] = {
     "a row that came alone": (gone_since, Plan("mirror")),
     "a move": (moved, Plan("upsert", on_move="delete")),
     "a copy of the ledger": (put_back, Plan("upsert")),
+    "a key of another type": (retyped, Plan("upsert")),
+    "a key of another type in a digest": (retyped, Plan("digest")),
+    "an upgrade": (upgraded, Plan("mirror")),
+    "an upgrade of a digest": (upgraded, Plan("digest")),
+    "an upgrade without a ledger": (upgraded_without_a_ledger, Plan("upsert")),
 }
 PUT_BACK: list[tuple[str, Callable[[], AbstractContextManager[None]]]] = [
     ("a reject of another job", _of_any_channel),
@@ -351,6 +419,11 @@ PUT_BACK: list[tuple[str, Callable[[], AbstractContextManager[None]]]] = [
     ("a row that came alone", _of_every_table),
     ("a move", _deleted_at_once),
     ("a copy of the ledger", _adopts_new_posts_alone),
+    ("a key of another type", earlier_version),
+    ("a key of another type in a digest", earlier_version),
+    ("an upgrade", _without_old_markers),
+    ("an upgrade of a digest", _without_old_rows),
+    ("an upgrade without a ledger", _without_old_markers),
 ]
 
 

@@ -20,7 +20,6 @@ from target_harkster.delivery.first_run_guard import TooManyNewPostsError
 from target_harkster.ledger.store import Ledger
 from target_harkster.report.diff import DRAFTS
 
-from tests.harkster.jobs import PROPERTIES as JOB_PROPERTIES
 from tests.harkster.jobs import Job, Plan
 from tests.harkster.killed_runs import FastClock
 from tests.harkster.running import Command, Message, Target, as_input, data, record, schema, state
@@ -515,11 +514,10 @@ def test_a_plan_is_what_the_run_does_after_any_history(
     targets = [Target.into_new_channel(sandbox, folder) for _ in range(2 if plan.on_move else 1)]
     job = Job(targets, plan)
     for number, (sent, limits, fault, is_activated, job.layout) in enumerate(histories, 1):
-        given: list[Message | bytes] = [schema(JOB_PROPERTIES)]
+        given: list[Message | bytes] = [job.schema]
         for row in sent:
-            gone = {"_sdc_deleted_at": GONE} if row.is_gone else {}
-            to = targets[row.to if plan.on_move else 0].channel
-            given.append(record(version=number, id=row.key, name=row.name, parity=row.key % 2, to=to, **gone))
+            one = row if plan.on_move else row._replace(to=0)
+            given.append(record(version=number, **job.record(one)))
         activate = {"type": "ACTIVATE_VERSION", "stream": "hours", "version": number}
         given += [*([activate] if is_activated else []), state(number)]
         config = {"streams": {"hours": job.settings}, "first_run": plan.first_run, **limits}

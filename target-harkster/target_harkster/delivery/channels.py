@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from singer_http.http.errors import ConfigurationError, ForbiddenError, NotFoundError
 
 from target_harkster.ledger.database import LedgerError
+from target_harkster.ledger.keys import spellings
 from target_harkster.ledger.store import Entry, Phase
 from target_harkster.vendor.posts import marker_of, stream_marker
 
@@ -244,7 +245,9 @@ class Channels:
         self.rejects.load(channel.id)
         adopted = {entry.marker for entry in entries}
         for reject in self.rejects.earlier:
-            if reject.channel == channel.id and marker_of(stream_marker(reject.stream), reject.key or "") in adopted:
+            prefix = stream_marker(reject.stream)
+            markers = {marker_of(prefix, spelling) for spelling in spellings(reject.key or "")}
+            if reject.channel == channel.id and not adopted.isdisjoint(markers):
                 self.rejects.strike(reject.place)
         self.rejects.sync()
         if entries:

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
-import re
-from decimal import Decimal
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Literal
 
-from singer_sdk.contrib.msgspec import decoder, encoder
+from singer_sdk.contrib.msgspec import encoder
 
 from target_harkster.layout.errors import LayoutError, RowError, TooCostlyError, UnknownNameError
 from target_harkster.layout.expressions import ExpressionError, is_expression
 from target_harkster.layout.field import FieldMaker
-from target_harkster.layout.schemas import Sample, is_decimal_text, sample
+from target_harkster.layout.schemas import Sample, is_decimal_text, sample, shape
 from target_harkster.layout.values import exact, number
+from target_harkster.ledger.keys import key_of, parts_of, text_of
 from target_harkster.vendor.field_types import FieldError, as_line
 from target_harkster.vendor.posts import Content
 
@@ -68,8 +67,7 @@ class Layout:
         self.key: tuple[str, ...] = self.group_by or self.row_key
         columns = {name: own for name, own in schema["properties"].items() if not name.startswith("_sdc_")}
         self._columns = frozenset(columns)
-        self._declared = {name: own.get("type") if isinstance(own, dict) else None for name, own in columns.items()}
-        self._known_as: dict[str, type] = {}
+        self._texts = {name for name, own in columns.items() if shape(own, schema).kinds == {"string"}}
         self.uses_previous = False
         """Whether expressions use the post before."""
         self._nulls = dict.fromkeys(columns)
@@ -175,11 +173,11 @@ class Layout:
 
     def goes_before(self, key: str, later: str) -> bool:
         """Whether the post of a key is the one before that of a later key."""
-        if self.previous_by is None or not key.startswith("["):
+        if self.previous_by is None or not key:
             return False
         places = [self.key.index(column) for column in self.previous_by]
-        one, other = decoder.decode(key), decoder.decode(later)
-        return key != later and len(one) == len(other) and all(one[place] == other[place] for place in places)
+        one, other = parts_of(key), parts_of(later)
+        return one != other and len(one) == len(other) and all(one[place] == other[place] for place in places)
 
     def _whole(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """A row with all its columns and exact numbers."""
@@ -190,6 +188,12 @@ class Layout:
             except FieldError:
                 continue  # its field says what is wrong
         return whole
+
+    def group_of(self, key: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """The columns of a group by its key. What its rows have as text is text."""
+        last = rows[-1] if rows else dict.fromkeys(self._texts, "")
+        values = zip(self.group_by, parts_of(key), strict=True)
+        return {name: text_of(value) if isinstance(last.get(name), str) else value for name, value in values}
 
     def key_of(self, row: Mapping[str, Any]) -> str:
         """The key of the post of a row, its own or that of its group, as JSON.
@@ -207,46 +211,14 @@ class Layout:
         """
         return self._key(self.row_key, row)
 
-    def keep_keys(self, columns: Sequence[str], known: str | None) -> list[str]:
-        """Make keys like a known one where the tap sends text for numbers now, or numbers for text.
-
-        Args:
-            columns: What keys are made of.
-            known: A key of an earlier run, as JSON.
-
-        Returns:
-            The columns whose type has changed.
-        """
-        values = decoder.decode(known) if known else None
-        if not isinstance(values, list) or len(values) != len(columns):
-            return []
-        changed = {}
-        for column, value in zip(columns, values, strict=True):
-            declared = self._declared.get(column)
-            types = {declared} if isinstance(declared, str) else set(declared or ())
-            sent = {str: {"integer", "number"}, int: {"string"}}.get(type(value), set())
-            if types - {"null"} and types - {"null"} <= sent:
-                changed[column] = type(value)
-        self._known_as |= changed
-        return list(changed)
-
     def _key(self, key: Sequence[str], row: Mapping[str, Any]) -> str:
         if not key:
             # Without a key only the content tells rows apart: an equal row is the same row.
             return encoder.encode(dict(sorted(row.items()))).decode()
-        values: list[Any] = []
         for column in key:
-            value = row.get(column)
-            if value is None:
+            if row.get(column) is None:
                 raise RowError(column, f"is {'null' if column in row else 'missing'}, and a part of the key")
-            value = _plain(value) if isinstance(value, Decimal) else value
-            known_as = self._known_as.get(column)
-            if known_as is str and not isinstance(value, str):
-                value = str(value)
-            elif known_as is int and isinstance(value, str) and _WHOLE.fullmatch(value):
-                value = int(value)
-            values.append(value)
-        return encoder.encode(values).decode()
+        return key_of(row[column] for column in key)
 
     # Checks
 
@@ -305,18 +277,3 @@ def _moment(now: float) -> dict[str, str]:
     """The variables of conditions for the time, in UTC."""
     moment = dt.datetime.fromtimestamp(now, dt.timezone.utc)
     return {"now": moment.isoformat(timespec="seconds"), "today": moment.date().isoformat()}
-
-
-def _plain(value: Decimal) -> Decimal | int:
-    """A number in a key. Equal numbers are the same, however they are written."""
-    if abs(value.adjusted()) > _LONGEST:
-        return value
-    text = format(value, "f")
-    if "." in text:
-        text = text.rstrip("0").rstrip(".")
-    return Decimal(text) if "." in text else int(text)
-
-
-_WHOLE = re.compile(r"0|-?[1-9][0-9]{0,30}")
-_LONGEST = 40
-"""Longer numbers are compared as they are written."""

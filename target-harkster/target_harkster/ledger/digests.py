@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from singer_sdk.contrib.msgspec import decoder, encoder
 
 from target_harkster.ledger.database import chunks, put
+from target_harkster.ledger.keys import key_of, parts_of, spellings
 from target_harkster.ledger.model import GROUP_INDEX, GROUP_NEWS, GROUP_SCHEMAS, GROUP_TIMES, GROUPS
 
 if TYPE_CHECKING:
@@ -53,6 +54,12 @@ class DigestRow:
         """Its number in the index."""
         return row_number(self.channel, self.stream, self.row_key)
 
+    @property
+    def numbers(self) -> set[int]:
+        """All that it may have: in any of the channels, and by its key as earlier versions may have written it."""
+        keys = spellings(self.row_key)
+        return {row_number(channel, self.stream, key) for channel in self.channels for key in keys}
+
 
 @dataclass(frozen=True, slots=True)
 class Digests:
@@ -66,9 +73,8 @@ class Digests:
         if not rows:
             return
         latest = {(row.stream, row.row_key): row for row in rows}
-        places = {row_number(channel, row.stream, row.row_key) for row in rows for channel in row.channels}
         with self.database.transaction() as connection:
-            seen = _seen(connection, places)
+            seen = _seen(connection, {row.number for row in latest.values()})
             groups = _groups(connection, {row.marker for row in rows})
             if changed := [row for row in latest.values() if not _is_as_seen(row, seen, groups)]:
                 self._add(connection, changed, seen, groups)
@@ -77,9 +83,11 @@ class Digests:
         self,
         connection: sa.Connection,
         changed: Sequence[DigestRow],
-        seen: Mapping[int, tuple[int, int]],
+        seen: dict[int, tuple[int, int]],
         groups: dict[tuple[str, str], int],
     ) -> None:
+        numbers = [(row.number, row.numbers) for row in changed]
+        seen |= _seen(connection, {one for own, some in numbers for one in some - {own}})
         new = [
             {"channel": row.channel, "marker": row.marker, "stream": row.stream, "key": row.key}
             for row in changed
@@ -90,20 +98,22 @@ class Digests:
         news: list[dict[str, Any]] = []
         index: list[dict[str, Any]] = []
         left: set[int] = set()
-        for row in changed:
+        for row, (own, some) in zip(changed, numbers, strict=True):
             number = None if row.record is None else groups[row.channel, row.marker]
-            places = {row_number(channel, row.stream, row.row_key) for channel in row.channels} & seen.keys()
-            news += [self._new(seen[place][0], row.row_key, None) for place in places if seen[place][0] != number]
-            left |= places
+            left |= some & seen.keys()
+            was = {seen[one] for one in some & seen.keys()}
+            news += [self._new(other, row.row_key, None) for other in {group for group, _ in was} - {number}]
             if number is not None and row.record is not None:
-                news.append(self._new(number, row.row_key, row.record))
-                index.append({"row": row.number, "number": number, "record": record_number(row.record)})
+                as_seen = (number, record_number(row.record))
+                if {one for one in was if one[0] == number} != {as_seen}:
+                    news.append(self._new(number, row.row_key, row.record))
+                index.append({"row": own, "number": number, "record": as_seen[1]})
         # A row that is not shown yet keeps its place.
         put(connection, GROUP_NEWS, news, kept=("seq",))
         now = self.clock.time()
         put(connection, GROUP_TIMES, [{"number": at, "changed_at": now} for at in {new["number"] for new in news}])
-        for some in chunks(left):
-            connection.execute(GROUP_INDEX.delete().where(GROUP_INDEX.c.row.in_(some)))
+        for part in chunks(left):
+            connection.execute(GROUP_INDEX.delete().where(GROUP_INDEX.c.row.in_(part)))
         put(connection, GROUP_INDEX, index)
 
     def changed(self, stream: str) -> list[tuple[str, str, str]]:
@@ -115,14 +125,6 @@ class Digests:
         )
         rows = self.database.rows(query.where(GROUPS.c.stream == stream).order_by(first.c.seq))
         return [(row[0], row[1], row[2]) for row in rows]
-
-    def known_row_key(self, stream: str) -> str | None:
-        """The key of any row of a stream."""
-        query = sa.select(GROUP_NEWS.c.row_key).join(GROUPS, GROUPS.c.number == GROUP_NEWS.c.number)
-        if rows := self.database.rows(query.where(GROUPS.c.stream == stream).limit(1)):
-            return str(rows[0][0])
-        packed = sa.select(GROUPS.c.rows).where(GROUPS.c.stream == stream, GROUPS.c.rows.is_not(None))
-        return next((key for row in self.database.rows(packed.limit(1)) for key in unpack(row[0])), None)
 
     def keep_schema(
         self, stream: str, channels: Collection[str], schema: Mapping[str, Any], key_properties: Sequence[str]
@@ -173,14 +175,19 @@ def _group(connection: sa.Connection, channel: str, marker: str) -> tuple[int, b
 
 
 def _merged(connection: sa.Connection, number: int, packed: bytes | None) -> dict[str, bytes]:
-    rows = unpack(packed)
+    rows = {_canonical(row_key): record for row_key, record in unpack(packed).items()}
     query = sa.select(GROUP_NEWS.c.row_key, GROUP_NEWS.c.record).where(GROUP_NEWS.c.number == number)
     for row_key, record in connection.execute(query.order_by(GROUP_NEWS.c.seq)):
         if record is None:
-            rows.pop(row_key, None)
+            rows.pop(_canonical(row_key), None)
         else:
-            rows[row_key] = bytes(record)
+            rows[_canonical(row_key)] = bytes(record)
     return rows
+
+
+def _canonical(row_key: str) -> str:
+    """The key of a row that an earlier version may have written in another way."""
+    return key_of(parts_of(row_key)) if '"' in row_key else row_key
 
 
 def _seen(connection: sa.Connection, numbers: Collection[int]) -> dict[int, tuple[int, int]]:
@@ -206,10 +213,8 @@ _GROUPS = sa.select(GROUPS.c.channel, GROUPS.c.marker, GROUPS.c.number).where(
 
 
 def _is_as_seen(row: DigestRow, seen: Mapping[int, tuple[int, int]], groups: Mapping[tuple[str, str], int]) -> bool:
-    if row.record is None:
-        return not any(row_number(channel, row.stream, row.row_key) in seen for channel in row.channels)
     group = groups.get((row.channel, row.marker))
-    return group is not None and seen.get(row.number) == (group, record_number(row.record))
+    return row.record is not None and group is not None and seen.get(row.number) == (group, record_number(row.record))
 
 
 # Rows as bytes

@@ -12,6 +12,7 @@ from singer_http.http.errors import FatalError
 from singer_sdk.contrib.msgspec import decoder, encoder
 
 from target_harkster.ledger.database import put
+from target_harkster.ledger.keys import spellings
 from target_harkster.ledger.model import EARLIER, REJECTS, UNVERSIONED
 from target_harkster.ledger.redaction import REDACTED
 
@@ -202,7 +203,8 @@ class Rejects:
     def came_again(self, stream: str, key: str, channels: Collection[str], kinds: Collection[Kind]) -> None:
         """Strike out the rejects of a row that came again, in all channels of its stream."""
         if self._standing:
-            for place in list(self._standing.get((stream, row_of(key)), ())):
+            rows = [row_of(spelling) for spelling in spellings(key)]
+            for place in [place for row in rows for place in self._standing.get((stream, row), ())]:
                 if place[0] in channels and place[3] in kinds:
                     self.strike(place)
 

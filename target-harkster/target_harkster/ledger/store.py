@@ -11,9 +11,20 @@ import sqlalchemy as sa
 from target_harkster.ledger.database import LOOK_UP, Database, LedgerError, chunks, put
 from target_harkster.ledger.digests import Digests
 from target_harkster.ledger.history import History
+from target_harkster.ledger.keys import OLD_TEXT
 from target_harkster.ledger.locks import FileLocks, Leases
 from target_harkster.ledger.lookup_rows import LookupRows
-from target_harkster.ledger.model import CHANNEL_NAMES, DOUBTS, EARLIER, FIRST_POSTS, GONE, POSTS, STREAMS, UNVERSIONED
+from target_harkster.ledger.model import (
+    CHANNEL_NAMES,
+    DOUBTS,
+    EARLIER,
+    FIRST_POSTS,
+    GONE,
+    GROUPS,
+    POSTS,
+    STREAMS,
+    UNVERSIONED,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -173,11 +184,22 @@ class Ledger:
             query = query.where(POSTS.c.phase.in_([phase.value for phase in phases]))
         yield from map(_entry, self.database.rows(query))
 
-    def known_key(self, stream: str, channels: Collection[str]) -> str | None:
-        """The key of the newest post of a stream whose key is known."""
-        query = sa.select(POSTS.c.key).where(POSTS.c.stream == stream, POSTS.c.channel.in_(channels), POSTS.c.key != "")
-        rows = self.database.rows(query.order_by(POSTS.c.seq.desc()).limit(1))
-        return rows[0][0] if rows else None
+    def old_markers(self, prefix: str, channels: Collection[str]) -> set[str]:
+        """The markers of a stream that an earlier version may have made of a key with numbers as text.
+
+        They are told by the key. A post that was found by its marker has none before its row comes.
+        """
+        found: set[str] = set()
+        for table, is_there in ((POSTS, POSTS.c.phase != Phase.DELETED.value), (GROUPS, sa.true())):
+            of_stream = sa.and_(table.c.channel.in_(channels), table.c.marker.startswith(prefix, autoescape=True))
+            # Expressions are slow: they are for keys of several columns.
+            are_numbers = sa.func.rtrim(table.c.key, '[]",.-0123456789') == ""
+            has_number = sa.and_(table.c.key.contains(","), table.c.key.regexp_match(OLD_TEXT))
+            is_old = sa.and_(table.c.key.contains('"'), sa.or_(are_numbers, has_number))
+            markers = sa.select(sa.func.aggregate_strings(table.c.marker, " "))
+            query = markers.where(of_stream, is_there, sa.or_(table.c.key == "", is_old))
+            found.update((self.database.rows(query)[0][0] or "").split())
+        return found
 
     def before(self, stream: str, channel: str, seq: int | None) -> Iterator[Entry]:
         """The posts of a stream before a number, or all, newest first."""
