@@ -167,8 +167,9 @@ class Job:
         """Note what a run that ends well makes of rows, and of those that were rejected before."""
         came_now = {row.key for row in rows}
         if self.plan.mode == "mirror" and is_table:
-            # Without versions nobody can tell rows of this table from those that came since the last one.
-            self._forget(self.table.keys() - came_now - (set() if has_version else self.loose))
+            # Without versions nobody can tell rows of this table from those that came since the last one. Only rows
+            # have them: an empty table has none.
+            self._forget(self.table.keys() - came_now - (set() if has_version and rows else self.loose))
             self.loose.clear()
         elif self.plan.mode == "mirror":
             self.loose |= came_now
