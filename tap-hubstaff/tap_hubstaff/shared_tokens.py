@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import psycopg
-from singer_http.http.errors import AuthenticationError
+from singer_http.http.errors import AuthenticationError, database_reason
 from typing_extensions import override
 
 from tap_hubstaff.auth import AnyTokenStore, StoredTokens, wait_for_lock
@@ -115,8 +115,7 @@ def _told() -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        # Only what the server said: the driver's own words may repeat parts of the URL, and so of a password.
         raise AuthenticationError(
-            f"token_url: the database cannot be used ({error.diag.message_primary or type(error).__name__}), and a"
-            " rotated token must not be lost. Run again when it answers."
+            f"token_url: the database cannot be used ({database_reason(error)}), and a rotated token must not be lost."
+            " Run again when it answers."
         ) from None

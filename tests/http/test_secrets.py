@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -11,14 +13,27 @@ import pytest
 import tap_hubstaff.__main__ as hubstaff_main
 import tap_hustle.__main__ as hustle_main
 import target_harkster.__main__ as harkster_main
+from click.testing import CliRunner
+from singer_http.changes.store import Store
 from singer_http.http.auth import lifetime, validated_token
+from singer_http.http.clock import Clock
+from singer_http.http.errors import ApiError
+from singer_http.http.postgres_log import PostgresLog
+from singer_http.http.request_log import LogError
 from singer_http.operator_errors import exit_on_operator_error
+from singer_http.report.document import Document
+from singer_http.verify.command import verify
 from singer_sdk.exceptions import ConfigValidationError
+from tap_hubstaff.shared_tokens import SharedTokenStore
 from tap_hubstaff.tap import TapHubstaff
 from tap_hustle.tap import TapHustle
+from target_harkster.ledger.database import Database
 from target_harkster.target import TargetHarkster
 
+from tests.run_reports import run_report
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
 
     from singer_sdk.plugin_base import PluginBase
@@ -143,6 +158,45 @@ def test_what_is_meant_to_end_a_program_does() -> None:
     with pytest.raises(SystemExit) as ended, exit_on_operator_error(logging.getLogger(__name__)):
         raise SystemExit(143)
     assert ended.value.code == 143
+
+
+def _verify(url: str) -> None:
+    with tempfile.NamedTemporaryFile() as report:
+        Document(run_report("complete"), {}).write(Path(report.name))
+        run = CliRunner().invoke(verify, [report.name, "--url", url, "--schema", "s"])
+    assert isinstance(run.exception, SystemExit)
+    raise ApiError(run.output)
+
+
+@pytest.mark.parametrize(
+    "opened",
+    [
+        _verify,
+        Store,
+        Database,
+        lambda url: PostgresLog(url, "name").update(lambda _now, sent: sent),
+        lambda url: SharedTokenStore(url, "token", Clock()).read(),
+    ],
+    ids=["verify", "changes_url", "ledger_url", "budget_url", "token_url"],
+)
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://user:hush%t@127.0.0.1:1/db",
+        "postgresql://user:hush@[bad/db",
+        "postgresql://user:h@hush.invalid:1/db",
+        "postgresql://user:1/hush@127.0.0.1:1/db",
+        "postgresql://user:1@127.0.0.1:hush/db",
+        "postgresql://user:1@127.0.0.1:1/db?hush=1",
+        "postgresql://user:1@127.0.0.1:1/db?connect_timeout=hush",
+        "postgresql://user:hush%00@127.0.0.1:1/db",
+    ],
+)
+def test_no_part_of_the_url_of_a_database_is_told(opened: Callable[[str], object], url: str) -> None:
+    with pytest.raises((ApiError, LogError)) as raised:
+        opened(url)
+    assert "hush" not in str(raised.value)
+    assert "percent-encoded: %40 for @" in str(raised.value)
 
 
 @pytest.mark.parametrize(

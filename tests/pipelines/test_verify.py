@@ -285,7 +285,7 @@ def test_a_run_that_did_not_end_and_a_database_that_is_not_there(tmp_path: Path)
     path = tmp_path / "report.json"
     for reason, sentence in (
         ("running", "has not ended, or was killed"),
-        ("complete", "The database cannot be asked: "),
+        ("complete", "The database cannot be asked (OperationalError; check the URL, "),
     ):
         Document(run_report(reason), {}).write(path)
         url = f"postgresql+psycopg://nobody:secret@/none?host={tmp_path}"

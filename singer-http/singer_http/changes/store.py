@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from singer_http.http.errors import ConfigurationError, FatalError
+from singer_http.http.errors import ConfigurationError, FatalError, database_reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -235,7 +235,7 @@ class Store:
                 yield self._connection.cursor()
         except self._failure as error:
             raise FatalError(
-                f"The database of changes_url fails ({type(error).__name__}): see to it, and run again."
+                f"The database of changes_url fails ({database_reason(error)}): see to it, and run again."
             ) from None
 
 
@@ -279,9 +279,7 @@ def _postgresql(url: str) -> tuple[Any, type[Exception]]:
         # Poolers like PgBouncer change sessions between transactions: prepared statements would be lost.
         connection = psycopg.connect(f"postgresql://{rest}", autocommit=True, prepare_threshold=None)
     except psycopg.Error as error:
-        raise ConfigurationError(
-            f"changes_url: PostgreSQL cannot be reached ({type(error).__name__}): check the URL."
-        ) from None
+        raise ConfigurationError(f"changes_url: PostgreSQL cannot be reached ({database_reason(error)}).") from None
     return connection, psycopg.Error
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import psycopg
 from typing_extensions import override
 
+from singer_http.http.errors import database_reason
 from singer_http.http.request_log import LogError, RequestLog, Sent, encode, read_at
 
 if TYPE_CHECKING:
@@ -48,8 +49,7 @@ class PostgresLog(RequestLog):
                 connection.execute(_WRITE, [encode(sent).decode(), self._name])
         except psycopg.Error as error:
             self.close()
-            # Only what the server said: the driver's own words may repeat parts of the URL, and so of a password.
-            raise LogError(f"budget_url: {error.diag.message_primary or type(error).__name__}") from None
+            raise LogError(f"budget_url: {database_reason(error)}") from None
         return outcome
 
     @override

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from singer_http.http.errors import ConfigurationError
+from singer_http.http.errors import ConfigurationError, database_reason
 from singer_http.report.document import RUNNING, Document
 
 
@@ -54,7 +54,7 @@ def verify(report: Path, url: str, schema: str) -> None:
                 for name, stream in document.streams.items()
             ]
     except psycopg.Error as error:
-        sys.exit(f"The database cannot be asked: {str(error).splitlines()[0]}")
+        sys.exit(f"The database cannot be asked ({database_reason(error)}).")
     for verdict in verdicts:
         click.echo(f"{verdict.stream}: {verdict.sentence}")
     differing = [verdict.stream for verdict in verdicts if not verdict.agrees]

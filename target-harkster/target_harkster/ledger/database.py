@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import sqlalchemy as sa
-from singer_http.http.errors import ApiError, ConfigurationError, FatalError
+from singer_http.http.errors import ApiError, ConfigurationError, FatalError, database_reason
 
 from target_harkster.ledger.model import GROUP_NEWS, LEDGER_VERSION, METADATA, POSTS, VERSION
 
@@ -52,7 +52,7 @@ class Database:
                 with self._engine.connect() as connection:
                     make_tables(connection)
                     connection.commit()
-            except (sa.exc.SQLAlchemyError, sqlite3.Error, ImportError) as error:
+            except (sa.exc.SQLAlchemyError, sqlite3.Error, ImportError, ValueError) as error:
                 raise _unusable(error) from None
             self.catch_up()
             self._opened = opened.pop_all()
@@ -236,10 +236,10 @@ _LOCK = 0x6861726B73746572
 
 
 def _unusable(error: Exception) -> ApiError:
-    if isinstance(error, sa.exc.ArgumentError | ImportError):
+    if isinstance(error, sa.exc.ArgumentError | ImportError | ValueError):
         return ConfigurationError(
             "ledger_url is not a URL of a database that can be used here: SQLite, or PostgreSQL where"
-            " target-harkster[postgres] is installed."
+            " target-harkster[postgres] is installed. A password in it must be percent-encoded: %40 for @, %25 for %."
         )
-    cause = getattr(error, "orig", None) or error
-    return LedgerError(f"The ledger cannot be used ({type(cause).__name__}); check ledger_url and the database.")
+    reason = database_reason(getattr(error, "orig", None) or error)
+    return LedgerError(f"The ledger cannot be used ({reason}); check ledger_url and the database.")
