@@ -178,17 +178,17 @@ class TimeSessions(NamedStream):
         self._say_what_is_not_believed(bookmark, covered, cut_off)
         # Exactly where the last run's carryover begins: elsewhere, sessions would begin in their middle.
         begin = None if before is None else before.at
-        start = min(wanted.start, covered.start) if covered is not None and before is not None else wanted.start
+        start = covered.start if covered is not None and before is not None else wanted.start
         if (
             cut_off is not None
             and (before is None) == (cut_off.begin <= cut_off.claim.start)
+            and not self._begins_earlier_than(cut_off.claim)
             and cut_off.as_of <= wanted.now
             and cut_off.stop <= wanted.end
             and not self._is_too_long_ago(after := unflat_builder(cut_off.sessions or {}).after)
         ):
             yield cut_off
-            begin = after.at
-            start = min(start, cut_off.claim.start)
+            begin, start = after.at, cut_off.claim.start
         if begin is None:
             yield wanted.everything
         else:
@@ -273,10 +273,14 @@ class TimeSessions(NamedStream):
         carryover, covered = self._carryover(bookmark), Coverage.of(bookmark)
         if carryover is None or covered is None or covered.as_of > self._wanted.now:
             return None
-        if self._wanted.start < covered.start and self.spec.earliest(self._account.now()) < covered.start:
-            self._say_once("It now begins earlier than before (start_date)")
-            return None
-        return None if self._is_too_long_ago(carryover) else carryover
+        return None if self._begins_earlier_than(covered) or self._is_too_long_ago(carryover) else carryover
+
+    def _begins_earlier_than(self, covered: Coverage) -> bool:
+        """Whether more is wanted than what began with ``covered`` can bring: it continues in the order of time."""
+        if covered.start <= max(self._wanted.start, self.spec.earliest(self._account.now())):
+            return False
+        self._say_once("It now begins earlier than before (start_date)")
+        return True
 
     def _is_too_long_ago(self, carryover: Carryover) -> bool:
         """Whether nothing tells any more what was changed since."""
