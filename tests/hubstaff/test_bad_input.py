@@ -19,6 +19,7 @@ from tap_hubstaff.tap import TapHubstaff
 
 from tests.hubstaff import reading
 from tests.hubstaff.reading import SandboxClock
+from tests.hubstaff.test_run import sessions_of, warehouse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -196,6 +197,74 @@ def test_numbers_may_be_null(read: Read, serve: Serve, settings: Settings, monke
         assert {row["tracked"] is None for row in run.records("activities") if str(row["id"]) == odd} == {True}
         assert len([line for line in run.said("WARNING") if "without tracked time" in line]) == 1
         sandbox.hubstaff.advance(1800)
+
+
+def _with_odd(monkeypatch: pytest.MonkeyPatch, odd: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    fields = Activity.fields
+
+    def told(row: Activity) -> dict[str, Any]:
+        return {**fields(row), **change(fields(row))} if str(row.id) == odd else fields(row)
+
+    monkeypatch.setattr(Activity, "fields", told)
+
+
+@pytest.mark.parametrize("change", [{"starts_at": None}, {"tracked": "some"}, {"user_id": []}], ids=str)
+def test_what_cannot_be_read_of_an_activity_stops_only_the_sessions_of_its_organization(
+    read: Read, serve: Serve, settings: Settings, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+) -> None:
+    sandbox = serve(clock="stopped", history_days=15, organizations=2, shared_members=0, activity_delay=0.0)
+    activities = sandbox.hubstaff.records("activities")
+    odd = activities[len(activities) // 4]
+    streams = ("activities", "time_sessions")
+    with monkeypatch.context() as patched:
+        _with_odd(patched, str(odd["id"]), lambda _: change)
+        failed = read(sandbox, settings(sandbox, page_size=7), None, *streams)
+    assert failed.code == 1
+    assert sorted(failed.ids("activities")) == sorted(sandbox.hubstaff.ids("activities"))
+    owners = {row["id"]: row["organization_id"] for row in failed.records("activities")}
+    label = f"time_sessions (organization_id {owners[odd['id']]})"
+    assert [line.split(".")[0] for line in failed.said("ERROR")][:-1] == [f"Not read: {label}"]
+    others = sessions_of([row for row in activities if owners[row["id"]] != owners[odd["id"]]])
+    assert others
+    assert {number: one for number, one in warehouse(failed).items() if number in others} == others
+    again = read(sandbox, settings(sandbox, page_size=7), failed.states[-1], *streams)
+    assert again.code == 0, again.said("ERROR")
+    assert warehouse(failed, again) == sessions_of(activities)
+
+
+@pytest.mark.parametrize("kind", [str, float])
+def test_sessions_read_numbers_as_activities_do(
+    read: Read, serve: Serve, settings: Settings, monkeypatch: pytest.MonkeyPatch, kind: Callable[[Any], Any]
+) -> None:
+    sandbox = serve(clock="stopped", history_days=15, organizations=1, shared_members=0, activity_delay=0.0)
+    activities = sandbox.hubstaff.records("activities")
+    odd = str(activities[len(activities) // 4]["id"])
+    _with_odd(
+        monkeypatch, odd, lambda row: {name: kind(value) for name, value in row.items() if type(value) in {int, float}}
+    )
+    run = read(sandbox, settings(sandbox, include_names=True), None, "activities", "time_sessions")
+    assert run.code == 0, run.said("ERROR")
+    assert warehouse(run) == sessions_of(activities)
+    assert all(row["user_name"] for row in run.records("time_sessions"))
+
+
+def test_an_odd_update_stops_only_what_has_to_know_it(
+    read: Read, serve: Serve, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox = serve(clock="stopped", history_days=15, organizations=1, shared_members=0, activity_delay=0.0)
+    streams = ("activities", "daily_activities", "time_sessions")
+    runs = [read(sandbox, settings(sandbox), None, *streams)]
+    odd, *_ = sandbox.hubstaff.edit("activities", 3)
+    sandbox.hubstaff.advance(7200)
+    with monkeypatch.context() as patched:
+        _with_odd(patched, odd, lambda _: {"date": None})
+        runs.append(read(sandbox, settings(sandbox), runs[-1].states[-1], *streams))
+    named = {line.split(" (")[0] for line in runs[-1].said("ERROR") if line.startswith("Not read")}
+    assert named == {"Not read: daily_activities", "Not read: time_sessions"}
+    assert odd in runs[-1].ids("activities")
+    runs.append(read(sandbox, settings(sandbox), runs[-1].states[-1], *streams))
+    assert runs[-1].code == 0, runs[-1].said("ERROR")
+    assert warehouse(*runs) == sessions_of(sandbox.hubstaff.records("activities"))
 
 
 @pytest.mark.parametrize("created", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59Z", 5, None])

@@ -156,7 +156,7 @@ def test_rows_are_read_without_names_where_they_cannot_be_told(sideloads: bytes)
 def test_no_more_names_are_kept_than_of_sessions_that_go_on() -> None:
     names = Names()
     for user in range(100):
-        names.see({"user_id": user, "project_id": 7, "task_id": None, **dict.fromkeys(NAMES, str(user))})
+        names.see(dict.fromkeys(NAMES, str(user)), (user, 7, None))
     names.keep([(3, 7, None)])
     assert names.of((3, 7, None))["user_name"] == "3"
     assert "user_name" not in names.of((4, 7, None))

@@ -145,7 +145,7 @@ def test_a_session_tells_what_its_activities_agree_in() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        *({"starts_at": "9999-12-31T23:59:59Z"}, {"tracked": 10**30}, {"tracked": "600"}, {"tracked": 5.5}),
+        *({"starts_at": "9999-12-31T23:59:59Z"}, {"tracked": 10**30}, {"tracked": "x"}, {"tracked": 5.5}),
         *({"id": {}}, {"user_id": []}, {"project_id": "x"}, {"overall": "much"}, {"date": 5}, {"timesheet_id": 1.5}),
     ],
 )
@@ -155,6 +155,14 @@ def test_an_activity_that_ends_at_no_time_or_is_odd_is_malformed(change: dict[st
     assert activity_of(row, "activities").tracked == 600
     with pytest.raises(MalformedAnswerError, match="without its times"):
         activity_of({**row, **change}, "activities")
+
+
+def test_values_of_activities_are_converted_as_their_stream_does() -> None:
+    moment = "2026-02-01T04:50:00Z"
+    row = {"id": 9, "user_id": 1, "tracked": 600, "starts_at": moment, "time_slot": moment, "billable": False}
+    texts = {"id": "9", "user_id": "1", "billable": "false", "starts_at": "2026-02-01 04:50:00"}
+    for tracked in ("600", 600.0):
+        assert activity_of({**row, **texts, "tracked": tracked}, "activities") == activity_of(row, "activities")
 
 
 @given(history=histories())

@@ -84,10 +84,10 @@ class _Ids(msgspec.Struct):
     task_id: int | None = None
 
 
-_decode_answer = msgspec.json.Decoder(_Answer).decode
-_decode_ids = msgspec.json.Decoder(list[_Ids]).decode
+_decode_answer = msgspec.json.Decoder(_Answer, strict=False).decode
+_decode_ids = msgspec.json.Decoder(list[_Ids], strict=False).decode
 _decode_rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_decode_named = msgspec.json.Decoder(list[_Named]).decode
+_decode_named = msgspec.json.Decoder(list[_Named], strict=False).decode
 
 
 def with_names(page: Page, body: bytes, client_names: Mapping[int | None, msgspec.Raw]) -> Page:

@@ -21,10 +21,9 @@ class Names:
 
     _known: dict[tuple[str, int | None], str | None] = field(default_factory=dict)
 
-    def see(self, row: Record) -> None:
+    def see(self, row: Record, work: Work) -> None:
         """Take note of the names in a row of activities, if it has any."""
         if "user_name" in row:
-            work = row.get("user_id"), row.get("project_id"), row.get("task_id")
             self._known.update(((name, work[place]), row[name]) for name, place in NAMES.items())
 
     def of(self, work: Work) -> dict[str, str | None]:

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from singer_http.http.errors import MalformedAnswerError
+from singer_http.values import converted
+from singer_sdk import SchemaDirectory
 
+from tap_hubstaff import schemas
 from tap_hubstaff.times import BEGINNING, iso, parse_iso
 from tap_hubstaff.work_sessions.model import Activity
 
@@ -20,6 +23,28 @@ if TYPE_CHECKING:
 
 NEVER = 1 << 40
 """An activity that does not say when it changed counts as changed: this is later than anything."""
+
+
+class _Row(msgspec.Struct):
+    """What is read of an activity."""
+
+    id: int
+    user_id: int
+    starts_at: str
+    time_slot: str
+    tracked: int | None
+    project_id: int | None = None
+    task_id: int | None = None
+    created_at: str | None = None
+    updated_at: str | None = None
+    date: str | None = None
+    billable: bool | None = None
+    overall: int | None = None
+    time_type: str | None = None
+    timesheet_id: int | None = None
+
+
+_PROPERTIES = SchemaDirectory(schemas).get_schema("activities")["properties"]
 
 
 def seconds(moment: dt.datetime) -> int:
@@ -38,25 +63,33 @@ def activity_of(row: Record, label: str) -> Activity:
         MalformedAnswerError: It does not say when it was, or has a value of another type than the vendor says.
     """
     try:
-        tracked, is_billable = row["tracked"] or 0, row.get("billable")
-        _ = parse_iso(row["starts_at"]) + dt.timedelta(seconds=tracked)  # its end has to be a valid time too
-        values = {
-            "id": row["id"],
-            "work": (row["user_id"], row.get("project_id"), row.get("task_id")),
-            "starts": seconds(parse_iso(row["starts_at"])),
-            "tracked": tracked,
-            "slot": seconds(parse_iso(row["time_slot"])),
-            "created": seconds(parse_iso(row["created_at"])) if row.get("created_at") else 0,
-            "updated": seconds(parse_iso(row["updated_at"])) if row.get("updated_at") else NEVER,
-            "date": row.get("date"),
-            "billable": None if is_billable is None else tracked * bool(is_billable),
-            "overall": row.get("overall"),
-            "time_type": row.get("time_type"),
-            "timesheet": row.get("timesheet_id"),
-        }
-        return msgspec.convert(values, Activity)
-    except (LookupError, ValueError, TypeError, AttributeError, OverflowError, msgspec.ValidationError):
+        known = _known(row)
+        tracked = known.tracked or 0
+        _ = parse_iso(known.starts_at) + dt.timedelta(seconds=tracked)  # its end has to be a valid time too
+        return Activity(
+            id=known.id,
+            work=(known.user_id, known.project_id, known.task_id),
+            starts=seconds(parse_iso(known.starts_at)),
+            tracked=tracked,
+            slot=seconds(parse_iso(known.time_slot)),
+            created=seconds(parse_iso(known.created_at)) if known.created_at else 0,
+            updated=seconds(parse_iso(known.updated_at)) if known.updated_at else NEVER,
+            date=known.date,
+            billable=None if known.billable is None else tracked * known.billable,
+            overall=known.overall,
+            time_type=known.time_type,
+            timesheet=known.timesheet_id,
+        )
+    except (ValueError, OverflowError):
         raise MalformedAnswerError(f"{label}: an activity came without its times, or with an odd value.") from None
+
+
+def _known(row: Record) -> _Row:
+    try:
+        return msgspec.convert(row, _Row)
+    except msgspec.ValidationError:  # then its values are converted as the stream of activities does
+        read = {name: converted(row[name], _PROPERTIES[name]) for name in _Row.__struct_fields__ if name in row}
+        return msgspec.convert(read, _Row)
 
 
 def judged(activity: Activity, region: late_changes.Region, seen: int) -> Activity:

@@ -20,6 +20,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
+from singer_http.http.errors import ApiError
 from singer_http.resume import RESUME
 from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
 from typing_extensions import override
@@ -121,22 +122,32 @@ class TimeSessions(NamedStream):
             yield from pages
             return
         ours = replace(slice_, stream=self.name)
-        is_complete = False
+        is_complete, can_go_on = False, True
         try:
             for page in pages:
                 yield page
-                records = self._records(page, ours)
-                if not self._is_described:
-                    self._write_schema_message()
-                    self._is_described = True
-                for _ in self._sent(ours, records, page.at, is_written=True):
-                    pass
-                self._turn_page(ours, page, records)
-                self.tally.page(ours, page)
+                can_go_on = can_go_on and self._take_along(ours, page)
             is_complete = True
         finally:
             # The failure is reported with the activities; here the next run continues.
             self.failed = self.failed or not is_complete
+
+    def _take_along(self, ours: WindowSlice, page: Page) -> bool:
+        """Build sessions of a page of activities; False where these fail alone."""
+        try:
+            records = self._records(page, ours)
+        except ApiError as failure:
+            self._leave_out(ours, failure)
+            self._reading.pop(organization_of(ours.partition), None)
+            return False
+        if not self._is_described:
+            self._write_schema_message()
+            self._is_described = True
+        for _ in self._sent(ours, records, page.at, is_written=True):
+            pass
+        self._turn_page(ours, page, records)
+        self.tally.page(ours, page)
+        return True
 
     @override
     def forecast(self, organization: int) -> int:
@@ -261,7 +272,7 @@ class TimeSessions(NamedStream):
         def read(begin: int, stop: int) -> list[Activity]:
             again = self.again(slice_.partition, _moment(begin), _moment(stop), region.users)
             rows = (row for page in self.read_now(again) for row in page.decode())
-            found = {row.get("id", 0): self._activity(row, slice_) for row in rows}
+            found = {one.id: one for one in (self._activity(row, slice_) for row in rows)}
             return [judged(one, region, seconds(seen)) for one in found.values()]
 
         return read
@@ -312,7 +323,8 @@ class TimeSessions(NamedStream):
         if reading is None:
             reading = self._reading[partition["organization_id"]] = _Reading(self._builder(slice_), {})
         for row in page.decode():
-            reading.activities[row.get("id", 0)] = self._activity(row, slice_)
+            activity = self._activity(row, slice_)
+            reading.activities[activity.id] = activity
         window = None if page.next is None else Window.parse(page.next)
         if window is not None and window.page is not None:
             return []
@@ -373,10 +385,11 @@ class TimeSessions(NamedStream):
         )
 
     def _activity(self, row: Record, slice_: Slice) -> Activity:
-        self._names[organization_of(slice_.partition)].see(row)
-        if row.get("tracked", 0) is None:
+        activity = activity_of(row, slice_.label)
+        self._names[organization_of(slice_.partition)].see(row, activity.work)
+        if row["tracked"] is None:
             self._say_untimed()
-        return activity_of(row, slice_.label)
+        return activity
 
     @functools.cache  # noqa: B019 - a stream lives as long as the run
     def _say_untimed(self) -> None:
