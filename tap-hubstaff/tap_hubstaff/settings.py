@@ -129,8 +129,8 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         default=0,
         title="Days to read again",
         description=(
-            "Each run reads activities and daily activities of the last so many days again, besides their updates."
-            " Hubstaff does not report deletions: rows of those days that do not come again are gone."
+            "Each run reads activities, daily activities and work sessions of the last so many days again, besides"
+            " their updates. Hubstaff does not report deletions: work sessions are then built without the deleted work."
         ),
     ),
     th.Property(

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections import Counter
 from contextlib import ExitStack
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import pytest
-from api_sandbox import HubstaffScenario, RunningSandbox, Scenario, serve_in_thread
+from api_sandbox import HubstaffScenario, RunningSandbox, Scenario, Tracked, serve_in_thread
 
 from demo.models import MODELS, create_views, rows, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from demo.postgres import Postgres
 
@@ -34,6 +36,9 @@ STREAMS = {
     "time_sessions",
     "users",
 }
+
+
+TAP_README = Path(__file__).parents[2] / "tap-hubstaff" / "README.md"
 
 
 @pytest.fixture(scope="module")
@@ -71,14 +76,15 @@ def warehouse(
     return postgres
 
 
-def load(sandbox: RunningSandbox, postgres: Postgres, folder: Path, programs: Path) -> None:
+def load(sandbox: RunningSandbox, postgres: Postgres, folder: Path, programs: Path, **settings: object) -> None:
     """Run the tap into the loader, from where the last run came to."""
     tap = {
         "access_token": sandbox.hubstaff.organization_token,
         "api_url": sandbox.hubstaff.api_url,
         "auth_url": sandbox.hubstaff.auth_url,
         "token_path": str(folder / "tokens"),
-        "start_date": (NOW - timedelta(days=40)).date().isoformat(),
+        "start_date": (sandbox.hubstaff.now - timedelta(days=40)).date().isoformat(),
+        **settings,
     }
     loader = {"sqlalchemy_url": postgres.sqlalchemy_url, "default_target_schema": "tap_hubstaff"}
     config, state, catalog = folder / "tap.json", folder / "state.json", folder / "catalog.json"
@@ -137,6 +143,10 @@ def test_hours_are_those_of_the_activities(sandbox: RunningSandbox, warehouse: P
 
 
 def test_the_timesheet_is_the_union_of_the_activities(sandbox: RunningSandbox, warehouse: Postgres) -> None:
+    assert_timesheet(sandbox, warehouse)
+
+
+def assert_timesheet(sandbox: RunningSandbox, warehouse: Postgres) -> None:
     sheet = rows(warehouse, "timesheet")
     assert sum(round(row["hours"] * 3600) for row in sheet) == sum(
         activity["tracked"] for activity in activities(sandbox)
@@ -228,6 +238,102 @@ def test_reconcile_finds_one_activity_that_is_missing(sandbox: RunningSandbox, w
         ).fetchall()
     assert row == (date.fromisoformat(missing["date"]), people[missing["user_id"]], True)
     assert verdict(warehouse) == "activities and daily activities agree on every person and day"
+
+
+NEW_YORK = ZoneInfo("America/New_York")
+
+
+def night_and_days(sunday: date) -> list[Tracked]:
+    """Work of one member without a pause around a Sunday, and of two more on single slots of the days before."""
+    begin, end = (
+        datetime(day.year, day.month, day.day, hour, tzinfo=NEW_YORK).astimezone(timezone.utc)
+        for day, hour in ((sunday - timedelta(days=1), 21), (sunday + timedelta(days=1), 3))
+    )
+    slots = int((end - begin) / timedelta(minutes=10))
+    night = [Tracked(starts_at=begin + number * timedelta(minutes=10), tracked=600) for number in range(slots)]
+    noons = [begin - timedelta(days=days, hours=8) for days in range(1, 13)]
+    once = [Tracked(starts_at=noon, tracked=540, member=1, project=1) for noon in noons]
+    more = [
+        Tracked(starts_at=noon + number * timedelta(minutes=10), tracked=600, member=2)
+        for noon in noons
+        for number in range(3)
+    ]
+    return [*night, *once, *more]
+
+
+def seconds_by_day(sandbox: RunningSandbox) -> Counter[tuple[date, int]]:
+    """What is true: by day in New York, and person."""
+    found: Counter[tuple[date, int]] = Counter()
+    for activity in sandbox.hubstaff.records("activities"):
+        starts = datetime.fromisoformat(activity["starts_at"].replace("Z", "+00:00"))
+        found[starts.astimezone(NEW_YORK).date(), activity["user_id"]] += activity["tracked"]
+    return found
+
+
+def in_seconds(found: list[dict[str, Any]], column: str, *key: str) -> Counter[Any]:
+    """Hours of a view as seconds, by some of its columns."""
+    seconds: Counter[Any] = Counter()
+    for row in found:
+        seconds[tuple(row[name] for name in key)] += round(row[column] * 3600)
+    return seconds
+
+
+def assert_paid(sandbox: RunningSandbox, warehouse: Postgres) -> None:
+    weeks: Counter[tuple[date, int]] = Counter()
+    for (day, user), seconds in seconds_by_day(sandbox).items():
+        weeks[day - timedelta(days=day.weekday()), user] += seconds
+    assert in_seconds(rows(warehouse, "payroll_week"), "hours", "week", "user_id") == weeks
+    assert_timesheet(sandbox, warehouse)
+
+
+@pytest.mark.parametrize("sunday", [date(2026, 3, 8), date(2026, 11, 1)], ids=["23 hours", "25 hours"])
+def test_pay_leaves_out_deleted_work_and_follows_the_clocks(
+    sunday: date, new_database: Callable[[], Postgres], tmp_path: Path, programs: Path
+) -> None:
+    scenario = HubstaffScenario(
+        organizations=1,
+        zones=("America/New_York",),
+        now=datetime(sunday.year, sunday.month, sunday.day + 3, 12, tzinfo=timezone.utc),
+        clock="stopped",
+        history_days=0,
+        activities_per_day=0,
+        removed_members=0,
+        activity_delay=0.0,
+        requests_per_hour=None,
+        exchanges_per_hour=None,
+    )
+    postgres = new_database()
+    with serve_in_thread(Scenario(hubstaff=scenario)) as sandbox:
+        sandbox.hubstaff.add(night_and_days(sunday))
+        load(sandbox, postgres, tmp_path, programs, reread_days=30)
+        create_views(postgres)
+        assert in_seconds(rows(postgres, "hours"), "hours", "date", "user_id") == seconds_by_day(sandbox)
+        assert_paid(sandbox, postgres)
+        assert rows(postgres, "reconcile") == []
+
+        before = seconds_by_day(sandbox)
+        gone = sandbox.hubstaff.delete("activities", 40)
+        moved = sandbox.hubstaff.edit("activities", 150)
+        sandbox.hubstaff.advance(86_400)
+        load(sandbox, postgres, tmp_path, programs, reread_days=30)
+        now = seconds_by_day(sandbox)
+        assert gone
+        assert moved
+        assert before.keys() - now.keys()  # days of which nothing is left
+        assert_paid(sandbox, postgres)
+        hours = in_seconds(rows(postgres, "hours"), "hours", "date", "user_id")
+        first, *_, last = sorted({day for day, _ in hours})
+        wrong = {key for key, seconds in hours.items() if seconds != now[key] and first < key[0] < last}
+        named = in_seconds(rows(postgres, "reconcile"), "activity_hours", "date", "user_id")
+        assert named == {key: now[key] for key in wrong}
+        assert before.keys() - now.keys() <= {*wrong, *(key for key in before if key[0] in {first, last})}
+        assert wrong & now.keys()  # the last work on a project was moved or deleted, other work of that day is left
+        # What the README of the tap says.
+        blocks = re.findall(r"```sql\n(.*?)```", TAP_README.read_text(), re.DOTALL)
+        (query,) = (block for block in blocks if "tap_hubstaff.activities" in block)
+        with postgres.connect() as connection:
+            found = connection.execute(query.replace("*", "id", 1)).fetchall()
+        assert sorted(str(number) for (number,) in found) == sorted(sandbox.hubstaff.ids("activities"))
 
 
 def test_every_model_says_what_it_is() -> None:

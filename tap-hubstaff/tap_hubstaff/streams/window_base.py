@@ -74,8 +74,8 @@ class WindowStream(HubstaffStream):
     the list of updates since then, if the API has one; else what happened since then and in the ``lookback_days``
     before.
 
-    Lists of updates do not tell what was deleted. ``reread_days`` reads so many days again: rows of those days that a
-    target did not receive in this run are gone.
+    Lists of updates do not tell what was deleted. ``reread_days`` reads so many days again: rows of those days that do
+    not come again are gone, and work sessions are built without them.
     """
 
     bookmark = WindowBookmark
