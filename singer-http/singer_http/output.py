@@ -96,6 +96,8 @@ class Stdout:
     def _wait(self, ready: select.poll) -> None:
         waited = 0.0
         while not ready.poll(_GLANCE * 1000):
+            if self._signals and not waited:
+                logger.info("Stopping. The reader of stdout takes nothing: it is given %.0f s.", PATIENCE)
             waited += _GLANCE if self._signals else 0
             if waited >= PATIENCE:
                 self.is_closed = True

@@ -227,6 +227,8 @@ class ApiTap(CheckedSettings, Tap):
 
     def _end_run(self, *, complete: bool) -> None:
         """End the run: nothing more is fetched, and the last STATE says how far it got."""
+        if self._signal is not None:
+            self.logger.info("Stopping for signal %d.", self._signal)
         self.run.close()
         self._closing.close()
         # Of a batch that was not finished the bookmarks may know more than was written.
@@ -236,11 +238,13 @@ class ApiTap(CheckedSettings, Tap):
 
     @override
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
-        """Stop at the next safe point; at once when asked a second time."""
-        self.run.writer.stdout.end(128 + signum)
+        """Stop at the next safe point; at once when asked a second time.
+
+        It may interrupt a line of the log, or whatever else cannot be entered twice: it only leaves a note.
+        """
         self._signal = signum
-        self.logger.info("Stopping for signal %d.", signum)
         self.clock.stop()
+        cast("BufferedWriter", self.message_writer).stdout.end(128 + signum)
 
     # Command line
 

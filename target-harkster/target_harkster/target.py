@@ -157,6 +157,8 @@ class TargetHarkster(CheckedSettings, Target):
             raise
 
     def _end_run(self, error: BaseException) -> None:
+        if self._signal is not None:
+            self.logger.info("Stopping for signal %d.", self._signal)
         try:
             self.run.leave(error)
         except Stopped as stopped:  # nobody reads the last STATE
@@ -235,11 +237,13 @@ class TargetHarkster(CheckedSettings, Target):
 
     @override
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
-        """Stop at the next safe point, or at once at the second signal."""
-        self._stdout.end(128 + signum)
+        """Stop at the next safe point, or at once at the second signal.
+
+        It may interrupt a line of the log, or whatever else cannot be entered twice: it only leaves a note.
+        """
         self._signal = signum
-        self.logger.info("Stopping for signal %d.", signum)
         self.clock.stop()
+        self._stdout.end(128 + signum)
         if isinstance(self.message_reader, MessageReader):
             self.message_reader.wake()
 

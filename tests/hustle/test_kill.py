@@ -207,7 +207,7 @@ def test_a_second_signal_ends_it_at_once(start_tap: StartTap, serve: Serve, sett
     started.read(until=sandbox.truth.ids["leads"][0])
     # Nobody reads any further: the last STATE of a run that ends in good order has no room in the pipe.
     started.kill(signal.SIGTERM)
-    started.wait_until_said("Stopping for signal")
+    started.wait_until_said("Stopping. The reader of stdout takes nothing")
     started.kill(signal.SIGTERM)
     assert started.exit_code() == 128 + signal.SIGTERM
     assert "Traceback" not in started.err.read_text()

@@ -8,6 +8,8 @@ import statistics
 import threading
 import time
 from collections import deque
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,7 +26,9 @@ class Clock:
     """The machine's own time, in seconds; sleepers wake up when the run is ended."""
 
     def __init__(self) -> None:
-        self._end = threading.Event()
+        self._is_ended = False
+        # A signal may interrupt the thread that has its lock, which other ways to wake a thread do not stand.
+        self._wake: SimpleQueue[None] = SimpleQueue()
 
     def monotonic(self) -> float:
         """A clock that never goes back, for durations."""
@@ -36,17 +40,20 @@ class Clock:
 
     def sleep(self, seconds: float) -> None:
         """Wait; raises :class:`Stopped` as soon as the run is ended."""
-        if self._end.wait(max(0.0, seconds)):
-            raise Stopped
+        with suppress(Empty):
+            self._wake.get(timeout=max(0.0, seconds))
+            self._wake.put(None)  # for the next sleeper
+        self.check()
 
     def check(self) -> None:
         """Raise :class:`Stopped` if the run has been ended."""
-        if self._end.is_set():
+        if self._is_ended:
             raise Stopped
 
     def stop(self) -> None:
         """End the run: wakes every thread that sleeps."""
-        self._end.set()
+        self._is_ended = True
+        self._wake.put(None)
 
 
 class ApiTime:
