@@ -135,6 +135,24 @@ def test_a_run_that_never_reaches_the_log_has_its_share(clock: FakeClock, make: 
     assert len(sent) >= 3 * 18
 
 
+def test_what_is_said_while_the_log_is_lost_is_so(
+    make: Callable[..., list[Budget]], caplog: pytest.LogCaptureFixture
+) -> None:
+    Breaking.is_lost = True
+    budget, *_ = make(1000, 3600.0)
+    with caplog.at_level("INFO"):
+        budget.spend()
+    lost, held = caplog.messages
+    assert "after 60 s without any, this run keeps to 125 of 1000 requests until it is back." in lost
+    assert held == "All requests are held for a while: waiting 60 s."
+    assert budget.left == 124
+    caplog.clear()
+    with caplog.at_level("INFO"):
+        for _ in range(125):
+            budget.spend()
+    assert caplog.messages == ["The requests of 3600 s are used up: waiting 3672 s."]
+
+
 def test_more_shards_than_requests_take_turns_while_the_log_is_lost(
     clock: FakeClock, make: Callable[..., list[Budget]]
 ) -> None:

@@ -65,7 +65,7 @@ class Budget:
         start = self._clock.monotonic() + self._ahead - self._width
         with self._lock:
             sent = len(self._seen.times) - bisect_right(self._seen.times, start)
-        return 0 if self.paused_for else max(0, self.requests - sent)
+        return 0 if self.paused_for else max(0, self.requests - self._seen.kept_back - sent)
 
     def spend(self) -> Spent:
         """Wait until one more request may be sent."""
@@ -79,7 +79,9 @@ class Budget:
                         return Spent(slot - self._ahead, slot)
                     self.check_wait(wait)
                     if wait > _LONG:
-                        logger.info("The requests of %.0f s are used up: waiting %.0f s.", self.window, wait)
+                        used_up = f"The requests of {self.window:.0f} s are used up"
+                        reason = "All requests are held for a while" if self.paused_for else used_up
+                        logger.info("%s: waiting %.0f s.", reason, wait)
                     self._clock.sleep(wait + _TICK)
             except BaseException:
                 if slot is not None:
@@ -135,8 +137,9 @@ class Budget:
                 _remove(sent.times, mine)
                 before = sent.times[: bisect_right(sent.times, now)]  # those who wait are behind
             slot = max(now, sent.paused_until)
-            if len(before) >= self.requests:
-                slot = max(slot, before[-self.requests] + self._width)
+            most = self.requests - sent.kept_back
+            if len(before) >= most:
+                slot = max(slot, before[-most] + self._width)
             if mine is None and before and before[-1] > now:
                 # Others wait. Apart from each other, who wakes up first does not take what they could have.
                 slot = max(slot, before[-1] + self._apart)

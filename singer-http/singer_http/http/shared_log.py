@@ -75,8 +75,11 @@ class SharedLog(RequestLog):
     def _lose(self, error: LogError) -> None:
         now = self._clock.monotonic()
         if self._alone_until < math.inf:
-            text = "The count of requests is out of reach (%s): this run keeps to %d of %d requests until it is back."
-            logger.warning(text, error, self._share, self._requests)
+            logger.warning(
+                "The count of requests is out of reach (%s): after %.0f s without any, this run keeps to %d of %d"
+                " requests until it is back.",
+                *(error, self._silence, self._share, self._requests),
+            )
             pause = max(self._own.paused_until, now + self._ahead + self._silence)
             self._own = Sent(self._own.times[:: self._shard.count], pause)  # its share of what all have used
         self._alone_until = math.inf
@@ -98,18 +101,13 @@ class SharedLog(RequestLog):
         return outcome
 
     def _alone(self, change: Callable[[float, Sent], T], now: float) -> T:
-        """Change what is known here, with all but this run's share taken as used."""
-        used = [now] * (self._requests - self._share)
-        self._own.times = sorted(self._own.times + used)
+        """Change what is known here, with all but this run's share kept back."""
+        self._own.kept_back = self._requests - self._share
         begin, length = self._turn
         cycle = self._groups * 2 * length
         if self._groups > 1 and (since := (now - begin) % cycle) > length:
             self._own.paused_until = max(self._own.paused_until, now + cycle - since)
-        try:
-            return change(now, self._own)
-        finally:
-            for moment in used:
-                self._own.times.remove(moment)
+        return change(now, self._own)
 
 
 def open_log(  # noqa: PLR0913, PLR0917
