@@ -300,7 +300,7 @@ def test_states_that_are_none_of_ours_are_read_past(tap: Tap, serve: Serve, sett
         "locations": {"resume": 5},
         "members": {"replication_key_value": []},
         "projects": {"requests": 10**400, "read_at": "0001-01-01T00:00:00Z"},
-        "tool_usages": {**CLAIM, "requests": 3, "span": 10**40},
+        "tool_usages": {**CLAIM, "requests": 3, "density": {"windows": [10**40, 0]}},
         "attendance_shifts": {**CLAIM, "kept_days": 10**9},
     }
     bookmarks = {name: {"partitions": [{"context": context, **bookmark}]} for name, bookmark in odd.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -74,3 +74,34 @@ def test_what_is_wrong_is_said_in_a_sentence(tap: Tap, settings: Settings, serve
     run = tap("--forecast", config=settings(sandbox, organization_ids=[1]))
     assert (run.code, run.stdout) == (1, b"")
     assert "organization_ids names 1" in run.said("ERROR")[0]
+
+
+EARLIER = (("a day earlier", 1, 41), ("daily", 24, 41), ("a month earlier", 1, 72), ("hourly", 1, 72))
+"""What happens, after how many hours, and how many days ago start_date then is."""
+
+
+@pytest.mark.parametrize("page_size", [500, 50])
+@pytest.mark.parametrize(
+    "steps",
+    [(("hourly", 1, 40), ("hourly again", 1, 40), *EARLIER), EARLIER[2:]],
+    ids=["after hourly runs", "after the first run"],
+)
+def test_it_is_near_what_the_run_takes(
+    tap: Tap, serve: Serve, settings: Settings, steps: tuple[tuple[str, int, int], ...], page_size: int
+) -> None:
+    sandbox = serve(clock="stopped", organizations=2, members=8, activities_per_day=20, history_days=100)
+    state: dict[str, Any] | None = None
+    off: dict[str, float] = {}
+    for name, hours, days in (("first", 0, 40), *steps):
+        sandbox.hubstaff.advance(3600 * hours)
+        start = (sandbox.hubstaff.now - timedelta(days=days)).date().isoformat()
+        config = settings(sandbox, page_size=page_size, start_date=start)
+        told = json.loads(tap("--forecast=json", config=config, state=state).stdout)["requests"]
+        before = requests(sandbox)
+        run = tap(config=config, state=state)
+        assert run.code == 0, run.said("ERROR")
+        state = run.states[-1]
+        taken = requests(sandbox) - before
+        off[name] = told / taken
+    assert off.pop("first") <= 1
+    assert all(0.8 <= share <= 1.2 for share in off.values()), off

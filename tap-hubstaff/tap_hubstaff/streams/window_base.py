@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections import Counter
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
@@ -27,7 +26,7 @@ from tap_hubstaff.times import DAY, EAST, WEST, midnight
 from tap_hubstaff.windows.filtered_bookmarks import FilteredBookmarks
 from tap_hubstaff.windows.plan import WindowPlan
 from tap_hubstaff.windows.window import MOST_USERS, Window, WindowSpec
-from tap_hubstaff.windows.window_resume import FOREVER, UPDATES, Coverage, Read, Wanted
+from tap_hubstaff.windows.window_resume import FOREVER, UPDATES, WINDOWS, Coverage, Read, Wanted
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -50,6 +49,10 @@ BACKDATED = 31 * DAY
 """A first read looks for work that people enter of so long before they created their organization."""
 KEPT_DAYS = "kept_days"
 """How many days an organization keeps a list, if that was searched for."""
+DENSITY = "density"
+"""How many rows lists brought in how many seconds, lately."""
+LATELY = 31 * DAY
+"""What was read before counts less and less."""
 
 
 class WindowBookmark(HubstaffBookmark):
@@ -63,7 +66,7 @@ class WindowBookmark(HubstaffBookmark):
     as_of: str | None = None
     claims: list[str | None] | None = None
     kept_days: Annotated[int, msgspec.Meta(ge=0, le=MOST_DAYS)] | None = None
-    span: Natural | None = None
+    density: dict[str, tuple[Natural, Natural]] | None = None
     sessions: dict[str, Any] | None = None
 
 
@@ -92,7 +95,6 @@ class WindowStream(HubstaffStream):
         self.incremental_key = self._followed.field  # type: ignore[misc] # of this class, but for its name
         self.replication_key = self.incremental_key
         self._broken: list[Partition | None] = []
-        self._spans: Counter[int] = Counter()
 
     @property
     @override
@@ -196,13 +198,14 @@ class WindowStream(HubstaffStream):
     @override
     def forecast(self, organization: int) -> int:
         partition = {"organization_id": organization}
-        bookmark, due = self.bookmarks.get(partition), self._due(partition)
-        least = sum(slice_.plan.fewest_windows(self._account.now()) for slice_ in due)
-        if not bookmark.get("requests") or not bookmark.get("span"):
-            return least
-        length = sum((slice_.plan.stop - slice_.plan.start).total_seconds() for slice_ in due)
-        estimate: float = bookmark["requests"] * length / bookmark["span"]
-        return max(least, round(estimate))
+        alike = (one for one in self._tap.streams.values() if isinstance(one, WindowStream) and one.path == self.path)
+        found = (one.bookmarks.get(partition).get(DENSITY) for one in (self, *alike))
+        density: dict[str, tuple[int, int]] = next(filter(None, found), {})
+        requests = 0
+        for slice_ in self._due(partition):
+            rows, seconds = density.get(_kind(slice_)) or density.get(WINDOWS) or (0, 1)
+            requests += slice_.plan.requests(self._account.now(), rows, seconds)
+        return requests
 
     def read_now(self, slice_: Slice) -> Iterator[Page]:
         """The pages of a slice, fetched at once, while another one is being written."""
@@ -260,10 +263,12 @@ class WindowStream(HubstaffStream):
         super().remember(slice_)
         if not isinstance(slice_, WindowSlice):
             return
-        length = slice_.plan.stop - max(slice_.plan.start, slice_.feed.spec.earliest(self._account.began))
-        organization = organization_of(slice_.partition)
-        self._spans[organization] += int(length.total_seconds())
-        self.bookmarks.of(slice_.partition)["span"] = self._spans[organization]
+        if slice_.plan.read:
+            density = self.bookmarks.of(slice_.partition).setdefault(DENSITY, {})
+            rows, seconds = density.get(_kind(slice_)) or (0, 0)
+            rows, seconds = rows + slice_.plan.rows, seconds + slice_.plan.read.total_seconds()
+            share = min(1, LATELY.total_seconds() / seconds)
+            density[_kind(slice_)] = round(rows * share), round(seconds * share)
         if slice_.plan.kept_from is not None:
             days = (midnight(self._account.began) - slice_.plan.kept_from) // DAY
             self.bookmarks.of(slice_.partition)[KEPT_DAYS] = days
@@ -304,3 +309,8 @@ class WindowStream(HubstaffStream):
             bookmark |= {"replication_key": self.replication_key, **read.claim.to_bookmark()}
             self.bookmarks.drop_old_filters(slice_.partition)
         self.state_manager.is_flushed = False
+
+
+def _kind(slice_: WindowSlice) -> str:
+    """By what its list is asked: lists of updates have other densities."""
+    return UPDATES if slice_.feed.name == UPDATES else WINDOWS

@@ -6,6 +6,7 @@ fills whole pages, judged by the rows seen so far: see :mod:`tap_hubstaff.window
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -15,7 +16,6 @@ from tap_hubstaff.windows.density import Density
 from tap_hubstaff.windows.window import SEARCH, Window, WindowSpec
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Sequence
 
 RECOVERY = 16
@@ -38,7 +38,12 @@ class WindowPlan:
         self.spec = spec
         self.start = start
         self.stop = stop
+        self.rows = 0
+        """How many rows were seen."""
+        self.read = dt.timedelta()
+        """How much was read to its end."""
         self._slot = DAY if spec.by_day else HOUR
+        self._page = page
         self._density = Density(page, DAY // self._slot)
         self._planned: Window | None = None
         self._most: dt.timedelta | None = None
@@ -56,6 +61,7 @@ class WindowPlan:
             self._density.begin()
         if None in times:
             self._density.give_up()
+        self.rows += len(times)
         self._density.saw((time - BEGINNING) // self._slot for time in times if time is not None)
 
     def onward(self, window: Window, page: str) -> Window:
@@ -74,6 +80,7 @@ class WindowPlan:
 
     def after(self, window: Window) -> Window | None:
         """The window after one that was read to its end; None after the last."""
+        self.read += window.length
         if window.stop >= self.stop:
             return None
         self._density.end(*self._slots(window))
@@ -116,10 +123,18 @@ class WindowPlan:
         self.kept_from = accepted
         return self._next(accepted)
 
-    def fewest_windows(self, now: dt.datetime) -> int:
-        """How many windows there will be at least."""
+    def requests(self, now: dt.datetime, rows: int, seconds: int) -> int:
+        """About how many requests there will be: at least one a window, and one a full page.
+
+        Args:
+            now: The time.
+            rows: So many rows are expected ...
+            seconds: ... in so much time.
+        """
         length = self.stop - max(self.start, self.spec.earliest(now))
-        return 1 if self.spec.longest is None else max(1, math.ceil(length / (self.spec.longest * DAY)))
+        windows = 1 if self.spec.longest is None else length / (self.spec.longest * DAY)
+        pages = rows / self._page * length.total_seconds() / max(1, seconds)
+        return max(1, math.ceil(windows), math.ceil(pages))
 
     def _next(self, start: dt.datetime) -> Window:
         lengths = [self.stop - start]
