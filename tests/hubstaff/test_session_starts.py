@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from api_sandbox import Tracked
+from tap_hubstaff.streams.window_streams import Activities
 
-from tests.hubstaff.test_run import sessions_of, warehouse
+from tests.hubstaff.conftest import NOW
+from tests.hubstaff.test_late_changes import requests
+from tests.hubstaff.test_run import DAY, sessions_of, warehouse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +25,8 @@ if TYPE_CHECKING:
     Serve = Callable[..., RunningSandbox]
     Read = Callable[..., Run]
 
+HOUR = 3600
+WEEK = timedelta(days=7)
 ONE = {"organizations": 1, "shared_members": 0, "history_days": 30, "members": 5, "activity_delay": 0.0}
 
 
@@ -57,3 +63,155 @@ def test_an_earlier_start_date_after_a_read_that_was_cut_off(
         runs.append(cut_off(run) if is_cut else run)
         sandbox.hubstaff.advance(3600)
     assert warehouse(*runs) == sessions_of(sandbox.hubstaff.records("activities"))
+
+
+MIDNIGHT = NOW.replace(hour=0, minute=0) - timedelta(days=8)
+QUIET = {**ONE, "history_days": 0, "activities_per_day": 0, "removed_members": 0}
+EARLY, LATE = -10 * 24 * 60, 24 * 60
+"""Minutes from midnight: before and after all work."""
+
+
+def stint(begin: float, end: float, **more: Any) -> list[Tracked]:
+    """Work without a gap, between minutes of that day."""
+    return [
+        Tracked(starts_at=MIDNIGHT + timedelta(minutes=at), tracked=600, **more)
+        for at in range(int(begin), int(end), 10)
+    ]
+
+
+WORK = [
+    *stint(-20, 20),
+    *(Tracked(starts_at=MIDNIGHT + timedelta(minutes=at), tracked=s) for at, s in ((538, 120), (540, 600), (550, 450))),
+    *stint(-22 * 60, 19 * 60, member=1),
+    *stint(-70, -10, member=2),
+    *stint(-30, 0, member=3),
+]
+"""Over midnight, over a slot, for almost two days, and ended before midnight or with it."""
+ORDERS = (0, 545, -15, LATE, EARLY, 541), (545, 541, 0, EARLY), (LATE, 720, 550, -60, EARLY, 0)
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=str)
+@pytest.mark.parametrize(
+    ("is_kept", "full", "streams"),
+    [
+        (True, (), ("activities", "time_sessions")),
+        (False, (), ("time_sessions",)),
+        (True, ("time_sessions",), ("time_sessions",)),
+    ],
+    ids=["state kept", "state lost", "full table"],
+)
+def test_a_session_is_one_wherever_reads_begin(
+    *,
+    read: Read,
+    serve: Serve,
+    settings: Settings,
+    order: tuple[int, ...],
+    is_kept: bool,
+    full: tuple[str, ...],
+    streams: tuple[str, ...],
+) -> None:
+    sandbox = serve(clock="stopped", **QUIET)
+    sandbox.hubstaff.add(WORK)
+    sandbox.hubstaff.advance(HOUR)
+    runs: list[Run] = []
+    earliest = LATE
+    for minutes in order:
+        start = MIDNIGHT + timedelta(minutes=minutes)
+        state = runs[-1].states[-1] if runs and is_kept else None
+        config = settings(sandbox, start_date=start.isoformat())
+        runs.append(read(sandbox, config, state, *streams, full=full))
+        assert runs[-1].code == 0, runs[-1].said("ERROR")
+        earliest = min(minutes, earliest)
+        assert warehouse(*runs) == since(sandbox, MIDNIGHT + timedelta(minutes=earliest))
+        sandbox.hubstaff.advance(HOUR)
+
+
+def since(sandbox: RunningSandbox, start: datetime) -> dict[int, tuple[Any, ...]]:
+    """The sessions that there are, less those that end before a moment."""
+    found = sessions_of(sandbox.hubstaff.records("activities"))
+    return {number: session for number, session in found.items() if session[4] >= start.timestamp()}
+
+
+@pytest.mark.parametrize("streams", [("time_sessions",), ("activities", "time_sessions")], ids=len)
+def test_what_is_changed_right_before_the_start_is_followed(
+    read: Read, serve: Serve, settings: Settings, streams: tuple[str, ...]
+) -> None:
+    sandbox = serve(clock="stopped", **QUIET)
+    sandbox.hubstaff.add([*stint(-20, 20), *stint(0, 20, member=1), *stint(-30, -10, member=2), *stint(0, 9, member=2)])
+    sandbox.hubstaff.advance(HOUR)
+    config = settings(sandbox, start_date=MIDNIGHT.isoformat(), lookback_days=0)
+    runs = [read(sandbox, config, None, *streams)]
+    # One session now begins earlier, another one reaches into the start, two become one.
+    for late in (stint(-40, -20), stint(-10, 0, member=1), stint(-10, 0, member=2)):
+        sandbox.hubstaff.add(late)
+        sandbox.hubstaff.advance(DAY)
+        runs.append(read(sandbox, config, runs[-1].states[-1], *streams))
+        assert runs[-1].code == 0, runs[-1].said("ERROR")
+        found = {number: one for number, one in warehouse(*runs).items() if one[4] >= MIDNIGHT.timestamp()}
+        assert found == since(sandbox, MIDNIGHT)
+    assert sorted(session[5] for session in found.values()) == [1800, 2400, 3600]
+
+
+@pytest.mark.parametrize(("working", "more"), [(0, 1), (1, 2)])
+def test_a_first_read_looks_before_its_start_in_few_requests(
+    read: Read, serve: Serve, settings: Settings, working: int, more: int
+) -> None:
+    sandbox = serve(clock="stopped", **{**QUIET, "members": 30})
+    sandbox.hubstaff.add([*stint(-180, -30 + 60 * working), *stint(-9 * 60, -60, member=1), *stint(60, 120)])
+    sandbox.hubstaff.advance(HOUR)
+
+    def taken(minutes: int) -> int:
+        before = requests(sandbox)["activities"]
+        start = MIDNIGHT + timedelta(minutes=minutes)
+        run = read(sandbox, settings(sandbox, start_date=start.isoformat()), None, "activities", "time_sessions")
+        assert run.code == 0, run.said("ERROR")
+        return requests(sandbox)["activities"] - before
+
+    assert taken(0) == 2 + more
+    assert taken(LATE) == 2 + 1
+    # Before its organization was there, nobody worked.
+    assert taken(-60 * 24 * 200) == taken(-60 * 24 * 170)
+
+
+OLD = {**QUIET, "members": 1, "history_days": 200}
+
+
+def work_around(start: datetime) -> list[Tracked]:
+    first = start.replace(minute=0, second=0, microsecond=0)
+    return [Tracked(starts_at=first + timedelta(minutes=10 * slot), tracked=600) for slot in range(-30, 30)]
+
+
+@pytest.mark.parametrize("full", [(), ("time_sessions",)], ids=["state lost", "full table"])
+def test_a_session_whose_beginning_the_vendor_no_longer_gives_is_not_given_twice(
+    read: Read, serve: Serve, settings: Settings, full: tuple[str, ...]
+) -> None:
+    sandbox = serve(clock="stopped", **OLD)
+    config = settings(sandbox, days=300)
+    kept_from = Activities.spec.earliest(sandbox.hubstaff.now + timedelta(days=50))
+    sandbox.hubstaff.add(work_around(kept_from))
+    sandbox.hubstaff.advance(HOUR)
+    runs = [read(sandbox, config, None, "time_sessions", full=full)]
+    before = warehouse(*runs)
+    assert len(before) == 1
+    sandbox.hubstaff.advance(50 * DAY - HOUR)
+    runs.append(read(sandbox, config, runs[0].states[-1] if full else None, "time_sessions", full=full))
+    assert runs[-1].code == 0, runs[-1].said("ERROR")
+    assert warehouse(*runs) == before
+
+
+def test_a_session_that_is_cut_where_a_read_continues_is_not_given(
+    read: Read, serve: Serve, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("singer_http.run.Run.is_due", lambda *_: True)
+    sandbox = serve(clock="stopped", **OLD)
+    config = settings(sandbox, days=300)
+    whole = [*work_around(sandbox.hubstaff.now - timedelta(days=100)), *work_around(sandbox.hubstaff.now - 2 * WEEK)]
+    sandbox.hubstaff.add([*whole, *work_around(Activities.spec.earliest(sandbox.hubstaff.now + 2 * WEEK))])
+    sandbox.hubstaff.advance(HOUR)
+    first = read(sandbox, config, None, "time_sessions")
+    (state, *_) = [state for state in first.states if '"cursor"' in json.dumps(state)]
+    sandbox.hubstaff.advance(14 * DAY - HOUR)
+    rest = read(sandbox, config, state, "time_sessions")
+    assert rest.code == 0, rest.said("ERROR")
+    assert len(warehouse(first)) == len(whole) // 60 + 1
+    assert [session[5] for session in warehouse(rest).values()] == [600 * 60, 600 * 60]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SLOT = 600
 HISTORY = 40 * SLOT
+NOTHING_BEFORE = -9 * SLOT
 
 
 def reference(activities: Sequence[Activity]) -> list[WorkSession]:
@@ -256,13 +257,13 @@ def changed(history: list[Activity], edit: tuple[int, int, int | None]) -> list[
 def follow_up(warehouse: dict[int, WorkSession], carryover: Carryover, present: Sequence[Activity], page: int) -> None:
     """What a run does about changes before its carryover, with regions as short as the history asks for."""
     touched = {(one.slot, one.work[0]) for one in present if one.is_changed and one.slot < carryover.at}
-    for region in late_changes.regions(touched, 0, 0, carryover.at, page):
+    for region in late_changes.regions(touched, 0, NOTHING_BEFORE, carryover.at, page):
 
         def read(begin: int, stop: int, users: tuple[int, ...] = region.users) -> list[Activity]:
             return [one for one in present if begin <= one.slot < stop and one.work[0] in users]
 
-        whole, found = late_changes.closed(region, 0, carryover.at, read)
-        warehouse |= {session.id: session for session in late_changes.repair(carryover, whole, 0, found)}
+        whole, found = late_changes.closed(region, NOTHING_BEFORE, carryover.at, read)
+        warehouse |= {session.id: session for session in late_changes.repair(carryover, whole, found)}
         warehouse |= {session.id: session for session in found.swallowed}
 
 

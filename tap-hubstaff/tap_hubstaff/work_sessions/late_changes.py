@@ -155,9 +155,43 @@ def _is_near(session: WorkSession, changes: Sequence[tuple[int, int]]) -> bool:
     return last > 0 and session.starts <= changes[last - 1][1]
 
 
+def known_from(begin: int) -> int:
+    """From when on a session is known from its beginning, if activities are read from ``begin`` on."""
+    first = -(-begin // SLOT) * SLOT
+    return first + SLOT + 1  # work of the slot before may last as long
+
+
 def is_cut(session: WorkSession, begin: int) -> bool:
-    """Whether a session may have begun before the region in which it was found."""
-    return session.starts <= begin + SLOT
+    """Whether a session may have begun before what was read from ``begin`` on."""
+    return session.starts < known_from(begin)
+
+
+def leading_to(start: int, earliest: int, read: Callable[[int, int, Sequence[int]], list[Activity]]) -> list[Activity]:
+    """The activities of the sessions that are going on at a moment, from before it.
+
+    At most moments few work. So little is read at first, and then more of those who do.
+
+    Args:
+        start: The moment.
+        earliest: Nothing before is read.
+        read: Gives the activities between two moments of some users, or of all.
+    """
+    found: list[Activity] = []
+    begin, length, users = start, HOUR, list[int]()
+    while begin > earliest:
+        longer = max(earliest, begin - length)
+        found += read(longer, begin, users)
+        begin, length = longer, AROUND
+        users = sorted({session.work[0] for session in rebuilt(found, start).open if is_cut(session, begin)})
+        if not users:
+            break
+    return found
+
+
+def reaching(sessions: Sequence[WorkSession], start: int) -> list[WorkSession]:
+    """Without the sessions that end before a moment, and what they swallowed."""
+    before = {session.id for session in sessions if session.superseded_by is None and session.stops < start}
+    return [session for session in sessions if (session.superseded_by or session.id) not in before]
 
 
 def closed(
@@ -185,7 +219,7 @@ def closed(
         region = longer
 
 
-def repair(carryover: Carryover, region: Region, start: int, found: Rebuilt) -> list[WorkSession]:
+def repair(carryover: Carryover, region: Region, found: Rebuilt) -> list[WorkSession]:
     """Bring the carryover up to date with a region, and return the sessions that are complete.
 
     Sessions that reach ``carryover.at`` are not complete: the run writes them with what it reads from there on.
@@ -193,10 +227,9 @@ def repair(carryover: Carryover, region: Region, start: int, found: Rebuilt) -> 
     Args:
         carryover: What the last run left.
         region: What was read again.
-        start: Before this there is nothing at all.
         found: Its sessions.
     """
-    whole = [session for session in found.near if region.begin <= start or not is_cut(session, region.begin)]
+    whole = [session for session in found.near if not is_cut(session, region.begin)]
     if region.stop < carryover.at:
         return whole
     near = {session.id for session in whole}
@@ -204,7 +237,7 @@ def repair(carryover: Carryover, region: Region, start: int, found: Rebuilt) -> 
     carryover.open = [session for session in carryover.open if region.users and session.work[0] not in region.users]
     for session in found.open:
         was = before.get(session.work)
-        if region.begin <= start or not is_cut(session, region.begin):
+        if not is_cut(session, region.begin):
             carryover.open.append(session)
             if (session.id in near or session != was) and session.id not in carryover.given:
                 carryover.given.append(session.id)

@@ -177,7 +177,7 @@ class Builder:
         is_past: Whether ``after.at`` was passed.
         since: Since then, unknown runs may have written sessions: they had other filters, or were killed before their
             STATE arrived.
-        cut: Sessions that begin before this are not written: they may have begun before what the vendor still gives.
+        cut: Sessions that begin before this are not written: the vendor may no longer give their beginning.
     """
 
     after: Carryover
@@ -233,3 +233,22 @@ class Builder:
         if not self.is_past and slot >= self.after.at:
             self.is_past = True
             self.after.open = [replace(session) for session in going.values() if session.stops >= self.after.at]
+
+
+@dataclass(slots=True)
+class Reading:
+    """An organization that is being read.
+
+    Attributes:
+        builder: Makes the sessions.
+        activities: Those of the window so far, by id: a window that was too much is begun again.
+    """
+
+    builder: Builder
+    activities: dict[int, Activity] = field(default_factory=dict)
+
+    def window(self, stop: int) -> list[WorkSession]:
+        """The sessions that the window brings which ends there, in seconds since 1970."""
+        within = [activity for activity in self.activities.values() if activity.slot < stop]
+        self.activities = {}
+        return self.builder.window(within, stop)

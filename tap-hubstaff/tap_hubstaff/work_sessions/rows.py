@@ -47,9 +47,14 @@ class _Row(msgspec.Struct):
 _PROPERTIES = SchemaDirectory(schemas).get_schema("activities")["properties"]
 
 
-def seconds(moment: dt.datetime) -> int:
+def seconds(of: dt.datetime) -> int:
     """Seconds since 1970."""
-    return int(moment.timestamp())
+    return int(of.timestamp())
+
+
+def moment(of: int) -> dt.datetime:
+    """The time so many seconds after 1970 began."""
+    return BEGINNING + dt.timedelta(seconds=of)
 
 
 def activity_of(row: Record, label: str) -> Activity:
@@ -113,8 +118,8 @@ def record_of(session: WorkSession) -> Record:
         "user_id": user,
         "project_id": project,
         "task_id": task,
-        "started_at": iso(BEGINNING + dt.timedelta(seconds=session.starts)),
-        "stopped_at": iso(BEGINNING + dt.timedelta(seconds=session.stops)),
+        "started_at": iso(moment(session.starts)),
+        "stopped_at": iso(moment(session.stops)),
         "date": session.date,
         "tracked": session.tracked,
         "billable": session.billable,

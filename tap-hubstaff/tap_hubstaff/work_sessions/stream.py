@@ -8,8 +8,9 @@ holds the sessions that continue from window to window and from run to run::
                                             "2026-01-29", 600, 430, "normal", null]], "given": [12, 13],
                   "since": 1769859600, "late": [[1765843200, 1765929600, 1769773200, [5]]]}}
 
-A first run builds sessions of the pages that ``activities`` reads: no page is read twice. Every later run begins with
-late changes: see :mod:`tap_hubstaff.work_sessions.late_changes`.
+A first run looks for the sessions that are going on where it begins, and builds all others of the pages that
+``activities`` reads: no page is read twice. Every later run begins with late changes: see
+:mod:`tap_hubstaff.work_sessions.late_changes`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from __future__ import annotations
 import datetime as dt
 import functools
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from singer_http.http.errors import ApiError
@@ -40,12 +41,12 @@ from tap_hubstaff.work_sessions.carryover_json import (
     unflat_carryover,
     unflat_regions,
 )
-from tap_hubstaff.work_sessions.model import Activity, Builder, Carryover
+from tap_hubstaff.work_sessions.model import Activity, Builder, Carryover, Reading
 from tap_hubstaff.work_sessions.names import Names
-from tap_hubstaff.work_sessions.rows import activity_of, gone, judged, record_of, seconds
+from tap_hubstaff.work_sessions.rows import activity_of, gone, judged, moment, record_of, seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from singer_http.reading.pages import Page, Slice
     from singer_http.tap import ApiTap
@@ -61,23 +62,6 @@ if TYPE_CHECKING:
 SESSIONS = "sessions"
 LATE = "late"
 """What remains to be read again because of changes."""
-
-
-def _moment(of: int) -> dt.datetime:
-    return BEGINNING + dt.timedelta(seconds=of)
-
-
-@dataclass(slots=True)
-class _Reading:
-    """The organization that is being read.
-
-    Attributes:
-        builder: Makes the sessions.
-        activities: Those of the window so far, by id: a window that was too much is begun again.
-    """
-
-    builder: Builder
-    activities: dict[int, Activity]
 
 
 class TimeSessions(NamedStream):
@@ -96,7 +80,7 @@ class TimeSessions(NamedStream):
 
     def __init__(self, tap: ApiTap, account: Account) -> None:
         super().__init__(tap, account)
-        self._reading: dict[int, _Reading] = {}
+        self._reading: dict[int, Reading] = {}
         self._names: defaultdict[int, Names] = defaultdict(Names)
         self._following: set[int] = set()
         self._is_described = False
@@ -151,10 +135,12 @@ class TimeSessions(NamedStream):
 
     @override
     def forecast(self, organization: int) -> int:
+        partition = {"organization_id": organization}
+        looks_before = any(map(self._begins_in_the_middle, self._due(partition)))
         if organization in self._following:
-            return 0
-        follows = self._before(self.bookmarks.get({"organization_id": organization})) is not None
-        return super().forecast(organization) + (follows and self.work_updates.is_asked_by(self))
+            return int(looks_before)
+        follows = self._before(self.bookmarks.get(partition)) is not None
+        return super().forecast(organization) + looks_before + (follows and self.work_updates.is_asked_by(self))
 
     @override
     def slices(self) -> Iterator[Slice]:
@@ -203,7 +189,7 @@ class TimeSessions(NamedStream):
         if begin is None:
             yield wanted.everything
         else:
-            yield Read(WINDOWS, _moment(begin), wanted.end, wanted.now, replace(wanted.claim, start=start))
+            yield Read(WINDOWS, moment(begin), wanted.end, wanted.now, replace(wanted.claim, start=start))
 
     @override
     def _cut_off(self, bookmark: Mapping[str, Any], covered: Coverage | None) -> Read | None:
@@ -245,9 +231,11 @@ class TimeSessions(NamedStream):
         bookmark = self.bookmarks.of(slice_.partition)
         partition = cast("dict[str, Any]", slice_.partition)
         start = seconds(parse_iso(bookmark["start"]))
-        earliest = max(start, seconds(self.spec.earliest(self._account.began)))
-        changed = self.work_updates.since(slice_.partition, _moment(carryover.since))
-        touched = {place for place, slot in changed.slots.items() if slot < carryover.at}
+        earliest = seconds(self.spec.earliest(self._account.began))
+        changed = self.work_updates.since(slice_.partition, moment(carryover.since))
+        # Sessions that reach into what is wanted may have begun before.
+        from_ = start - late_changes.DAY
+        touched = {place for place, slot in changed.slots.items() if from_ <= place[0] and slot < carryover.at}
         regions += late_changes.regions(touched, carryover.since, earliest, carryover.at, self.page_limit)
         carryover.since = seconds(min(changed.stop, self._account.began) - DELAY)
         while True:
@@ -260,7 +248,7 @@ class TimeSessions(NamedStream):
             region, found = late_changes.closed(
                 regions[0], earliest, carryover.at, self._reading_again(slice_, regions[0])
             )
-            sessions = [*late_changes.repair(carryover, region, start, found), *found.swallowed]
+            sessions = [*late_changes.repair(carryover, region, found), *found.swallowed]
             yield self._made(sessions, carryover.open, partition)
             regions = regions[1:]
 
@@ -270,12 +258,16 @@ class TimeSessions(NamedStream):
         seen = max((covered.as_of + DELAY for one in own if (covered := Coverage.of(one))), default=BEGINNING)
 
         def read(begin: int, stop: int) -> list[Activity]:
-            again = self.again(slice_.partition, _moment(begin), _moment(stop), region.users)
-            rows = (row for page in self.read_now(again) for row in page.decode())
-            found = {one.id: one for one in (self._activity(row, slice_) for row in rows)}
-            return [judged(one, region, seconds(seen)) for one in found.values()]
+            found = self._between(slice_, begin, stop, region.users)
+            return [judged(one, region, seconds(seen)) for one in found]
 
         return read
+
+    def _between(self, slice_: WindowSlice, begin: int, stop: int, users: Collection[int]) -> list[Activity]:
+        """The activities between two moments: of some users, or of all if none is given."""
+        again = self.again(slice_.partition, moment(begin), moment(stop), users)
+        rows = (row for page in self.read_now(again) for row in page.decode())
+        return list({one.id: one for one in (self._activity(row, slice_) for row in rows)}.values())
 
     # What is read anyway
 
@@ -295,7 +287,7 @@ class TimeSessions(NamedStream):
 
     def _is_too_long_ago(self, carryover: Carryover) -> bool:
         """Whether nothing tells any more what was changed since."""
-        if _moment(carryover.since) >= Activities.updates.spec.earliest(self._account.began):
+        if moment(carryover.since) >= Activities.updates.spec.earliest(self._account.began):
             return False
         self._say_once("The last run is longer ago than the list of updates reaches back")
         return True
@@ -313,7 +305,7 @@ class TimeSessions(NamedStream):
             )
             return None
         # Sessions stay as they are when the vendor no longer gives their activities.
-        return carryover if _moment(carryover.at) >= self.spec.earliest(self._account.now()) else None
+        return carryover if moment(carryover.at) >= self.spec.earliest(self._account.now()) else None
 
     @override
     def _records(self, page: Page, slice_: Slice) -> list[Record]:
@@ -321,7 +313,7 @@ class TimeSessions(NamedStream):
         partition = cast("dict[str, Any]", slice_.partition)
         reading = self._reading.get(partition["organization_id"])
         if reading is None:
-            reading = self._reading[partition["organization_id"]] = _Reading(self._builder(slice_), {})
+            reading = self._reading[partition["organization_id"]] = self._begin_reading(slice_)
         for row in page.decode():
             activity = self._activity(row, slice_)
             reading.activities[activity.id] = activity
@@ -329,9 +321,7 @@ class TimeSessions(NamedStream):
         if window is not None and window.page is not None:
             return []
         stop = seconds(slice_.plan.stop if window is None else window.start)
-        within = [activity for activity in reading.activities.values() if activity.slot < stop]
-        sessions = reading.builder.window(within, stop)
-        reading.activities = {}
+        sessions = late_changes.reaching(reading.window(stop), seconds(slice_.plan.start))
         made = self._made(sessions, reading.builder.open, partition)
         if window is None:
             unseen = sorted(reading.builder.given)
@@ -366,23 +356,33 @@ class TimeSessions(NamedStream):
         if not self._is_full:
             bookmark[SESSIONS] = flat_carryover(builder.after)
 
-    def _builder(self, slice_: WindowSlice) -> Builder:
-        read = cast("Read", slice_.read)
-        if slice_.start is not None and read.sessions:
-            return unflat_builder(read.sessions)
-        bookmark = self.bookmarks.get(slice_.partition)
+    def _begins_in_the_middle(self, slice_: WindowSlice) -> bool:
+        """Whether sessions may be going on where a read begins, and where the last run left none."""
+        is_first = slice_.start is None and self._before(self.bookmarks.get(slice_.partition)) is None
+        return is_first and self.spec.earliest(self._account.now()) < slice_.plan.start == self._wanted.start
+
+    def _begin_reading(self, slice_: WindowSlice) -> Reading:
+        read, bookmark = cast("Read", slice_.read), self.bookmarks.get(slice_.partition)
+        earliest = seconds(self.spec.earliest(self._account.now()))
+        if slice_.start is not None and read.left is not None and read.sessions:
+            builder = unflat_builder(read.sessions)
+            if Window.parse(slice_.start).start > Window.parse(read.left).start:
+                builder.cut = late_changes.known_from(earliest)  # the vendor no longer gives what is between
+            return Reading(builder)
         before, covered = self._before(bookmark), Coverage.of(bookmark)
         reread_from = seconds(min(slice_.plan.stop, read.as_of) - DELAY - self.lookback)
         if before is not None and covered is not None:
             # Behind an end_date this filter has read nothing, but another one may have.
-            return Builder.following(before, reread_from, seconds(covered.as_of) if covered.stop == FOREVER else 0)
-        last, earliest = self._carryover(bookmark), self.spec.earliest(self._account.now())
-        is_cut = covered is not None and covered.start < earliest
-        return Builder.following(
-            Carryover(0, given=last.given if last else [], since=seconds(read.as_of - DELAY)),
-            reread_from,
-            cut=seconds(earliest) + late_changes.SLOT if is_cut else 0,
-        )
+            since = seconds(covered.as_of) if covered.stop == FOREVER else 0
+            return Reading(Builder.following(before, reread_from, since))
+        last, begin = self._carryover(bookmark), seconds(slice_.plan.start)
+        leading = []
+        if self._begins_in_the_middle(slice_):
+            leading = late_changes.leading_to(begin, earliest, functools.partial(self._between, slice_))
+        given, since = last.given if last else [], seconds(read.as_of - DELAY)
+        first = Carryover(begin, given=given, since=since)
+        builder = Builder.following(first, reread_from, cut=late_changes.known_from(earliest))
+        return Reading(builder, {activity.id: activity for activity in leading})
 
     def _activity(self, row: Record, slice_: Slice) -> Activity:
         activity = activity_of(row, slice_.label)
