@@ -265,12 +265,14 @@ def test_a_plain_member_is_told(tap: Tap, serve: Serve, settings: Settings) -> N
 def test_what_was_deleted_is_told_by_not_coming_again(read: Read, serve: Serve, settings: Settings) -> None:
     sandbox = serve(clock="stopped", organizations=1, shared_members=0, history_days=10, activity_delay=0.0)
     config = settings(sandbox, reread_days=30)
-    first = read(sandbox, config, None, "activities", "daily_activities")
+    streams = ("activities", "daily_activities", "time_sessions")
+    first = read(sandbox, config, None, *streams)
     gone = set(sandbox.hubstaff.delete("activities", 9))
     sandbox.hubstaff.advance(3600)
-    second = read(sandbox, config, first.states[-1], "activities", "daily_activities")
+    second = read(sandbox, config, first.states[-1], *streams)
     assert gone <= set(first.ids("activities"))
     assert set(first.ids("activities")) - set(second.ids("activities")) == gone
+    assert warehouse(first, second) == sessions_of(sandbox.hubstaff.records("activities"))
     third = read(sandbox, config, second.states[-1], "activities")
     assert set(third.ids("activities")) >= set(sandbox.hubstaff.ids("activities"))
 

@@ -329,11 +329,12 @@ def test_pay_leaves_out_deleted_work_and_follows_the_clocks(
         assert before.keys() - now.keys() <= {*wrong, *(key for key in before if key[0] in {first, last})}
         assert wrong & now.keys()  # the last work on a project was moved or deleted, other work of that day is left
         # What the README of the tap says.
-        blocks = re.findall(r"```sql\n(.*?)```", TAP_README.read_text(), re.DOTALL)
-        (query,) = (block for block in blocks if "tap_hubstaff.activities" in block)
+        of_sessions, of_activities = re.findall(r"```sql\n(.*?)```", TAP_README.read_text(), re.DOTALL)
         with postgres.connect() as connection:
-            found = connection.execute(query.replace("*", "id", 1)).fetchall()
+            found = connection.execute(of_activities.replace("*", "id", 1)).fetchall()
+            tracked = connection.execute(of_sessions.replace("*", "sum(tracked)", 1)).fetchall()
         assert sorted(str(number) for (number,) in found) == sorted(sandbox.hubstaff.ids("activities"))
+        assert tracked == [(now.total(),)]
 
 
 def test_every_model_says_what_it_is() -> None:
