@@ -71,8 +71,8 @@ class Run:
         self.reader = Reader(self.session, slices, parallel=parallel, predict=predict, on_idle=self.writer.flush)
 
     def report(self, label: str, failure: ApiError) -> None:
-        """Take note of what could not be read; the run goes on."""
-        logger.warning("%s: could not be read, the rest goes on. %s", label, failure)
+        """Take note of what could not be done; the run goes on."""
+        logger.warning("%s: not %s, the rest goes on. %s", label, failure.undone, failure)
         self.failures.append((label, failure))
 
     def note_page(self, tally: Tally, slice_: Slice, page: Page, partitions: Callable[[], Partitions]) -> None:

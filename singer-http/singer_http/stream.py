@@ -68,7 +68,7 @@ class ApiStream(Stream, abc.ABC):
         super().__init__(tap=tap)
         self.run = run
         self.changes: AllRows | ChangedRows = AllRows()  # decides which rows are sent
-        self.failed = False
+        self.failed, self._undone = False, ApiError.undone
         self._doubt: str | None = "other shards read the rest" if self._is_part else None
         self._written = 0
 
@@ -252,7 +252,7 @@ class ApiStream(Stream, abc.ABC):
             self._doubt = "a part of it was left out"
             self.changes.leave_out()
         else:
-            self.failed = True
+            self.failed, self._undone = True, failure.undone
             self.run.report(slice_.label, failure)
 
     def _sync_slice(
@@ -365,7 +365,7 @@ class ApiStream(Stream, abc.ABC):
     def _remark(self) -> str | None:
         """Why the rows sent may not be all that is there; None if they are."""
         if self.failed:
-            return "a part of it could not be read"
+            return f"a part of it could not be {self._undone}"
         if self.changes.unchanged:
             return "only what is new, changed or gone was sent"
         bounds = " and ".join(chosen(self.config))

@@ -137,7 +137,7 @@ class ApiTap(CheckedSettings, Tap):
                 sys.exit(128 + (self._signal or signal.SIGTERM))
             self.give_up(cause)
         for label, failure in self.run.failures:
-            self.logger.error("Not read: %s. %s", label, failure)
+            self.logger.error("Not %s: %s. %s", failure.undone, label, failure)
         if self.run.failures:
             raise IncompleteError(f"The run is not complete: {len(self.run.failures)} parts of it, named above.")
 

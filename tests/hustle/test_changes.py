@@ -337,11 +337,15 @@ def test_when_too_many_rows_are_gone_none_is_deleted(life: ChangesLife) -> None:
     owner = life.organization(0)
     assert ran.code == 1
     begins = (
-        "Not read: agents. 12 of 39 rows of agents are",
-        f"Not read: groups (organizationId {owner}). 12 of 34 rows",
+        "Not deleted: agents. 12 of 39 rows of agents are",
+        f"Not deleted: groups (organizationId {owner}). 12 of 34 rows",
     )
     assert [sentence.startswith(begin) for sentence, begin in zip(ran.said[2:4], begins, strict=True)] == [True, True]
     assert "more than max_deleted_share allows" in ran.said[2]
+    assert [sentence.split(", the rest goes on.")[0] for sentence in ran.said[:2]] == [
+        "agents: not deleted",
+        f"groups (organizationId {owner}): not deleted",
+    ]
     assert [(stream, is_gone) for stream, _, is_gone in sent(life)] == [("tags", True)]
     life.choose(max_deleted_share=0.4)
     assert life.read().code == 0

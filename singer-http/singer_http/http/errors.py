@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 class ApiError(Exception):
     """Something an operator has to know; the text is one sentence that says what to do about it."""
 
+    undone = "read"  # what was not done because of it
+
 
 class FatalError(ApiError):
     """The whole run ends, and not one stream alone: the API is down, say, or stdout cannot be written to."""
@@ -53,6 +55,8 @@ class NotFoundError(RefusedRequestError):
 
 class TooManyGoneError(ApiError):
     """More rows of a partition are gone than the settings allow: the API may not have given all that there is."""
+
+    undone = "deleted"
 
     def __init__(self, sentence: str, partition: Mapping[str, Any] | None) -> None:
         super().__init__(sentence)
