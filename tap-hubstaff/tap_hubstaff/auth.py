@@ -43,6 +43,8 @@ USUAL_LIFETIME = 24 * 60 * 60.0
 """Seconds that an access token lasts, by the vendor's guide."""
 RENEWED_AFTER = 0.5
 """An access token is exchanged after this share of its life: if that fails, the rest is left to mend it."""
+AHEAD = 600.0
+"""Seconds by which a clock may be behind the one that dated a token: what is of a later future is exchanged at once."""
 MOST_REFUSALS = 3
 """So many exchanges an hour may be for access tokens that the API refuses: the vendor allows about five in all."""
 HOUR = 3600.0
@@ -56,7 +58,7 @@ REFUSAL_BELIEVED = 60.0
 """Seconds for which no other run tries a refresh token that was refused, if all begin at the same time."""
 _RENEW = "Create a new personal access token (or have the application authorized again) and put it into the settings."
 _LOST = (
-    "no answer to the exchange of the refresh token. It may have been used up without the new one having"
+    " the exchange of the refresh token. It may have been used up without the new one having"
     " arrived, so it is not sent again by this run. Run again later; if it is refused then, create a new one and put it"
     " into the settings."
 )
@@ -81,8 +83,13 @@ _IN_BETWEEN = (
 )
 ROTATION_RULES = (
     *(
-        Rule(lost, Action.FAIL, LostExchangeError, _LOST)
-        for lost in (Fault.TIMEOUT, Fault.BROKEN, Fault.EMPTY, Fault.MALFORMED, range(408, 409), range(500, 600))
+        Rule(lost, Action.FAIL, LostExchangeError, came + _LOST)
+        for came, conditions in (
+            ("no whole answer to", (Fault.TIMEOUT, Fault.BROKEN)),
+            ("HTTP {status} without tokens in answer to", (Fault.EMPTY, Fault.MALFORMED)),
+            ("HTTP {status} in answer to", (range(408, 409), range(500, 600))),
+        )
+        for lost in conditions
     ),
     Rule(range(403, 404), Action.FAIL, AuthenticationError, _IN_BETWEEN),
     *(replace(rule, sentence=_USED_UP) if rule.error is CredentialsRefusedError else rule for rule in LOGIN_RULES),
@@ -129,6 +136,11 @@ class StoredTokens(msgspec.Struct):
         self.refresh_token = validated_token(self.refresh_token)
         self.access_token = self.access_token and validated_token(self.access_token)
 
+    @property
+    def came_at(self) -> float:
+        """When the access token came, by the clock of the machine that it came to."""
+        return self.expires_at - (self.expires_at - self.renew_at) / (1 - RENEWED_AFTER)
+
 
 _decode_answer = msgspec.json.Decoder(_TokenAnswer).decode
 _decode_kept = msgspec.json.Decoder(StoredTokens).decode
@@ -144,7 +156,7 @@ class AnyTokenStore(Protocol):
         """What is kept, or the configured token. Called with the lock."""
 
     def write(self, kept: StoredTokens) -> None:
-        """Replace what is kept; it outlives a crash when this returns. Called with the lock."""
+        """Replace what is kept, wholly or not at all; it outlives a crash when this returns. Called with the lock."""
 
 
 class TokenStore(AnyTokenStore):
@@ -164,12 +176,7 @@ class TokenStore(AnyTokenStore):
     @override
     @contextlib.contextmanager
     def locked(self, clock: Clock) -> Iterator[None]:
-        """Keep other runs from the file.
-
-        Raises:
-            AuthenticationError: Another run keeps it for too long.
-            ConfigurationError: The folder cannot be written to.
-        """
+        """Keep other runs from the file; raises :class:`ConfigurationError` too, where the folder is of no use."""
         lock = filelock.FileLock(self.path.with_suffix(".lock"), blocking=False, mode=0o600)
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -186,7 +193,6 @@ class TokenStore(AnyTokenStore):
 
     @override
     def read(self) -> StoredTokens:
-        """What is kept, or the configured token. Called with the lock."""
         with contextlib.suppress(FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
             # A run was cut off after it wrote this file, before it put it in place.
             _decode_kept(self._new.read_bytes())
@@ -201,7 +207,6 @@ class TokenStore(AnyTokenStore):
 
     @override
     def write(self, kept: StoredTokens) -> None:
-        """Replace what is kept, wholly or not at all; it is on the disk when this returns. Called with the lock."""
         self._new.unlink(missing_ok=True)
         try:
             with os.fdopen(os.open(self._new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
@@ -287,7 +292,7 @@ class Rotation:
             if not is_usable:
                 kept = self._exchange(kept, ROTATION_RULES)
                 until = kept.renew_at
-            elif now < kept.renew_at:
+            elif now < kept.renew_at and kept.came_at < now + AHEAD:
                 until = kept.renew_at
             elif kept.begun_at or kept.refused_at:
                 self._say_last(kept)
@@ -336,8 +341,7 @@ class Rotation:
             if wait > 0:
                 logger.info("The last exchange of the token was cut off: waiting %.0f s for it to be over.", wait)
                 self._clock.sleep(wait)
-        now = self._clock.time()
-        self._store.write(msgspec.structs.replace(kept, begun_at=now))
+        self._store.write(msgspec.structs.replace(kept, begun_at=self._clock.time()))
         form = urlencode({"grant_type": "refresh_token", "refresh_token": kept.refresh_token}).encode()
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         if self._client is not None:
@@ -355,9 +359,9 @@ class Rotation:
             self._store.write(kept)  # it certainly had no effect
             raise
         now, lasting = self._clock.time(), lifetime(answer.expires_in, USUAL_LIFETIME)
+        ends = now + lasting, now + lasting * RENEWED_AFTER
         following = answer.refresh_token or kept.refresh_token
-        renew_at = now + lasting * RENEWED_AFTER
-        kept = StoredTokens(following, answer.access_token, now + lasting, renew_at, refusals=kept.refusals)
+        kept = StoredTokens(following, answer.access_token, *ends, refusals=kept.refusals)
         self._store.write(kept)  # before anything else: the old token is dead
         return kept
 
@@ -373,9 +377,7 @@ class Rotation:
         )
 
     def _warn(self, refresh_token: str) -> None:
-        expires = expiry(refresh_token)
-        left = None if expires is None else expires - self._clock.time()
-        if left is not None and left < WARN_BEFORE:
+        if (expires := expiry(refresh_token)) is not None and (left := expires - self._clock.time()) < WARN_BEFORE:
             logger.warning("The refresh token ends in %.0f days. %s", max(0.0, left) / 86400, _RENEW)
 
 

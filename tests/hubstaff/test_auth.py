@@ -19,14 +19,14 @@ from singer_http.http.errors import AuthenticationError
 from singer_http.http.transport import Transport
 from tap_hubstaff.auth import MOST_REFUSALS, Rotation, StoredTokens, TokenStore, expiry
 
-from tests.conftest import HANGING
+from tests.conftest import HANGING, FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from api_sandbox import RunningSandbox
 
-    from tests.conftest import FakeClock, RawServer
+    from tests.conftest import RawServer
     from tests.hubstaff.reading import Run
 
     Settings = Callable[..., dict[str, Any]]
@@ -125,12 +125,29 @@ def test_a_wrong_organization_token_is_said(tap: Tap, serve: Serve, settings: Se
     assert ["check access_token" in sentence for sentence in run.said("ERROR")] == [True]
 
 
-@pytest.mark.parametrize("status", [500, 503])
-def test_an_exchange_that_may_have_happened_is_not_repeated(
-    raw_server: Callable[..., RawServer], answer: Callable[..., bytes], clock: FakeClock, tmp_path: Path, status: int
+@pytest.mark.parametrize(
+    ("given", "came"),
+    [
+        ((500,), "HTTP 500 in answer to"),
+        ((503,), "HTTP 503 in answer to"),
+        ((200, "<html>"), "HTTP 200 without tokens in answer to"),
+        ((200, ""), "HTTP 200 without tokens in answer to"),
+        ((), "no whole answer to"),
+    ],
+)
+def test_an_exchange_that_may_have_happened_is_not_repeated(  # noqa: PLR0917
+    raw_server: Callable[..., RawServer],
+    answer: Callable[..., bytes],
+    reset: Any,
+    clock: FakeClock,
+    tmp_path: Path,
+    given: tuple[Any, ...],
+    came: str,
 ) -> None:
-    server = raw_server(answer(status))
-    with pytest.raises(AuthenticationError, match="may have been used up"):
+    server = raw_server(answer(*given) if given else reset)
+    with pytest.raises(
+        AuthenticationError, match=f"{came} the exchange of the refresh token. It may have been used up"
+    ):
         rotation(f"{server.url}/tokens", tmp_path, clock)()
     assert len(server.requests) == 1
 
@@ -199,6 +216,23 @@ def test_an_access_token_is_exchanged_at_half_its_life(
     clock.sleep(2 * HOUR)
     assert rotation(f"{server.url}/tokens", tmp_path, clock)().value == "access2"
     assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize(("ahead", "given"), [(24 * HOUR, "access2"), (300.0, "access")])
+def test_a_token_that_a_wrong_clock_dated_in_the_future_is_exchanged_at_once(  # noqa: PLR0917
+    raw_server: Callable[..., RawServer],
+    answer: Callable[..., bytes],
+    clock: FakeClock,
+    tmp_path: Path,
+    ahead: float,
+    given: str,
+) -> None:
+    server = raw_server(answer(200, tokens()), answer(200, tokens(access_token="access2", refresh_token="third")))
+    wrong = FakeClock()
+    wrong.sleep(ahead)
+    assert rotation(f"{server.url}/tokens", tmp_path, wrong)().value == "access"
+    for _ in range(2):
+        assert rotation(f"{server.url}/tokens", tmp_path, clock)().value == given
 
 
 @pytest.mark.parametrize(
