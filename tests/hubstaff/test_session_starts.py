@@ -16,6 +16,7 @@ from tests.hubstaff.test_run import DAY, sessions_of, warehouse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from api_sandbox import RunningSandbox
 
@@ -171,6 +172,21 @@ def test_a_first_read_looks_before_its_start_in_few_requests(
     assert taken(LATE) == 2 + 1
     # Before its organization was there, nobody worked.
     assert taken(-60 * 24 * 200) == taken(-60 * 24 * 170)
+
+
+def test_a_quota_may_end_wherever_a_first_read_is(read: Read, serve: Serve, settings: Settings, tmp_path: Path) -> None:
+    sandbox = serve(clock="stopped", **QUIET)
+    sandbox.hubstaff.add(WORK)
+    sandbox.hubstaff.advance(HOUR)
+    config = settings(sandbox, start_date=MIDNIGHT.isoformat(), on_quota="stop")
+    streams = ("activities", "time_sessions")
+    for requests_left in range(1, 7):
+        quota = {"requests_per_hour": requests_left, "token_path": str(tmp_path / str(requests_left))}
+        run = read(sandbox, {**config, **quota}, None, *streams)
+        assert run.code == 0, run.said("ERROR")
+        rest = read(sandbox, config, run.states[-1] if run.states else None, *streams)
+        assert warehouse(run, rest) == since(sandbox, MIDNIGHT)
+    assert not rest.records("activities")  # the last had a request for everything
 
 
 OLD = {**QUIET, "members": 1, "history_days": 200}

@@ -21,7 +21,7 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
-from singer_http.http.errors import ApiError
+from singer_http.http.errors import ApiError, FatalError
 from singer_http.resume import RESUME
 from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
 from typing_extensions import override
@@ -120,6 +120,8 @@ class TimeSessions(NamedStream):
         """Build sessions of a page of activities; False where these fail alone."""
         try:
             records = self._records(page, ours)
+        except FatalError:
+            raise
         except ApiError as failure:
             self._leave_out(ours, failure)
             self._reading.pop(organization_of(ours.partition), None)
