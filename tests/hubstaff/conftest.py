@@ -14,7 +14,7 @@ from tests.hubstaff.reading import Run, SandboxClock
 from tests.tap_processes import serving, starter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.tap_processes import Starter, TapServer
@@ -50,8 +50,8 @@ def tap(start_tap: Starter) -> Callable[..., Run]:
 def read() -> Callable[..., Run]:
     """Run the tap here, in the sandbox's own time, which is a stopped clock."""
 
-    def run(sandbox: RunningSandbox, config: Any, state: Any = None, *streams: str, full: Collection[str] = ()) -> Run:
-        return reading.read(SandboxClock(sandbox.hubstaff), config, state, streams, full=full)
+    def run(sandbox: RunningSandbox, config: Any, state: Any = None, *streams: str, **more: Any) -> Run:
+        return reading.read(SandboxClock(sandbox.hubstaff), config, state, streams, **more)
 
     return run
 

@@ -97,7 +97,7 @@ def read(
         log = stack.enter_context(_logged())
         stack.enter_context(mock.patch.object(sys, "stdout", io.TextIOWrapper(out, write_through=True)))
         if before_request is not None:
-            stack.enter_context(mock.patch.object(Transport, "send", _counting(before_request)))
+            stack.enter_context(mock.patch.object(Transport, "send", _counting(before_request, clock)))
         code = 0
         watched = mock.patch.object(tap_module, "open_session", lambda *args: clock.watch(open_session(*args)))
         stack.enter_context(watched)
@@ -115,13 +115,14 @@ def read(
     return Run(code, written, "".join(f"- - | {line.levelname} | {line.name} | {line.getMessage()}\n" for line in log))
 
 
-def _counting(before: Callable[[int], None]) -> Callable[..., Any]:
+def _counting(before: Callable[[int], None], clock: LeapingClock) -> Callable[..., Any]:
     send, lock, numbers = Transport.send, threading.Lock(), [0]
 
     def counted(transport: Transport, *args: Any) -> Any:
         with lock:
             numbers[0] += 1
             before(numbers[0])
+            clock.leap(0)  # time may have passed
         return send(transport, *args)
 
     return counted

@@ -174,3 +174,21 @@ def test_what_is_refused_for_another_reason_is_not_searched_in(read: Read, serve
     assert run.code == 1
     assert any("HTTP 400" in line for line in run.said("ERROR"))
     assert asked(sandbox)["attendance_shifts"] == 2
+
+
+def test_what_the_vendor_keeps_moves_on_while_a_request_waits(read: Read, serve: Serve, settings: Settings) -> None:
+    """As where the hourly quota is shared: the first windows of the last organizations wait for hours."""
+    sandbox = serve(clock="stopped", organizations=2, shared_members=0, history_days=200, events_per_day=1.0)
+
+    def wait(number: int) -> None:
+        if number <= 8:
+            sandbox.hubstaff.advance(1.5 * 3600)
+
+    rows = {stream: sandbox.hubstaff.records(stream) for stream in ("activities", "screenshots")}
+    run = read(sandbox, settings(sandbox, days=202, max_parallel_requests=1), None, *rows, before_request=wait)
+    assert run.code == 0, run.said("ERROR")
+    for stream, known in rows.items():
+        # On the first day the limit moves on.
+        kept = {str(row["id"]) for row in known if row["date"] > "2026-04-29"}
+        assert kept
+        assert kept <= set(run.ids(stream)), stream

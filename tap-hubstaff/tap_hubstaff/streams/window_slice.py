@@ -86,7 +86,7 @@ class WindowSlice(ListSlice):
     @override
     def instead(self, cursor: str | None, failure: ApiError) -> str | None:
         window = self._window(cursor)
-        if isinstance(failure, RefusedRequestError) and (following := self.plan.after_refusal(window)):
+        if isinstance(failure, RefusedRequestError) and (following := self.plan.after_refusal(window, self.now())):
             return self._searched(following)
         if isinstance(failure, ServerFailedError) and (half := self.plan.narrower(window)):
             logger.info("%s: the API could not answer for the whole window. Asking for half of it.", self.label)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from tap_hubstaff.times import BEGINNING, DAY, HOUR
 from tap_hubstaff.windows.density import Density
-from tap_hubstaff.windows.window import SEARCH, Window, WindowSpec
+from tap_hubstaff.windows.window import MARGIN, SEARCH, Window, WindowSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,6 +45,7 @@ class WindowPlan:
         self._slot = DAY if spec.by_day else HOUR
         self._page = page
         self._density = Density(page, DAY // self._slot)
+        self._first: Window | None = None
         self._planned: Window | None = None
         self._most: dt.timedelta | None = None
         self._gone_well = 0
@@ -52,8 +53,10 @@ class WindowPlan:
         """The first day that the organization keeps, if that was searched for."""
 
     def first(self, now: dt.datetime) -> Window:
-        """The first window."""
-        return self._next(min(max(self.start, self.spec.earliest(now)), self.stop))
+        """The first window, which stays as it was when it was first asked for."""
+        if self._first is None:
+            self._first = self._next(min(max(self.start, self.spec.earliest(now)), self.stop))
+        return self._first
 
     def saw(self, window: Window, times: Sequence[dt.datetime | None]) -> None:
         """Take note of the times of the rows of a page; None is a row without one."""
@@ -100,10 +103,12 @@ class WindowPlan:
 
     # Where each organization keeps a list for its own time, bisection finds the first day that the API accepts.
 
-    def after_refusal(self, window: Window) -> Window | None:
+    def after_refusal(self, window: Window, now: dt.datetime) -> Window | None:
         """What to ask for after a window that was refused; None where its age cannot be the reason."""
         if not self.spec.is_kept_by_plan:
-            return None
+            # A request may have to wait for hours. What the vendor keeps moves on meanwhile.
+            is_outrun = window.start < self.spec.earliest(now) - MARGIN
+            return replace(self.clamped(window, now), page=window.page) if is_outrun else None
         if window.is_search:
             return None if window.stop == self.stop else self._search(self.probe(window).start, window.stop)
         return None if self.stop - window.start <= DAY else Window(window.start, self.stop, SEARCH)

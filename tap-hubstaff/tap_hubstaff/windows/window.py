@@ -10,7 +10,7 @@ from typing_extensions import override
 from tap_hubstaff.times import BEGINNING, DAY, EAST, HOUR, iso, midnight, months_before, parse_iso
 
 MARGIN = dt.timedelta(hours=1)
-"""Windows begin so much later than the vendor's limit: a request may wait that long for its turn."""
+"""Windows begin so much later than the vendor's limit: most requests wait less for their turn."""
 SHORTEST = HOUR
 """No window of times is halved below this."""
 SEARCH = "?"
