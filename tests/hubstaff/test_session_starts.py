@@ -174,6 +174,16 @@ def test_a_first_read_looks_before_its_start_in_few_requests(
     assert taken(-60 * 24 * 200) == taken(-60 * 24 * 170)
 
 
+def test_sessions_before_a_later_start_date_are_not_called_gone(read: Read, serve: Serve, settings: Settings) -> None:
+    sandbox = serve(clock="stopped", **ONE)
+    runs = [read(sandbox, settings(sandbox), None, "time_sessions")]
+    sandbox.hubstaff.advance(50 * DAY)  # the list of updates no longer reaches back so far
+    runs.append(read(sandbox, settings(sandbox, days=45), runs[-1].states[-1], "time_sessions"))
+    assert ["longer ago" in line for line in runs[-1].said("WARNING")] == [True]
+    assert runs[0].records("time_sessions")
+    assert warehouse(*runs).items() >= warehouse(runs[0]).items()
+
+
 def test_a_quota_may_end_wherever_a_first_read_is(read: Read, serve: Serve, settings: Settings, tmp_path: Path) -> None:
     sandbox = serve(clock="stopped", **QUIET)
     sandbox.hubstaff.add(WORK)

@@ -381,7 +381,8 @@ class TimeSessions(NamedStream):
         leading = []
         if self._begins_in_the_middle(slice_):
             leading = late_changes.leading_to(begin, earliest, functools.partial(self._between, slice_))
-        given, since = last.given if last else [], seconds(read.as_of - DELAY)
+        # Of a read that begins later, the last run's sessions may not come again, but they are there.
+        given, since = last.given if last and begin <= last.at else [], seconds(read.as_of - DELAY)
         first = Carryover(begin, given=given, since=since)
         builder = Builder.following(first, reread_from, cut=late_changes.known_from(earliest))
         return Reading(builder, {activity.id: activity for activity in leading})
