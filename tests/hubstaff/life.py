@@ -21,7 +21,7 @@ from singer_http.http import transport
 from singer_http.run import Run as TapRun
 from tap_hubstaff import tap
 from tap_hubstaff.streams import list_streams, window_streams
-from tap_hubstaff.times import iso
+from tap_hubstaff.times import iso, parse_iso
 from tap_hubstaff.windows.window_resume import DELAY
 from tap_hubstaff.work_sessions.stream import TimeSessions
 from typing_extensions import override
@@ -63,6 +63,8 @@ class Pause:
         late: so many are uploaded,
         days: which were tracked in so many days before;
         beside: as many, right before or behind others of the same work.
+        start: ``start_date`` is moved to so many days before the beginning of the life; or to an activity of them all,
+            and so many minutes later. None where it stays.
     """
 
     changed: int
@@ -70,8 +72,10 @@ class Pause:
     late: int
     days: int
     beside: int
+    start: int | tuple[int, int] | None
 
 
+starts = st.sampled_from((0, 3, 20, HISTORY + 2)) | st.tuples(st.integers(0, 500), st.sampled_from((0, 3, 10)))
 pauses = st.builds(
     Pause,
     changed=st.integers(0, 12),
@@ -79,6 +83,7 @@ pauses = st.builds(
     late=st.integers(0, 6),
     days=st.sampled_from((1, 6, 20, 35)),
     beside=st.integers(0, 4),
+    start=st.none() | st.none() | starts,
 )
 following = st.none() | pauses
 """What happens after a run that was no good, before the next one."""
@@ -103,6 +108,7 @@ class HubstaffLife(RuleBasedStateMachine):
         self._table = Table()
         self._unseen = Unseen()
         self._least_lookback = 10**6
+        self._latest_start = ""
         self._number = 0
 
     @override
@@ -170,7 +176,7 @@ class HubstaffLife(RuleBasedStateMachine):
         gone = [before[number] for number in deleted if number in before]  # others are of long ago
         seen = iso(self._hubstaff.now - dt.timedelta(days=min(self._least_lookback, self._wish.lookback_days)))
         self._unseen.gone += gone
-        self._unseen.deleted += [row for row in gone if row["time_slot"] < seen]
+        self._unseen.deleted += [row for row in gone if row["time_slot"] < max(seen, self._latest_start)]
         self._forget()
 
     def _forget(self) -> None:
@@ -183,10 +189,23 @@ class HubstaffLife(RuleBasedStateMachine):
         self._hubstaff.edit("projects", number)
 
     def _let(self, pause: Pause) -> None:
+        if pause.start is not None:
+            self._move(pause.start)
         self._change(pause.changed)
         self._wait(pause.hours * HOUR)
         self._hubstaff.add_late(pause.late, days=pause.days)
         self._hubstaff.add_late(pause.beside, days=pause.days, beside=True)
+
+    def _move(self, start: int | tuple[int, int]) -> None:
+        worked = sorted(row["starts_at"] for row in self._hubstaff.records("activities"))
+        if isinstance(start, int):
+            before = start * DAY
+        else:
+            moment = parse_iso(worked[start[0] % len(worked)]) + dt.timedelta(minutes=start[1])
+            before = int((self._began - moment).total_seconds())
+        if self._wish.end is None or self._wish.end * DAY > -before:
+            self._wish = replace(self._wish, start=before)
+        self._latest_start = max(self._latest_start, self._wish.start_of(self._began))
 
     def _wait(self, seconds: float) -> None:
         longest = (self._began - self._hubstaff.now).total_seconds() + LONGEST * DAY
@@ -211,14 +230,9 @@ class HubstaffLife(RuleBasedStateMachine):
     def filters_are_taken_away(self) -> None:
         self._wish = replace(self._wish, user_ids=(), project_ids=(), task_ids=(), organization_ids=())
 
-    @rule(days=st.sampled_from((0, 3, 20, HISTORY + 2)))
-    def start_is_moved(self, days: int) -> None:
-        if self._wish.end is None or self._wish.end > -days:
-            self._wish = replace(self._wish, start=days)
-
     @rule(days=st.none() | st.integers(-20, 20))
     def end_is_moved(self, days: int | None) -> None:
-        if days is None or days > -self._wish.start:
+        if days is None or days * DAY > -self._wish.start:
             self._wish = replace(self._wish, end=days)
 
     @rule(

@@ -18,6 +18,8 @@ from tap_hubstaff.streams.window_base import WindowStream
 from tap_hubstaff.streams.window_streams import DailyActivities
 from tap_hubstaff.windows.filtered_bookmarks import FilteredBookmarks
 from tap_hubstaff.windows.window_resume import DELAY, GAP, Read, Wanted
+from tap_hubstaff.work_sessions import late_changes
+from tap_hubstaff.work_sessions.stream import TimeSessions
 
 from tests.hubstaff.life import HubstaffLife
 
@@ -97,6 +99,24 @@ def _versions_of_what_is_not_kept() -> Any:
     return mock.patch.object(WindowStream, "is_kept", new=True)
 
 
+def _reads_continue_from_later_than_is_wanted() -> Any:
+    """A read of work sessions that was cut off claims to have begun where ``start_date`` now is."""
+    told = TimeSessions._cut_off
+
+    def cut_off(self: TimeSessions, *args: Any) -> Read | None:
+        left = told(self, *args)
+        if left is None or left.begin > left.claim.start:
+            return left
+        start = min(left.claim.start, self._wanted.start)
+        return replace(left, begin=start, claim=replace(left.claim, start=start))
+
+    return mock.patch.object(TimeSessions, "_cut_off", cut_off)
+
+
+def _sessions_begin_where_reads_begin() -> Any:
+    return mock.patch.object(late_changes, "leading_to", return_value=[])
+
+
 FAULTS: tuple[Callable[[], Any], ...] = (
     _as_of_the_run_that_went_on,
     _one_bookmark_for_all_filters,
@@ -104,6 +124,8 @@ FAULTS: tuple[Callable[[], Any], ...] = (
     _days_of_the_last_month_only,
     _time_by_the_machine,
     _versions_of_what_is_not_kept,
+    _reads_continue_from_later_than_is_wanted,
+    _sessions_begin_where_reads_begin,
 )
 
 

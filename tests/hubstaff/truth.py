@@ -11,7 +11,8 @@ end the table is the truth for all that the settings ask for, but for what the d
 - a full read of sessions finds no deletions;
 - what changed in a whole table since its read began comes with the next one, where several runs went on with it;
 - under ``project_ids`` or ``task_ids``, work that moved to another project keeps its old session and day there;
-- sessions that ``start_date`` or ``end_date`` cut are only the part that is within.
+- deletions before ``start_date`` show in no session that reaches it, and one that no longer reaches it may stay;
+- sessions that ``end_date`` cuts are only the part that is within, and where Hubstaff begins to give work they are not.
 """
 
 from __future__ import annotations
@@ -53,8 +54,8 @@ class Wish:
     user_ids: tuple[int, ...] = ()
     project_ids: tuple[int, ...] = ()
     task_ids: tuple[int, ...] = ()
-    start: int = HISTORY + 2
-    """Days before the beginning of the life."""
+    start: int = (HISTORY + 2) * DAY
+    """Seconds before the beginning of the life."""
     end: int | None = None
     """Days after it."""
     lookback_days: int = 1
@@ -72,10 +73,14 @@ class Wish:
         return {
             **{name: numbers for name, numbers in chosen.items() if numbers},
             **{name: getattr(self, name) for name in ("lookback_days", "reread_days", "page_size")},
-            "start_date": _day(began, -self.start),
+            "start_date": self.start_of(began),
             "emit_activate_version_messages": self.has_versions,
             **({} if self.end is None else {"end_date": _day(began, self.end)}),
         }
+
+    def start_of(self, began: dt.datetime) -> str:
+        """When what is wanted begins, in a life that began then."""
+        return iso(began - dt.timedelta(seconds=self.start))
 
     @property
     def is_wide(self) -> bool:
@@ -88,10 +93,11 @@ class Wish:
             return False
         if stream == "projects":
             return not self.project_ids or row["id"] in self.project_ids
-        if not self.has_work_of(row["user_id"], row["project_id"], row["task_id"]):
+        if not self.has_work_of(*_work(row)):
             return False
-        day = row[DAYLIKE[stream]][:10]
-        return _day(began, -self.start) <= day and (self.end is None or day <= _day(began, self.end))
+        moment, start = str(row[DAYLIKE[stream]]), self.start_of(began)
+        is_early = moment < (start[:10] if stream == "daily_activities" else start)
+        return not is_early and (self.end is None or moment[:10] <= _day(began, self.end))
 
     def has_work_of(self, user: int, project: int, task: int | None) -> bool:
         """Whether the work of a user on a project and task is asked for."""
@@ -203,27 +209,30 @@ class Truth:
 
     def _assert_sessions(self, activities: Sequence[Row], table: Collection[Row], unseen: Unseen) -> None:
         wanted: dict[int, list[Row]] = {}
+        ours = self.wish.organization_ids or set(self.owners.values())
         for row in activities:
-            if self.wish.has("activities", row, self.began):
+            if row["organization_id"] in ours and self.wish.has_work_of(*_work(row)):
                 wanted.setdefault(row["organization_id"], []).append(row)
         expected: dict[int, tuple[Any, ...]] = {}
         for rows in wanted.values():
             expected |= sessions_of(rows)
-        ours = self.wish.organization_ids or set(self.owners.values())
         found = counting({row["id"]: row for row in table if row["organization_id"] in ours})
         known = {row["id"]: row["user_id"] for row in activities if row["organization_id"] in ours}
         lost = {row["id"] for row in table if row["superseded_by"] == row["id"] and row["id"] in known}
         lost = {number for number in lost if known[number] not in unseen.moved}
         assert not lost, f"time_sessions: {lost} are called gone"
         true, there = (self._sure(sessions, unseen) for sessions in (expected, found))
+        # One that no longer reaches start_date may stay as it was.
+        start = _seconds(self.wish.start_of(self.began))
+        there = {number: session for number, session in there.items() if number in true or session[3] >= start}
         differing = {number for number in true.keys() | there.keys() if true.get(number) != there.get(number)}
         told = [f"{number}: {there.get(number)}, not {true.get(number)}" for number in sorted(differing)]
         assert not told, f"time_sessions: {told}"
 
     def _sure(self, sessions: dict[int, tuple[Any, ...]], unseen: Unseen) -> dict[int, tuple[Any, ...]]:
         """Those that the documentation promises to be right."""
-        kept_from = int((self.hubstaff.now - KEPT).timestamp())
-        first = max(_seconds(_day(self.began, -self.wish.start)), kept_from) + DAY
+        kept_from = int((self.hubstaff.now - KEPT).timestamp()) + DAY
+        start = _seconds(self.wish.start_of(self.began))
         last = 10**12 if self.wish.end is None else _seconds(_day(self.began, self.wish.end))
         # What was deleted is noticed by runs with the filter that it was read with.
         is_filtered = bool(self.wish.user_ids or self.wish.project_ids or self.wish.task_ids)
@@ -233,11 +242,15 @@ class Truth:
             number: session
             for number, session in sessions.items()
             if self.wish.has_work_of(*session[:3])
-            and first <= session[3]
-            and session[4] <= last
+            and kept_from <= session[3]
+            and start <= session[4] <= last
             and session[0] not in unseen.moved
             and not any(user == session[0] and abs(slot - session[3]) < DAY for user, slot in around)
         }
+
+
+def _work(row: Row) -> tuple[int, int, int | None]:
+    return row["user_id"], row["project_id"], row["task_id"]
 
 
 def _key(stream: str, row: Row) -> tuple[Any, ...]:
