@@ -135,6 +135,21 @@ def test_sessions_that_a_narrower_run_gave_out_are_superseded_by_a_wider_one(
     assert int(given) not in warehouse(*runs)
 
 
+@pytest.mark.parametrize("stream", ["activities", "time_sessions"])
+def test_a_full_table_of_a_filter_that_was_cut_off_is_not_that_of_all(
+    read: Read, serve: Serve, settings: Settings, stream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("singer_http.run.Run.is_due", lambda *_: True)
+    sandbox = serve(clock="stopped", **ONE)
+    config = settings(sandbox, page_size=40)
+    narrow = {**config, "user_ids": [sandbox.hubstaff.records("activities")[0]["user_id"]]}
+    first = read(sandbox, narrow, None, stream, full=(stream,))
+    places = [place for place, message in enumerate(first.messages) if '"cursor"' in json.dumps(message)]
+    cut = type(first)(0, b"".join(first.stdout.splitlines(keepends=True)[: places[0] + 1]), "")
+    runs = [cut, read(sandbox, config, cut.states[-1], stream)]
+    assert_true(sandbox, *runs, streams=(stream,))
+
+
 def test_sessions_follow_what_is_changed_before_an_end_date_that_is_long_past(
     read: Read, serve: Serve, settings: Settings, change: Any
 ) -> None:

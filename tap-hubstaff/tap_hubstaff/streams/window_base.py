@@ -105,7 +105,7 @@ class WindowStream(HubstaffStream):
     @override
     def bookmarks(self) -> FilteredBookmarks:
         chosen = {name: sorted(set(self.config[name])) for name in self.filters if self.config.get(name)}
-        return FilteredBookmarks(self.stream_state, {} if self._is_full else chosen)
+        return FilteredBookmarks(self.stream_state, chosen)
 
     @property
     def _followed(self) -> WindowSpec:
@@ -307,6 +307,7 @@ class WindowStream(HubstaffStream):
             for name in (RESUME, "stop"):
                 bookmark.pop(name, None)
             bookmark |= {"replication_key": self.replication_key, **read.claim.to_bookmark()}
+        if page.next is None:
             self.bookmarks.drop_old_filters(slice_.partition)
         self.state_manager.is_flushed = False
 

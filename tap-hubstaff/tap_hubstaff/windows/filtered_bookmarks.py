@@ -40,8 +40,9 @@ class FilteredBookmarks(Bookmarks):
         return [one for one in self._partitions.values() if one["context"].items() >= (partition or {}).items()]
 
     def drop_old_filters(self, partition: Mapping[str, Any] | None) -> None:
-        """Forget the filters that were not read by for longest."""
+        """Forget the filters that were not read by for longest; never that of this run."""
         filtered = [one for one in self.beside(partition) if FILTERS in one["context"]]
-        for old in sorted(filtered, key=lambda one: one.get("replication_key_value", ""))[:-MOST_FILTERS]:
+        filtered.sort(key=lambda one: (one is self.get(partition), one.get("replication_key_value", "")))
+        for old in filtered[:-MOST_FILTERS]:
             self.stream["partitions"].remove(old)
             self._partitions = {key: one for key, one in self._partitions.items() if one is not old}
