@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import abc
 import ast
+import contextlib
 import difflib
 import functools
 import importlib.util
+import itertools
 import logging
 import os
 import re
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ENVIRONMENT = "ENV"
+SQLITE = "sqlite:///"
+SQLITE_BESIDE = "-(wal|shm|journal)"
+"""The ends of the names of the files that SQLite keeps beside its own."""
 MAP_OPTIONS = frozenset({"__alias__", "__else__", "__filter__", "__key_properties__", "__source__"})
 _TRUTHS = {*TRUTHY, "false", "0", "no", "off"}
 _LONG = 500  # characters of a sentence that are too many
@@ -203,6 +208,25 @@ def url_errors(setting: str, url: str) -> Iterator[str]:
         yield f"{setting} is not valid: plain http would send the token in clear; use https."
 
 
+def file_errors(files: Mapping[str, tuple[str | Path, str]]) -> Iterator[str]:
+    """Say which settings lead to one file, where one would overwrite what the other one keeps.
+
+    Args:
+        files: By setting its file, and a regular expression for the ends of the names of files beside it.
+    """
+    for (one, own), (other, file) in itertools.combinations(files.items(), 2):
+        if _is_of(own[0], *file) or _is_of(file[0], *own):
+            yield f"{other} is not valid: it leads to a file of {one}, and one would overwrite the other; name another."
+
+
+def _is_of(path: str | Path, file: str | Path, beside: str) -> bool:
+    """Whether a path leads to a file, or to one beside it."""
+    with contextlib.suppress(OSError):  # one of the two is not there
+        if Path(path).samefile(file):
+            return True
+    return re.fullmatch(f"{re.escape(os.path.realpath(file))}({beside})?", os.path.realpath(path)) is not None
+
+
 def api_errors(config: Mapping[str, Any], limit: str, most: int) -> Iterator[str]:
     """Say what is wrong with the URLs, and with a request limit above the vendor's, unless this machine is the host."""
     urls = [setting for setting in ("api_url", "auth_url") if config.get(setting) is not None]
@@ -211,6 +235,7 @@ def api_errors(config: Mapping[str, Any], limit: str, most: int) -> Iterator[str
     if config[limit] > most and not errors and not is_loopback(urlsplit(config["api_url"]).hostname):
         yield f"{limit} is not valid: the vendor allows {most:,}, and blocks who sends more."
     yield from _sharing_errors(config)
+    yield from _store_errors(config)
 
 
 def _sharing_errors(config: Mapping[str, Any]) -> Iterator[str]:
@@ -221,3 +246,14 @@ def _sharing_errors(config: Mapping[str, Any]) -> Iterator[str]:
         yield "shard is not valid: it must be such as 2/8, for the second of eight."
     if not re.match(r"(postgres(ql)?(\+psycopg)?://|file:///)[!-~]+$", config.get("budget_url") or "file:///tmp"):
         yield "budget_url is not valid: it must be such as postgresql://user:password@host/database, or file:///folder."
+
+
+def _store_errors(config: Mapping[str, Any]) -> Iterator[str]:
+    """Say what is wrong with the files that runs keep."""
+    report, changes = config.get("report_path"), config.get("changes_url") or ""
+    if changes.startswith(SQLITE):
+        path = Path(changes.removeprefix(SQLITE)).expanduser()
+        if path.name == ":memory:":
+            yield "changes_url is not valid: a database in memory is gone after the run; name a file."
+        elif report is not None:
+            yield from file_errors({"changes_url": (path, SQLITE_BESIDE), "report_path": (report, "")})

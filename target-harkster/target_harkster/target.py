@@ -8,7 +8,7 @@ import signal
 import sys
 from typing import IO, TYPE_CHECKING, Any, ClassVar, cast
 
-from singer_http.checked_settings import CheckedSettings, url_errors
+from singer_http.checked_settings import SQLITE_BESIDE, CheckedSettings, file_errors, url_errors
 from singer_http.http.clock import Clock, Stopped
 from singer_http.http.errors import ApiError, ConfigurationError
 from singer_http.operator_errors import exit_on_operator_error
@@ -22,7 +22,7 @@ from typing_extensions import override
 from target_harkster.digest_sink import DigestSink
 from target_harkster.layout.expressions import Expressions
 from target_harkster.layout.stream_settings import check_stream
-from target_harkster.ledger.database import LedgerError
+from target_harkster.ledger.database import LedgerError, ledger_file
 from target_harkster.messages import BAD_INPUT, MessageReader, batch_rows, check_shape
 from target_harkster.report.summary import tell_quota
 from target_harkster.run import Run
@@ -58,6 +58,7 @@ class TargetHarkster(CheckedSettings, Target):
     @override
     def setting_errors(self, config: Mapping[str, Any]) -> Iterator[str]:
         yield from url_errors("api_url", config["api_url"])
+        yield from self._file_errors(config)
         try:
             expressions = Expressions(config["locale"], lambda *_: None)
         except ConfigurationError as error:
@@ -68,6 +69,21 @@ class TargetHarkster(CheckedSettings, Target):
                 check_stream(stream, settings, expressions)
             except ConfigurationError as error:
                 yield str(error)
+
+    @staticmethod
+    def _file_errors(config: Mapping[str, Any]) -> Iterator[str]:
+        """Say which files are no place for the ledger, or are meant for two things."""
+        try:
+            ledger = ledger_file(config["ledger_url"])
+        except ConfigurationError as error:
+            yield str(error)
+            return
+        files = {
+            "ledger_url": (ledger, rf"{SQLITE_BESIDE}|\.[0-9a-f]{{16}}\.lock"),
+            "reject_path": (config["reject_path"], r"\.new|\.lock"),
+            "preview_path": (config.get("preview_path"), ""),
+        }
+        yield from file_errors({setting: (path, beside) for setting, (path, beside) in files.items() if path})
 
     @classmethod
     @override

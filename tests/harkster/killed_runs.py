@@ -222,7 +222,7 @@ def _forked(run: Run) -> str:
 
 def _warm_up(run: Run) -> None:
     """Do without any effect what all runs do, as much is imported only when it is used first."""
-    config = {**run.config, "dry_run": True, "ledger_url": "sqlite://"}
+    config = {**run.config, "dry_run": True, "ledger_url": "sqlite:///none.db"}
     with contextlib.redirect_stderr(io.StringIO()), contextlib.suppress(ApiError):
         TargetHarkster(config=config, clock=FastClock()).listen(io.BytesIO(run.lines.encode()))  # type: ignore[arg-type]
     gc.collect()

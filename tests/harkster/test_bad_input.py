@@ -108,9 +108,23 @@ ROWS: dict[str, Any] = {"group_by": ["name"], "fields": [TEXT]}
         ({"mode": "lookup", "key": ["id", "name"]}, "mode lookup needs a key of one column."),
         ({"group_by": ["name"], "fields": [{**TEXT, "data": "id"}]}, "a digest has many rows: id must be one of"),
         ({**ROWS, "when": "{{ rows | length }}"}, "when chooses the rows of a digest one by one: set closed"),
-        ({**ROWS, "closed": "{{ rows | lenght }}"}, "it is not a valid expression: No filter named 'lenght'."),
-        ({"when": "{{ name > }}"}, "it is not a valid expression"),
-        ({"name": "{{ name"}, "it is not a valid expression"),
+        ({**ROWS, "closed": "{{ rows | lenght }}"}, "closed is not a valid expression: No filter named 'lenght'."),
+        *(
+            ({**ROWS, setting: text}, f"{setting} must be one expression with nothing around it, such as {{{{")
+            for setting in ("when", "closed")
+            for text in (
+                "id > 4",
+                "id",
+                " ",
+                "not {{ id == 2 }}",
+                "{{ id > 4 }} and {{ id < 9 }}",
+                "{{ id > 4 }}{{ id < 9 }}",
+                "{% if id > 4 %}true{% else %}false{% endif %}",
+                "{% set most = 4 %}{{ id > most }}",
+            )
+        ),
+        ({"when": "{{ name > }}"}, "when is not a valid expression"),
+        ({"name": "{{ name"}, "name is not a valid expression"),
         ({"fields": [{**TEXT, "label": "{{ name"}]}, "field a: it is not a valid expression"),
         ({"fields": [TEXT, TEXT]}, "field a: another field has the same id."),
         ({"fields": [{**TEXT, "type": "currency"}]}, "field a: a currency needs options"),
@@ -187,6 +201,10 @@ def test_names_with_slashes_are_found(target: Target) -> None:
         ({"channel": None}, "channel must be set, or streams.hours.channel"),
         ({"api_url": "http://api.example.com"}, "plain http would send the token in clear"),
         ({"ledger_url": "nonsense"}, "ledger_url is not a URL of a database"),
+        *(
+            ({"ledger_url": url}, "ledger_url is not valid: it must name a file, such as sqlite:///target-harkster.db")
+            for url in ("sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:///file:x?mode=memory&uri=true")
+        ),
         ({"ledger_url": "mysql://x/y"}, "ledger_url is not a URL of a database"),
         ({"ledger_url": "sqlite:////nowhere/at/all.db"}, "check ledger_url and the database"),
         ({"locale": "klingon"}, "locale is klingon, which is unknown"),
@@ -201,6 +219,48 @@ def test_a_bad_setting_is_refused(target: Target, settings: dict[str, Any], reas
         assert "reject_path: /nowhere/at/all cannot be written" in ran.told
     else:
         assert reason in refused(target, **settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "file"),
+    [
+        *((("ledger_url", "reject_path"), f"ledger.db{beside}") for beside in ("", "-wal", "-shm", "-journal")),
+        (("ledger_url", "preview_path"), "ledger.db"),
+        (("ledger_url", "preview_path"), "ledger.db-wal"),
+        (("ledger_url", "preview_path"), "ledger.db.0123456789abcdef.lock"),
+        (("ledger_url", "preview_path"), "link.html"),
+        (("ledger_url", "preview_path"), "hard.html"),
+        (("ledger_url", "preview_path"), "here/ledger.db-wal"),
+        (("reject_path", "preview_path"), "rejects.jsonl"),
+        (("reject_path", "preview_path"), "rejects.jsonl.new"),
+        (("reject_path", "preview_path"), "rejects.jsonl.lock"),
+    ],
+)
+def test_a_file_is_not_taken_for_two_things(
+    target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: tuple[str, str], file: str
+) -> None:
+    one, other = settings
+    (tmp_path / "here").symlink_to(".")
+    (tmp_path / "link.html").symlink_to("here/ledger.db")
+    monkeypatch.chdir(tmp_path)
+    target.ran([schema(), record(id=1, name="one"), record(id=2, name=2), state(1)])
+    (tmp_path / "hard.html").hardlink_to("ledger.db")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    for path in (file, str(tmp_path / file)):
+        told = target.run([schema(), record(id=3, name="three"), state(2)], **{other: path}).told
+        assert f"{other} is not valid: it leads to a file of {one}, and one would overwrite the other" in told
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+
+
+def test_files_with_names_that_are_alike_are_told_apart(target: Target, tmp_path: Path) -> None:
+    files = {
+        "ledger_url": f"sqlite:///{tmp_path}/harkster",
+        "reject_path": f"{tmp_path}/harkster.rejects",
+        "preview_path": f"{tmp_path}/harkster.html",
+    }
+    target.ran([schema(), record(id=1, name="one"), record(id=2, name=2), state(1)], **files)
+    assert "one" in Path(files["preview_path"]).read_text()
+    assert json.loads(Path(files["reject_path"]).read_text())["key"] == "[2]"
 
 
 def test_a_ledger_that_cannot_be_used_is_closed(target: Target, tmp_path: Path) -> None:

@@ -107,13 +107,37 @@ def test_a_post_goes_with_a_row_that_changed_alone(target: Target) -> None:
     ("condition", "reason"),
     [
         ("{{ hurs > 40 }}", "streams.hours: the expression asks for hurs, which the stream has not."),
-        ("{{ hours > }}", "streams.hours: it is not a valid expression"),
+        ("{{ hours > }}", "streams.hours: when is not a valid expression"),
+        ("{{ 'no' }}", "streams.hours: when gives a text, which is neither true nor false: compare it"),
+        ("{{ week }}", "streams.hours: when gives a text, which is neither true nor false: compare it"),
+        ("{{ hours ~ '' }}", "streams.hours: when gives a text, which is neither true nor false: compare it"),
     ],
 )
 def test_a_condition_that_cannot_be_is_refused(target: Target, condition: str, reason: str) -> None:
     ran = target.run([schema(PROPERTIES), worked(1, 45)], streams={"hours": {**OVERTIME, "when": condition}})
     assert reason in ran.told
     assert target.posts() == []
+
+
+def test_a_condition_that_gives_a_text_sets_its_row_aside(target: Target) -> None:
+    # An empty text is false, as in the first half of "and".
+    settings = {"streams": {"hours": {**OVERTIME, "when": "{{ 'yes' if hours > 40 else week and hours > 9 }}"}}}
+    rows = [worked(1, 45), worked(2, 10, ""), worked(3, 10), worked(4, 9)]
+    assert target.ran([schema(PROPERTIES), *rows, state(1)], **settings) == [1]
+    assert shown(target, "id") == ["3"]
+    assert [(one["key"], one["field"], one["reason"][:12]) for one in target.rejects()] == [
+        ("[1]", "when", "gives a text")
+    ]
+
+
+def test_a_closing_condition_that_gives_a_text_sets_its_group_aside(target: Target) -> None:
+    closed = "{{ 'yes' if user_id == 1 else rows }}"
+    rows = [worked(1, 45), worked(2, 10, "2026-11-09", 2)]
+    target.ran([schema(PROPERTIES), *rows, state(1)], streams={"hours": {**WEEKLY, "closed": closed}})
+    assert shown(target, "hours") == ["10"]
+    assert [(one["key"], one["field"], one["reason"][:12]) for one in target.rejects()] == [
+        ('["2026-11-02"]', "closed", "gives a text")
+    ]
 
 
 def test_a_condition_that_fails_sets_its_row_aside(target: Target) -> None:

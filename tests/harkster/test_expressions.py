@@ -1,6 +1,7 @@
 """Expressions: exact numbers, nulls that are no values, and what people of a country read."""
 
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -211,9 +212,11 @@ def test_nulls_are_left_out_of_what_is_made_of_many_rows(target: Target, express
         ("{{ '2026-11-02T23:30:00Z' | datetime('HH:mm', 'Europe/Berlin') }}", "00:30", "00:30"),
     ],
 )
-def test_people_read_what_is_usual_where_they_live(target: Target, expression: str, english: str, german: str) -> None:
+def test_people_read_what_is_usual_where_they_live(
+    target: Target, tmp_path: Path, expression: str, english: str, german: str
+) -> None:
     assert shown(target, expression, {"hours": 12345.678}) == [english]
-    target = Target(target.sandbox, target.channel, {**target.config, "ledger_url": "sqlite://"})
+    target = Target(target.sandbox, target.channel, {**target.config, "ledger_url": f"sqlite:///{tmp_path}/de.db"})
     assert shown(target, expression, {"hours": 12345.678}, {"hours": 12345.678}, locale="de-DE")[-1] == german
 
 

@@ -243,7 +243,7 @@ def test_a_name_that_stands_for_another_channel_stops_the_run(
     sandbox: RunningSandbox, target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = Target.into_new_channel(sandbox, tmp_path)
-    with closing(target.make(ledger_url="sqlite://").run) as run:
+    with closing(target.make(ledger_url=f"sqlite:///{tmp_path}/other.db").run) as run:
         listed = {channel.id: channel for channel in run.api.channels()}
     mine, theirs = listed[target.channel], listed[other.channel]
     by_name: dict[str, Any] = {"channel": mine.path}

@@ -18,6 +18,7 @@ from typing_extensions import override
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
     from types import FrameType
 
     from singer_sdk.plugin_base import PluginBase
@@ -56,13 +57,18 @@ class _Interrupted(io.RawIOBase):
         (TapHubstaff, {"access_token": "t", "api_url": "http://127.0.0.1:1"}),
         (
             TargetHarkster,
-            {"access_token": "t", "channel": "c", "api_url": "http://127.0.0.1:1", "ledger_url": "sqlite://"},
+            {"access_token": "t", "channel": "c", "api_url": "http://127.0.0.1:1"},
         ),
     ],
 )
 def test_a_signal_during_a_line_of_the_log_ends_the_run(
-    plugin: type[PluginBase], config: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    plugin: type[PluginBase],
+    config: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     made: Any = plugin(config=config)
     raw = _Interrupted(lambda: made._handle_termination(signal.SIGTERM, None))
     stderr = io.TextIOWrapper(io.BufferedWriter(raw), line_buffering=True)

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +15,6 @@ from singer_http.http.rules import SUSPICIOUS_TRIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from api_sandbox import RunningSandbox
 
@@ -93,6 +93,33 @@ def assert_one_sentence(run: Run, *words: str) -> None:
 def test_a_wrong_setting_is_named(tap: Tap, config: dict[str, Any], words: list[str]) -> None:
     assert_one_sentence(tap(config={"api_url": NOWHERE, **config}), *words)
     assert "123456" not in tap(config={"api_url": NOWHERE, **config}).stderr
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        ({"changes_url": "sqlite:///:memory:"}, "changes_url is not valid: a database in memory is gone after the run"),
+        *(
+            (
+                {"changes_url": f"sqlite:///{store}", "report_path": report},
+                "report_path is not valid: it leads to a file of changes_url, and one would overwrite the other",
+            )
+            for store, report in (
+                ("c.db", "c.db"),
+                ("c.db", "./c.db-wal"),
+                ("/nowhere/c.db", "/nowhere/../nowhere/c.db-shm"),
+                ("~/c.db", str(Path.home() / "c.db")),
+            )
+        ),
+    ],
+    ids=str,
+)
+def test_a_file_is_kept_and_not_taken_for_two_things(
+    hustle_errors: Callable[..., list[str]], config: dict[str, Any], sentence: str
+) -> None:
+    assert [told[: len(sentence)] for told in hustle_errors({**LOGIN, **config})] == [sentence]
+    apart = {"changes_url": "sqlite:///c.db", "report_path": "c.json"}
+    assert hustle_errors({**LOGIN, **apart}) == []
 
 
 REFUSED_URLS = [

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from singer_http.checked_settings import SQLITE
 from singer_http.http.errors import ConfigurationError, FatalError, database_reason
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ _TOGETHER = 20_000
 """Rows that are put in order at once."""
 _PLACES = 50_000
 """Places in one query: each looks at the whole table."""
-_SQLITE = "sqlite:///"
 _PRAGMAS = (
     *("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL"),
     *("cache_size=-65536", "wal_autocheckpoint=4096"),  # 64 MB at most, and 16 MB
@@ -110,8 +110,8 @@ class Store:
     """
 
     def __init__(self, place: str | Path) -> None:
-        url = place if isinstance(place, str) else f"{_SQLITE}{place}"
-        self._is_sqlite = url.startswith(_SQLITE)
+        url = place if isinstance(place, str) else f"{SQLITE}{place}"
+        self._is_sqlite = url.startswith(SQLITE)
         self._dialect = "sqlite" if self._is_sqlite else "postgresql"
         self._logged: defaultdict[int, dict[bytes, Row]] = defaultdict(dict)  # what is in the log alone, by table
         self._connection, self._failure = _sqlite(url) if self._is_sqlite else _postgresql(url)
@@ -249,7 +249,7 @@ def _closed_on_failure(connection: Any) -> Iterator[None]:
 
 def _sqlite(url: str) -> tuple[Any, type[Exception]]:
     """Open a file, and keep it to this process."""
-    path = Path(url.removeprefix(_SQLITE)).expanduser()
+    path = Path(url.removeprefix(SQLITE)).expanduser()
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite's own files beside it get the same mode
@@ -270,7 +270,7 @@ def _sqlite(url: str) -> tuple[Any, type[Exception]]:
 def _postgresql(url: str) -> tuple[Any, type[Exception]]:
     scheme, _, rest = url.partition("://")
     if scheme not in {"postgresql", "postgres", "postgresql+psycopg"}:
-        raise ConfigurationError(f"changes_url must be a URL that begins with {_SQLITE} or postgresql://.")
+        raise ConfigurationError(f"changes_url must be a URL that begins with {SQLITE} or postgresql://.")
     try:
         psycopg = importlib.import_module("psycopg")
     except ImportError:

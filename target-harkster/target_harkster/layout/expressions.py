@@ -200,15 +200,30 @@ class Expressions:
         Raises:
             ExpressionError: It is not valid.
         """
+        alone = self._alone(text)
+        return self._compiled(self._parsed(text)) if alone is None else self._compiled(alone, is_alone=True)
+
+    def condition(self, text: str) -> Source:
+        """Compile a condition.
+
+        Raises:
+            ExpressionError: It is not one expression. As a text, it would always be true.
+        """
+        if (alone := self._alone(text)) is None:
+            raise ExpressionError("must be one expression with nothing around it, such as {{ hours > 40 }}")
+        return self._compiled(alone, is_alone=True)
+
+    def _alone(self, text: str) -> nodes.Template | None:
+        """What gives the value of an expression; None if it is not alone."""
         tree = self._parsed(text)
         parts = [part for node in tree.body for part in (node.nodes if isinstance(node, nodes.Output) else [node])]
         parts = [part for part in parts if not (isinstance(part, nodes.TemplateData) and not part.data.strip())]
         if len(parts) != 1 or not isinstance(parts[0], nodes.Expr) or isinstance(parts[0], nodes.TemplateData):
-            return self._compiled(tree)
+            return None
         kept = nodes.Assign(nodes.Name("result", "store"), parts[0], lineno=1)
         alone = nodes.Template([kept], lineno=1)
         alone.set_environment(self._environment)
-        return self._compiled(alone, is_alone=True)
+        return alone
 
     def names(self, text: str) -> set[str]:
         """The variables that an expression uses.

@@ -6,6 +6,7 @@ record, with stream, field and reason. What is wrong by itself is said earlier, 
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import itertools
 from hashlib import blake2b
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from target_harkster.layout.expressions import Expressions, Source
     from target_harkster.vendor.posts import Fields
 
+_IS_TEXT = "gives a text, which is neither true nor false: compare it, such as in {{ state == 'done' }}"
 _MAPPING = 3
 """Raise it with each change of what values become, so that all rows are mapped again."""
 
@@ -95,10 +97,10 @@ class Layout:
         self._needs_context = self._has_expressions(config)
         of_group = {**_moment(0.0), **one, **self._sample}
         self._sample = {**_moment(0.0), **one, "row": one} if self.group_by else of_group
-        self._when = self._condition(config.get("when"))
+        self._when = self._condition("when", config.get("when"))
         self._sample = of_group
         closed = config.get("closed")
-        self._closed = self._condition(closed) if isinstance(closed, str) else None
+        self._closed = self._condition("closed", closed) if isinstance(closed, str) else None
         self._quiet_hours: float | None = closed["quiet_hours"] if isinstance(closed, dict) else None
         self._fingerprint = blake2b(encoder.encode((_MAPPING, numbers, config)), digest_size=16).digest()
 
@@ -167,9 +169,12 @@ class Layout:
     @staticmethod
     def _is_met(setting: str, condition: Source | None, context: Mapping[str, Any], now: float) -> bool:
         try:
-            return condition is None or bool(condition({**_moment(now), **context}))
+            met = condition is None or condition({**_moment(now), **context})
         except FieldError as error:
             raise RowError(setting, str(error)) from None
+        if isinstance(met, str) and met:
+            raise RowError(setting, _IS_TEXT)
+        return bool(met)
 
     def goes_before(self, key: str, later: str) -> bool:
         """Whether the post of a key is the one before that of a later key."""
@@ -232,8 +237,15 @@ class Layout:
                 raise LayoutError(self.stream, None, f"previous_by names {column}, which is no part of the key")
         return tuple(chosen)
 
-    def _condition(self, text: str | None) -> Source | None:
-        return None if text is None else self._expression(None, text, self._expressions.value)
+    def _condition(self, setting: str, text: str | None) -> Source | None:
+        if text is None:
+            return None
+        condition = self._expression(None, text, self._expressions.condition)
+        texts = dict.fromkeys(self._texts.difference(self._decimal_texts), "text")
+        with contextlib.suppress(FieldError):  # a value is at fault: that is checked row by row
+            if isinstance(condition({**self._sample, **texts}), str):
+                raise LayoutError(self.stream, None, f"{setting} {_IS_TEXT}")
+        return condition
 
     def _check_columns(self, setting: str, columns: Sequence[str]) -> None:
         for column in columns:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from target_harkster.layout.expressions import Expressions
 
 _LOOKUP_TAKES = frozenset({"mode", "key"})
+_CONDITIONS = ("when", "closed")
 
 
 def check_stream(stream: str, settings: Mapping[str, Any], expressions: Expressions) -> None:
@@ -33,11 +34,11 @@ def check_stream(stream: str, settings: Mapping[str, Any], expressions: Expressi
         if group_by and data is not None and not is_expression(data) and data not in group_by:
             reason = f"a digest has many rows: {data} must be one of group_by or an expression"
             raise LayoutError(stream, field.get("id"), reason)
-    for field_id, text in _expressions(settings):
+    for field_id, named, text in _expressions(settings):
         try:
-            expressions.value(text)
+            (expressions.condition if named in _CONDITIONS else expressions.value)(text)
         except ExpressionError as error:
-            raise LayoutError(stream, field_id, f"it {error}") from None
+            raise LayoutError(stream, field_id, f"{named} {error}") from None
     if group_by and "rows" in expressions.names(settings.get("when", "")):
         reason = "when chooses the rows of a digest one by one: set closed for what all of them must meet"
         raise LayoutError(stream, None, reason)
@@ -63,12 +64,12 @@ def _contradictions(settings: Mapping[str, Any]) -> Iterator[str]:
             yield f"previous_by names {column}, which is no part of the key"
 
 
-def _expressions(settings: Mapping[str, Any]) -> Iterator[tuple[str | None, str]]:
-    """The expressions of a stream, each with the id of its field."""
-    for setting in ("name", "when", "closed"):
+def _expressions(settings: Mapping[str, Any]) -> Iterator[tuple[str | None, str, str]]:
+    """The expressions of a stream, each with the id of its field and its name in a sentence."""
+    for setting in ("name", *_CONDITIONS):
         if isinstance(text := settings.get(setting), str):
-            yield None, text
+            yield None, setting, text
     for field in settings.get("fields", ()):
         for text in (field.get("label"), field.get("data"), (field.get("options") or {}).get("ccy")):
             if isinstance(text, str) and is_expression(text):
-                yield field.get("id"), text
+                yield field.get("id"), "it", text

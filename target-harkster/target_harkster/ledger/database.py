@@ -141,6 +141,26 @@ def chunks(items: Iterable[T]) -> Iterator[list[T]]:
         yield some
 
 
+def ledger_file(url: str) -> str | None:
+    """The path of a ledger's file; None for one in PostgreSQL.
+
+    Raises:
+        ConfigurationError: The URL is none, or names a database that is gone after the run.
+    """
+    try:
+        read = sa.make_url(url)
+    except (sa.exc.SQLAlchemyError, ValueError) as error:
+        raise _unusable(error) from None
+    if read.get_backend_name() != "sqlite":
+        return None
+    if read.database in {None, "", ":memory:"} or "uri" in read.query:
+        raise ConfigurationError(
+            "ledger_url is not valid: it must name a file, such as sqlite:///target-harkster.db, as a ledger in memory"
+            " forgets what was posted."
+        )
+    return read.database
+
+
 def _engine(url: sa.URL, opened: contextlib.ExitStack, *, is_dry: bool) -> tuple[sa.Engine, str | None]:
     """The engine of a database, and the path if it is a file. What is opened for it closes with ``opened``."""
     if url.drivername == "postgresql":
@@ -162,7 +182,7 @@ def _engine(url: sa.URL, opened: contextlib.ExitStack, *, is_dry: bool) -> tuple
             with contextlib.closing(sqlite3.connect(uri, uri=True)) as source, memory.connect() as copy:
                 source.backup(cast("sqlite3.Connection", copy.connection.driver_connection))
         return memory, None
-    if path is not None and "uri" not in url.query:
+    if path is not None:
         _keep_private(path)
     engine = sa.create_engine(url, poolclass=sa.StaticPool, hide_parameters=True)
     opened.callback(engine.dispose)
