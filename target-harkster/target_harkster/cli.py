@@ -248,8 +248,9 @@ def retry(target: TargetHarkster, *, as_json: bool) -> None:
 def adopt(target: TargetHarkster, channel: str | None) -> None:
     """Rebuild the ledger from a channel.
 
-    The posts that target-harkster made there are entered, so that they are not made again. Drafts of it that are there
-    twice are deleted.
+    For a ledger that was lost or is an older copy. The posts that target-harkster made there are entered as they are,
+    so that they are not made again. Posts that waited in the ledger and are not there are dropped. Second drafts of a
+    row are deleted.
     """
     found = _find_channel(target, channel)
     target.run.ledger.hold(found.id)

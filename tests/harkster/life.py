@@ -297,8 +297,7 @@ class Life:
             job.posts = {place: post for place, post in job.posts.items() if post.state != "baseline"}
 
     def copy_the_ledger(self) -> None:
-        """Keep a copy of it."""
-        self.let_out()
+        """Keep a copy of it, with what waits in it."""
         folder = self.folder / "copy"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
@@ -330,6 +329,7 @@ class Life:
             job.rejected = {at: told for at, told in rejected.items() if is_as_then[at]}
             rows = [*({**job.table, **(table if are_rows_as_then else {})}).values()]
             self.run(job)
+            self._check_what_is_shown(job)  # no row came
             self.run(job, rows)
 
     # What must hold
@@ -358,12 +358,7 @@ class Life:
             self.let_out()
             self.check()
             for job in self.jobs:
-                for at, target in enumerate(job.targets):
-                    posts = {int(data(post)["id"]): post for post in target.posts()}
-                    assert {key: (data(post)["name"], post.status) for key, post in posts.items()} == job.expected(at)
-                    assert all(post.publications == (post.status == "published") for post in posts.values())
-                    for key, post in posts.items() if job.plan.previous else ():
-                        self._check_what_was_before(job, (at, key), data(post)["before"])
+                self._check_what_is_shown(job)
             told = {
                 (reject["channel"], int(reject["record"]["id"])): reject["record"]["name"]
                 for reject in self.jobs[0].target.rejects()
@@ -375,6 +370,14 @@ class Life:
             }
         finally:
             self.close()
+
+    def _check_what_is_shown(self, job: Job) -> None:
+        for at, target in enumerate(job.targets):
+            posts = {int(data(post)["id"]): post for post in target.posts()}
+            assert {key: (data(post)["name"], post.status) for key, post in posts.items()} == job.expected(at)
+            assert all(post.publications == (post.status == "published") for post in posts.values())
+            for key, post in posts.items() if job.plan.previous else ():
+                self._check_what_was_before(job, (at, key), data(post)["before"])
 
     def _check_what_was_before(self, job: Job, place: Place, before: str | None) -> None:
         if job.plan.mode == "digest":

@@ -1,5 +1,6 @@
 """What cannot be delivered is named and kept, and the other channels and posts go on. What each run did is known."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ from api_sandbox import Fault, RunningSandbox
 from click.testing import CliRunner
 from singer_http.http.errors import IncompleteError
 from target_harkster.cli import harkster
+from target_harkster.delivery.channels import NEWEST
 from target_harkster.delivery.exactly_once import TRIES
 from target_harkster.ledger.database import LedgerError
 from target_harkster.vendor.client import UncertainError
+from target_harkster.vendor.posts import Spelling
 
 from tests.harkster.running import Message, Target, data, record, schema, state
 
@@ -172,6 +175,103 @@ def test_adopt_sees_what_was_changed_after_the_copy(target: Target, tmp_path: Pa
     assert adopted(target, tmp_path, UPSERT) == "0 posts were entered into the ledger.\n"
     target.ran([schema(), *rows(1, name="old"), state(3)], **UPSERT)  # it is as the copy knew it
     assert sorted(names(target)) == [("old", 1)] * 2
+
+
+WAITS = record(id=2, name="old")
+DIGEST = {"group_by": ["id"], "fields": [{"id": "name", "type": "text", "data": "{{ rows[-1].name }}"}]}
+
+
+@pytest.mark.parametrize("by", ["a run", "people"])
+@pytest.mark.parametrize("layout", [{"mode": "upsert"}, {"mode": "mirror"}, DIGEST], ids=["upsert", "mirror", "digest"])
+@pytest.mark.parametrize("on_quota", ["defer", "draft"])
+def test_what_waited_in_an_older_copy_replaces_no_newer_post(
+    target: Target, tmp_path: Path, on_quota: str, layout: dict[str, Any], by: str
+) -> None:
+    path = Path(target.config["ledger_url"].removeprefix("sqlite:///"))
+    settings: dict[str, Any] = {"streams": {"hours": layout}, "on_quota": on_quota}
+    target.ran([schema(), *rows(1), WAITS, state(1)], max_posts_per_run=1, **settings)
+    copy = path.read_bytes()
+    target.ran([schema(), *([record(id=2, name="new")] if by == "a run" else []), state(2)], **settings)
+    if by == "people":
+        _edit(target, "old", "new")
+    path.write_bytes(copy)
+    if on_quota == "defer":  # nothing goes out before what there is to see is known
+        assert isinstance(target.run([schema(), state(3)], **settings).error, LedgerError)
+    assert adopted(target, tmp_path, settings) == "1 posts were entered into the ledger.\n"
+    assert adopted(target, tmp_path, settings) == "0 posts were entered into the ledger.\n"
+    target.ran([schema(), *rows(1), state(3)], **settings)
+    assert sorted(names(target)) == [("new", 1), ("x", 1)]
+    target.ran([schema(), WAITS, state(4)], **settings)  # it is as the copy knew it
+    assert sorted(names(target)) == [("old", 1), ("x", 1)]
+
+
+def test_a_digest_that_was_open_in_an_older_copy_replaces_no_newer_post(target: Target, tmp_path: Path) -> None:
+    path = Path(target.config["ledger_url"].removeprefix("sqlite:///"))
+    settings: dict[str, Any] = {"streams": {"hours": {**DIGEST, "closed": "{{ false }}"}}}
+    target.ran([schema(), WAITS, state(1)], **settings)
+    copy = path.read_bytes()
+    settings = {"streams": {"hours": DIGEST}}
+    target.ran([schema(), record(id=2, name="new"), state(2)], **settings)
+    path.write_bytes(copy)
+    assert adopted(target, tmp_path, settings) == "1 posts were entered into the ledger.\n"
+    target.ran([schema(), state(3)], **settings)
+    assert names(target) == [("new", 1)]
+    target.ran([schema(), WAITS, state(4)], **settings)
+    assert names(target) == [("old", 1)]
+
+
+@pytest.mark.parametrize("on_quota", ["defer", "draft"])
+def test_what_waited_in_an_older_copy_is_not_posted_again_once_it_was_deleted(
+    target: Target, tmp_path: Path, on_quota: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = Path(target.config["ledger_url"].removeprefix("sqlite:///"))
+    settings: dict[str, Any] = {"streams": {"hours": {"mode": "mirror"}}, "on_quota": on_quota, "mirror_max_share": 1}
+    target.ran([schema(), *rows(1), WAITS, state(1)], max_posts_per_run=1, **settings)
+    copy = path.read_bytes()
+    target.ran([schema(), state(2)], **settings)
+    target.ran([schema(), record(id=2, name="old", _sdc_deleted_at="2026-01-01"), state(3)], **settings)
+    path.write_bytes(copy)
+    adopted(target, tmp_path, settings)
+    assert "1 posts that waited in the ledger are dropped" in caplog.text
+    target.ran([schema(), *rows(1), state(4)], **settings)
+    assert names(target) == [("x", 1)]
+    target.ran([schema(), WAITS, state(5)], **settings)
+    assert names(target) == [("x", 1), ("old", 1)]
+
+
+def test_more_new_posts_of_others_do_not_hide_that_a_copy_is_old(target: Target) -> None:
+    path = Path(target.config["ledger_url"].removeprefix("sqlite:///"))
+    settings: dict[str, Any] = {"on_quota": "defer", **UPSERT}
+    target.ran([schema(), *rows(1), WAITS, state(1)], max_posts_per_run=1, **settings)
+    copy = path.read_bytes()
+    target.ran([schema(), record(id=2, name="new"), state(2)], **settings)
+    other = f"{target.config['ledger_url']}.other"
+    target.ran([schema(stream="teams"), *rows(*range(NEWEST), stream="teams"), state(1)], ledger_url=other)
+    path.write_bytes(copy)
+    assert isinstance(target.run([schema(), *rows(1), state(3)], **settings).error, LedgerError)
+    assert ("new", 1) in names(target)
+
+
+def test_what_people_write_into_a_draft_that_waits_is_known(target: Target) -> None:
+    target.ran([schema(), WAITS, state(1)], max_posts_per_run=0, **UPSERT)
+    _edit(target, "old", "new")
+    target.ran([schema(), state(2)], **UPSERT)
+    assert names(target) == [("new", 1)]
+    target.ran([schema(), WAITS, state(3)], **UPSERT)
+    assert names(target) == [("old", 1)]
+
+
+def _edit(target: Target, old: str, new: str) -> None:
+    """A person changes a post."""
+    made = target.make().run
+    with contextlib.closing(made):
+        channel = made.channels.find(target.channel, "channel")
+        for post in made.api.posts(channel.id):
+            for field in post.content.fields:
+                if field.get("data") == old:
+                    body = Spelling().body(post.content, str(post.marker), is_draft=post.is_draft)
+                    body["data"]["dataset"][post.content.fields.index(field)]["data"] = new
+                    made.api.update(channel, post.id, body)
 
 
 @pytest.mark.parametrize("was_posted", [False, True])

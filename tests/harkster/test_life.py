@@ -22,6 +22,7 @@ from hypothesis.stateful import (
 )
 from singer_http.http.transport import Transport
 from sqlalchemy.engine.default import DefaultDialect
+from target_harkster.delivery.channels import Channels
 from target_harkster.delivery.mirror import Mirror
 from target_harkster.layout.layout import Layout
 from target_harkster.ledger.rejects import Rejects
@@ -38,6 +39,9 @@ from tests.lives import lives
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
+
+    from target_harkster.vendor.client import Channel
+    from target_harkster.vendor.posts import RemotePost
 
 plans = st.builds(
     Plan,
@@ -341,10 +345,48 @@ def put_back(life: Life) -> None:
     life.put_the_copy_back(are_rows_as_then=True)
 
 
+def put_back_with_what_waited(life: Life) -> None:
+    """A post waits when the ledger is copied, and its row changes. The copy is put back."""
+    job = life.jobs[0]
+    life.run(job, [(1, "1"), (2, "1")], max_posts_per_run=1)
+    life.copy_the_ledger()
+    life.run(job, [(2, "2")])
+    life.put_the_copy_back()
+
+
+def put_back_with_what_is_gone(life: Life) -> None:
+    """A post waits when the ledger is copied, and its row is deleted before it is published. The copy is put back."""
+    job = life.jobs[0]
+    life.run(job, [(1, "1"), (2, "1")], max_posts_per_run=1)
+    life.copy_the_ledger()
+    life.run(job, [Row(2, "1", is_gone=True)], max_posts_per_run=0)
+    life.put_the_copy_back()
+    life.run(job, [(2, "1")])
+
+
 @contextmanager
 def _adopts_new_posts_alone() -> Iterator[None]:
     """A post that the ledger has is taken to be as the ledger has it."""
-    with mock.patch("target_harkster.delivery.channels._is_stale", return_value=False):
+    with mock.patch("target_harkster.delivery.channels._is_as_known", return_value=True):
+        yield
+
+
+@contextmanager
+def _older_goes_on() -> Iterator[None]:
+    """What an older copy of the ledger was to do is done."""
+    enter = Channels._enter
+
+    def enter_older(channels: Channels, channel: Channel, ours: dict[str, RemotePost], **_: Any) -> int:
+        return enter(channels, channel, ours, is_newer=False)
+
+    with mock.patch.object(Channels, "_enter", enter_older):
+        yield
+
+
+@contextmanager
+def _kept() -> Iterator[None]:
+    """What waited in an older copy of the ledger waits on."""
+    with mock.patch.object(Ledger, "forget"):
         yield
 
 
@@ -403,6 +445,8 @@ STORIES: dict[str, tuple[Callable[[Life], None], Plan]] = {
     "a row that came alone": (gone_since, Plan("mirror")),
     "a move": (moved, Plan("upsert", on_move="delete")),
     "a copy of the ledger": (put_back, Plan("upsert")),
+    "a copy with a post that waits": (put_back_with_what_waited, Plan("upsert")),
+    "a copy with a post that is withdrawn": (put_back_with_what_is_gone, Plan("upsert")),
     "a key of another type": (retyped, Plan("upsert")),
     "a key of another type in a digest": (retyped, Plan("digest")),
     "an upgrade": (upgraded, Plan("mirror")),
@@ -419,6 +463,8 @@ PUT_BACK: list[tuple[str, Callable[[], AbstractContextManager[None]]]] = [
     ("a row that came alone", _of_every_table),
     ("a move", _deleted_at_once),
     ("a copy of the ledger", _adopts_new_posts_alone),
+    ("a copy with a post that waits", _older_goes_on),
+    ("a copy with a post that is withdrawn", _kept),
     ("a key of another type", earlier_version),
     ("a key of another type in a digest", earlier_version),
     ("an upgrade", _without_old_markers),
@@ -427,10 +473,11 @@ PUT_BACK: list[tuple[str, Callable[[], AbstractContextManager[None]]]] = [
 ]
 
 
+@pytest.mark.parametrize("on_quota", ["draft", "defer"])
 @pytest.mark.parametrize("story", STORIES)
-def test_a_story(story: str) -> None:
+def test_a_story(story: str, on_quota: str) -> None:
     happens, plan = STORIES[story]
-    life = Life(plan, plan)
+    life = Life(plan, plan, on_quota=on_quota)
     try:
         happens(life)
     finally:
@@ -452,7 +499,10 @@ def test_a_move_may_be_cut_off_anywhere(step: tuple[Any, str]) -> None:
         life.end()
 
 
+@pytest.mark.parametrize("on_quota", ["draft", "defer"])
 @pytest.mark.parametrize(("story", "fault"), PUT_BACK)
-def test_a_life_finds_what_is_put_back(story: str, fault: Callable[[], AbstractContextManager[None]]) -> None:
+def test_a_life_finds_what_is_put_back(
+    story: str, fault: Callable[[], AbstractContextManager[None]], on_quota: str
+) -> None:
     with fault(), pytest.raises(AssertionError):
-        test_a_story(story)
+        test_a_story(story, on_quota)

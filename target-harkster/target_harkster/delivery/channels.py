@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from singer_http.http.errors import ConfigurationError, ForbiddenError, NotFoundError
 
+from target_harkster.delivery.exactly_once import enter_shown
 from target_harkster.ledger.database import LedgerError
 from target_harkster.ledger.keys import spellings
 from target_harkster.ledger.store import Entry, Phase
@@ -30,6 +31,10 @@ logger = logging.getLogger(__name__)
 
 _WITHOUT_POST = frozenset({Phase.DEFERRED, Phase.BASELINE, Phase.DELETED, Phase.RENEWING})
 """Phases in which a row has no post and may get one."""
+_IN_LEDGER_ALONE = (Phase.DEFERRED, Phase.INTENT, Phase.RENEWING)
+"""Phases in which a post is made by the next run, of content that only the ledger has."""
+_LEAVING = frozenset({Phase.MOVING, Phase.DELETING})
+"""Phases in which a post is there that is to go."""
 NEWEST = 20
 """So many of the newest posts of a channel are compared with the ledger."""
 _CANDIDATES = 20
@@ -97,13 +102,15 @@ def _is_accounted_for(entry: Entry | None, post: RemotePost) -> bool:
     """Whether the ledger knows of a post, so that no second one is made."""
     if entry is None:
         return False
+    if entry.phase is Phase.INTENT:
+        return post.is_draft  # only a post whose id the ledger has is published
     return entry.post_id == post.id or entry.phase not in _WITHOUT_POST
 
 
-def _is_stale(entry: Entry, post: RemotePost) -> bool:
-    """Whether a post was changed since the ledger knew it."""
-    is_at_rest = entry.phase is Phase.PUBLISHED or (entry.phase is Phase.DRAFT and entry.held)
-    return is_at_rest and entry.post_id == post.id and entry.hash != post.hash
+def _is_as_known(entry: Entry, post: RemotePost) -> bool:
+    """Whether a post is as the ledger has it."""
+    is_same = entry.hash == post.hash and entry.phase is (Phase.DRAFT if post.is_draft else Phase.PUBLISHED)
+    return entry.post_id == post.id and (is_same or entry.phase in _LEAVING)
 
 
 @dataclass(slots=True, eq=False)
@@ -181,8 +188,8 @@ class Channels:
         try:
             self.post_quota.open(channel)
             if self.ledger.is_empty(channel.id):
-                # An empty ledger may be a lost one. The posts in the channel show which.
-                self.adopt(channel)
+                # An empty ledger may be a lost one. The posts in the channel show which. What waits came after it.
+                self._enter(channel, self.delivery.ours(channel), is_newer=False)
             else:
                 self._check_age(channel)
             self.courier.resume(channel)
@@ -196,12 +203,14 @@ class Channels:
                 self.delivery.clear_up(channel)
 
     def _check_age(self, channel: Channel) -> None:
-        """Compare the ledger with the newest posts of a channel.
+        """Compare the ledger with the newest posts of a channel, or with all before posts go out that waited.
 
         Raises:
             LedgerError: Some were made after what it knows: it is an older copy, and would post them again.
         """
-        posts = {post.marker: post for post in _newest(self.api.posts(channel.id)) if post.marker is not None}
+        listed = self.api.posts(channel.id)
+        newest = list(listed) if any(self.ledger.entries(channel.id, _IN_LEDGER_ALONE)) else _newest(listed)
+        posts = {post.marker: post for post in newest if post.marker is not None}
         known = self.ledger.find(channel.id, list(posts))
         is_in_doubt = self.ledger.in_doubt(channel.id) is not None
         for marker, post in posts.items():
@@ -217,30 +226,62 @@ class Channels:
                 )
 
     def adopt(self, channel: Channel) -> int:
-        """Enter posts of this target that the ledger does not know, or knows with another content.
+        """Enter what a channel shows into a ledger that may be an older copy: what was to be done is older than that.
+
+        Posts that waited and are not there are dropped: they may have been published, and deleted, since.
 
         Returns:
-            How many there were.
+            How many posts were entered: new ones, and those that the ledger knew with another content or phase.
         """
         ours = self.delivery.ours(channel)
+        waiting: list[str] = []
+        for entry in self.ledger.unfinished(channel.id):
+            if entry.marker in ours:
+                continue
+            # The API may not list drafts.
+            remote = None if entry.post_id is None else self.api.post(channel.id, entry.post_id)
+            if remote is not None:
+                ours[entry.marker] = remote
+            elif entry.phase not in {Phase.UPDATING, Phase.DELETING}:
+                waiting.append(entry.marker)
+        self.ledger.digests.distrust(channel.id, waiting)
+        for marker in waiting:
+            self.ledger.forget(channel.id, marker)
+        if waiting:
+            logger.warning(
+                "%s: %d posts that waited in the ledger are dropped, as they may have been posted and deleted since."
+                " They are posted when their rows come again.",
+                channel.path,
+                len(waiting),
+            )
+        return self._enter(channel, ours, is_newer=True)
+
+    def _enter(self, channel: Channel, ours: dict[str, RemotePost], *, is_newer: bool) -> int:
+        """Enter posts that the ledger does not know, or knows otherwise.
+
+        Args:
+            channel: Where they are.
+            ours: The posts, by marker.
+            is_newer: What they show is newer than what the ledger was to make of them.
+        """
         known = self.ledger.find(channel.id, list(ours))
         entries: list[Entry] = []
         for marker, remote in _oldest_first(ours):
-            if (entry := known.get(marker)) is None:
+            entry = known.get(marker)
+            if entry is None:
                 entry = Entry(channel.id, marker, "", "", Phase.DRAFT, remote.hash, self.ledger.next_seq())
                 entry.held = remote.is_held
-            elif entry.phase is not Phase.INTENT and _is_accounted_for(entry, remote) and not _is_stale(entry, remote):
+            elif is_newer and _is_as_known(entry, remote):
                 continue
-            elif entry.content is None:
-                entry.hash, entry.source = remote.hash, ""  # what has changed since is seen when its row comes
-            if entry.hash == remote.hash:
+            if is_newer or entry.hash == remote.hash:
+                enter_shown(entry, remote)
                 entry.phase = Phase.DRAFT if remote.is_draft else Phase.PUBLISHED
-                entry.content = remote.content.encoded() if remote.is_draft else None
             else:
-                entry.phase = Phase.UPDATING
-            entry.post_id = remote.id
+                entry.phase, entry.post_id = Phase.UPDATING, remote.id
             entries.append(entry)
         self.ledger.save(*entries)
+        if is_newer:
+            self.ledger.digests.distrust(channel.id, [entry.marker for entry in entries])
         # What the ledger knows of the rows of these is older than their posts.
         self.rejects.load(channel.id)
         adopted = {entry.marker for entry in entries}

@@ -237,8 +237,13 @@ class Delivery:
             self._note(entry, Phase.INTENT)
         elif remote is None:
             self._removed(channel, entry)
-        elif not remote.is_draft:
-            self._done(entry)
+        elif entry.phase is Phase.RENEWING:
+            if not remote.is_draft:
+                self.take_over(channel, entry, remote)
+        else:
+            enter_shown(entry, remote)
+            if not remote.is_draft:
+                self._done(entry)
         return remote is not None and remote.is_draft
 
     def _renew(self, channel: Channel, entry: Entry) -> None:
@@ -247,8 +252,6 @@ class Delivery:
         A request that got no answer may be carried out long after it was given up. If the draft were published
         again, that would publish it twice; a draft that is gone it cannot do anything with.
         """
-        if entry.content is None:
-            return  # a change was refused: only the API knows its content
         self._note(entry, Phase.RENEWING)
         self._delete(channel, _id_of(entry), recall=True)
         entry.post_id = None
@@ -363,6 +366,14 @@ def _id_of(entry: Entry) -> str:
     if entry.post_id is None:
         raise LookupError(entry.marker)
     return entry.post_id
+
+
+def enter_shown(entry: Entry, remote: RemotePost) -> None:
+    """Enter what a post shows: what the ledger had of it was older, or people changed it."""
+    if entry.hash != remote.hash:
+        entry.hash, entry.source = remote.hash, ""  # what the row says is seen when it comes again
+    entry.post_id = remote.id
+    entry.content = remote.content.encoded() if remote.is_draft else None
 
 
 def own_post(posts: Sequence[RemotePost], entry: Entry | None) -> RemotePost | None:

@@ -164,6 +164,19 @@ class Digests:
             connection.execute(GROUPS.update().where(GROUPS.c.number == number).values(rows=pack(rows)))
             connection.execute(GROUP_NEWS.delete().where(GROUP_NEWS.c.number == number))
 
+    def distrust(self, channel: str, markers: Sequence[str]) -> None:
+        """Note that posts may show newer rows than are known: only rows that come from now on change them."""
+        lacking: list[str] = []
+        with self.database.transaction() as connection:
+            for some in chunks(markers):
+                here = sa.and_(GROUPS.c.channel == channel, GROUPS.c.marker.in_(some))
+                numbers = sa.select(GROUPS.c.number).where(here)
+                connection.execute(GROUP_INDEX.update().where(GROUP_INDEX.c.number.in_(numbers)).values(record=0))
+                has_news = GROUPS.c.number.in_(sa.select(GROUP_NEWS.c.number))
+                lacking += connection.scalars(sa.select(GROUPS.c.marker).where(here, has_news))
+        for marker in lacking:
+            self.shown(channel, marker)
+
     def _new(self, number: int, row_key: str, record: bytes | None) -> dict[str, Any]:
         return {"number": number, "row_key": row_key, "record": record, "seq": self.database.next_seq()}
 

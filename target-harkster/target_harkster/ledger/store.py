@@ -232,7 +232,7 @@ class Ledger:
 
     def is_empty(self, channel: str) -> bool:
         """Whether the ledger knows nothing of a channel but what it still has to do. It may never have read it."""
-        begun = [phase.value for phase in (Phase.COUNTED, Phase.DEFERRED, Phase.INTENT)]
+        begun = [phase.value for phase in (Phase.COUNTED, Phase.INTENT)]
         done = sa.or_(POSTS.c.post_id.is_not(None), POSTS.c.phase.not_in(begun))
         return not self.database.rows(sa.select(POSTS.c.marker).where(POSTS.c.channel == channel, done).limit(1))
 
