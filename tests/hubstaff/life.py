@@ -332,6 +332,18 @@ class HubstaffLife(RuleBasedStateMachine):
         self._forget()
         self._go_on(following)
 
+    @rule(pause=pauses, days=st.sampled_from((3, 20)), share=st.floats(0, 1))
+    def first_run_is_killed(self, pause: Pause, days: int, share: float) -> None:
+        """The state is lost, and the run after it begins earlier."""
+        del self._states[self._first_state :]
+        self._forget()
+        for start in (days, HISTORY + 2):
+            self._let(replace(pause, start=start))
+            run = self._run()
+            self._load(run, int(share * len(run.messages)) if start == days else None)
+        assert run.code == 0, run.said("ERROR")
+        self._compare()
+
     def _read_all(self, pause: Pause) -> None:
         self._let(pause)
         run = self._run()
