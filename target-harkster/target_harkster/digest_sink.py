@@ -68,7 +68,10 @@ class DigestSink(HarksterSink):
     @override
     def digest(self) -> dict[tuple[str, str], tuple[str, bool]]:
         done: dict[tuple[str, str], tuple[str, bool]] = {}
-        for channel_id, marker, key in self._run.ledger.digests.changed(self.stream_name):
+        changed = self._run.ledger.digests.changed(self.stream_name)
+        if self._layout.uses_previous:  # so the post before is there first
+            changed.sort(key=lambda group: (self._layout.place(group[2]) or ())[1:])
+        for channel_id, marker, key in changed:
             channel = self._run.channels.opened.get(channel_id)
             if channel is not None:  # otherwise the settings name another one now
                 self._digest(channel, marker, key, done)

@@ -467,6 +467,91 @@ def test_a_week_is_compared_with_the_last_one(target: Target, runs: int, numbers
     assert [float(up) for who, up in shown(target, "hours", "up") if float(who) == 45.5] == [5.5]
 
 
+TOTAL = "rows | sum(attribute='hours')"
+SINCE: dict[str, Any] = {
+    "group_by": ["team", "week"],
+    "name": "{{ team }}, {{ week }}",
+    "fields": [
+        {"id": "hours", "type": "number", "data": f"{{{{ {TOTAL} }}}}"},
+        {
+            "id": "since",
+            "type": "text",
+            "data": f"{{% if previous %}}{{{{ ({TOTAL}) - previous.hours }}}} more{{% else %}}first{{% endif %}}",
+        },
+    ],
+}
+
+
+def of_weeks(target: Target, kind: str, *rows: tuple[int, str, Any, int], **settings: Any) -> dict[str, Any]:
+    """What the posts of teams and weeks say after rows of id, team, week and hours have come."""
+    columns = {"id": "integer", "team": "string", "week": kind, "hours": "number"}
+    properties = {name: {"type": kind} for name, kind in columns.items()}
+    records = [record(**dict(zip(columns, row, strict=True))) for row in rows]
+    target.ran([schema(properties), *records, state(len(rows))], streams={"hours": {**SINCE, **settings}})
+    return {str(post.name): (data(post)["hours"], data(post)["since"]) for post in target.posts()}
+
+
+@pytest.mark.parametrize("runs", ["one", "each"])
+@pytest.mark.parametrize(
+    ("kind", "weeks"),
+    [
+        ("string", ["2026-11-02", "2026-11-09", "2026-11-16"]),
+        ("integer", [8, 9, 10]),
+        ("string", ["8", "9", "10"]),
+        ("string", ["08", "09", "10"]),
+        ("number", [0.5, 1, 1.5]),
+    ],
+)
+def test_a_week_is_compared_with_the_week_before_whichever_comes_first(
+    target: Target, kind: str, weeks: list[Any], runs: str
+) -> None:
+    first, second, third = weeks
+    rows = [(3, "A", third, 60), (6, "B", third, 7), (2, "A", second, 30), (1, "A", first, 10), (5, "B", first, 5)]
+    if runs == "one":
+        assert of_weeks(target, kind, *rows) == {
+            f"A, {first}": ("10", "first"),
+            f"A, {second}": ("30", "20 more"),
+            f"A, {third}": ("60", "30 more"),
+            f"B, {first}": ("5", "first"),
+            f"B, {third}": ("7", "2 more"),
+        }
+        assert [str(post.name)[0] for post in target.posts()] == ["A", "B", "A", "A", "B"]
+        return
+    for row in rows:
+        found = of_weeks(target, kind, row)
+    # Each came before there was an earlier one.
+    assert {since for _, since in found.values()} == {"first"}
+    found = of_weeks(target, kind, (7, "A", third, 1), (8, "B", third, 1), (9, "A", second, 2), (10, "A", first, 4))
+    assert found == {
+        f"A, {first}": ("14", "first"),
+        f"A, {second}": ("32", "18 more"),
+        f"A, {third}": ("61", "29 more"),
+        f"B, {first}": ("5", "first"),
+        f"B, {third}": ("8", "3 more"),
+    }
+
+
+def test_a_late_week_stands_between_its_neighbours(target: Target) -> None:
+    assert of_weeks(target, "string", (1, "A", "W1", 10), (3, "A", "W3", 60))["A, W3"] == ("60", "50 more")
+    found = of_weeks(target, "string", (2, "A", "W2", 30), (5, "B", "W2", 99))
+    # What was posted stays, until its own rows change.
+    assert found == {
+        "A, W1": ("10", "first"),
+        "A, W2": ("30", "20 more"),
+        "A, W3": ("60", "50 more"),
+        "B, W2": ("99", "first"),
+    }
+    assert of_weeks(target, "string", (4, "A", "W3", 1))["A, W3"] == ("61", "31 more")
+
+
+def test_groups_that_close_out_of_order_are_compared_in_their_order(target: Target) -> None:
+    closed = "{{ rows | length == 2 }}"
+    rows = [(1, "A", "W1", 10), (2, "A", "W2", 15), (3, "A", "W2", 15), (4, "A", "W3", 60)]
+    assert of_weeks(target, "string", *rows, closed=closed) == {"A, W2": ("30", "first")}
+    found = of_weeks(target, "string", (5, "A", "W3", 1), (6, "A", "W1", 1), closed=closed)
+    assert found == {"A, W1": ("11", "first"), "A, W2": ("30", "first"), "A, W3": ("61", "31 more")}
+
+
 def test_which_post_goes_before_is_a_setting(target: Target) -> None:
     fields = [{"id": "hours", "type": "number", "data": "hours"}, {"id": "up", "type": "text", "data": UP}]
     stream = {"fields": fields, "key": ["user_id", "week"], "previous_by": ["user_id"]}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from bisect import bisect_left, insort
+from collections import defaultdict
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from target_harkster.ledger.store import Phase
@@ -25,18 +27,42 @@ class PreviousPosts:
 
     api: HarksterApi
     ledger: Ledger
+    _places: dict[tuple[str, str], defaultdict[str, list[tuple[tuple[Any, ...], str]]]] = field(
+        default_factory=dict, init=False
+    )
+    """By stream and channel, and what they share, the posts in order: what they are ordered by, and their markers."""
 
     def fields(self, layout: Layout, channel: str, marker: str, key: str) -> dict[str, Any] | None:
         """The values of the post before, by field id; None if there is no such post."""
-        own = self.ledger.find(channel, [marker]).get(marker)
         if layout.previous_by is None:
+            own = self.ledger.find(channel, [marker]).get(marker)
             found = self.shown(own) if own is not None and own.phase in _SHOWN else None
         else:
-            before = self.ledger.before(layout.stream, channel, None if own is None else own.seq)
-            earlier = (entry for entry in before if entry.phase not in _UNSEEN and layout.goes_before(entry.key, key))
-            entry = next(earlier, None)
+            entry = self._before(layout, channel, marker, key)
             found = None if entry is None else self.shown(entry)
-        return None if found is None else {field["id"]: data_value(field) for field in found if field.get("id")}
+        return None if found is None else {one["id"]: data_value(one) for one in found if one.get("id")}
+
+    def _before(self, layout: Layout, channel: str, marker: str, key: str) -> Entry | None:
+        """The nearest post before that of a key, which from now on goes before others itself."""
+        if (place := layout.place(key)) is None:
+            return None
+        at = layout.stream, channel
+        if at not in self._places:
+            self._places[at] = defaultdict(list)
+            for other, its_marker in self.ledger.keys(*at):
+                if (its_place := layout.place(other)) is not None:
+                    self._places[at][its_place[0]].append((its_place[1], its_marker))
+            for known in self._places[at].values():
+                known.sort()
+        shared, order = place
+        known = self._places[at][shared]
+        if (order, marker) not in known:
+            insort(known, (order, marker))
+        for _, other in reversed(known[: bisect_left(known, (order, ""))]):
+            entry = self.ledger.find(channel, [other]).get(other)
+            if entry is not None and entry.phase not in _UNSEEN:
+                return entry
+        return None
 
     def is_as_known(self, channel: str, marker: str) -> bool:
         """Whether the API shows a post as the ledger has it. If not, the ledger may be older."""

@@ -18,7 +18,7 @@ from target_harkster.layout.errors import LayoutError, RowError, TooCostlyError,
 from target_harkster.layout.expressions import ExpressionError, is_expression
 from target_harkster.layout.field import FieldMaker
 from target_harkster.layout.schemas import Sample, is_decimal_text, sample, shape
-from target_harkster.layout.values import exact, number
+from target_harkster.layout.values import exact, in_order, number
 from target_harkster.ledger.keys import key_of, parts_of, text_of
 from target_harkster.vendor.field_types import FieldError, as_line
 from target_harkster.vendor.posts import Content
@@ -176,13 +176,18 @@ class Layout:
             raise RowError(setting, _IS_TEXT)
         return bool(met)
 
-    def goes_before(self, key: str, later: str) -> bool:
-        """Whether the post of a key is the one before that of a later key."""
-        if self.previous_by is None or not key:
-            return False
-        places = [self.key.index(column) for column in self.previous_by]
-        one, other = parts_of(key), parts_of(later)
-        return one != other and len(one) == len(other) and all(one[place] == other[place] for place in places)
+    def place(self, key: str) -> tuple[str, tuple[Any, ...]] | None:
+        """Where the post of a key stands: what it shares with the posts before and after it, and its order among them.
+
+        None for a key that is not made of the columns that it is made of now, and if no such posts are wanted.
+        """
+        parts = parts_of(key)
+        if self.previous_by is None or not parts or len(parts) != len(self.key):
+            return None
+        values = dict(zip(self.key, parts, strict=True))
+        shared = key_of(values.pop(column) for column in self.previous_by)
+        plain = (key_of([value]) if isinstance(value, list | dict) else value for value in values.values())
+        return shared, tuple(in_order(value, case_sensitive=True) for value in plain)
 
     def _whole(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """A row with all its columns and exact numbers."""

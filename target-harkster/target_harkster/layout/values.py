@@ -75,8 +75,8 @@ def _read(value: Any) -> Any:
         return value
 
 
-def _place(value: Any, *, case_sensitive: bool) -> tuple[bool, Any]:
-    """The sort key of a value. Numbers come first, also those in texts."""
+def in_order(value: Any, *, case_sensitive: bool) -> tuple[bool, Any]:
+    """What a value is sorted by. Numbers come first, also those in texts."""
     value = _read(value)
     return isinstance(value, str), value if case_sensitive else ignore_case(value)
 
@@ -201,7 +201,7 @@ def _extreme(choose: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         value_of = make_attrgetter(environment, attribute)
         found = [one for one in many if value_of(one) is not None]
-        return choose(found, key=lambda one: _place(value_of(one), case_sensitive=case_sensitive), default=None)
+        return choose(found, key=lambda one: in_order(value_of(one), case_sensitive=case_sensitive), default=None)
 
     return chosen
 
@@ -215,7 +215,7 @@ def _sort(
     attribute: Any = None,
 ) -> list[Any]:
     def nulls_last(value: Any) -> Any:
-        return (value is None) is not reverse, _place(value, case_sensitive=case_sensitive)
+        return (value is None) is not reverse, in_order(value, case_sensitive=case_sensitive)
 
     return sorted(many, key=make_multi_attrgetter(environment, attribute, postprocess=nulls_last), reverse=reverse)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from target_harkster.ledger.database import LOOK_UP, Database, LedgerError, chunks, put
+from target_harkster.ledger.database import Database, LedgerError, chunks, put
 from target_harkster.ledger.digests import Digests
 from target_harkster.ledger.history import History
 from target_harkster.ledger.keys import OLD_TEXT
@@ -201,13 +201,11 @@ class Ledger:
             found.update((self.database.rows(query)[0][0] or "").split())
         return found
 
-    def before(self, stream: str, channel: str, seq: int | None) -> Iterator[Entry]:
-        """The posts of a stream before a number, or all, newest first."""
-        query = _SELECT.where(POSTS.c.stream == stream, POSTS.c.channel == channel).order_by(POSTS.c.seq.desc())
-        while rows := self.database.rows((query if seq is None else query.where(POSTS.c.seq < seq)).limit(LOOK_UP)):
-            found = [_entry(row) for row in rows]
-            yield from found
-            seq = found[-1].seq
+    def keys(self, stream: str, channel: str) -> Iterator[tuple[str, str]]:
+        """The keys of the posts of a stream in a channel, each with its marker."""
+        query = sa.select(POSTS.c.key, POSTS.c.marker)
+        for row in self.database.rows(query.where(POSTS.c.stream == stream, POSTS.c.channel == channel)):
+            yield row[0], row[1]
 
     def unfinished(self, channel: str) -> list[Entry]:
         """The posts of a channel with something left to do, oldest first."""
