@@ -306,4 +306,6 @@ def ledger(target: TargetHarkster, channel: str | None, phase: str | None, *, as
     elif not rows:
         click.echo("The ledger knows of no such posts.")
     else:
-        _print_table(("stream", "key", "channel", "phase", "post", "changed", "reason"), rows)
+        # A post that was found by its marker has no key before its row comes.
+        named = [(row[0], row[1] or (row[4] and f"post {row[4]}"), *row[2:]) for row in rows]
+        _print_table(("stream", "key", "channel", "phase", "post", "changed", "reason"), named)

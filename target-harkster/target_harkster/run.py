@@ -272,8 +272,8 @@ class Run:
         did = Did(
             rows=self.rows.total(),
             posted=self.post_quota.published,
-            updated=self.courier.updated,
-            deleted=self.courier.deleted,
+            updated=self.courier.delivery.updated,
+            deleted=self.courier.delivery.deleted,
             rejected=self.rejects.count,
             quota="; ".join(quotas),
             ended=ended,

@@ -4,6 +4,7 @@ import contextlib
 import json
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from api_sandbox import Fault, RunningSandbox
@@ -13,7 +14,7 @@ from target_harkster.cli import harkster
 from target_harkster.delivery.channels import NEWEST
 from target_harkster.delivery.exactly_once import TRIES
 from target_harkster.ledger.database import LedgerError
-from target_harkster.vendor.client import UncertainError
+from target_harkster.vendor.client import HarksterApi, UncertainError
 from target_harkster.vendor.posts import Spelling
 
 from tests.harkster.running import Message, Target, data, record, schema, state
@@ -339,6 +340,49 @@ def test_what_each_run_did_is_known(target: Target, tmp_path: Path) -> None:
     assert "Line 3 of the input is not a JSON object." in shown
     told = json.loads(called(target, tmp_path, mirror, "ledger", "--json", "--phase", "rejected"))
     assert [(one["key"], one["reason"]) for one in told] == [("[4]", "name does not hold to the type of its SCHEMA")]
+
+
+class DiedError(BaseException):
+    """The run ends here."""
+
+
+@pytest.mark.parametrize("does", ["update", "delete"])
+def test_a_run_counts_only_what_it_did_itself(target: Target, tmp_path: Path, does: str) -> None:
+    mirror = {"streams": {"hours": {"mode": "mirror"}}, "mirror_max_share": 1}
+    target.ran([schema(), *rows(1, 2), state(1)], **mirror)
+
+    def change(key: int) -> list[Message]:
+        gone: dict[str, Any] = {"_sdc_deleted_at": "2026-01-01"} if does == "delete" else {}
+        return [schema(), record(id=key, name="new", **gone), state(2)]
+
+    call = getattr(HarksterApi, does)
+
+    def dies(*args: Any, **kwargs: Any) -> None:
+        call(*args, **kwargs)
+        raise DiedError
+
+    with mock.patch.object(HarksterApi, does, dies), contextlib.suppress(DiedError):
+        target.run(change(1), **mirror)
+    target.ran(change(2), **mirror)
+    assert names(target) == ([("new", 1)] * 2 if does == "update" else [])
+    told = json.loads(called(target, tmp_path, mirror, "runs", "--json"))[0]
+    assert (told["updated"], told["deleted"]) == ((1, 0) if does == "update" else (0, 1))
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("operation", ["update", "delete"])
+def test_a_run_counts_what_it_did_though_the_answer_was_lost(
+    target: Target, tmp_path: Path, operation: Any, when: Any
+) -> None:
+    mirror = {"streams": {"hours": {"mode": "mirror"}}, "mirror_max_share": 1}
+    target.ran([schema(), *rows(1), state(1)], **mirror)
+    target.sandbox.faults.replace(Fault(kind="reset", operation=operation, when=when, times=1))
+    gone: dict[str, Any] = {"_sdc_deleted_at": "2026-01-01"} if operation == "delete" else {}
+    target.ran([schema(), record(id=1, name="new", **gone), state(2)], **mirror)
+    target.sandbox.faults.clear()
+    assert names(target) == ([] if gone else [("new", 1)])
+    told = json.loads(called(target, tmp_path, mirror, "runs", "--json"))[0]
+    assert (told["updated"], told["deleted"]) == ((0, 1) if gone else (1, 0))
 
 
 def test_a_run_that_was_cut_off_has_no_end(target: Target, tmp_path: Path) -> None:

@@ -75,6 +75,10 @@ def test_a_plan_tells_field_by_field_what_changes(command: Command, target: Targ
     assert changes[0]["fields"] == [{"field": "name", "part": "data", "old": "two", "new": "due"}]
     assert [change["action"] for change in changes] == ["update", "publish", "delete"]
     assert [data(post)["name"] for post in target.posts()] == ["one", "two", "three"]
+    # Without a ledger nobody knows the key of a post whose row is gone.
+    Path(target.config["ledger_url"].removeprefix("sqlite:///")).unlink()
+    told = re.sub(r"Channel \d+", "Channel", command("plan", "--diff", given=as_input(given)))
+    assert f"hours post {target.posts()[2].id} in {path}: delete" in told.splitlines()
 
 
 @pytest.mark.parametrize("bound", [{"max_rejects": 1}, {"max_reject_share": 0.1}])
@@ -165,6 +169,8 @@ def test_a_ledger_is_rebuilt_and_shown(command: Command, target: Target) -> None
     Path(target.config["ledger_url"].removeprefix("sqlite:///")).unlink()
     assert command("adopt") == "3 posts were entered into the ledger.\n"
     assert command("adopt") == "0 posts were entered into the ledger.\n"
+    shown = re.sub(r"[│\s]+", " ", command("ledger"))
+    assert all(f"post {post.id} {target.channel}" in shown for post in target.posts())
     target.ran([schema(), record(id=1, name="one"), record(id=2, name="two")])
     assert len(target.posts()) == 3
 

@@ -35,8 +35,6 @@ class Courier:
         delivered: Told of each post as it was, and as it is when all was done for it.
         closed: By id, the channels that may not be posted to, each with the reason.
         aside: The posts that the API did not take in all tries, in words.
-        updated: How many posts got new content.
-        deleted: How many posts and drafts were deleted, as their rows are gone or moved.
     """
 
     delivery: Delivery
@@ -45,8 +43,6 @@ class Courier:
     delivered: Callable[[Entry, Entry], None]
     closed: dict[str, str] = field(default_factory=dict, init=False)
     aside: list[str] = field(default_factory=list, init=False)
-    updated: int = field(default=0, init=False)
-    deleted: int = field(default=0, init=False)
     _has_failed: bool = field(default=False, init=False)
 
     def close(self, channel: Channel, error: ApiError) -> None:
@@ -103,8 +99,6 @@ class Courier:
             self.delivery.tries = TRIES
         self._has_failed = False
         self.rejects.strike(place)
-        self.updated += before.phase is Phase.UPDATING and entry.phase is Phase.PUBLISHED
-        self.deleted += before.post_id is not None and entry.phase is Phase.DELETED
         self.delivered(before, entry)
         return True
 

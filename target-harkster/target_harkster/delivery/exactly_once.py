@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from singer_http.http.errors import MalformedAnswerError, NotFoundError
@@ -50,6 +50,8 @@ class Delivery:
         recalls: Deleted posts are taken out of the followers' timelines too.
         spelling: How posts are written.
         tries: Of each write.
+        updated: How many published posts this run gave new content.
+        deleted: How many posts and drafts this run deleted, as their rows are gone or moved.
     """
 
     api: HarksterApi
@@ -60,6 +62,8 @@ class Delivery:
     recalls: bool
     spelling: Spelling
     tries: int = TRIES
+    updated: int = field(default=0, init=False)
+    deleted: int = field(default=0, init=False)
 
     def clear_up(self, channel: Channel) -> dict[str, RemotePost]:
         """Look for drafts whose ids were lost, and delete second ones.
@@ -260,7 +264,7 @@ class Delivery:
     # Changing
 
     def _update(self, channel: Channel, entry: Entry, *, is_known: bool) -> None:
-        post_id = _id_of(entry)
+        post_id, was_sent = _id_of(entry), False
         for wait in self._waits():
             remote = self.api.post(channel.id, post_id)
             if remote is None:
@@ -271,6 +275,7 @@ class Delivery:
                 return
             try:
                 if remote.hash != entry.hash:
+                    was_sent = True
                     self._replace(channel, entry, remote)
             except (UncertainError, NotFoundError) as error:
                 self._wait(wait, error)
@@ -287,6 +292,7 @@ class Delivery:
             if remote.is_draft:
                 self._note(entry, Phase.DRAFT)
             else:
+                self.updated += was_sent
                 self._done(entry)
             return
 
@@ -300,20 +306,24 @@ class Delivery:
 
     def _delete_post(self, channel: Channel, entry: Entry) -> None:
         if entry.post_id is not None:
-            self._delete(channel, entry.post_id, recall=self.recalls)
+            self.deleted += self._delete(channel, entry.post_id, recall=self.recalls)
         entry.post_id = entry.content = None
         self._note(entry, Phase.DELETED)
 
-    def _delete(self, channel: Channel, post_id: str, *, recall: bool) -> None:
+    def _delete(self, channel: Channel, post_id: str, *, recall: bool) -> bool:
+        """Delete a post. Returns whether this run did; otherwise it was not there."""
+        was_sent = False
         for wait in self._waits():
             try:
                 if self.api.delete(channel, post_id, recall=recall) or self.api.post(channel.id, post_id) is None:
-                    return
+                    return True
                 raise UncertainError(f"{channel.path}: the API did not say that it has deleted a post.")  # noqa: TRY301
             except NotFoundError:
-                return
+                break
             except UncertainError as error:
+                was_sent = True
                 self._wait(wait, error)
+        return was_sent
 
     # What all have in common
 

@@ -41,7 +41,8 @@ class PostChange:
 
     Attributes:
         stream: Of its row.
-        key: Of its row, as JSON.
+        key: Of its row, as JSON; empty if the post was found by its marker and its row has not come since.
+        post_id: Of the post; None if it is new.
         channel: Id of the channel.
         action: ``publish``, ``update`` or ``delete``, or one of :data:`DRAFTS`.
         fields: What is not the same.
@@ -49,6 +50,7 @@ class PostChange:
 
     stream: str
     key: str
+    post_id: str | None
     channel: str
     action: str
     fields: list[FieldChange]
@@ -65,7 +67,8 @@ def post_changes(entry: Entry, post: PlannedPost) -> Iterator[PostChange]:
     draft = " draft" if any(one is not None and one.is_draft for one in (after, before)) else ""
 
     def change(action: str, old: Fields, new: Fields) -> PostChange:
-        return PostChange(entry.stream, entry.key, entry.channel, action, list(_field_changes(old, new)))
+        post_id = None if before is None else before.id
+        return PostChange(entry.stream, entry.key, post_id, entry.channel, action, list(_field_changes(old, new)))
 
     if post.published is not None:
         yield change("publish", [], (after or post.published).content.fields)
@@ -95,7 +98,8 @@ def _field_changes(old: Fields, new: Fields) -> Iterator[FieldChange]:
 def print_diff(changes: Iterable[PostChange], channels: Mapping[str, str], console: Console) -> None:
     """Print changes for people."""
     for change in changes:
-        console.print(f"{change.stream} {change.key} in {channels[change.channel]}: {change.action}")
+        what = change.key or f"post {change.post_id}"
+        console.print(f"{change.stream} {what} in {channels[change.channel]}: {change.action}")
         for one in change.fields:
             part = "" if one.part == "data" else f" ({one.part})"
             console.print(f"  {one.field}{part}: {_shown(one.old)} → {_shown(one.new)}")
