@@ -49,7 +49,7 @@ class DigestSink(HarksterSink):
         refused: Refused | None = None,
         first_run: str = "publish",
     ) -> None:
-        encoded, channel = self._checked(record)
+        encoded, channel = self._checked(record, key)
         layout, run = self._layout, self._run
         group, group_marker = self._known_as(layout.key_of(record))
         if layout.is_conditional and not layout.is_wanted(layout.context(record), run.clock.time()):

@@ -44,8 +44,10 @@ def decode(line: bytes | str) -> dict[str, Any]:
     try:
         text = line.decode("utf-8-sig", "replace") if isinstance(line, bytes) else line
         read = json.loads(text, parse_float=Decimal, parse_constant=str)
-    except (ValueError, RecursionError):
+    except (json.JSONDecodeError, RecursionError):
         raise InvalidInputLine("not a JSON object") from None
+    except ValueError:
+        raise InvalidInputLine("JSON with a number of too many digits") from None
     if not isinstance(read, dict):
         raise InvalidInputLine("not a JSON object")
     whole: dict[str, Any] = _whole(read)

@@ -11,7 +11,7 @@ from singer_sdk.contrib.msgspec import encoder
 from typing_extensions import override
 
 from target_harkster.delivery.parcel import Lane, Parcel
-from target_harkster.layout.errors import RowError
+from target_harkster.layout.errors import RowError, UnclearKeyError
 from target_harkster.layout.lookup_filter import key_column, lookup_key
 from target_harkster.layout.schemas import checks, faults
 from target_harkster.ledger.keys import spellings
@@ -172,6 +172,8 @@ class HarksterSink(RowSink):
                 if self._layout.mode == "mirror":
                     # The row is present, although it is wrong: its post stays.
                     self._run.ledger.touch(self._channel_ids, [marker], version)
+            # Each row with an unclear key is kept.
+            key = None if isinstance(error, UnclearKeyError) else key
             self._reject(record, key, version, error.field, error.reason)
 
     @override
@@ -204,7 +206,7 @@ class HarksterSink(RowSink):
         refused: Refused | None = None,
         first_run: str = "publish",
     ) -> None:
-        encoded, channel = self._checked(record)
+        encoded, channel = self._checked(record, key)
         layout, run = self._layout, self._run
         lane = self._lanes.get(channel.id) or self._lane(channel)
         if first_run != "publish" and lane.first_run == "publish":
@@ -218,8 +220,10 @@ class HarksterSink(RowSink):
         if layout.uses_previous:
             run.queue.flush()  # the next post may need it as the post before
 
-    def _checked(self, record: dict[str, Any]) -> tuple[bytes, Channel]:
+    def _checked(self, record: dict[str, Any], key: str) -> tuple[bytes, Channel]:
         """A row as JSON, and its channel."""
+        if "\ufffd" in key and self._layout.row_key:
+            raise UnclearKeyError
         for check in self._checks:
             if not check.is_valid(record):
                 for path, keyword in faults(self._checks, record):

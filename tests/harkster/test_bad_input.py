@@ -166,6 +166,18 @@ def test_a_preview_that_cannot_be_written_is_refused_before_the_first_post(
     assert told.startswith(f"preview_path: {tmp_path / path} cannot be written (")
 
 
+@pytest.mark.parametrize("settings", [{}, {"dry_run": True}])
+def test_a_preview_that_others_could_read_is_for_its_owner_alone(
+    target: Target, tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    page = tmp_path / "page.html"
+    page.touch(0o644)
+    page.chmod(0o644)
+    target.ran([schema(), record(id=1, name="private"), state(1)], preview_path=str(page), **settings)
+    assert "private" in page.read_text()
+    assert page.stat().st_mode & 0o777 == 0o600
+
+
 @pytest.mark.parametrize("text", ["{{ row.__class__ }}", "{{ ''.__class__.__mro__ }}", "{{ row.clear() }}"])
 def test_expressions_stay_in_their_box(target: Target, text: str) -> None:
     target.ran([schema(), record(id=1, name="one")], streams={"hours": {"fields": [{**TEXT, "data": text}]}})
@@ -299,6 +311,7 @@ def test_a_channel_that_may_not_be_posted_to_ends_the_run(target: Target) -> Non
         (b'{"type": "RECORD", "stream": "hours", "record": null}', "is a message whose record is of the wrong type."),
         (b'{"type": "STATE"}', "Line 2 of the input is a message that lacks value."),
         (b'{"type": "RECORD", "stream": "teams", "record": {}}', "A record of teams came before its SCHEMA"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "Line 2 of the input is JSON with a number of too many digits."),
         (b'{"a":' * 5000, "Line 2 of the input is n"),
     ],
 )

@@ -271,11 +271,11 @@ def test_null_is_null_left_out_or_refused(kind: str) -> None:
         # The API takes only numbers from 0 to 100.
         with pytest.raises(LayoutError, match="field f: a progress is never null: null must be omit or reject"):
             layout(kind, null="null")
-        with pytest.raises(RowError, match="no field is left"):
+        with pytest.raises(RowError, match="has no field left"):
             filled(layout(kind), None)
     else:
         assert filled(layout(kind), None) == expected
-    with pytest.raises(RowError, match="no field is left"):
+    with pytest.raises(RowError, match="has no field left"):
         filled(layout(kind, null="omit"), None)
     with pytest.raises(RowError, match="f is null"):
         filled(layout(kind, null="reject"), None)
@@ -293,7 +293,7 @@ def test_null_is_null_left_out_or_refused(kind: str) -> None:
 def test_an_amount_and_its_currency_are_null_together(value: Any, ccy: Any, field: Any) -> None:
     made = layout("currency", options={"ccy": "ccy"})
     if field is None:
-        with pytest.raises(RowError, match="no field is left"):
+        with pytest.raises(RowError, match="has no field left"):
             filled(made, value, ccy=ccy)
     elif isinstance(field, str):
         with pytest.raises(RowError, match=field):

@@ -6,9 +6,12 @@ import contextlib
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import pytest
+from singer_sdk.contrib.msgspec import encoder
 from target_harkster.ledger.keys import key_of, parts_of, spellings
+from target_harkster.sinks import HarksterSink
 from target_harkster.vendor.posts import marker_of, stream_marker
 
 from tests.harkster.running import Command, Message, Target, data, earlier_version, record, schema, state
@@ -297,3 +300,38 @@ def test_the_post_before_is_found_by_an_earlier_key(target: Target) -> None:
         target.ran(table("string", "one", numbers=(1,)), streams=streams)
     target.ran(table("integer", "two", numbers=(2,)), streams=streams)
     assert [data(post)["was"] for post in target.posts()] == [None, "one"]
+
+
+@pytest.mark.parametrize("mode", ["append", "upsert", "mirror", "digest"])
+def test_rows_whose_keys_were_damaged_are_all_kept(target: Target, mode: str) -> None:
+    layout: dict[str, Any] = {"mode": mode, "fields": [{"id": "hours", "type": "number", "data": "hours"}]}
+    if mode == "digest":
+        total = "{{ rows | sum(attribute='hours') }}"
+        layout = {"group_by": ["hours"], "fields": [{"id": "hours", "type": "number", "data": total}]}
+    settings = {"streams": {"hours": layout}}
+    text = '{"type":"RECORD","stream":"hours","version":1,"record":{"id":"%s","hours":%d}}'
+    keys = ["\\ud83d", "\\ud83c", "\ufffd", "fine"]
+    rows: list[Message | bytes] = [(text % (key, hours)).encode() for hours, key in enumerate(keys)]
+    head = schema({"id": {"type": "string"}, "hours": {"type": "integer"}})
+    whole: Message = {"type": "ACTIVATE_VERSION", "stream": "hours", "version": 1}
+    for _ in range(2):  # the second run also tries the rejects again
+        target.ran([head, *rows, whole, state(1)], **settings)
+        assert [data(post)["hours"] for post in target.posts()] == ["3"]
+        assert sorted(reject["record"]["hours"] for reject in target.rejects()) == [0, 1, 2]
+        assert {reject["reason"][:21] for reject in target.rejects()} == {"has a key with U+FFFD"}
+
+
+def test_a_post_of_a_damaged_key_stays(target: Target) -> None:
+    layout: dict[str, Any] = {"mode": "mirror", "fields": [{"id": "hours", "type": "number", "data": "hours"}]}
+    settings: dict[str, Any] = {"streams": {"hours": layout}, "mirror_max_share": 1}
+
+    def came(version: int) -> list[str]:
+        head = schema({"id": {"type": "string"}, "hours": {"type": "integer"}})
+        rows = [record(version=version, id=key, hours=version) for key in ("\ufffd", "fine")]
+        whole: Message = {"type": "ACTIVATE_VERSION", "stream": "hours", "version": version}
+        target.ran([head, *rows, whole, state(version)], **settings)
+        return sorted(data(post)["hours"] for post in target.posts())
+
+    with mock.patch.object(HarksterSink, "_checked", lambda sink, row, _: (encoder.encode(row), sink._channel(row))):
+        assert came(1) == ["1", "1"]  # as an earlier version did
+    assert came(2) == ["1", "2"]

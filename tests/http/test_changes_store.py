@@ -97,6 +97,9 @@ def test_after_ninety_days_a_state_is_not_believed_and_marks_are_forgotten(opene
 
 
 def test_a_file_belongs_to_one_run(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "store.db").touch()
+    (tmp_path / "folder" / "store.db").chmod(0o644)
     store = Store(tmp_path / "folder" / "store.db")
     try:
         with pytest.raises(ConfigurationError) as refused:

@@ -252,7 +252,8 @@ def _sqlite(url: str) -> tuple[Any, type[Exception]]:
     path = Path(url.removeprefix(SQLITE)).expanduser()
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite's own files beside it get the same mode
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        path.chmod(0o600)  # SQLite's own files beside it get the same mode
         connection = sqlite3.connect(path, timeout=2, check_same_thread=False)
         with _closed_on_failure(connection):
             for pragma in _PRAGMAS:

@@ -60,6 +60,13 @@ class RowError(ValueError):
         self.reason = reason
 
 
+class UnclearKeyError(RowError):
+    """The key of a row has lost a part that may have told it from others."""
+
+    def __init__(self) -> None:
+        super().__init__(None, "has a key with U+FFFD, such as for half an emoji, and cannot be told from other rows")
+
+
 class LayoutError(ConfigurationError):
     """A layout cannot work. The text names the stream, and the field if one is at fault."""
 

@@ -136,7 +136,7 @@ class Layout:
             if filled is not None:
                 fields.append(filled)
         if not fields:
-            raise RowError(None, "no field is left of the row")
+            raise RowError(None, "has no field left")
         try:
             return Content.hashed(as_line(self._name(context)), fields)
         except FieldError as error:

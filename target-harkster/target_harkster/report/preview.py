@@ -66,7 +66,8 @@ class Preview:
         self._path = Path(path)
         try:
             with open(self._path, "a", opener=_private):
-                pass
+                if self._path.is_file():  # an older one may be readable by others
+                    self._path.chmod(0o600)
         except OSError as error:
             raise self._unwritable(error) from None
         self._is_dry = is_dry
