@@ -554,7 +554,7 @@ def test_groups_that_close_out_of_order_are_compared_in_their_order(target: Targ
 
 def test_which_post_goes_before_is_a_setting(target: Target) -> None:
     fields = [{"id": "hours", "type": "number", "data": "hours"}, {"id": "up", "type": "text", "data": UP}]
-    stream = {"fields": fields, "key": ["user_id", "week"], "previous_by": ["user_id"]}
+    stream = {"fields": fields, "key": ["user_id", "week"], "previous_by": ["user_id", "user_id"]}
     rows = [worked(1, 40, "W1"), worked(2, 10, "W1", 2), worked(3, 44.5, "W2"), worked(4, 9, "W2", 2)]
     target.ran([schema(PROPERTIES), *rows, state(1)], streams={"hours": stream}, max_posts_per_run=1)
     target.ran([schema(PROPERTIES), state(2)], streams={"hours": stream})

@@ -185,8 +185,9 @@ class Layout:
         if self.previous_by is None or not parts or len(parts) != len(self.key):
             return None
         values = dict(zip(self.key, parts, strict=True))
-        shared = key_of(values.pop(column) for column in self.previous_by)
-        plain = (key_of([value]) if isinstance(value, list | dict) else value for value in values.values())
+        shared = key_of(values[column] for column in self.previous_by)
+        rest = (value for column, value in values.items() if column not in self.previous_by)
+        plain = (key_of([value]) if isinstance(value, list | dict) else value for value in rest)
         return shared, tuple(in_order(value, case_sensitive=True) for value in plain)
 
     def _whole(self, row: Mapping[str, Any]) -> dict[str, Any]:
