@@ -11,7 +11,6 @@ import pytest
 PAGES = 200
 PAGE = 200_000
 CHILD = f"""
-import sys
 from resource import getpagesize
 from singer_http.memory import return_large_blocks
 
@@ -19,9 +18,8 @@ def resident():
     with open("/proc/self/statm") as statm:
         return int(statm.read().split()[1]) * getpagesize()
 
-if sys.argv[1] == "returned":
-    return_large_blocks()
-bytearray({2 * PAGE})  # once this is freed, glibc would keep blocks of this size
+return_large_blocks()
+bytearray({2 * PAGE})  # once this is freed, many a glibc would keep blocks of this size
 before = resident()
 pages, small = [], []
 for number in range({PAGES}):
@@ -34,6 +32,4 @@ print(resident() - before)
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc keeps large blocks")
 def test_pages_are_given_back() -> None:
-    kept, returned = (int(subprocess.check_output([sys.executable, "-c", CHILD, how])) for how in ("kept", "returned"))
-    assert kept > PAGES * PAGE / 2
-    assert returned < 10 * PAGE
+    assert int(subprocess.check_output([sys.executable, "-c", CHILD])) < 10 * PAGE
