@@ -153,6 +153,23 @@ def test_what_is_changed_right_before_the_start_is_followed(
     assert sorted(session[5] for session in found.values()) == [1800, 2400, 3600]
 
 
+@pytest.mark.parametrize("is_kept", [True, False], ids=["state kept", "state lost"])
+def test_a_session_joins_what_is_uploaded_in_the_second_of_a_run(
+    *, read: Read, serve: Serve, settings: Settings, is_kept: bool
+) -> None:
+    sandbox = serve(clock="stopped", **QUIET)
+    known = {int(number) for number in sandbox.hubstaff.add([*stint(0, 20), *stint(20, 40, member=1)])}
+    config = settings(sandbox, start_date=(MIDNIGHT - WEEK).isoformat(), lookback_days=0)
+    runs = [read(sandbox, config, None, "time_sessions")]
+    sandbox.hubstaff.add([*stint(-20, 0), *stint(0, 20, member=1)])
+    sandbox.hubstaff.advance(HOUR)
+    runs.append(read(sandbox, config, runs[0].states[-1] if is_kept else None, "time_sessions"))
+    assert runs[1].code == 0, runs[1].said("ERROR")
+    assert warehouse(*runs) == sessions_of(sandbox.hubstaff.records("activities"))
+    # What was uploaded after the run and in the order of time began no session that a run can have given.
+    assert {row["id"] for row in runs[1].records("time_sessions") if row["superseded_by"]} <= known
+
+
 @pytest.mark.parametrize(("working", "more"), [(0, 1), (1, 2)])
 def test_a_first_read_looks_before_its_start_in_few_requests(
     read: Read, serve: Serve, settings: Settings, working: int, more: int

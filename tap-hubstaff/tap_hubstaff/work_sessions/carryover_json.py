@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 
 from tap_hubstaff.work_sessions.late_changes import Region
-from tap_hubstaff.work_sessions.model import Builder, Carryover, WorkSession
+from tap_hubstaff.work_sessions.model import ANY_ID, Builder, Carryover, WorkSession
 from tap_hubstaff.work_sessions.rows import NEVER
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def _as(kind: Any, kept: Any) -> Any:
 
 
 def _flat_session(session: WorkSession) -> list[int | str | None]:
-    numbers = [session.starts, session.stops, session.tracked, session.activities, session.changed]
+    numbers = [session.starts, session.stops, session.tracked, session.activities, session.changed[0]]
     details = [session.date, session.billable, session.overall, session.time_type, session.timesheet]
     return [session.id, *session.work, *numbers, *details]
 
@@ -49,7 +49,7 @@ def _sessions(rows: Any) -> Iterator[WorkSession]:
             stops,
             tracked,
             activities,
-            changed=changed,
+            changed=(changed, ANY_ID),
             date=date,
             billable=billable,
             overall=overall,

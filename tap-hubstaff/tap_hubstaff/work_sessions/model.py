@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 Work = tuple[int, int | None, int | None]
 """Who works on what: user, project, task."""
+Change = tuple[int, int]
+"""When an activity was uploaded or changed, and its id: of two uploads in one second, the later one has a higher id."""
+ANY_ID = 1 << 64
+"""In place of the id, where anything of that second may have been before. It is higher than every id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,11 @@ class Activity:
         """When it ended."""
         return self.starts + self.tracked
 
+    @property
+    def changed(self) -> Change:
+        """Its last change, or its upload if it never changed."""
+        return self.updated, self.id if self.updated == self.created else ANY_ID
+
 
 @dataclass(slots=True)
 class WorkSession:
@@ -76,7 +85,7 @@ class WorkSession:
         tracked: The seconds of all its activities.
         activities: How many they are.
         superseded_by: The session that it became a part of; None for a session that counts.
-        changed: When the last of its activities was changed.
+        changed: The last change of its activities.
         date: The organization's day of its first activity.
         billable: The billable seconds of its activities; None if one of them is unknown.
         overall: Their seconds with keyboard or mouse activity; None if one of them is unknown.
@@ -91,7 +100,7 @@ class WorkSession:
     tracked: int
     activities: int
     superseded_by: int | None = None
-    changed: int = field(default=0, compare=False)
+    changed: Change = field(default=(0, 0), compare=False)
     date: str | None = None
     billable: int | None = 0
     overall: int | None = 0
@@ -104,14 +113,14 @@ class WorkSession:
 
     def has_changed_since(self, activity: Activity) -> bool:
         """Whether an activity may once have begun this one: something in here came, or changed, after its upload."""
-        return self.changed > activity.created
+        return self.changed > (activity.created, activity.id)
 
     def add(self, activity: Activity) -> None:
         """Add an activity to it."""
         self.stops = max(self.stops, activity.stops)
         self.tracked += activity.tracked
         self.activities += 1
-        self.changed = max(self.changed, activity.updated)
+        self.changed = max(self.changed, activity.changed)
         self.billable = _sum(self.billable, activity.billable)
         self.overall = _sum(self.overall, activity.overall)
         self.time_type = self.time_type if self.time_type == activity.time_type else None
@@ -131,7 +140,7 @@ def begun_with(activity: Activity) -> WorkSession:
         activity.stops,
         activity.tracked,
         activities=1,
-        changed=activity.updated,
+        changed=activity.changed,
         date=activity.date,
         billable=activity.billable,
         overall=activity.overall,
@@ -214,7 +223,7 @@ class Builder:
             session = going.get(activity.work)
             if session is not None and session.goes_on_with(activity):
                 session.add(activity)
-                may_be_given = session.changed >= self.since and session.has_changed_since(activity)
+                may_be_given = session.changed >= (self.since, 0) and session.has_changed_since(activity)
                 if activity.id in self.given or may_be_given:
                     swallowed.append(swallowed_by(session, activity))
             else:
