@@ -80,16 +80,15 @@ EARLIER = (("a day earlier", 1, 41), ("daily", 24, 41), ("a month earlier", 1, 7
 """What happens, after how many hours, and how many days ago start_date then is."""
 
 
-@pytest.mark.parametrize("page_size", [500, 50])
 @pytest.mark.parametrize(
-    "steps",
-    [(("hourly", 1, 40), ("hourly again", 1, 40), *EARLIER), EARLIER[2:]],
+    ("steps", "page_size"),
+    [((("hourly", 1, 40), ("hourly again", 1, 40), *EARLIER), 50), (EARLIER[2:], 500)],
     ids=["after hourly runs", "after the first run"],
 )
 def test_it_is_near_what_the_run_takes(
     tap: Tap, serve: Serve, settings: Settings, steps: tuple[tuple[str, int, int], ...], page_size: int
 ) -> None:
-    sandbox = serve(clock="stopped", organizations=2, members=8, activities_per_day=20, history_days=100)
+    sandbox = serve(clock="stopped", organizations=1, members=8, activities_per_day=20, history_days=100)
     state: dict[str, Any] | None = None
     off: dict[str, float] = {}
     for name, hours, days in (("first", 0, 40), *steps):
