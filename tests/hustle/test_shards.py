@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import signal
+import subprocess
 from collections import Counter
 from contextlib import redirect_stdout
 from dataclasses import replace
@@ -18,6 +20,9 @@ from singer_http.__main__ import main
 from singer_http.http.shard import Shard
 from target_postgres.target import TargetPostgres  # type: ignore[import-untyped]
 
+from tests.conftest import HANGING
+from tests.tap_processes import Run
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -25,7 +30,6 @@ if TYPE_CHECKING:
     from api_sandbox import RunningSandbox
 
     from demo.postgres import Postgres
-    from tests.hustle.conftest import Run
     from tests.tap_processes import Starter
 
     Settings = Callable[..., dict[str, Any]]
@@ -249,24 +253,39 @@ def kill(start_tap: Starter, account: RunningSandbox) -> Callable[..., Run]:
 
 
 @pytest.mark.parametrize("changes_only", [False, True])
-def test_a_killed_shard_runs_again_and_the_tables_are_complete(
+def test_one_of_eight_is_killed_and_runs_again(  # noqa: PLR0917 - fixtures
     tap: Tap,
+    programs: Path,
     account: RunningSandbox,
     settings: Settings,
     tables: Tables,
     kill: Callable[..., Run],
+    tmp_path: Path,
     *,
     changes_only: bool,
 ) -> None:
-    config = settings(account, changes_only=changes_only)
-    chosen = catalog(tap, config, methods=dict.fromkeys(("groups", "leads", "tags"), "FULL_TABLE"))
-    tables.load(kill(Shard(2, 3), config, catalog=chosen))  # its loader is killed too: it wrote, and told nobody
-    killed = kill(Shard(2, 3), config, catalog=chosen)
+    def of(number: int) -> dict[str, Any]:
+        changes_url = f"sqlite:///{tmp_path}/{number}.db"  # each has a file of its own
+        return settings(account, shard=f"{number}/8", changes_only=changes_only, changes_url=changes_url)
+
+    chosen = catalog(tap, settings(account), methods=dict.fromkeys(("groups", "leads", "tags"), "FULL_TABLE"))
+    (tmp_path / "chosen.json").write_text(json.dumps(chosen))
+
+    def start(number: int) -> subprocess.Popen[bytes]:
+        (config := tmp_path / f"{number}.json").write_text(json.dumps(of(number)))
+        command = [*map(str, (programs / "tap-hustle", "--config", config, "--catalog", tmp_path / "chosen.json"))]
+        with (tmp_path / f"{number}.out").open("wb") as out:
+            return subprocess.Popen(command, stdout=out, env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)})
+
+    tables.load(kill(Shard(2, 8), of(2), catalog=chosen))  # its loader is killed too: it wrote, and told nobody
+    others = {number: start(number) for number in (1, *range(3, 9))}
+    killed = kill(Shard(2, 8), of(2), catalog=chosen)
     state = tables.load(killed)
-    for shard in ("1/3", "3/3"):
-        tables.load(tap(config={**config, "shard": shard}, catalog=chosen))
+    for number, other in others.items():
+        assert other.wait(HANGING) == 0
+        tables.load(Run(0, (tmp_path / f"{number}.out").read_bytes(), ""))
     assert 0 < len(tables.rows("leads")) < len(account.truth.ids["leads"])
-    again = tap(config={**config, "shard": "2/3"}, state=state, catalog=chosen)
+    again = tap(config=of(2), state=state, catalog=chosen)
     tables.load(again)
     tables.assert_true(account, "groups", "leads", "tags")
     assert_no_more_than_a_page_each(account, covered(killed) & {*again.ids("leads")})
