@@ -212,8 +212,11 @@ class Tables:
     def load(self, run: Run) -> Any:
         """Load what a run wrote, up to where it was killed; the last STATE that the loader acknowledged."""
         whole = run.stdout[: run.stdout.rfind(b"\n") + 1]
+        loader = TargetPostgres(config=self._settings)
         with redirect_stdout(io.StringIO()) as acknowledged:
-            TargetPostgres(config=self._settings).listen(io.BytesIO(whole))
+            loader.listen(io.BytesIO(whole))
+        for sink in loader._sinks_active.values():
+            sink.connector._engine.dispose()  # it leaves its connections open, and the server has few
         return json.loads(acknowledged.getvalue().splitlines()[-1])
 
     def rows(self, stream: str) -> list[tuple[str, str]]:
