@@ -113,8 +113,8 @@ class TimeSessions(NamedStream):
                 can_go_on = can_go_on and self._take_along(ours, page)
             is_complete = True
         finally:
-            # The failure is reported with the activities; here the next run continues.
-            self.failed = self.failed or not is_complete
+            if not is_complete:  # the failure is reported with the activities; here the next run continues
+                self.undone = ApiError.undone
 
     def _take_along(self, ours: WindowSlice, page: Page) -> bool:
         """Build sessions of a page of activities; False where these fail alone."""
