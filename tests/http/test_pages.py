@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from singer_http.http.errors import ApiError, MalformedAnswerError
 from singer_http.reading.pages import IDLE_PAGES, LoopGuard, Page, Slice
 
-LABEL = "leads of someone"
+PATH = "/leads"
 FULL = b'[{"id":"a"}]'
 
 
@@ -46,9 +46,9 @@ def test_each_decoding_makes_new_records() -> None:
 
 def test_a_guard_ends_where_the_list_ends() -> None:
     guard = LoopGuard(None)
-    assert guard.follow(page(FULL, "1"), LABEL) == "1"
-    assert guard.follow(page(FULL, "2"), LABEL) == "2"
-    assert guard.follow(page(FULL), LABEL) is None
+    assert guard.follow(page(FULL, "1"), PATH) == "1"
+    assert guard.follow(page(FULL, "2"), PATH) == "2"
+    assert guard.follow(page(FULL), PATH) is None
 
 
 @given(back=st.integers(0, 8), length=st.integers(1, 9), resumed=st.booleans())
@@ -57,38 +57,38 @@ def test_no_way_back_is_followed(back: int, length: int, *, resumed: bool) -> No
     seen = ["0"] if resumed else []
     for number in range(1, length + 1):
         seen.append(str(number))
-        assert guard.follow(page(FULL, str(number)), LABEL) == str(number)
-    with pytest.raises(ApiError, match=LABEL):
-        guard.follow(page(FULL, seen[back % len(seen)]), LABEL)
+        assert guard.follow(page(FULL, str(number)), PATH) == str(number)
+    with pytest.raises(ApiError, match=PATH):
+        guard.follow(page(FULL, seen[back % len(seen)]), PATH)
 
 
 def test_an_empty_cursor_is_a_cursor_like_any_other() -> None:
     guard = LoopGuard(None)
-    assert guard.follow(page(FULL, ""), LABEL) == ""
+    assert guard.follow(page(FULL, ""), PATH) == ""
     with pytest.raises(ApiError, match="the same cursor twice"):
-        guard.follow(page(FULL, ""), LABEL)
+        guard.follow(page(FULL, ""), PATH)
 
 
 @pytest.mark.parametrize("contents", [[b"[]"], [b"[]", b"[ ]", b"[\n]"], [FULL], [FULL, b'[{"id":"b"}]', b"[]"]])
 def test_pages_with_nothing_new_go_on_but_not_for_ever(contents: list[bytes]) -> None:
     guard = LoopGuard(None)
     for number, content in enumerate(contents):
-        guard.follow(page(content, f"first{number}"), LABEL)
-    guard.follow(page(b'[{"id":"new"}]', "new"), LABEL)
+        guard.follow(page(content, f"first{number}"), PATH)
+    guard.follow(page(b'[{"id":"new"}]', "new"), PATH)
     pages = itertools.cycle(contents)
     for number in range(IDLE_PAGES - 1):
-        assert guard.follow(page(next(pages), f"a{number}"), LABEL) == f"a{number}"
-    assert guard.follow(page(b'[{"id":"newer"}]', "newer"), LABEL) == "newer"  # begins the count anew
+        assert guard.follow(page(next(pages), f"a{number}"), PATH) == f"a{number}"
+    assert guard.follow(page(b'[{"id":"newer"}]', "newer"), PATH) == "newer"  # begins the count anew
     for number in range(IDLE_PAGES - 1):
-        assert guard.follow(page(next(pages), f"b{number}"), LABEL) == f"b{number}"
-    with pytest.raises(ApiError, match=f"{LABEL}.* nothing new"):
-        guard.follow(page(next(pages), "last"), LABEL)
+        assert guard.follow(page(next(pages), f"b{number}"), PATH) == f"b{number}"
+    with pytest.raises(ApiError, match=f"{PATH}.* nothing new"):
+        guard.follow(page(next(pages), "last"), PATH)
 
 
 def test_parts_of_a_list_may_be_empty_or_like_each_other() -> None:
     guard = LoopGuard(None)
     for number in range(3 * IDLE_PAGES):
-        assert guard.follow(replace(page(b"[]", str(number)), is_last_of_part=True), LABEL) == str(number)
+        assert guard.follow(replace(page(b"[]", str(number)), is_last_of_part=True), PATH) == str(number)
 
 
 def test_a_slice_asks_for_its_cursor_beside_its_own_query() -> None:

@@ -223,7 +223,8 @@ def test_what_cannot_be_read_of_an_activity_stops_only_the_sessions_of_its_organ
     assert sorted(failed.ids("activities")) == sorted(sandbox.hubstaff.ids("activities"))
     owners = {row["id"]: row["organization_id"] for row in failed.records("activities")}
     label = f"time_sessions (organization_id {owners[odd['id']]})"
-    assert [line.split(".")[0] for line in failed.said("ERROR")][:-1] == [f"Not read: {label}"]
+    sentence = "An activity came without its times, or with an odd value."
+    assert failed.said("ERROR")[:-1] == [f"Not read: {label}. {sentence}"]
     others = sessions_of([row for row in activities if owners[row["id"]] != owners[odd["id"]]])
     assert others
     assert {number: one for number, one in warehouse(failed).items() if number in others} == others

@@ -137,7 +137,7 @@ def test_a_session_tells_what_its_activities_agree_in() -> None:
         ({"billable": None, "overall": None, "timesheet_id": None}, (None, None, "normal", None)),
     ):
         rows = [{**row, **times}, {**row, **later, **other, "id": 10}]
-        (session,) = build([activity_of(one, "activities") for one in rows])
+        (session,) = build([activity_of(one) for one in rows])
         record = record_of(session)
         assert record["date"] == "2026-01-31"
         assert tuple(record[name] for name in ("billable", "overall", "time_type", "timesheet_id")) == told
@@ -153,9 +153,9 @@ def test_a_session_tells_what_its_activities_agree_in() -> None:
 def test_an_activity_that_ends_at_no_time_or_is_odd_is_malformed(change: dict[str, Any]) -> None:
     moment = "2026-02-01T04:50:00Z"
     row = {"id": 9, "user_id": 1, "tracked": 600, "starts_at": moment, "time_slot": moment}
-    assert activity_of(row, "activities").tracked == 600
+    assert activity_of(row).tracked == 600
     with pytest.raises(MalformedAnswerError, match="without its times"):
-        activity_of({**row, **change}, "activities")
+        activity_of({**row, **change})
 
 
 def test_values_of_activities_are_converted_as_their_stream_does() -> None:
@@ -163,7 +163,7 @@ def test_values_of_activities_are_converted_as_their_stream_does() -> None:
     row = {"id": 9, "user_id": 1, "tracked": 600, "starts_at": moment, "time_slot": moment, "billable": False}
     texts = {"id": "9", "user_id": "1", "billable": "false", "starts_at": "2026-02-01 04:50:00"}
     for tracked in ("600", 600.0):
-        assert activity_of({**row, **texts, "tracked": tracked}, "activities") == activity_of(row, "activities")
+        assert activity_of({**row, **texts, "tracked": tracked}) == activity_of(row)
 
 
 @given(history=histories())
@@ -176,7 +176,7 @@ def test_sessions_outlive_the_state(history: list[Activity]) -> None:
 
 def test_a_session_of_activities_that_tell_of_no_change_outlives_the_state() -> None:
     moment = "2026-02-01T04:50:00Z"
-    activity = activity_of({"id": 9, "user_id": 1, "tracked": 600, "starts_at": moment, "time_slot": moment}, "x")
+    activity = activity_of({"id": 9, "user_id": 1, "tracked": 600, "starts_at": moment, "time_slot": moment})
     builder = Builder(Carryover(activity.slot))
     builder.window([activity], activity.stops)
     assert unflat_builder(flat_builder(builder)).open == builder.open != []

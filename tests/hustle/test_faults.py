@@ -376,7 +376,7 @@ def test_a_record_without_its_key_is_a_named_failure(
     run = tap(config={"client_id": "a", "client_secret": "b", "api_url": server.url})
     assert run.code == 1
     (named,) = [sentence for sentence in run.said("ERROR") if sentence.startswith("Not read: ")]
-    assert named.startswith("Not read: tags.")
+    assert named.startswith("Not read: tags. A record came without its key")
     assert "Ada" not in run.stderr
 
 

@@ -136,7 +136,7 @@ def test_a_list_without_end_ends_alone(lists: Callable[..., Run], items: bytes) 
     assert next(numbers) <= IDLE_PAGES + 3
     assert run.ids("tags") == ["t"]
     sentence, _ = run.said("ERROR")
-    assert sentence.startswith(f"Not read: agents. agents: {IDLE_PAGES} pages one after another with nothing new")
+    assert sentence.startswith(f"Not read: agents. GET /agents: {IDLE_PAGES} pages one after another with nothing new")
     assert run.states[-1]["bookmarks"]["agents"]["resume"].get("cursor") == (f"c{IDLE_PAGES}" if items else None)
 
 

@@ -131,7 +131,7 @@ class LoopGuard:
         self._contents: set[int] = set()
         self._idle = 0
 
-    def follow(self, page: Page, label: str) -> str | None:
+    def follow(self, page: Page, path: str) -> str | None:
         """Return the cursor of the page after this one, None at the end.
 
         Raises :class:`ApiError` where it leads back, or the list only goes on without anything new.
@@ -139,7 +139,7 @@ class LoopGuard:
         if page.next is None:
             return None
         if page.next in self._seen:
-            raise ApiError(f"{label}: the API gave the same cursor twice; the list cannot be read to its end.")
+            raise ApiError(f"GET {path}: the API gave the same cursor twice; the list cannot be read to its end.")
         self._seen.add(page.next)
         content = zlib.crc32(page.records)
         self._idle = self._idle + 1 if page.is_empty or content in self._contents else 0
@@ -148,6 +148,6 @@ class LoopGuard:
             self._idle = 0
         if self._idle >= IDLE_PAGES:
             raise ApiError(
-                f"{label}: {IDLE_PAGES} pages one after another with nothing new; the list does not seem to end."
+                f"GET {path}: {IDLE_PAGES} pages one after another with nothing new; the list does not seem to end."
             )
         return page.next

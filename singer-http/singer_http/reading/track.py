@@ -111,7 +111,7 @@ class Track:
         if self._may_restart(request, outcome) or self._may_ask_otherwise(request, outcome):
             return True
         try:
-            cursor = self._guard.follow(outcome, self.slice.label) if isinstance(outcome, Page) else None
+            cursor = self._guard.follow(outcome, self.slice.path) if isinstance(outcome, Page) else None
         except ApiError as error:
             self._drop_after(request)
             self._append(None)

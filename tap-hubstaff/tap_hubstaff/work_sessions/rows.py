@@ -57,12 +57,11 @@ def moment(of: int) -> dt.datetime:
     return BEGINNING + dt.timedelta(seconds=of)
 
 
-def activity_of(row: Record, label: str) -> Activity:
+def activity_of(row: Record) -> Activity:
     """What sessions need of an activity.
 
     Args:
         row: As the API gives it.
-        label: The list, for the operator.
 
     Raises:
         MalformedAnswerError: It does not say when it was, or has a value of another type than the vendor says.
@@ -70,11 +69,12 @@ def activity_of(row: Record, label: str) -> Activity:
     try:
         known = _known(row)
         tracked = known.tracked or 0
-        _ = parse_iso(known.starts_at) + dt.timedelta(seconds=tracked)  # its end has to be a valid time too
+        starts = parse_iso(known.starts_at)
+        _ = starts + dt.timedelta(seconds=tracked)  # its end has to be a valid time too
         return Activity(
             id=known.id,
             work=(known.user_id, known.project_id, known.task_id),
-            starts=seconds(parse_iso(known.starts_at)),
+            starts=seconds(starts),
             tracked=tracked,
             slot=seconds(parse_iso(known.time_slot)),
             created=seconds(parse_iso(known.created_at)) if known.created_at else 0,
@@ -86,7 +86,7 @@ def activity_of(row: Record, label: str) -> Activity:
             timesheet=known.timesheet_id,
         )
     except (ValueError, OverflowError):
-        raise MalformedAnswerError(f"{label}: an activity came without its times, or with an odd value.") from None
+        raise MalformedAnswerError("An activity came without its times, or with an odd value.") from None
 
 
 def _known(row: Record) -> _Row:

@@ -388,7 +388,7 @@ class TimeSessions(NamedStream):
         return Reading(builder, {activity.id: activity for activity in leading})
 
     def _activity(self, row: Record, slice_: Slice) -> Activity:
-        activity = activity_of(row, slice_.label)
+        activity = activity_of(row)
         self._names[organization_of(slice_.partition)].see(row, activity.work)
         if row["tracked"] is None:
             self._say_untimed()
