@@ -1,4 +1,4 @@
-"""How to log in to the Hubstaff API, and where tokens are kept that change with every login.
+"""How to log in to the Hubstaff API, and when a refresh token is exchanged.
 
 Facts from the vendor's guide: a personal access token is a refresh token. It is exchanged, by a form and without
 client credentials, for an access token and a *new* refresh token; the old one is dead from then on. An application of
@@ -9,28 +9,22 @@ requests. About five exchanges an hour are allowed.
 from __future__ import annotations
 
 import base64
-import contextlib
 import datetime as dt
-import hashlib
 import logging
-import os
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-import filelock
 import msgspec
 from singer_http.http.auth import Token, lifetime, validated_token
 from singer_http.http.clock import Stopped
-from singer_http.http.errors import AuthenticationError, ConfigurationError, CredentialsRefusedError
+from singer_http.http.errors import AuthenticationError, CredentialsRefusedError
 from singer_http.http.rules import LOGIN_RULES, Action, Fault, Rule
 from singer_http.http.session import request_token
-from typing_extensions import override
+
+from tap_hubstaff.token_store import AnyTokenStore, StoredTokens
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
     from singer_http.http.clock import Clock
     from singer_http.http.transport import Transport
 
@@ -48,10 +42,6 @@ AHEAD = 600.0
 MOST_REFUSALS = 3
 """So many exchanges an hour may be for access tokens that the API refuses: the vendor allows about five in all."""
 HOUR = 3600.0
-LOCK_PATIENCE = 300.0
-"""Seconds to wait for another run that is exchanging the token."""
-_GLANCE = 0.2
-"""Seconds after which to look whether it is through."""
 LONGEST_REQUEST = 30.0
 """Seconds after which the vendor's hosting ends any request: no exchange takes longer."""
 REFUSAL_BELIEVED = 60.0
@@ -110,147 +100,7 @@ class _TokenAnswer(msgspec.Struct):
             self.refresh_token = validated_token(self.refresh_token)
 
 
-class StoredTokens(msgspec.Struct):
-    """What the store keeps of one configured token.
-
-    Attributes:
-        refresh_token: The one to use next.
-        access_token: The one that came with it.
-        expires_at: When that one ends, in seconds since 1970.
-        renew_at: When it is to be exchanged.
-        begun_at: When an exchange of the refresh token began that may have succeeded; 0 for none.
-        refused_at: When the refresh token was refused; 0 if it was not.
-        refusals: When access tokens were exchanged because the API refused them, within an hour.
-    """
-
-    refresh_token: str
-    access_token: str = ""
-    expires_at: float = 0.0
-    renew_at: float = 0.0
-    begun_at: float = 0.0
-    refused_at: float = 0.0
-    refusals: list[float] = []
-
-    def __post_init__(self) -> None:
-        """Something other than a token means that the file is damaged."""
-        self.refresh_token = validated_token(self.refresh_token)
-        self.access_token = self.access_token and validated_token(self.access_token)
-
-    @property
-    def came_at(self) -> float:
-        """When the access token came, by the clock of the machine that it came to."""
-        return self.expires_at - (self.expires_at - self.renew_at) / (1 - RENEWED_AFTER)
-
-
 _decode_answer = msgspec.json.Decoder(_TokenAnswer).decode
-_decode_kept = msgspec.json.Decoder(StoredTokens).decode
-
-
-class AnyTokenStore(Protocol):
-    """Where tokens are kept, for all runs that use them."""
-
-    def locked(self, clock: Clock) -> contextlib.AbstractContextManager[None]:
-        """Keep other runs from it; raises :class:`AuthenticationError` where another one keeps it for too long."""
-
-    def read(self) -> StoredTokens:
-        """What is kept, or the configured token. Called with the lock."""
-
-    def write(self, kept: StoredTokens) -> None:
-        """Replace what is kept, wholly or not at all; it outlives a crash when this returns. Called with the lock."""
-
-
-class TokenStore(AnyTokenStore):
-    """One file for one configured token, for all runs that use it.
-
-    The file's name is a hash of the configured token: a new token gets a new file.
-
-    Args:
-        folder: Where the files are; it is made if it is missing.
-        configured: The refresh token in the settings.
-    """
-
-    def __init__(self, folder: Path, configured: str) -> None:
-        self._configured = configured
-        self.path = folder / f"{hashlib.sha256(configured.encode()).hexdigest()[:32]}.json"
-
-    @override
-    @contextlib.contextmanager
-    def locked(self, clock: Clock) -> Iterator[None]:
-        """Keep other runs from the file; raises :class:`ConfigurationError` too, where the folder is of no use."""
-        lock = filelock.FileLock(self.path.with_suffix(".lock"), blocking=False, mode=0o600)
-        try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            wait_for_lock(lambda: _take(lock), lock.lock_file, clock)
-            try:
-                yield
-            finally:
-                lock.release()
-        except OSError as error:
-            raise ConfigurationError(
-                f"token_path is not valid: {self.path.parent} cannot be used ({error.strerror}), and a rotated token"
-                " must not be lost."
-            ) from None
-
-    @override
-    def read(self) -> StoredTokens:
-        with contextlib.suppress(FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
-            # A run was cut off after it wrote this file, before it put it in place.
-            _decode_kept(self._new.read_bytes())
-            self._put_in_place()
-        try:
-            return _decode_kept(self.path.read_bytes())
-        except FileNotFoundError:
-            return StoredTokens(self._configured)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            logger.warning("%s is damaged: the token in the settings is used.", self.path)
-            return StoredTokens(self._configured)
-
-    @override
-    def write(self, kept: StoredTokens) -> None:
-        self._new.unlink(missing_ok=True)
-        try:
-            with os.fdopen(os.open(self._new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(msgspec.json.encode(kept))
-                file.flush()
-                os.fsync(file.fileno())
-        except BaseException:
-            self._new.unlink(missing_ok=True)
-            raise
-        self._put_in_place()
-
-    @property
-    def _new(self) -> Path:
-        return self.path.with_suffix(".new")
-
-    def _put_in_place(self) -> None:
-        self._new.replace(self.path)
-        folder = os.open(self.path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def _take(lock: filelock.BaseFileLock) -> bool:
-    with contextlib.suppress(filelock.Timeout):
-        lock.acquire()
-    return lock.is_locked
-
-
-def wait_for_lock(take: Callable[[], bool], place: str, clock: Clock) -> None:
-    """Wait for a lock on a clock that can be stopped; raises :class:`AuthenticationError` where that takes too long."""
-    until = clock.monotonic() + LOCK_PATIENCE
-    if take():
-        return
-    logger.info("Another run is logging in with the same token: waiting for it, %.0f s at most.", LOCK_PATIENCE)
-    while clock.monotonic() < until:
-        clock.sleep(_GLANCE)
-        if take():
-            return
-    raise AuthenticationError(
-        f"another run has been logging in with the same token for more than {LOCK_PATIENCE / 60:.0f} min"
-        f" ({place} is locked); run again when it is through."
-    )
 
 
 class Rotation:
@@ -292,7 +142,7 @@ class Rotation:
             if not is_usable:
                 kept = self._exchange(kept, ROTATION_RULES)
                 until = kept.renew_at
-            elif now < kept.renew_at and kept.came_at < now + AHEAD:
+            elif now < kept.renew_at and _came_at(kept) < now + AHEAD:
                 until = kept.renew_at
             elif kept.begun_at or kept.refused_at:
                 self._say_last(kept)
@@ -379,6 +229,11 @@ class Rotation:
     def _warn(self, refresh_token: str) -> None:
         if (expires := expiry(refresh_token)) is not None and (left := expires - self._clock.time()) < WARN_BEFORE:
             logger.warning("The refresh token ends in %.0f days. %s", max(0.0, left) / 86400, _RENEW)
+
+
+def _came_at(kept: StoredTokens) -> float:
+    """When the access token came, by the clock of the machine that it came to."""
+    return kept.expires_at - (kept.expires_at - kept.renew_at) / (1 - RENEWED_AFTER)
 
 
 def _time(moment: float) -> str:

@@ -19,8 +19,9 @@ from singer_http.http.shared_log import open_log
 from singer_http.http.transport import Transport
 from singer_http.reading.pages import Page
 
-from tap_hubstaff.auth import DEFAULT_AUTH_URL, AnyTokenStore, Rotation, TokenStore
+from tap_hubstaff.auth import DEFAULT_AUTH_URL, Rotation
 from tap_hubstaff.request_quota import HOUR, HourlyBudget
+from tap_hubstaff.token_store import AnyTokenStore, TokenStore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -13,7 +13,7 @@ import psycopg
 from singer_http.http.errors import AuthenticationError, database_reason
 from typing_extensions import override
 
-from tap_hubstaff.auth import AnyTokenStore, StoredTokens, wait_for_lock
+from tap_hubstaff.token_store import AnyTokenStore, StoredTokens, wait_for_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

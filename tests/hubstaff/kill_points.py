@@ -10,7 +10,7 @@ from unittest import mock
 
 from singer_http.http import transport
 from singer_http.http.transport import Transport
-from tap_hubstaff import auth, shared_tokens, tap
+from tap_hubstaff import auth, shared_tokens, tap, token_store
 from tap_hubstaff.streams import window_streams
 from tap_hubstaff.work_sessions import stream as session_stream
 
@@ -53,7 +53,7 @@ LOST = frozenset(
 """When the vendor has taken the old token and the new one is nowhere: no more than its rules make unavoidable."""
 _CALLED: dict[str, list[tuple[Any, str]]] = {
     "before the lock": [(auth.Rotation, "__call__")],
-    "lock taken": [(auth.TokenStore, "read"), (shared_tokens.SharedTokenStore, "read")],
+    "lock taken": [(token_store.TokenStore, "read"), (shared_tokens.SharedTokenStore, "read")],
     "before the request": [(Transport, "send")],
     "request sent": [(transport, "_read")],
     "answer received": [(auth, "request_token")],

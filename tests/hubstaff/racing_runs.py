@@ -24,9 +24,10 @@ import msgspec
 from singer_http.http.clock import Clock
 from singer_http.http.errors import AuthenticationError
 from singer_http.http.transport import Transport
-from tap_hubstaff import auth, shared_tokens
-from tap_hubstaff.auth import AnyTokenStore, Rotation, TokenStore
+from tap_hubstaff import auth, shared_tokens, token_store
+from tap_hubstaff.auth import Rotation
 from tap_hubstaff.shared_tokens import SharedTokenStore
+from tap_hubstaff.token_store import AnyTokenStore, TokenStore
 from typing_extensions import override
 
 from tests.hubstaff.kill_points import prepare
@@ -38,7 +39,7 @@ SHORT = 1.0
 """Seconds that a run really waits at most: it looks for the lock so often."""
 SENDER = "sender"
 """The file with the process id of the run that sent a request last."""
-TRACED = frozenset(str(module.__file__) for module in (auth, shared_tokens))
+TRACED = frozenset(str(module.__file__) for module in (auth, shared_tokens, token_store))
 MOST_TIMES = 6
 """So often a run may come to a line that counts: it looks for the lock again and again."""
 _OFFSET = struct.Struct("d")
@@ -183,7 +184,7 @@ def start(race: Race) -> list[int]:
 
 def serve() -> None:
     """Take races until the standard input ends."""
-    auth._GLANCE = 0.02
+    token_store._GLANCE = 0.02
     for line in sys.stdin:
         started = start(msgspec.json.decode(line, type=Race))
         codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in started]

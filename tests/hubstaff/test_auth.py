@@ -17,7 +17,8 @@ from singer_http.http import connections
 from singer_http.http.clock import Clock, Stopped
 from singer_http.http.errors import AuthenticationError
 from singer_http.http.transport import Transport
-from tap_hubstaff.auth import MOST_REFUSALS, Rotation, StoredTokens, TokenStore, expiry
+from tap_hubstaff.auth import MOST_REFUSALS, Rotation, expiry
+from tap_hubstaff.token_store import StoredTokens, TokenStore
 
 from tests.conftest import HANGING, FakeClock
 

@@ -10,8 +10,8 @@ import psycopg
 import pytest
 from singer_http.http.clock import Clock
 from singer_http.http.errors import AuthenticationError
-from tap_hubstaff.auth import StoredTokens
 from tap_hubstaff.shared_tokens import SharedTokenStore
+from tap_hubstaff.token_store import StoredTokens
 
 from tests.hubstaff.kill_points import LOST, SHARED_KILL_POINTS
 
