@@ -30,24 +30,26 @@ def guard(command: list[str], stop_signal: signal.Signals, patience: float, user
     """
     identity = {"user": user, "group": _group_of(user), "extra_groups": []} if user else {}
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, **identity)  # type: ignore[call-overload]
-    stopping = threading.Event()
+    this_thread = threading.get_ident()
 
     def stop(*_: object) -> None:
-        stopping.set()
         _signal_group(child.pid, stop_signal)
-        threading.Timer(patience, _signal_group, (child.pid, signal.SIGKILL)).start()
+        signal.setitimer(signal.ITIMER_REAL, patience)
+
+    def kill(*_: object) -> None:
+        _signal_group(child.pid, signal.SIGKILL)
 
     def stop_without_owner() -> None:
         while os.read(sys.stdin.fileno(), 1):
             pass
-        stop()
+        signal.pthread_kill(this_thread, signal.SIGTERM)
 
+    signal.signal(signal.SIGALRM, kill)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, stop)
     threading.Thread(target=stop_without_owner, daemon=True).start()
     code: int = child.wait()
-    # What the command started and left behind in its group has nobody to answer to any more.
-    _signal_group(child.pid, signal.SIGKILL)
+    kill()  # what the command started and left behind in its group has nobody to answer to any more
     return code if code >= 0 else 128 - code
 
 
@@ -73,7 +75,7 @@ def main() -> None:
     parser.add_argument("command", nargs=argparse.REMAINDER)
     options = parser.parse_args()
     code = guard(options.command, signal.Signals[options.signal], options.patience, options.user)
-    # A timer may still be waiting to kill what has already ended: nothing is left to wait for.
+    # The alarm may still be set, and the owner may still be there: nothing is left to wait for.
     os._exit(code)
 
 
