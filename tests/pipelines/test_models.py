@@ -337,6 +337,14 @@ def test_pay_leaves_out_deleted_work_and_follows_the_clocks(
         assert tracked == [(now.total(),)]
 
 
+def test_work_counts_by_one_rule_wherever_it_is_written() -> None:
+    # Each file has to work alone, as a model of dbt: so the rule cannot be a view that they share.
+    places = (MODELS / "hubstaff" / "payroll_week.sql", MODELS / "hubstaff" / "reconcile.sql", TAP_README)
+    rules = [re.findall(r"EXISTS \((.*?stopped_at .*?)\)\s", path.read_text(), re.DOTALL) for path in places]
+    assert [len(found) for found in rules] == [1, 1, 1]
+    assert len({" ".join(found.split()) for (found,) in rules}) == 1
+
+
 def test_every_model_says_what_it_is() -> None:
     for path in MODELS.rglob("*.sql"):
         assert path.read_text().startswith("-- "), path
