@@ -109,6 +109,16 @@ def test_no_two_files_of_a_package_differ_by_a_plural(package: str) -> None:
     assert {name for name, count in files.items() if count > 1} == set()
 
 
+def test_the_readme_of_singer_http_names_modules_that_are_there() -> None:
+    table = re.findall(
+        r"^\| ([^|]+) \|", (ROOT / "singer-http" / "README.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    named = {word.rpartition("/")[2] for cell in table for word in re.findall(r"`([\w/]+)`", cell)}
+    known = {name for path in modules("singer-http") for name in (path.stem, path.parent.name)}
+    assert "checked_settings" in named
+    assert named - known == set()
+
+
 def test_the_glossary_is_short_and_says_each_word_once() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     table = text[text.index("## Glossary") : text.index("## Where is what")]
