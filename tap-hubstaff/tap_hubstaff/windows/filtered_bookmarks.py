@@ -41,6 +41,8 @@ class FilteredBookmarks(Bookmarks):
 
     def drop_old_filters(self, partition: Mapping[str, Any] | None) -> None:
         """Forget the filters that were not read by for longest; never that of this run."""
+        if not self._filter:
+            return  # only runs with a filter add one
         filtered = [one for one in self.beside(partition) if FILTERS in one["context"]]
         filtered.sort(key=lambda one: (one is self.get(partition), one.get("replication_key_value", "")))
         for old in filtered[:-MOST_FILTERS]:

@@ -46,7 +46,7 @@ from tap_hubstaff.work_sessions.names import Names
 from tap_hubstaff.work_sessions.rows import activity_of, gone, judged, moment, record_of, seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from singer_http.reading.pages import Page, Slice
     from singer_http.tap import ApiTap
@@ -240,6 +240,8 @@ class TimeSessions(NamedStream):
         touched = {place for place, slot in changed.slots.items() if from_ <= place[0] and slot < carryover.at}
         regions += late_changes.regions(touched, carryover.since, earliest, carryover.at, self.page_limit)
         carryover.since = seconds(min(changed.stop, self._account.began) - DELAY)
+        own = self.bookmarks.beside(slice_.partition)
+        seen = max((covered.as_of + DELAY for one in own if (covered := Coverage.of(one))), default=BEGINNING)
         while True:
             # From here on, a run that is cut off can continue.
             bookmark[SESSIONS] = {**flat_carryover(carryover), **({LATE: flat_regions(regions)} if regions else {})}
@@ -247,23 +249,17 @@ class TimeSessions(NamedStream):
             self.write_due_state()
             if not regions:
                 return
-            region, found = late_changes.closed(
-                regions[0], earliest, carryover.at, self._reading_again(slice_, regions[0])
-            )
+            read = functools.partial(self._read_again, slice_, regions[0], seconds(seen))
+            region, found = late_changes.closed(regions[0], earliest, carryover.at, read)
             sessions = [*late_changes.repair(carryover, region, found), *found.swallowed]
             yield self._made(sessions, carryover.open, partition)
             regions = regions[1:]
 
-    def _reading_again(self, slice_: WindowSlice, region: late_changes.Region) -> Callable[[int, int], list[Activity]]:
-        """A function that reads the activities of the users of a region."""
-        own = self.bookmarks.beside(slice_.partition)
-        seen = max((covered.as_of + DELAY for one in own if (covered := Coverage.of(one))), default=BEGINNING)
-
-        def read(begin: int, stop: int) -> list[Activity]:
-            found = self._between(slice_, begin, stop, region.users)
-            return [judged(one, region, seconds(seen)) for one in found]
-
-        return read
+    def _read_again(
+        self, slice_: WindowSlice, region: late_changes.Region, seen: int, begin: int, stop: int
+    ) -> list[Activity]:
+        """The activities between two moments of the users of a region; ``seen`` is when the last run began."""
+        return [judged(one, region, seen) for one in self._between(slice_, begin, stop, region.users)]
 
     def _between(self, slice_: WindowSlice, begin: int, stop: int, users: Collection[int]) -> list[Activity]:
         """The activities between two moments: of some users, or of all if none is given."""
