@@ -7,7 +7,7 @@ Clients have a list of their own, which a run reads once. A name that is unknown
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from singer_http.schemas import ApiSchema
@@ -16,10 +16,8 @@ from typing_extensions import override
 
 from tap_hubstaff import schemas
 from tap_hubstaff.streams.window_base import WindowStream
-from tap_hubstaff.times import DAY
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Mapping
 
     from singer_http.reading.pages import Page
@@ -56,11 +54,6 @@ class NamedStream(WindowStream):
     """Work by user, project and task, with their names if ``include_names`` is on."""
 
     schema = _NamedSchema(SchemaDirectory(schemas))
-
-    @property
-    @override
-    def lookback(self) -> dt.timedelta:
-        return max(super().lookback, cast("int", self.config["reread_days"]) * DAY)
 
     @override
     def query(self, partition: Mapping[str, Any] | None) -> dict[str, str | int]:

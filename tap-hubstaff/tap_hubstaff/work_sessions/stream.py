@@ -29,7 +29,7 @@ from typing_extensions import override
 from tap_hubstaff.account import organization_of
 from tap_hubstaff.streams.named_base import NamedStream
 from tap_hubstaff.streams.window_streams import Activities
-from tap_hubstaff.times import BEGINNING, parse_iso
+from tap_hubstaff.times import BEGINNING, DAY, parse_iso
 from tap_hubstaff.windows.window import Window, WindowSpec
 from tap_hubstaff.windows.window_resume import DELAY, FOREVER, WINDOWS, Coverage, Read
 from tap_hubstaff.work_sessions import late_changes
@@ -67,7 +67,7 @@ LATE = "late"
 class TimeSessions(NamedStream):
     """Exact start and stop of each stretch of work, built from activities.
 
-    Follows every later change of them. What was deleted is noticed in the ``lookback_days`` before the last run.
+    Follows every later change of them. What was deleted is noticed in the ``lookback``.
     """
 
     work_updates: WorkUpdates
@@ -164,6 +164,11 @@ class TimeSessions(NamedStream):
 
     @property
     @override
+    def lookback(self) -> dt.timedelta:
+        return max(super().lookback, cast("int", self.config["reread_days"]) * DAY)
+
+    @property
+    @override
     def _followed(self) -> WindowSpec:
         return WindowSpec("time_slot", "started_at", self.spec.longest)
 
@@ -231,12 +236,10 @@ class TimeSessions(NamedStream):
             regions: What it did not come to.
         """
         bookmark = self.bookmarks.of(slice_.partition)
-        partition = cast("dict[str, Any]", slice_.partition)
-        start = seconds(parse_iso(bookmark["start"]))
         earliest = seconds(self.spec.earliest(self._account.began))
         changed = self.work_updates.since(slice_.partition, moment(carryover.since))
         # Sessions that reach into what is wanted may have begun before.
-        from_ = start - late_changes.DAY
+        from_ = seconds(parse_iso(bookmark["start"])) - late_changes.DAY
         touched = {place for place, slot in changed.slots.items() if from_ <= place[0] and slot < carryover.at}
         regions += late_changes.regions(touched, carryover.since, earliest, carryover.at, self.page_limit)
         carryover.since = seconds(min(changed.stop, self._account.began) - DELAY)
@@ -252,7 +255,7 @@ class TimeSessions(NamedStream):
             read = functools.partial(self._read_again, slice_, regions[0], seconds(seen))
             region, found = late_changes.closed(regions[0], earliest, carryover.at, read)
             sessions = [*late_changes.repair(carryover, region, found), *found.swallowed]
-            yield self._made(sessions, carryover.open, partition)
+            yield self._made(sessions, carryover.open, organization_of(slice_.partition))
             regions = regions[1:]
 
     def _read_again(
@@ -308,10 +311,10 @@ class TimeSessions(NamedStream):
     @override
     def _records(self, page: Page, slice_: Slice) -> list[Record]:
         slice_ = cast("WindowSlice", slice_)
-        partition = cast("dict[str, Any]", slice_.partition)
-        reading = self._reading.get(partition["organization_id"])
+        organization = organization_of(slice_.partition)
+        reading = self._reading.get(organization)
         if reading is None:
-            reading = self._reading[partition["organization_id"]] = self._begin_reading(slice_)
+            reading = self._reading[organization] = self._begin_reading(slice_)
         for row in page.decode():
             activity = self._activity(row, slice_)
             reading.activities[activity.id] = activity
@@ -320,21 +323,21 @@ class TimeSessions(NamedStream):
             return []
         stop = seconds(slice_.plan.stop if window is None else window.start)
         sessions = late_changes.reaching(reading.window(stop), seconds(slice_.plan.start))
-        made = self._made(sessions, reading.builder.open, partition)
+        made = self._made(sessions, reading.builder.open, organization)
         if window is None:
             unseen = sorted(reading.builder.given)
             if slice_.plan.stop < cast("Read", slice_.read).as_of:
                 reading.builder.after.given += unseen  # of after end_date: the next run may see them
             else:
-                made += self._conform([{**gone(number), **partition} for number in unseen])
+                made += self._conform([{**gone(number), "organization_id": organization} for number in unseen])
         return made
 
     def _made(
-        self, sessions: Sequence[WorkSession], going_on: Sequence[WorkSession], partition: dict[str, Any]
+        self, sessions: Sequence[WorkSession], going_on: Sequence[WorkSession], organization: int
     ) -> list[Record]:
         """The rows of sessions; keeps the names of those that continue."""
-        names = self._names[partition["organization_id"]]
-        rows = [{**record_of(session), **names.of(session.work), **partition} for session in sessions]
+        names, own = self._names[organization], {"organization_id": organization}
+        rows = [{**record_of(session), **names.of(session.work), **own} for session in sessions]
         names.keep([session.work for session in going_on])
         return self._conform(rows)
 
