@@ -38,14 +38,14 @@ USUAL_LIFETIME = 24 * 60 * 60.0
 RENEWED_AFTER = 0.5
 """An access token is exchanged after this share of its life: if that fails, the rest is left to mend it."""
 AHEAD = 600.0
-"""Seconds by which a clock may be behind the one that dated a token: what is of a later future is exchanged at once."""
+"""A token may be dated so many seconds ahead, as clocks differ. One that is dated later is exchanged at once."""
 MOST_REFUSALS = 3
 """So many exchanges an hour may be for access tokens that the API refuses: the vendor allows about five in all."""
 HOUR = 3600.0
 LONGEST_REQUEST = 30.0
 """Seconds after which the vendor's hosting ends any request: no exchange takes longer."""
 REFUSAL_BELIEVED = 60.0
-"""Seconds for which no other run tries a refresh token that was refused, if all begin at the same time."""
+"""For so many seconds no run tries a refresh token that was refused: runs that begin together would all send it."""
 _RENEW = "Create a new personal access token (or have the application authorized again) and put it into the settings."
 _LOST = (
     " the exchange of the refresh token. It may have been used up without the new one having"

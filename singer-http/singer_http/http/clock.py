@@ -27,7 +27,7 @@ class Clock:
 
     def __init__(self) -> None:
         self._is_ended = False
-        # A signal may interrupt the thread that has its lock, which other ways to wake a thread do not stand.
+        # A signal handler wakes sleepers with it. An event has a lock, which the thread that it interrupts may hold.
         self._wake: SimpleQueue[None] = SimpleQueue()
 
     def monotonic(self) -> float:

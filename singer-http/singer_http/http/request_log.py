@@ -39,7 +39,7 @@ class Sent(msgspec.Struct, omit_defaults=True):
 
     times: list[float] = []  # when requests were sent, or are to be, in order
     paused_until: float = 0.0
-    kept_back: int = 0  # requests that are not to be sent, as others may
+    kept_back: int = 0  # requests of each window that are left to other runs
     written_at: float = 0.0
     login: Login | None = None  # where a setting allows a token here
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 RUNNING = "running"
-"""How a run ended that has not ended, or was killed: its report says what was read up to the last full minute."""
+"""The reason of a run that goes on, or that was killed since the report was last written: that is every minute."""
 
 Ended = Literal["complete", "in doubt", "cut off", "forbidden", "failed", "not read"]
 """How a list ended: by the API's word, or why not."""

@@ -223,7 +223,7 @@ class WindowStream(HubstaffStream):
         """The windows of a feed between two moments, from the first or from where an earlier run was cut off."""
         created = self._account.created(organization_of(partition))
         if created < self._account.began and feed.name != REREAD:  # otherwise it is not believed
-            begin = max(begin, midnight(created - BACKDATED - WEST))  # or what a slot or a day has would be cut off
+            begin = max(begin, midnight(created - BACKDATED - WEST))  # a later hour would cut off a slot or a day
         if feed.spec.is_kept_by_plan and isinstance(days := self.bookmarks.get(partition).get(KEPT_DAYS), int):
             begin = max(begin, midnight(self._account.began) - days * DAY)
         plan = WindowPlan(feed.spec, begin, stop, self._rows_a_page(partition))

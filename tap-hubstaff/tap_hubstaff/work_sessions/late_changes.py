@@ -189,7 +189,7 @@ def leading_to(start: int, earliest: int, read: Callable[[int, int, Sequence[int
 
 
 def reaching(sessions: Sequence[WorkSession], start: int) -> list[WorkSession]:
-    """Without the sessions that end before a moment, and what they swallowed."""
+    """The sessions that reach a moment; those that ended before are left out, with what they swallowed."""
     before = {session.id for session in sessions if session.superseded_by is None and session.stops < start}
     return [session for session in sessions if (session.superseded_by or session.id) not in before]
 

@@ -18,7 +18,7 @@ Work = tuple[int, int | None, int | None]
 Change = tuple[int, int]
 """When an activity was uploaded or changed, and its id: of two uploads in one second, the later one has a higher id."""
 ANY_ID = 1 << 64
-"""In place of the id, where anything of that second may have been before. It is higher than every id."""
+"""Stands for the id where all that was uploaded in that second may have been there before. Higher than every id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +257,7 @@ class Reading:
     activities: dict[int, Activity] = field(default_factory=dict)
 
     def window(self, stop: int) -> list[WorkSession]:
-        """The sessions that the window brings which ends there, in seconds since 1970."""
+        """The sessions of the window that ends at ``stop``, in seconds since 1970."""
         within = [activity for activity in self.activities.values() if activity.slot < stop]
         self.activities = {}
         return self.builder.window(within, stop)
