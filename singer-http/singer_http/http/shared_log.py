@@ -81,7 +81,8 @@ class SharedLog(RequestLog):
                 *(error, self._silence, self._share, self._requests),
             )
             pause = max(self._own.paused_until, now + self._ahead + self._silence)
-            self._own = Sent(self._own.times[:: self._shard.count], pause)  # its share of what all have used
+            used = self._own.times[:: self._shard.count]  # its share of what all have used
+            self._own = Sent(used, pause, kept_back=self._requests - self._share)
         self._alone_until = math.inf
         self._retry_at = now + RETRY
 
@@ -101,8 +102,7 @@ class SharedLog(RequestLog):
         return outcome
 
     def _alone(self, change: Callable[[float, Sent], T], now: float) -> T:
-        """Change what is known here, with all but this run's share kept back."""
-        self._own.kept_back = self._requests - self._share
+        """Change what is known here."""
         begin, length = self._turn
         cycle = self._groups * 2 * length
         if self._groups > 1 and (since := (now - begin) % cycle) > length:
