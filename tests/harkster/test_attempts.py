@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -76,6 +77,51 @@ def test_what_waited_for_a_channel_that_was_never_looked_at_keeps_nobody_from_lo
     target.sandbox.faults.clear()
     target.ran([schema(), *rows(1, 2, 4), state(3)], **UPSERT)
     assert names(target) == [("x", 1)] * 4
+
+
+@contextlib.contextmanager
+def without_ledger_and_channel(target: Target) -> Iterator[None]:
+    """The ledger is lost, and runs in here cannot look at the channel."""
+    Path(target.config["ledger_url"].removeprefix("sqlite:///")).unlink()
+    path = f"/channels/{target.channel}/posts"
+    target.sandbox.faults.replace(Fault(kind="status", path=path, operation="read", status=403))
+    yield
+    target.sandbox.faults.clear()
+
+
+@pytest.mark.parametrize("kind", ["row", "digest"])
+@pytest.mark.parametrize(("mode", "name"), [("append", "x"), ("upsert", "newer")])
+def test_a_row_that_came_before_its_post_was_found_follows_its_mode(
+    target: Target, kind: str, mode: str, name: str
+) -> None:
+    fields = [{"id": "name", "type": "text", "data": "{{ rows | map(attribute='name') | join }}"}]
+    grouped = {"group_by": ["id"], "fields": fields} if kind == "digest" else {}
+    settings: dict[str, Any] = {"streams": {"hours": {"mode": mode, **grouped}}}
+    target.ran([schema(), *rows(1), state(1)], **settings)
+    with without_ledger_and_channel(target):
+        assert isinstance(target.run([schema(), *rows(1, name="newer"), state(2)], **settings).error, IncompleteError)
+    for _ in range(2):
+        target.ran([schema(), state(3)], **settings)
+        assert names(target) == [(name, 1)]
+
+
+def test_a_draft_that_is_found_for_a_row_of_a_first_run_is_published(target: Target) -> None:
+    target.ran([schema(), *rows(1), state(1)], max_posts_per_run=0, **UPSERT)
+    with without_ledger_and_channel(target):
+        target.run([schema(), *rows(1), state(2)], first_run="draft", **UPSERT)
+    target.ran([schema(), state(3)], **UPSERT)
+    assert names(target) == [("x", 1)]
+
+
+def test_a_row_that_was_rejected_before_its_post_was_found_stays_rejected(target: Target) -> None:
+    numbers = {"hours": {"mode": "upsert", "fields": [{"id": "name", "type": "number", "data": "name"}]}}
+    target.ran([schema(), *rows(1, name="1"), state(1)], streams=numbers)
+    with without_ledger_and_channel(target):
+        target.run([schema(), *rows(1, name="x"), state(2)], streams=numbers)
+    target.ran([schema(), state(3)], streams=numbers)
+    assert [one["record"]["name"] for one in target.rejects()] == ["x"]
+    target.ran([schema(), state(4)], **UPSERT)
+    assert (names(target), target.rejects()) == ([("x", 1)], [])
 
 
 def test_a_first_run_into_a_forbidden_channel_is_not_over(target: Target) -> None:

@@ -364,6 +364,21 @@ def put_back_with_what_is_gone(life: Life) -> None:
     life.run(job, [(2, "1")])
 
 
+def closed_when_the_ledger_is_lost(life: Life) -> None:
+    """The ledger is lost. A row changes before its channel can be looked at again."""
+    job = life.jobs[0]
+    life.run(job, [(1, "1")])
+    life.lose_the_ledger()
+    life.run_forbidden(job, [Row(1, "2"), Row(2, "2")])
+
+
+@contextmanager
+def _changed_by_its_row() -> Iterator[None]:
+    """A row that came before its post was found changes it."""
+    with mock.patch("target_harkster.delivery.channels._stays", return_value=False):
+        yield
+
+
 @contextmanager
 def _adopts_new_posts_alone() -> Iterator[None]:
     """A post that the ledger has is taken to be as the ledger has it."""
@@ -447,6 +462,7 @@ STORIES: dict[str, tuple[Callable[[Life], None], Plan]] = {
     "a copy of the ledger": (put_back, Plan("upsert")),
     "a copy with a post that waits": (put_back_with_what_waited, Plan("upsert")),
     "a copy with a post that is withdrawn": (put_back_with_what_is_gone, Plan("upsert")),
+    "a channel that is closed": (closed_when_the_ledger_is_lost, Plan("append")),
     "a key of another type": (retyped, Plan("upsert")),
     "a key of another type in a digest": (retyped, Plan("digest")),
     "an upgrade": (upgraded, Plan("mirror")),
@@ -465,6 +481,7 @@ PUT_BACK: list[tuple[str, Callable[[], AbstractContextManager[None]]]] = [
     ("a copy of the ledger", _adopts_new_posts_alone),
     ("a copy with a post that waits", _older_goes_on),
     ("a copy with a post that is withdrawn", _kept),
+    ("a channel that is closed", _changed_by_its_row),
     ("a key of another type", earlier_version),
     ("a key of another type in a digest", earlier_version),
     ("an upgrade", _without_old_markers),

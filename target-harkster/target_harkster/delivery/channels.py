@@ -113,6 +113,11 @@ def _is_as_known(entry: Entry, post: RemotePost) -> bool:
     return entry.post_id == post.id and (is_same or entry.phase in _LEAVING)
 
 
+def _stays(entry: Entry, post: RemotePost) -> bool:
+    """Whether a post that is found stays as it is. Otherwise its row, which came after it, changes it."""
+    return not entry.source or entry.hash == post.hash
+
+
 @dataclass(slots=True, eq=False)
 class Channels:
     """The channels of a run.
@@ -233,6 +238,7 @@ class Channels:
         Returns:
             How many posts were entered: new ones, and those that the ledger knew with another content or phase.
         """
+        self.rejects.load(channel.id)
         ours = self.delivery.ours(channel)
         waiting: list[str] = []
         for entry in self.ledger.unfinished(channel.id):
@@ -270,10 +276,11 @@ class Channels:
             entry = known.get(marker)
             if entry is None:
                 entry = Entry(channel.id, marker, "", "", Phase.DRAFT, remote.hash, self.ledger.next_seq())
-                entry.held = remote.is_held
             elif is_newer and _is_as_known(entry, remote):
                 continue
-            if is_newer or entry.hash == remote.hash:
+            if not is_newer or marker not in known:
+                entry.held = remote.is_held
+            if is_newer or _stays(entry, remote):
                 enter_shown(entry, remote)
                 entry.phase = Phase.DRAFT if remote.is_draft else Phase.PUBLISHED
             else:
@@ -282,13 +289,14 @@ class Channels:
         self.ledger.save(*entries)
         if is_newer:
             self.ledger.digests.distrust(channel.id, [entry.marker for entry in entries])
-        # What the ledger knows of the rows of these is older than their posts.
-        self.rejects.load(channel.id)
         adopted = {entry.marker for entry in entries}
         for reject in self.rejects.earlier:
             prefix = stream_marker(reject.stream)
             markers = {marker_of(prefix, spelling) for spelling in spellings(reject.key or "")}
-            if reject.channel == channel.id and not adopted.isdisjoint(markers):
+            # A row is newer than its post if it was rejected by a run that could not look at the channel.
+            if (reject.channel == channel.id and not adopted.isdisjoint(markers)) and (
+                is_newer or self.ledger.is_settled(reject.stream, channel.id)
+            ):
                 self.rejects.strike(reject.place)
         self.rejects.sync()
         if entries:

@@ -269,7 +269,9 @@ class Decider:
             entry.held = parcel.lane.first_run == "draft" and known is None
         else:
             entry = known
-        entry.key, entry.stream, entry.source = parcel.key, parcel.lane.stream, parcel.source
+        entry.key, entry.stream = parcel.key, parcel.lane.stream
+        # In mode append a row changes no post, not even one that is found later.
+        entry.source = "" if parcel.lane.mode == "append" else parcel.source
         if parcel.lane.mode == "mirror":
             entry.version = parcel.version
         if decision is Decision.UPDATE:

@@ -81,6 +81,7 @@ class Entry:
     Attributes:
         hash: Of the content that the post has, or is to get.
         source: Of the row and the layout that the content was made of last: while it is the same, so is the content.
+            Empty if that is not known, or if the row changes no post that is there (mode append).
         content: That content, as JSON, for as long as it is not delivered.
         seq: Orders the posts of a channel, oldest first.
         held: The draft is left for people to publish.
