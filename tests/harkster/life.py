@@ -159,7 +159,8 @@ class Life:
             return  # what is recorded of a channel that was never looked at is not what is there
         job.is_shaken = True
         with self._sent(job, rows) as messages:
-            self.sandbox.faults.replace(Fault(kind="status", status=403, path=f"/{job.target.channel}/posts"))
+            paths = (f"/{job.target.channel}/posts", *(f"/posts/{post.id}" for post in job.target.posts()))
+            self.sandbox.faults.replace(*(Fault(kind="status", status=403, path=path) for path in paths))
             try:
                 error = self._run(job, messages)
             finally:

@@ -124,6 +124,28 @@ def test_a_row_that_was_rejected_before_its_post_was_found_stays_rejected(target
     assert (names(target), target.rejects()) == ([("x", 1)], [])
 
 
+def test_rows_that_need_a_post_of_a_forbidden_channel_do_not_stop_the_others(target: Target, two: Target) -> None:
+    before = {"id": "before", "type": "text", "data": "{{ previous.name }}"}
+    fields = [{"id": "name", "type": "text", "data": "name"}, before]
+    target.config["streams"]["hours"]["fields"] = fields
+    heads = [schema(), schema(stream="teams")]
+    target.ran([*heads, *rows(1), state(1)])
+    (post,) = target.posts()
+    for name in ("newer", "newest"):
+        paths = (f"/channels/{target.channel}/posts{one}" for one in ("", f"/{post.id}"))
+        target.sandbox.faults.replace(*(Fault(kind="status", path=path, status=403) for path in paths))
+        ran = target.run([*heads, *rows(1, name=name), *rows(2, stream="teams"), state(name)])
+        target.sandbox.faults.clear()
+        assert isinstance(ran.error, IncompleteError)
+        assert ran.states == [name]
+        assert (names(target), names(two)) == ([("x", 1)], [("x", 1)])
+        (reject,) = target.rejects()
+        assert "needs a post that cannot be read" in reject["reason"]
+    target.ran([*heads, state(2)])
+    assert [data(one) for one in target.posts()] == [{"name": "newest", "before": "x"}]
+    assert target.rejects() == []
+
+
 def test_a_first_run_into_a_forbidden_channel_is_not_over(target: Target) -> None:
     path = f"/channels/{target.channel}/posts"
     target.sandbox.faults.replace(Fault(kind="status", path=path, operation="read", status=403))

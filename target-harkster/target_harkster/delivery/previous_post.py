@@ -7,6 +7,9 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from singer_http.http.errors import ForbiddenError
+
+from target_harkster.layout.errors import RowError
 from target_harkster.ledger.store import Phase
 from target_harkster.vendor.field_types import data_value
 from target_harkster.vendor.posts import Content
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
     from target_harkster.layout.layout import Layout
     from target_harkster.ledger.store import Entry, Ledger
     from target_harkster.vendor.client import HarksterApi
-    from target_harkster.vendor.posts import Fields
+    from target_harkster.vendor.posts import Fields, RemotePost
 
 _SHOWN = frozenset({Phase.PUBLISHED, Phase.UPDATING})
 _UNSEEN = frozenset({Phase.BASELINE, Phase.DELETING, Phase.DELETED, Phase.REMOVED})
@@ -33,7 +36,11 @@ class PreviousPosts:
     """By stream and channel, and what they share, the posts in order: what they are ordered by, and their markers."""
 
     def fields(self, layout: Layout, channel: str, marker: str, key: str) -> dict[str, Any] | None:
-        """The values of the post before, by field id; None if there is no such post."""
+        """The values of the post before, by field id; None if there is no such post.
+
+        Raises:
+            RowError: It cannot be read.
+        """
         if layout.previous_by is None:
             own = self.ledger.find(channel, [marker]).get(marker)
             found = self.shown(own) if own is not None and own.phase in _SHOWN else None
@@ -65,16 +72,26 @@ class PreviousPosts:
         return None
 
     def is_as_known(self, channel: str, marker: str) -> bool:
-        """Whether the API shows a post as the ledger has it. If not, the ledger may be older."""
+        """Whether the API shows a post as the ledger has it. If not, the ledger may be older.
+
+        Raises:
+            RowError: It cannot be read.
+        """
         entry = self.ledger.find(channel, [marker]).get(marker)
         if entry is None or entry.post_id is None or entry.phase not in {Phase.PUBLISHED, Phase.DRAFT}:
             return True
-        remote = self.api.post(channel, entry.post_id)
+        remote = self._read(channel, entry.post_id)
         return remote is not None and remote.hash == entry.hash
 
     def shown(self, entry: Entry) -> Fields | None:
         """The fields that a post has, or will have."""
         if entry.content is not None and entry.phase not in _SHOWN:
             return Content.decoded(entry.content).fields  # it waits, and goes out first
-        remote = None if entry.post_id is None else self.api.post(entry.channel, entry.post_id)
+        remote = None if entry.post_id is None else self._read(entry.channel, entry.post_id)
         return None if remote is None else remote.content.fields
+
+    def _read(self, channel: str, post_id: str) -> RemotePost | None:
+        try:
+            return self.api.post(channel, post_id)
+        except ForbiddenError as error:  # the other channels go on
+            raise RowError(None, f"needs a post that cannot be read: {str(error).removesuffix('.')}") from None
