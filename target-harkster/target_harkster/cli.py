@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 _WIDE = 400
 """Columns of output that goes into a pipe, so that nothing is cut short."""
 _out = Console(soft_wrap=True, highlight=False, markup=False, width=None if sys.stdout.isatty() else _WIDE)
+_NO_POSTS: dict[str, Any] = {"streams": {}, "preview_path": None}
+"""What commands that make no posts do without: so a layout may be wrong for as long as it is being written."""
 _HELD, _REJECTED = "held", "rejected"
 """Phases that only this command shows: drafts for people to publish, and rejects."""
 _input = click.option("--input", "source", type=click.File("rb"), default="-", help="Messages of a tap.")
@@ -82,7 +84,8 @@ def _command(**settings: Any) -> Callable[[Callable[..., None]], click.Command]:
 @contextlib.contextmanager
 def _opened(config_files: Sequence[str], settings: Mapping[str, Any]) -> Iterator[TargetHarkster]:
     given = config_input(config_files or [ENVIRONMENT])
-    target = TargetHarkster(config={**given.config, **settings}, parse_env_config=given.parse_env)
+    environment = TargetHarkster._env_var_config if given.parse_env else {}  # noqa: SLF001 - the SDK lets it win
+    target = TargetHarkster(config={**given.config, **environment, **settings})
     with contextlib.closing(target.run):
         yield target
 
@@ -116,7 +119,7 @@ def _moment(seconds: float | None) -> str | None:
     return dt.datetime.fromtimestamp(seconds, dt.timezone.utc).isoformat(timespec="seconds")
 
 
-@_command(dry_run=True)
+@_command(dry_run=True, **_NO_POSTS)
 @_as_json
 def channels(target: TargetHarkster, *, as_json: bool) -> None:
     """Show channels and their ids, by account and workspace."""
@@ -134,7 +137,7 @@ def channels(target: TargetHarkster, *, as_json: bool) -> None:
     _out.print(branches[()])
 
 
-@_command(dry_run=True)
+@_command(dry_run=True, **_NO_POSTS)
 @_as_json
 def usage(target: TargetHarkster, *, as_json: bool) -> None:
     """Show what is left of each account's quota."""
@@ -147,7 +150,7 @@ def usage(target: TargetHarkster, *, as_json: bool) -> None:
     _print_table(("account", "quota", "used", "left"), rows)
 
 
-@_command(dry_run=True)
+@_command(dry_run=True, **_NO_POSTS)
 @_own_channel
 @_as_json
 def templates(target: TargetHarkster, channel: str | None, *, as_json: bool) -> None:
@@ -243,7 +246,7 @@ def retry(target: TargetHarkster, *, as_json: bool) -> None:
         click.echo(f"{one.stream} {one.key or 'without a key'}: {reason}.")
 
 
-@_command()
+@_command(**_NO_POSTS)
 @_own_channel
 def adopt(target: TargetHarkster, channel: str | None) -> None:
     """Rebuild the ledger from a channel.
@@ -257,7 +260,7 @@ def adopt(target: TargetHarkster, channel: str | None) -> None:
     click.echo(f"{target.run.channels.adopt(found)} posts were entered into the ledger.")
 
 
-@_command(dry_run=True)
+@_command(dry_run=True, **_NO_POSTS)
 @_as_json
 def runs(target: TargetHarkster, *, as_json: bool) -> None:
     """Show the runs, newest first, and how each ended.
@@ -274,7 +277,7 @@ def runs(target: TargetHarkster, *, as_json: bool) -> None:
     _print_table(columns, [[*(row | {"ended": row["ended"] or "goes on, or was cut off"}).values()] for row in rows])
 
 
-@_command(dry_run=True)
+@_command(dry_run=True, **_NO_POSTS)
 @click.option("--channel", help="Id or Account/Workspace/Channel; all channels without.")
 @click.option(
     "--phase",

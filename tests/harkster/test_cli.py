@@ -194,6 +194,27 @@ def test_settings_come_from_the_environment(command: Command, target: Target, mo
     assert "TARGET_HARKSTER_STREAMS must hold an object" in command.failed("--config", "ENV", "usage")
 
 
+def test_what_there_is_is_shown_while_a_layout_is_being_written(
+    command: Command, target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command.configure({**target.config, "preview_path": str(tmp_path / "page.html")})
+    for wrong in ({"hours": {"closed": "{{ rows }}"}}, {"hours": {"mode": "none"}}):
+        monkeypatch.setenv("TARGET_HARKSTER_STREAMS", json.dumps(wrong))
+        for words in (["channels"], ["usage"], ["templates"], ["ledger"], ["runs"], ["adopt"]):
+            command("--config", "ENV", *words)
+        assert "streams.hours" in command.failed("--config", "ENV", "plan")
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_no_setting_makes_a_plan_send_anything(
+    command: Command, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TARGET_HARKSTER_DRY_RUN", "false")
+    shown = command("--config", "ENV", "plan", given=as_input([schema(), record(id=1, name="one"), state(1)]))
+    assert "Nothing was sent." in shown
+    assert target.posts() == []
+
+
 def test_a_layout_of_what_is_no_schema_is_refused(command: Command) -> None:
     given = {"type": "SCHEMA", "stream": "x", "schema": 7}
     assert "Line 1 of the input is a message whose schema is of the wrong" in command.failed("layout", given=[given])
