@@ -129,16 +129,6 @@ class Run:
             self._is_open = False
             self._opened.close()
 
-    def check_channels(self) -> None:
-        """Check that the settings say where the rows of their streams go.
-
-        Raises:
-            ConfigurationError: They do not say it of one.
-        """
-        for stream, settings in self.config["streams"].items():
-            if settings.get("mode") != "lookup":
-                self.channels.wanted(stream, self.config)
-
     # What comes
 
     def row_came(self, stream: str) -> None:

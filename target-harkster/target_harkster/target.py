@@ -19,6 +19,7 @@ from singer_sdk.helpers.capabilities import CapabilitiesEnum, PluginCapabilities
 from singer_sdk.mapper import SameRecordTransform
 from typing_extensions import override
 
+from target_harkster.delivery.channels import Channels
 from target_harkster.digest_sink import DigestSink
 from target_harkster.layout.expressions import Expressions
 from target_harkster.layout.stream_settings import check_stream
@@ -67,6 +68,8 @@ class TargetHarkster(CheckedSettings, Target):
         for stream, settings in config["streams"].items():
             try:
                 check_stream(stream, settings, expressions)
+                if settings.get("mode") != "lookup":
+                    Channels.wanted(stream, config)
             except ConfigurationError as error:
                 yield str(error)
 
@@ -116,7 +119,6 @@ class TargetHarkster(CheckedSettings, Target):
         history = self.run.ledger.history
         with self._ended_well():
             history.begin()
-            self.run.check_channels()
             try:
                 return super().process_lines(file_input)
             except BAD_INPUT:
