@@ -438,14 +438,14 @@ PUT_BACK: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
     (
         "a copy of the ledger",
         "a known post is as it was known",
-        lambda: mock.patch("target_harkster.delivery.channels._is_as_known", return_value=True),
+        lambda: mock.patch("target_harkster.delivery.channels.is_as_known", return_value=True),
     ),
     ("a copy with a post that waits", "what was to be done is done", _older_goes_on),
     ("a copy with a post that is withdrawn", "what waited waits on", lambda: mock.patch.object(Ledger, "forget")),
     (
         "a channel that is closed",
         "the row changes the post",
-        lambda: mock.patch("target_harkster.delivery.channels._stays", return_value=False),
+        lambda: mock.patch("target_harkster.delivery.channels.stays", return_value=False),
     ),
     ("a key of another type", "text and numbers are kept apart", earlier_version),
     ("a key of another type in a digest", "text and numbers are kept apart", earlier_version),

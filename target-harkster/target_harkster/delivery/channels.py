@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from singer_http.http.errors import ConfigurationError, ForbiddenError, NotFoundError
 
-from target_harkster.delivery.exactly_once import enter_shown
+from target_harkster.delivery.found_posts import enter_shown, is_accounted_for, is_as_known, stays
 from target_harkster.ledger.database import LedgerError
 from target_harkster.ledger.keys import spellings
 from target_harkster.ledger.store import Entry, Phase
@@ -29,12 +29,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_WITHOUT_POST = frozenset({Phase.DEFERRED, Phase.BASELINE, Phase.DELETED, Phase.RENEWING})
-"""Phases in which a row has no post and may get one."""
 _IN_LEDGER_ALONE = (Phase.DEFERRED, Phase.INTENT, Phase.RENEWING)
 """Phases in which a post is made by the next run, of content that only the ledger has."""
-_LEAVING = frozenset({Phase.MOVING, Phase.DELETING})
-"""Phases in which a post is there that is to go."""
 NEWEST = 20
 """So many of the newest posts of a channel are compared with the ledger."""
 _CANDIDATES = 20
@@ -96,26 +92,6 @@ def _newest(posts: Iterator[RemotePost]) -> list[RemotePost]:
     first = list(itertools.islice(posts, NEWEST))
     times = [post.published_at for post in first if post.published_at is not None]
     return list(deque(posts, NEWEST)) or first if times and times[0] < times[-1] else first
-
-
-def _is_accounted_for(entry: Entry | None, post: RemotePost) -> bool:
-    """Whether the ledger knows of a post, so that no second one is made."""
-    if entry is None:
-        return False
-    if entry.phase is Phase.INTENT:
-        return post.is_draft  # only a post whose id the ledger has is published
-    return entry.post_id == post.id or entry.phase not in _WITHOUT_POST
-
-
-def _is_as_known(entry: Entry, post: RemotePost) -> bool:
-    """Whether a post is as the ledger has it."""
-    is_same = entry.hash == post.hash and entry.phase is (Phase.DRAFT if post.is_draft else Phase.PUBLISHED)
-    return entry.post_id == post.id and (is_same or entry.phase in _LEAVING)
-
-
-def _stays(entry: Entry, post: RemotePost) -> bool:
-    """Whether a post that is found stays as it is. Otherwise its row, which came after it, changes it."""
-    return not entry.source or entry.hash == post.hash
 
 
 @dataclass(slots=True, eq=False)
@@ -224,7 +200,7 @@ class Channels:
             entry = known.get(marker)
             # If the ledger knows nothing of a stream in this channel, the post is from another job.
             is_ours = entry is not None or self.ledger.has_marker_like(channel.id, marker)
-            if is_ours and not _is_accounted_for(entry, post):
+            if is_ours and not is_accounted_for(entry, post):
                 raise LedgerError(
                     f"{channel.path}: there are posts that the ledger does not know, as if an older copy of it had been"
                     f" put back. Enter them with `harkster adopt --channel {channel.id}`, lest they be posted again."
@@ -276,11 +252,11 @@ class Channels:
             entry = known.get(marker)
             if entry is None:
                 entry = Entry(channel.id, marker, "", "", Phase.DRAFT, remote.hash, self.ledger.next_seq())
-            elif is_newer and _is_as_known(entry, remote):
+            elif is_newer and is_as_known(entry, remote):
                 continue
             if not is_newer or marker not in known:
                 entry.held = remote.is_held
-            if is_newer or _stays(entry, remote):
+            if is_newer or stays(entry, remote):
                 enter_shown(entry, remote)
                 entry.phase = Phase.DRAFT if remote.is_draft else Phase.PUBLISHED
             else:

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from singer_http.http.errors import MalformedAnswerError, NotFoundError
 
+from target_harkster.delivery.found_posts import enter_shown, own_post
 from target_harkster.ledger.store import Phase
 from target_harkster.vendor.client import PostQuotaReachedError, PostRefusedError, UncertainError
 from target_harkster.vendor.posts import Content
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from singer_http.http.clock import Clock
 
@@ -37,8 +38,6 @@ LONGEST_WAIT = 60.0
 """Seconds. The waits between tries double up to here."""
 LATEST = 900.0
 """Seconds after which a lost request has been carried out or never will be."""
-_OVER = frozenset({Phase.DELETED, Phase.REMOVED})
-"""Phases in which there must be no post."""
 
 
 @dataclass(slots=True, eq=False)
@@ -376,21 +375,3 @@ def _id_of(entry: Entry) -> str:
     if entry.post_id is None:
         raise LookupError(entry.marker)
     return entry.post_id
-
-
-def enter_shown(entry: Entry, remote: RemotePost) -> None:
-    """Enter what a post shows: what the ledger had of it was older, or people changed it."""
-    if entry.hash != remote.hash:
-        entry.hash, entry.source = remote.hash, ""  # what the row says is seen when it comes again
-    entry.post_id = remote.id
-    entry.content = remote.content.encoded() if remote.is_draft else None
-
-
-def own_post(posts: Sequence[RemotePost], entry: Entry | None) -> RemotePost | None:
-    """Choose which of several posts of one row stays."""
-    public = next((post for post in posts if not post.is_draft), None)
-    if entry is not None and entry.phase in _OVER:
-        return public
-    if entry is not None and entry.post_id is not None:
-        return next((post for post in posts if post.id == entry.post_id), public)
-    return public or posts[0]

@@ -1,0 +1,58 @@
+"""Posts of this target that are found in a channel: what the ledger knows of them, and what it learns from them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from target_harkster.ledger.store import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from target_harkster.ledger.store import Entry
+    from target_harkster.vendor.posts import RemotePost
+
+_WITHOUT_POST = frozenset({Phase.DEFERRED, Phase.BASELINE, Phase.DELETED, Phase.RENEWING})
+"""Phases in which a row has no post and may get one."""
+_LEAVING = frozenset({Phase.MOVING, Phase.DELETING})
+"""Phases in which a post is there that is to go."""
+_OVER = frozenset({Phase.DELETED, Phase.REMOVED})
+"""Phases in which there must be no post."""
+
+
+def own_post(posts: Sequence[RemotePost], entry: Entry | None) -> RemotePost | None:
+    """Choose which of several posts of one row stays."""
+    public = next((post for post in posts if not post.is_draft), None)
+    if entry is not None and entry.phase in _OVER:
+        return public
+    if entry is not None and entry.post_id is not None:
+        return next((post for post in posts if post.id == entry.post_id), public)
+    return public or posts[0]
+
+
+def is_accounted_for(entry: Entry | None, post: RemotePost) -> bool:
+    """Whether the ledger knows of a post, so that no second one is made."""
+    if entry is None:
+        return False
+    if entry.phase is Phase.INTENT:
+        return post.is_draft  # only a post whose id the ledger has is published
+    return entry.post_id == post.id or entry.phase not in _WITHOUT_POST
+
+
+def is_as_known(entry: Entry, post: RemotePost) -> bool:
+    """Whether a post is as the ledger has it."""
+    is_same = entry.hash == post.hash and entry.phase is (Phase.DRAFT if post.is_draft else Phase.PUBLISHED)
+    return entry.post_id == post.id and (is_same or entry.phase in _LEAVING)
+
+
+def stays(entry: Entry, post: RemotePost) -> bool:
+    """Whether a post that is found stays as it is. Otherwise its row, which came after it, changes it."""
+    return not entry.source or entry.hash == post.hash
+
+
+def enter_shown(entry: Entry, remote: RemotePost) -> None:
+    """Enter what a post shows: what the ledger had of it was older, or people changed it."""
+    if entry.hash != remote.hash:
+        entry.hash, entry.source = remote.hash, ""  # what the row says is seen when it comes again
+    entry.post_id = remote.id
+    entry.content = remote.content.encoded() if remote.is_draft else None
