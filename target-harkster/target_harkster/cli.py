@@ -195,7 +195,7 @@ def layout(source: IO[bytes]) -> None:
 @_command(dry_run=True)
 @_input
 @_as_json
-@click.option("--diff", "with_diff", is_flag=True, help="Show by key and field what would change.")
+@click.option("--diff", "with_diff", is_flag=True, help="Show by post and field what would change.")
 def plan(target: TargetHarkster, source: IO[bytes], *, as_json: bool, with_diff: bool) -> None:
     """Show what a tap's messages would do."""
     run = target.run
