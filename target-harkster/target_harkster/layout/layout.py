@@ -96,11 +96,10 @@ class Layout:
             raise LayoutError(stream, None, "there are no fields")
         self._needs_context = self._has_expressions(config)
         of_group = {**_moment(0.0), **one, **self._sample}
-        self._sample = {**_moment(0.0), **one, "row": one} if self.group_by else of_group
-        self._when = self._condition("when", config.get("when"))
-        self._sample = of_group
+        of_row = {**_moment(0.0), **one, "row": one} if self.group_by else of_group
+        self._when = self._condition("when", config.get("when"), of_row)
         closed = config.get("closed")
-        self._closed = self._condition("closed", closed) if isinstance(closed, str) else None
+        self._closed = self._condition("closed", closed, of_group) if isinstance(closed, str) else None
         self._quiet_hours: float | None = closed["quiet_hours"] if isinstance(closed, dict) else None
         self._fingerprint = blake2b(encoder.encode((_MAPPING, numbers, config)), digest_size=16).digest()
 
@@ -243,13 +242,13 @@ class Layout:
                 raise LayoutError(self.stream, None, f"previous_by names {column}, which is no part of the key")
         return tuple(chosen)
 
-    def _condition(self, setting: str, text: str | None) -> Source | None:
+    def _condition(self, setting: str, text: str | None, sample: Mapping[str, Any]) -> Source | None:
         if text is None:
             return None
-        condition = self._expression(None, text, self._expressions.condition)
+        condition = self._expression(None, text, self._expressions.condition, sample)
         texts = dict.fromkeys(self._texts.difference(self._decimal_texts), "text")
         with contextlib.suppress(FieldError):  # a value is at fault: that is checked row by row
-            if isinstance(condition({**self._sample, **texts}), str):
+            if isinstance(condition({**sample, **texts}), str):
                 raise LayoutError(self.stream, None, f"{setting} {_IS_TEXT}")
         return condition
 
@@ -260,26 +259,26 @@ class Layout:
 
     def _source(self, field_id: str | None, data: str) -> Source:
         if is_expression(data):
-            return self._expression(field_id, data, self._expressions.value)
+            return self._expression(field_id, data, self._expressions.value, self._sample)
         if data not in self._columns:
             raise LayoutError(self.stream, field_id, f"data names the column {data}, which the stream has not")
         return lambda row: row.get(data)
 
     def _text(self, field_id: str | None, text: str) -> Source:
-        return self._expression(field_id, text, self._expressions.text)
+        return self._expression(field_id, text, self._expressions.text, self._sample)
 
-    def _expression(self, field_id: str | None, text: str, compiled: Callable[[str], Source]) -> Source:
+    def _expression(
+        self, field_id: str | None, text: str, compiled: Callable[[str], Source], sample: Mapping[str, Any]
+    ) -> Source:
         try:
             source = compiled(text)
             names = self._expressions.names(text)
             self.uses_previous |= "previous" in names - self._columns
-            if unknown := sorted(names - self._sample.keys()):
+            if unknown := sorted(names - sample.keys()):
                 reason = f"the expression asks for {', '.join(unknown)}, which the stream has not"
                 raise LayoutError(self.stream, field_id, reason)
-            source(self._sample)
-        except ExpressionError as error:
-            raise LayoutError(self.stream, field_id, f"it {error}") from None
-        except (UnknownNameError, TooCostlyError) as error:
+            source(sample)
+        except (ExpressionError, UnknownNameError, TooCostlyError) as error:
             raise LayoutError(self.stream, field_id, f"it {error}") from None
         except FieldError:
             pass  # a value is at fault: that is checked row by row
