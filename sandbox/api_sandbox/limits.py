@@ -13,12 +13,12 @@ Counts = Literal["accepted", "all"]
 
 @dataclass(slots=True)
 class SlidingWindow:
-    """An exact limit over every window of time, wherever it begins.
+    """An exact limit over every period of its length, wherever it begins.
 
     Attributes:
-        limit: Requests allowed in a window; None allows all.
-        seconds: Length of the window.
-        counts: `accepted` if refused requests leave the window as it was; `all` if they fill it too, so
+        limit: Requests allowed in a period; None allows all.
+        seconds: Length of the period.
+        counts: `accepted` if refused requests leave the period as it was; `all` if they fill it too, so
             that a client which keeps hammering never comes in again.
     """
 
@@ -53,7 +53,7 @@ class SlidingWindow:
 
 @dataclass(slots=True)
 class BusiestWindow:
-    """The highest number of requests that fell into any window of time."""
+    """The highest number of requests that fell into any period."""
 
     seconds: float = 1.0
     peak: int = 0

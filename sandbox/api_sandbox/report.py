@@ -31,7 +31,7 @@ class Report:
         too_many_requests: How many answers were a 429.
         token_requests: Requests for a token.
         token_failures: Those of them that were answered with an error.
-        busiest_second: The most resource requests that arrived in any window of one second, refused ones included.
+        busiest_second: The most resource requests that arrived in any second, refused ones included.
         served: By list, how many times each id was served in a page that could be read.
         first_request_at: Seconds of this machine's monotonic clock; None if nothing came.
         last_response_at: Likewise, when the last answer was handed to the network.

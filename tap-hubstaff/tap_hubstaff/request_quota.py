@@ -55,7 +55,7 @@ class HourlyBudget(Budget):
             parallel: How many requests may be under way.
         """
         if (limit := limit_from_headers(headers, now)) is not None and limit[0] < parallel:
-            # As for the window: no longer than that, and a little longer than said.
+            # No longer than the period, and a little longer than said, as the budget counts it.
             self.pause(min(limit[1], HOUR) * (1 + MARGIN))
 
 

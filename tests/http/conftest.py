@@ -70,10 +70,10 @@ def transport() -> Iterator[Callable[..., Transport]]:
 def new_budget() -> Callable[..., Budget]:
     """Make a budget; on a fake clock with locks that the clock knows of, as it sleeps with one held."""
 
-    def make(requests: int, window: float, clock: Clock, log: RequestLog | None = None) -> Budget:
+    def make(requests: int, period: float, clock: Clock, log: RequestLog | None = None) -> Budget:
         lock = getattr(clock, "lock", threading.Lock)
         with mock.patch.object(budget, "threading", SimpleNamespace(Lock=lock)):
-            return Budget(requests, window, clock, log)
+            return Budget(requests, period, clock, log)
 
     return make
 

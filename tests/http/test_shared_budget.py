@@ -13,7 +13,7 @@ from singer_http.http.clock import Stopped
 from singer_http.http.request_log import FileLog
 from singer_http.http.shared_log import open_log
 
-from tests.http.test_budget import most_in_any_window
+from tests.http.test_budget import most_in_any_period
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,8 +30,8 @@ WORKERS = 8
 def budgets(clock: FakeClock, new_budget: NewBudget, tmp_path: Path) -> Callable[..., list[Budget]]:
     """Make the budgets of so many processes: each opens the file for itself."""
 
-    def make(requests: int, window: float, workers: int = WORKERS) -> list[Budget]:
-        return [new_budget(requests, window, clock, FileLog(tmp_path / "log", clock)) for _ in range(workers)]
+    def make(requests: int, period: float, workers: int = WORKERS) -> list[Budget]:
+        return [new_budget(requests, period, clock, FileLog(tmp_path / "log", clock)) for _ in range(workers)]
 
     return make
 
@@ -49,18 +49,18 @@ def work(clock: FakeClock, budgets: list[Budget], until: float) -> list[list[flo
     return clock.together([lambda budget=budget: spend(budget) for budget in budgets])  # type: ignore[misc]
 
 
-@pytest.mark.parametrize(("requests", "window", "windows"), [(25, 1.0, 60), (1000, 3600.0, 3)])
+@pytest.mark.parametrize(("requests", "period", "periods"), [(25, 1.0, 60), (1000, 3600.0, 3)])
 def test_eight_processes_use_one_limit_and_share_it_evenly(
-    clock: FakeClock, budgets: Callable[..., list[Budget]], requests: int, window: float, windows: int
+    clock: FakeClock, budgets: Callable[..., list[Budget]], requests: int, period: float, periods: int
 ) -> None:
     began = clock.monotonic()
-    sent = work(clock, budgets(requests, window), began + windows * window)
+    sent = work(clock, budgets(requests, period), began + periods * period)
     together = sorted(moment for moments in sent for moment in moments)
-    assert most_in_any_window(together, window) <= requests
-    within = [moment for moment in together if moment < began + windows * window]
-    assert len(within) >= 0.97 * requests * windows
-    # In the first window, whoever comes first takes what is free.
-    shares = [sum(moment >= began + 2 * window for moment in moments) for moments in sent]
+    assert most_in_any_period(together, period) <= requests
+    within = [moment for moment in together if moment < began + periods * period]
+    assert len(within) >= 0.97 * requests * periods
+    # In the first period, whoever comes first takes what is free.
+    shares = [sum(moment >= began + 2 * period for moment in moments) for moments in sent]
     assert max(shares) - min(shares) <= 2
 
 

@@ -14,7 +14,7 @@ from singer_http.http.shard import Shard
 from singer_http.http.shared_log import SharedLog, open_log
 from typing_extensions import override
 
-from tests.http.test_budget import most_in_any_window
+from tests.http.test_budget import most_in_any_period
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,12 +57,12 @@ def make(
     """Make the budgets of so many shards, whose common log can be taken away."""
     monkeypatch.setattr(Breaking, "is_lost", False)
 
-    def budgets(requests: int = LIMIT, window: float = 1.0, workers: int = WORKERS) -> list[Budget]:
+    def budgets(requests: int = LIMIT, period: float = 1.0, workers: int = WORKERS) -> list[Budget]:
         logs = [
-            SharedLog(Breaking(tmp_path / "log", clock), requests, window, Shard(number, workers), clock)
+            SharedLog(Breaking(tmp_path / "log", clock), requests, period, Shard(number, workers), clock)
             for number in range(1, workers + 1)
         ]
-        return [new_budget(requests, window, clock, log) for log in logs]
+        return [new_budget(requests, period, clock, log) for log in logs]
 
     return budgets
 
@@ -92,7 +92,7 @@ def test_the_limit_holds_while_the_log_is_lost_and_found_again(
     with caplog.at_level("INFO"):
         sent = spend(clock, make(), began + 60, lambda: Breaking.lost_after(clock, 20.0, 15.3))
     together = sorted(moment - began for moments in sent for moment in moments)
-    assert most_in_any_window(together, 1.0) <= LIMIT
+    assert most_in_any_period(together, 1.0) <= LIMIT
     alone = [moment for moment in together if 22 <= moment < 35]
     assert len(alone) >= 13 * LIMIT / (1 + MARGIN) * 0.95  # 3 of each 25 for each of eight, and one more for the first
     after = [moment for moment in together if 48 <= moment < 48 + 10 * (1 + MARGIN)]
@@ -110,7 +110,7 @@ def test_losing_the_log_for_ten_seconds_of_a_minute_costs_little(
 
     sent = spend(clock, make(), began + 60, lambda: Breaking.lost_after(clock, 20.0, 10.0), late=0.005)
     assert sum(map(len, sent)) >= 0.96 * 60 * LIMIT
-    assert most_in_any_window(sorted(moment for moments in sent for moment in moments), 1.0) <= LIMIT
+    assert most_in_any_period(sorted(moment for moments in sent for moment in moments), 1.0) <= LIMIT
 
 
 def test_who_has_not_looked_for_long_waits_for_what_others_sent_last(
@@ -131,7 +131,7 @@ def test_a_run_that_never_reaches_the_log_has_its_share(clock: FakeClock, make: 
     first, second, *_ = make()
     for budget, share in ((first, 4), (second, 3)):
         (sent,) = spend(clock, [budget], clock.monotonic() + 20)
-        assert most_in_any_window(sent, 1.0) == share
+        assert most_in_any_period(sent, 1.0) == share
     assert len(sent) >= 3 * 18
 
 
@@ -159,7 +159,7 @@ def test_more_shards_than_requests_take_turns_while_the_log_is_lost(
     Breaking.is_lost = True
     began = clock.monotonic()
     sent = spend(clock, make(4, 1.0, workers=10), began + 60)
-    assert most_in_any_window([moment for moments in sent for moment in moments], 1.0) <= 4
+    assert most_in_any_period([moment for moments in sent for moment in moments], 1.0) <= 4
     assert min(len(moments) for moments in sent) >= 60 // 6 - 1
 
 

@@ -19,9 +19,9 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-MARGIN = 0.02  # share by which the window is widened, as the network squeezes requests together
+MARGIN = 0.02  # share by which the period is widened, as the network squeezes requests together
 _LONG = 5.0  # seconds of waiting that are worth a word
-_TICK = 0.001  # seconds beyond the window after which to try again: a float may fall short of it
+_TICK = 0.001  # seconds beyond the period after which to try again: a float may fall short of it
 _GLANCE = 1.0  # seconds after which to look what other processes have sent
 
 
@@ -33,18 +33,18 @@ class Spent(NamedTuple):
 
 
 class Budget:
-    """Allows so many requests in any window of so many seconds, and none while the API wants a pause.
+    """Allows so many requests in any period of so many seconds, and none while the API wants a pause.
 
     Who has to wait takes the next free slot in the log, and finds it taken into account by all others: requests are
     sent in the order in which they were wanted, whichever process wants them.
     """
 
-    def __init__(self, requests: int, window: float, clock: Clock, log: RequestLog | None = None) -> None:
+    def __init__(self, requests: int, period: float, clock: Clock, log: RequestLog | None = None) -> None:
         self.requests = requests
-        self.window = window
+        self.period = period
         self._clock = clock
         self._log = log or MemoryLog(clock)
-        self._width = window * (1 + MARGIN)
+        self._width = period * (1 + MARGIN)
         self._apart = self._width / requests / 2  # so that what was lost to a late request can be made up for
         self._turn = threading.Lock()
         self._lock = threading.Lock()
@@ -79,7 +79,7 @@ class Budget:
                         return Spent(slot - self._ahead, slot)
                     self.check_wait(wait)
                     if wait > _LONG:
-                        used_up = f"The requests of {self.window:.0f} s are used up"
+                        used_up = f"The requests of {self.period:.0f} s are used up"
                         reason = "All requests are held for a while" if self.paused_for else used_up
                         logger.info("%s: waiting %.0f s.", reason, wait)
                     self._clock.sleep(wait + _TICK)
@@ -98,8 +98,8 @@ class Budget:
     def shift_to_arrival(self, spent: Spent, seconds: float) -> None:
         """Count a request so many seconds later, when it can have arrived.
 
-        The vendor counts arrivals. A new connection or a busy machine can delay a request into the next window: counted
-        when it was sent, it would make that window too full.
+        The vendor counts arrivals. A new connection or a busy machine can delay a request into the next period: counted
+        when it was sent, it would make that period too full.
         """
 
         def shift(_: float, sent: Sent) -> None:
@@ -161,5 +161,5 @@ class Budget:
 
 
 def _remove(times: list[float], slot: float) -> None:
-    if slot in times:  # and not before the window by now
+    if slot in times:  # and not before the period by now
         times.remove(slot)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-THROTTLE_PATIENCE = 7200.0  # seconds of nothing but 429 after which a run gives up: two windows of an hour
+THROTTLE_PATIENCE = 7200.0  # seconds of nothing but 429 after which a run gives up: two periods of an hour
 OUTAGE_PATIENCE = 600.0  # seconds without any answer after which a run gives up: restarts are over sooner
 SILENT_REQUESTS = 3  # so many in a row without an answer are about the API, and not about one list of it
 LONGEST_BACKOFF = 60.0  # seconds; the backoff doubles up to here

@@ -21,7 +21,7 @@ _TABLE = "singer_budget"
 _OPTIONS = "-c idle_in_transaction_session_timeout=2000 -c lock_timeout=4000 -c synchronous_commit=off"
 _CONNECT_TIMEOUT = 2  # seconds, the least there is
 _ANSWER_TIMEOUT = 5000  # milliseconds
-# Unlogged: what was sent in the last window is worth no write to the disk.
+# Unlogged: what was sent in the last period is worth no write to the disk.
 _CREATE = f"CREATE UNLOGGED TABLE IF NOT EXISTS {_TABLE} (name text PRIMARY KEY, sent text NOT NULL)"
 _BEGIN = f"INSERT INTO {_TABLE} VALUES (%s, '') ON CONFLICT DO NOTHING"  # noqa: S608
 _READ = f"SELECT sent, extract(epoch FROM clock_timestamp())::float8 FROM {_TABLE} WHERE name = %s FOR UPDATE"  # noqa: S608

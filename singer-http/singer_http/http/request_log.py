@@ -39,7 +39,7 @@ class Sent(msgspec.Struct, omit_defaults=True):
 
     times: list[float] = []  # when requests were sent, or are to be, in order
     paused_until: float = 0.0
-    kept_back: int = 0  # requests of each window that are left to other runs
+    kept_back: int = 0  # requests of each period that are left to other runs
     written_at: float = 0.0
     login: Login | None = None  # where a setting allows a token here
 
@@ -121,7 +121,7 @@ def read_at(now: float, content: bytes | str, place: str) -> Sent:
         text = "%s is damaged: it is begun anew. The API may refuse requests for a while, as those before do not count."
         logger.warning(text, place)
         sent = Sent()
-    if sent.written_at > now + PUT_BACK:  # what was sent since would count for longer than its window
+    if sent.written_at > now + PUT_BACK:  # what was sent since would count for longer than its period
         sent.times = [moment for moment in sent.times if moment <= now]
         sent.paused_until = 0.0
     sent.written_at = now

@@ -149,9 +149,9 @@ class Session:
             self.tokens.refused(token)
             return
         if problem.status == HTTPStatus.TOO_MANY_REQUESTS:
-            # Every thread has to stop, not this one alone, and for no less than one window of the limit; where that
+            # Every thread has to stop, not this one alone, and for no less than one period of the limit; where that
             # is an hour, the API says how much of it.
-            self.budget.pause(min(self.budget.window, LONGEST_BACKOFF))
+            self.budget.pause(min(self.budget.period, LONGEST_BACKOFF))
         wait = attempts.wait(rule, problem)
         if rule.action is Action.WAIT:
             self.budget.pause(wait)

@@ -34,26 +34,26 @@ SHARES = 8  # runs that are taken to share a budget where no setting says how ma
 class SharedLog(RequestLog):
     """Another log; while that is out of reach, a share of its requests, as if all the rest were used by others.
 
-    When it is lost, nothing is sent for a window, or a minute: what others sent last is not known. When it answers
+    When it is lost, nothing is sent for a period, or a minute: what others sent last is not known. When it answers
     again, it learns what this run sends, but the run keeps to its share until every other run must have found it too.
 
     Args:
         log: The other log.
-        requests: That a window may hold.
-        window: Its seconds.
+        requests: That a period may hold.
+        period: Its seconds.
         shard: Which of how many runs share them this one is.
         clock: Measures.
     """
 
-    def __init__(self, log: RequestLog, requests: int, window: float, shard: Shard, clock: Clock) -> None:
+    def __init__(self, log: RequestLog, requests: int, period: float, shard: Shard, clock: Clock) -> None:
         self._log = log
         self._requests = requests
-        self._silence = min(1.1 * window, LONGEST_SILENCE)  # what is under way arrives later than it was sent
+        self._silence = min(1.1 * period, LONGEST_SILENCE)  # what is under way arrives later than it was sent
         self._shard = shard
         share, rest = divmod(requests, shard.count)
         self._share = max(1, share + (shard.number <= rest))
         self._groups = math.ceil(shard.count / requests)  # where there is not one request for each, they take turns
-        self._turn = (shard.number % self._groups * 2 * window, window)
+        self._turn = (shard.number % self._groups * 2 * period, period)
         self._clock = clock
         self._own = Sent()
         self._ahead = clock.time() - clock.monotonic()  # seconds by which the other log's clock is ahead
@@ -111,7 +111,7 @@ class SharedLog(RequestLog):
 
 
 def open_log(  # noqa: PLR0913, PLR0917
-    config: Mapping[str, Any], credential: str, folder: Path, requests: int, window: float, clock: Clock
+    config: Mapping[str, Any], credential: str, folder: Path, requests: int, period: float, clock: Clock
 ) -> RequestLog:
     """Open the log that all runs with a credential share, in a folder of this machine or where ``budget_url`` says.
 
@@ -121,9 +121,9 @@ def open_log(  # noqa: PLR0913, PLR0917
     url = config.get("budget_url")
     shard = Shard.of(config)
     if url is None:
-        return SharedLog(_file(folder, name, clock), requests, window, shard, clock)
+        return SharedLog(_file(folder, name, clock), requests, period, shard, clock)
     shard = shard if "shard" in config else Shard(SHARES, SHARES)
-    return SharedLog(_log_at(url, name, clock), requests, window, shard, clock)
+    return SharedLog(_log_at(url, name, clock), requests, period, shard, clock)
 
 
 def _file(folder: Path, name: str, clock: Clock) -> RequestLog:
