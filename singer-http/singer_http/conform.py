@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from singer_http.fitting import Fit
+from singer_http.conversions import KINDS, converted, kinds_of
 from singer_http.http.errors import ApiError, MalformedAnswerError
-from singer_http.values import KINDS, converted, kinds_of
+from singer_http.schema_check import SchemaCheck
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -55,7 +55,7 @@ class Conformer:
         self._fails = is_strict and not has_column
         self._kept: Record = {}
         self._schema = schema
-        self._fit = Fit(schema)
+        self._fits = SchemaCheck(schema)
         self._deselected = [at[1::2] for at, is_selected in mask.items() if at and not is_selected]
         self._strangers = [UNKNOWN_FIELDS] if has_column else []  # unknown names that came before
 
@@ -75,9 +75,9 @@ class Conformer:
                 if name in record:
                     self._note(self.unknown, (name,), record.pop(name))
                     self._keep(record)
-        if not self._fit(records):
+        if not self._fits(records):
             for record in records:
-                if not self._fit([record]):
+                if not self._fits([record]):
                     self._mend(record, self._schema, ())
                     self._keep(record)
         return records

@@ -1,4 +1,4 @@
-"""Decides where a read goes on: what STATE holds, when that is good, and what a resumed read may claim.
+"""Decides where a read goes on: what STATE holds, and when a read may continue from it.
 
 STATE holds one bookmark for each partition, and for the stream as a whole; docs/state.md says how they look. A place to
 go on at is good as long as the same read would come upon it: its fingerprint stands for all that decides which rows
@@ -117,10 +117,10 @@ class Bookmarks:
             bookmark.pop("written", None)
         self.stream.pop("changes", None)
 
-    def forget(self, *, done_only: bool = False, claims: bool = False) -> None:
-        """Forget the read of a table, or what of it is done; and what INCREMENTAL reads have read, for ``claims``."""
+    def forget(self, *, done_only: bool = False, incremental: bool = False) -> None:
+        """Forget the read of a full table, or what of it is done; and for ``incremental``, INCREMENTAL reads."""
         for bookmark in (*self._partitions.values(), self.stream):
-            if claims:
+            if incremental:
                 _put(bookmark, START)
                 bookmark.pop("fingerprint", None)
             if not done_only or bookmark.get(RESUME, {}).get("done"):
@@ -170,7 +170,7 @@ class FullTable:
     def begin(self) -> None:
         """Note that the table is being read."""
         if not self.is_resumed:
-            self._bookmarks.forget(claims=True)  # its version may remove rows that INCREMENTAL reads have read
+            self._bookmarks.forget(incremental=True)  # its version may remove rows that INCREMENTAL reads have read
             self._bookmarks.stream[RESUME] = {"version": self.version, "fingerprint": self.fingerprint}
 
     def turn(self, partition: Mapping[str, Any] | None, place: Place | None, *, is_last: bool) -> None:
@@ -236,7 +236,7 @@ def _reason_to_drop(left: Mapping[str, Any], fingerprint: str, now: float, longe
         return "settings that decide what is read have changed since, or the version of the tap"
     age = now - left["version"] / 1000
     if age < -FUTURE:
-        return "it claims to have begun in the future"
+        return "it began in the future"
     return None if max(age, 0.0) < longest else _TOO_OLD
 
 

@@ -341,7 +341,7 @@ class ApiStream(Stream, abc.ABC):
         if isinstance(self.resume, FullTable) and not (self.undone or self.resume.is_done or self._is_part):
             self.resume.end(is_activated=self._activate())  # of a part, what each organization's bookmark says is all
         if not (self.undone and self._stream_version):
-            self.changes.settle()
+            self.changes.mark_written()
         self.tally.end(self._remark, is_activated=self.resume.is_activated)
         self.state_manager.is_flushed = False
         self.write_due_state()

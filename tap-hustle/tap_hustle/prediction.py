@@ -1,7 +1,7 @@
-"""Guesses the cursor after two known ones, where they follow an arithmetic pattern.
+"""Predicts the cursor after two known ones, where they follow an arithmetic pattern.
 
-Cursors are opaque by contract, so a guess is never relied on: a page asked for with one is used only if the real
-cursor turns out to be the same (see :mod:`singer_http.reading.reader`).
+Cursors are opaque by contract, so no prediction is relied on: a page that was asked for with one is used only if the
+real cursor turns out to be the same (see :mod:`singer_http.reading.reader`).
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class HustleSlice(Slice):
     __slots__ = ()
 
     @override
-    def guess(self, before: str, last: str) -> str | None:
+    def predict(self, before: str, last: str) -> str | None:
         return following(before, last)
 
 

@@ -37,8 +37,8 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[
         store.close()
 
 
-def row(key: int, *, digest: bytes | None = b"12345678", number: int = 1, part: int = 5) -> Row:
-    return b"%d" % key, key, digest, number, part
+def row(key: int, *, row_hash: bytes | None = b"12345678", number: int = 1, part: int = 5) -> Row:
+    return b"%d" % key, key, row_hash, number, part
 
 
 @pytest.mark.parametrize("reopened", [False, True], ids=["same run", "killed"])
@@ -50,8 +50,8 @@ def test_what_is_put_is_found(opened: Callable[[], Store], number: int, *, reope
     many = [row(key) for key in range(number)]
     for at in range(0, number, 600):
         store.put(run, TABLE, many[at : at + 600])
-    last = row(7, digest=None, number=2, part=6)
-    store.put(run, TABLE, [many[7], row(7, digest=b"00000000"), last])
+    last = row(7, row_hash=None, number=2, part=6)
+    store.put(run, TABLE, [many[7], row(7, row_hash=b"00000000"), last])
     if reopened:
         store.close()
         store = opened()
@@ -75,22 +75,22 @@ def test_only_the_run_that_a_state_is_from_is_believed(opened: Callable[[], Stor
     store = opened()
     first = store.begin("leads x", None, "f", NOW)
     assert (first.number, first.believed) == (1, 0)
-    second = store.begin("leads x", first.claim, "f", NOW)
+    second = store.begin("leads x", first.id, "f", NOW)
     assert (second.number, second.believed, second.is_same) == (2, 1, True)
-    assert store.begin("leads x", second.claim, "other", NOW).is_same is False
-    for claim in ("1-0000", f"9-{first.token}", f"2-{first.token}", "-", "x", "99999999999999999999-a"):
-        assert store.begin("leads x", claim, "f", NOW).believed == 0
-    assert store.begin("tags x", first.claim, "f", NOW).believed == 0
+    assert store.begin("leads x", second.id, "other", NOW).is_same is False
+    for run_id in ("1-0000", f"9-{first.token}", f"2-{first.token}", "-", "x", "99999999999999999999-a"):
+        assert store.begin("leads x", run_id, "f", NOW).believed == 0
+    assert store.begin("tags x", first.id, "f", NOW).believed == 0
 
 
 def test_after_ninety_days_a_state_is_not_believed_and_marks_are_forgotten(opened: Callable[[], Store]) -> None:
     store = opened()
     first = store.begin("leads x", None, "f", NOW)
-    mark = row(1, digest=None)
+    mark = row(1, row_hash=None)
     store.put(first, TABLE, [mark, row(2)])
     store.put_in_order(first, TABLE)
     for days, believed, left in ((89, first.number, {b"1", b"2"}), (91, 0, {b"2"})):
-        run = store.begin("leads x", first.claim, "f", NOW + days * DAY)
+        run = store.begin("leads x", first.id, "f", NOW + days * DAY)
         assert run.believed == believed
         store.survey(run, TABLE)
         assert store.find(TABLE, [b"1", b"2"]).keys() == left

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from singer_http.http.errors import ApiError, FatalError, ServerFailedError
-from singer_http.http.patience import FIRST_CONTACT_TRIES, OUTAGE_PATIENCE, THROTTLE_PATIENCE, Outage
+from singer_http.http.retries import FIRST_CONTACT_TRIES, OUTAGE_PATIENCE, THROTTLE_PATIENCE, Outage
 from singer_http.http.rules import TRIES
 from singer_http.http.transport import Transport
 

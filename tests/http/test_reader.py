@@ -17,10 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from singer_http.http.clock import Clock, Stopped
 from singer_http.http.errors import ApiError, RefusedRequestError, ServerFailedError
-from singer_http.http.rules import GUESS_RULES
+from singer_http.http.rules import PREDICTION_RULES
 from singer_http.reading import reader as reader_module
 from singer_http.reading.pages import Page, Slice
-from singer_http.reading.reader import HELD_PER_REQUEST, Reader
+from singer_http.reading.reader import PAGES_PER_REQUEST, Reader
 from tap_hustle.prediction import following
 from typing_extensions import override
 
@@ -157,7 +157,7 @@ class FakeApi:
             number = 0 if cursor is None else self._pages.get((path, cursor))
             if number is None:
                 raise RefusedRequestError("no such cursor")
-            self.trouble(Asked(path, number, rules is GUESS_RULES))
+            self.trouble(Asked(path, number, rules is PREDICTION_RULES))
             pages = self.lists[path]
             following = self.cursors(path, number + 1) if number + 1 < len(pages) else None
             return Page(msgspec.Raw(msgspec.json.encode([{"id": record} for record in pages[number]])), following)
@@ -190,7 +190,7 @@ class GuessingSlice(Slice):
     __slots__ = ()
 
     @override
-    def guess(self, before: str, last: str) -> str | None:
+    def predict(self, before: str, last: str) -> str | None:
         return following(before, last)
 
 
@@ -353,7 +353,7 @@ def test_an_api_that_refuses_cursors_it_has_not_given_is_not_asked_again() -> No
     everything = {f"/list-{n}": [[page] for page in range(20)] for n in range(5)}
     api = FakeApi(everything, trouble=trouble, delay=lambda: 0.001)
     assert read(api.reader(parallel=16, predict=True)) == everything
-    # A guess or two of each list were under way when the first was known to have been right.
+    # A prediction or two of each list were under way when the first was known to have been right.
     assert api.requests - api.needed <= 3 * len(everything)
 
 
@@ -415,7 +415,7 @@ def test_a_writer_that_stands_still_holds_the_reader_up(
                 if taken % 37 == 1:
                     come_to_rest(reader)
                     # The page that is waited for may be one more.
-                    assert api.requests - reader.predictions.misses - taken <= 2 * HELD_PER_REQUEST * 4 + 1
+                    assert api.requests - reader.predictions.misses - taken <= 2 * PAGES_PER_REQUEST * 4 + 1
     assert taken == api.needed
 
 
@@ -486,7 +486,7 @@ def test_interleaved_slices_leave_nothing_to_predict_until_few_are_left() -> Non
     slices = [slice_of(path, interleave=16) for path in everything]
     with api.reader(slices, parallel=16, predict=True) as reader:
         assert sum(1 for _, pages in reader for _ in pages) == api.needed
-    # One guess at the end of each at most, where alone each would have three or four.
+    # One prediction at the end of each at most, where alone each would have three or four.
     assert api.requests - api.needed <= len(everything)
 
 

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from singer_http.http import patience
+from singer_http.http import retries
 from singer_http.http.auth import Token, TokenSource
 from singer_http.http.clock import Clock, Stopped
 from singer_http.http.errors import (
@@ -27,7 +27,7 @@ from singer_http.http.errors import (
     RefusedRequestError,
     ServerFailedError,
 )
-from singer_http.http.patience import FIRST_CONTACT_TRIES, THROTTLE_PATIENCE
+from singer_http.http.retries import FIRST_CONTACT_TRIES, THROTTLE_PATIENCE
 from singer_http.http.rules import SUSPICIOUS_TRIES, TRIES
 from singer_http.http.session import Session, request_token
 
@@ -444,7 +444,7 @@ def test_a_wait_beyond_all_patience_is_said_at_once(
 @example("1_000")
 @settings(max_examples=200, deadline=None)
 def test_no_retry_after_breaks_a_run(new_clock: Callable[[], FakeClock], value: str) -> None:
-    seconds = patience.retry_after(value, new_clock().time())
+    seconds = retries.retry_after(value, new_clock().time())
     assert seconds is None or seconds >= 0
 
 

@@ -17,7 +17,7 @@ from tap_hubstaff.client import open_session
 from tap_hubstaff.request_quota import HOUR, HourlyBudget, limit_from_headers
 from tap_hubstaff.tap import TapHubstaff
 
-from tests.http.test_budget import most_in_any_window
+from tests.http.test_budget import most_in_any_period
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -218,7 +218,7 @@ def test_no_more_is_sent_than_the_api_says_is_left(
 def test_two_budgets_share_a_log(clock: FakeClock, tmp_path: Path) -> None:
     budgets = [HourlyBudget(5, clock, FileLog(tmp_path / "log", clock), math.inf) for _ in range(2)]
     spent = [budgets[number % 2].spend().slot for number in range(40)]
-    assert most_in_any_window(spent, HOUR) == 5
+    assert most_in_any_period(spent, HOUR) == 5
     assert spent[-1] - spent[0] <= 7 * (HOUR * (1 + MARGIN) + 0.01)
     for one in budgets:
         one.close()

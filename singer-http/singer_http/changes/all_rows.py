@@ -37,5 +37,5 @@ class AllRows:
         """Give nothing."""
         return iter(())
 
-    def settle(self) -> None:
+    def mark_written(self) -> None:
         """Do nothing."""

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _DELETED_AT_SCHEMA = {"type": ["string", "null"], "format": "date-time"}
 FEW = 10
 """So many rows of a partition may go whatever share of it they are: small lists change by large shares."""
-_DIGEST_BYTES = 8
+_HASH_BYTES = 8
 _UNKNOWN: Row = (b"", -1, None, 0, 0)
 _encode = msgspec.json.Encoder().encode
 
@@ -89,12 +89,12 @@ class ChangedRows:
         self._most_share = most_share
         self.unchanged = 0
         self._whole: list[Partition | None] = []
-        self._settled: list[Partition | None] = []
+        self._complete: list[Partition | None] = []
         self._left_out = 0
 
     def begin(self, bookmarks: Bookmarks) -> None:
         """Note in STATE which run it is from: no other store can then vouch for it."""
-        bookmarks.stream["changes"] = self._run.claim
+        bookmarks.stream["changes"] = self._run.id
 
     def complete(self, partition: Partition | None) -> None:
         """Note that this run has read a partition from its beginning to its end."""
@@ -126,14 +126,14 @@ class ChangedRows:
         news: list[Row] = []
         seen, run = table.seen, self._run.number
         for key, line, message in zip(keys, lines, messages, strict=False):
-            digest = blake2b(line, digest_size=_DIGEST_BYTES).digest()
+            row_hash = blake2b(line, digest_size=_HASH_BYTES).digest()
             _, place, last, number, last_part = known.get(key, _UNKNOWN)
-            if last != digest or last_part != part:
+            if last != row_hash or last_part != part:
                 if place < 0:
                     place = len(seen)
                     seen.append(1)
                 number = run
-                known[key] = row = key, place, digest, run, part
+                known[key] = row = key, place, row_hash, run, part
                 news.append(row)
             seen[place] = 1
             if number > covered:
@@ -162,9 +162,9 @@ class ChangedRows:
             self._store.put_in_order(self._run, table.id)
             count: Counter[int] = Counter()
             for row in chain.from_iterable(self._missing(table, covered)):
-                *_, digest, _, part = row
+                *_, row_hash, _, part = row
                 lacking.add(part)
-                count[part] += digest is not None
+                count[part] += row_hash is not None
             for part, gone in count.items():
                 if is_everything and gone > max(FEW, self._most_share * table.known[part]):
                     raise TooManyGoneError(
@@ -177,11 +177,11 @@ class ChangedRows:
             for part, messages in chain.from_iterable(self._gone(table, covered) for table in self._tables.values()):
                 yield parts[part], messages
             lacking = set()
-        self._settled = [partition for partition in self._whole if _part(partition) not in lacking]
+        self._complete = [partition for partition in self._whole if _part(partition) not in lacking]
 
-    def settle(self) -> None:
+    def mark_written(self) -> None:
         """Note in STATE that the loader has everything of the partitions that were read whole."""
-        for partition in self._settled:
+        for partition in self._complete:
             self._bookmarks.of(partition)["written"] = self._run.number
 
     def _covered(self, partition: Partition | None) -> int:
@@ -192,9 +192,9 @@ class ChangedRows:
         """The rows of the partitions that were read which are gone, and STATE does not cover that they are."""
         for rows in self._store.at(table.id, table.unseen()):
             yield [
-                (key, place, digest, number, part)
-                for key, place, digest, number, part in rows
-                if part in covered and (digest is not None or number > covered[part])
+                (key, place, row_hash, number, part)
+                for key, place, row_hash, number, part in rows
+                if part in covered and (row_hash is not None or number > covered[part])
             ]
 
     def _gone(self, table: _Table, covered: Mapping[int, int]) -> Iterator[tuple[int, list[Message]]]:
@@ -203,7 +203,7 @@ class ChangedRows:
             gone: defaultdict[int, list[Message]] = defaultdict(list)
             for key, *_, part in rows:
                 gone[part].append(table.deletion(key))
-            marks = [(key, place, None, run, part) for key, place, digest, _, part in rows if digest is not None]
+            marks = [(key, place, None, run, part) for key, place, row_hash, _, part in rows if row_hash is not None]
             self._store.put(self._run, table.id, marks)
             yield from gone.items()
 

@@ -42,7 +42,7 @@ _PRAGMAS = (
     *("cache_size=-65536", "wal_autocheckpoint=4096"),  # 64 MB at most, and 16 MB
 )
 
-# With a digest of null, a row is gone. Without row ids, SQLite stores each key once.
+# A digest is a hash of the row; with null, the row is gone. Without row ids, SQLite stores each key once.
 _TABLES = """
 CREATE TABLE IF NOT EXISTS changes_reads (read TEXT PRIMARY KEY, newest BIGINT NOT NULL);
 CREATE TABLE IF NOT EXISTS changes_runs (
@@ -78,7 +78,7 @@ WHERE table_id = ? AND digest IS NULL AND number < (SELECT min(number) FROM chan
 
 
 Row = tuple[bytes, int, bytes | None, int, int]
-"""What is known of a row: its key as JSON; its place, a number among the rows of its table; a digest of the record as
+"""What is known of a row: its key as JSON; its place, a number among the rows of its table; a hash of the record as
 it was sent, None if it is gone; the number of the run that sent it so first; and the partition that it was in."""
 _log_entry = msgspec.msgpack.Decoder(list[Row]).decode
 
@@ -94,8 +94,8 @@ class Run:
     is_same: bool  # whether that run wrote its records as this one does
 
     @property
-    def claim(self) -> str:
-        """What STATE says of it."""
+    def id(self) -> str:
+        """What STATE names it by."""
         return f"{self.number}-{self.token}"
 
 
@@ -123,16 +123,16 @@ class Store:
         """Close the database."""
         self._connection.close()
 
-    def begin(self, read: str, claim: str | None, fingerprint: str, now: float) -> Run:
+    def begin(self, read: str, run_id: str | None, fingerprint: str, now: float) -> Run:
         """Begin to read a stream.
 
         Args:
             read: Which list is read, with which settings.
-            claim: What STATE says of the run that it is from.
+            run_id: Of the run that STATE is from; None if it names none.
             fingerprint: Of how records are written.
             now: Seconds since 1970.
         """
-        claimed, token = _parsed(claim)
+        earlier, token = _parsed(run_id)
         with self._transaction() as cursor:
 
             def run(statement: str, *values: Any) -> Any:
@@ -143,15 +143,15 @@ class Store:
             run("UPDATE changes_reads SET newest = newest + 1 WHERE read = ?", read)
             number: int = run("SELECT newest FROM changes_reads WHERE read = ?", read).fetchone()[0]
             run("DELETE FROM changes_runs WHERE read = ? AND began < ?", read, now - KEPT_DAYS * 86_400)
-            known = run("SELECT token, fingerprint FROM changes_runs WHERE read = ? AND number = ?", read, claimed)
+            known = run("SELECT token, fingerprint FROM changes_runs WHERE read = ? AND number = ?", read, earlier)
             known_token, known_fingerprint = known.fetchone() or (None, None)
             is_believed = known_token is not None and known_token == token
-            if not is_believed and (claimed >= number or known_token is not None):
+            if not is_believed and (earlier >= number or known_token is not None):
                 # STATE was written with another store, or with this one before an older copy was put in its place: from
                 # STATEs older than the copy nobody could tell.
                 run("UPDATE changes_runs SET token = NULL WHERE read = ?", read)
             is_same = is_believed and known_fingerprint == fingerprint
-            begun = Run(read, number, secrets.token_hex(4), claimed if is_believed else 0, is_same)
+            begun = Run(read, number, secrets.token_hex(4), earlier if is_believed else 0, is_same)
             run("INSERT INTO changes_runs VALUES (?, ?, ?, ?, ?)", read, number, begun.token, fingerprint, now)
             return begun
 
@@ -217,8 +217,8 @@ class Store:
     def _writing(self, run: Run) -> Iterator[Any]:
         """Change what a run has read, unless another has taken over."""
         with self._transaction() as cursor:
-            hold = self._sql("UPDATE changes_reads SET newest = newest WHERE read = ? AND newest = ?")
-            if not cursor.execute(hold, [run.read, run.number]).rowcount:
+            take = self._sql("UPDATE changes_reads SET newest = newest WHERE read = ? AND newest = ?")
+            if not cursor.execute(take, [run.read, run.number]).rowcount:
                 raise FatalError(
                     "Another run has begun to read the same stream with the same changes_url, so this one ends. Let one"
                     " run end before the next begins."
@@ -284,6 +284,6 @@ def _postgresql(url: str) -> tuple[Any, type[Exception]]:
     return connection, psycopg.Error
 
 
-def _parsed(claim: str | None) -> tuple[int, str]:
-    found = re.fullmatch(r"(\d{1,15})-(\w+)", claim or "")
+def _parsed(run_id: str | None) -> tuple[int, str]:
+    found = re.fullmatch(r"(\d{1,15})-(\w+)", run_id or "")
     return (int(found[1]), found[2]) if found else (0, "")

@@ -1,6 +1,6 @@
 """What is done about a request that failed: tables of conditions, actions, errors, and sentences for the operator.
 
-:class:`~singer_http.http.session.Session` carries them out; :mod:`singer_http.http.patience` says how long it goes on.
+:class:`~singer_http.http.session.Session` carries them out; :mod:`singer_http.http.retries` says how long it goes on.
 """
 
 from __future__ import annotations
@@ -105,12 +105,12 @@ RULES: Rules = (
 )
 """What is done about a request for data."""
 
-GUESS_RULES: Rules = tuple(
+PREDICTION_RULES: Rules = tuple(
     replace(rule, action=rule.action if rule.action is _RENEW else _FAIL, tries=1, error=error)
     for rule in RULES
     for error in [ApiError if issubclass(rule.error, FatalError) else rule.error]
 )
-"""What is done about a request for what may not exist: whatever goes wrong is not worth another try, nor an end."""
+"""What is done about a request for a predicted page, which may not exist: no fault is tried again or ends the run."""
 
 LOGIN_RULES: Rules = (
     Rule(Fault.UNREACHABLE, _RETRY, _LOGIN, _NO_LOGIN, TRIES),

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from singer_http.http.errors import FatalError
-from singer_http.http.patience import LONGEST_BACKOFF, Attempts, Outage
+from singer_http.http.retries import LONGEST_BACKOFF, Attempts, Outage
 from singer_http.http.rules import LOGIN_RULES, RULES, Action, Fault, Rule, Rules, rule_for
 from singer_http.http.transport import Answer, Params, Problem, Request, Transport
 

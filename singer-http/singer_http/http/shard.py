@@ -42,8 +42,8 @@ class Shard:
 
     def holds(self, organization: object) -> bool:
         """Whether an organization belongs to it: decided by its id alone, so that others may come and go."""
-        digest = hashlib.sha256(str(organization).encode()).digest()
-        return int.from_bytes(digest[:8], "big") % self.count == self.number - 1
+        hashed = hashlib.sha256(str(organization).encode()).digest()
+        return int.from_bytes(hashed[:8], "big") % self.count == self.number - 1
 
 
 def chosen(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -110,7 +110,7 @@ class Slice:
             page.replaced = replaced
             return page
 
-    def guess(self, before: str, last: str) -> str | None:  # noqa: ARG002 - for those that need it
+    def predict(self, before: str, last: str) -> str | None:  # noqa: ARG002 - for those that need it
         """Predict the cursor after two others; None where they follow no pattern."""
         return None
 

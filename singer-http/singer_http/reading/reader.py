@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from singer_http.http.clock import Stopped
-from singer_http.http.rules import GUESS_RULES
+from singer_http.http.rules import PREDICTION_RULES
 from singer_http.reading.pages import Page, Slice
 from singer_http.reading.track import PageRequest, Predictions, Track
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     _Job = tuple[Callable[[], Any], Callable[[Any], None]]
     """Something that takes its time, and what is made of its outcome."""
 
-HELD_PER_REQUEST = 1
+PAGES_PER_REQUEST = 1
 """Pages that may be under way or waiting, for each request that may be sent at once, when one of a slice further on is
 asked for; when one of the slice that the writer is at is, twice as many. What it waits for it always gets."""
 _GLANCE = 0.1  # seconds after which a waiting writer looks whether the run is being ended
@@ -193,25 +193,25 @@ class Reader(AbstractContextManager["Reader"]):
         may_send = has_room or self._in_flight < budget.left
         tracks = self._by_need()
         for track in tracks if may_send else ():
-            if (request := track.certain()) is not None and self._may_hold(track):
+            if (request := track.certain()) is not None and self._has_memory_for(track):
                 return self._sent(track, request)
-        if may_declare and may_send and self._may_hold(None):
+        if may_declare and may_send and self._has_memory_for(None):
             return self._declaration()
         if self._predict and has_room and self._tracks and not (self._is_declaring or self.predictions.are_refused):
             deepest = math.ceil(in_use / self._interleaved())
             for track in tracks:
-                if self._may_hold(track) and (request := track.predicted(deepest)) is not None:
+                if self._has_memory_for(track) and (request := track.predicted(deepest)) is not None:
                     return self._sent(track, request)
         return None
 
     def _declaration(self) -> _Job:
         self._is_declaring = True
-        return self._declare, self._settle_declaration
+        return self._declare, self._take_slice
 
     def _sent(self, track: Track, request: PageRequest) -> _Job:
         request.is_sent = True
         self._waiting += 1
-        return partial(self._fetch, track.slice, request), partial(self._settle, track, request)
+        return partial(self._fetch, track.slice, request), partial(self._take_outcome, track, request)
 
     def _interleaved(self) -> int:
         """How many of the first tracks are read in turns."""
@@ -226,25 +226,25 @@ class Reader(AbstractContextManager["Reader"]):
             *islice(self._tracks, interleaved, None),
         ]
 
-    def _may_hold(self, track: Track | None) -> bool:
+    def _has_memory_for(self, track: Track | None) -> bool:
         """Whether memory allows one more page, of this track or of one to come (None)."""
-        most = HELD_PER_REQUEST * self._parallel
+        most = PAGES_PER_REQUEST * self._parallel
         if track is not None and track is self._tracks[0]:
             if self._is_awaited and not track.requests[0].is_sent:
                 return True
             most *= 2
-        return sum(each.held for each in self._tracks) < most
+        return sum(each.pages_ahead for each in self._tracks) < most
 
     # The threads' side
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            work, settle = job
+            work, take = job
             outcome = work()
             with self._changed:
                 self._in_flight -= 1
                 try:
-                    settle(outcome)
+                    take(outcome)
                     self._fill()
                 except Exception as error:  # noqa: BLE001 - a bug; the writer must not wait for ever
                     self._bug = error
@@ -256,7 +256,7 @@ class Reader(AbstractContextManager["Reader"]):
         except (Exception, Stopped) as error:  # noqa: BLE001 - it is raised again where the slice is waited for
             return error
 
-    def _settle_declaration(self, outcome: Slice | BaseException | None) -> None:
+    def _take_slice(self, outcome: Slice | BaseException | None) -> None:
         self._is_declaring = False
         if isinstance(outcome, Slice):
             self._tracks.append(Track(outcome, self.predictions))
@@ -270,7 +270,7 @@ class Reader(AbstractContextManager["Reader"]):
                 slice_.path,
                 slice_.query(request.cursor),
                 lambda body: slice_.readable(body, request.cursor),
-                GUESS_RULES if request.is_guess else slice_.rules(request.cursor),
+                PREDICTION_RULES if request.has_one_try else slice_.rules(request.cursor),
                 on_turn=lambda: self._note_turn(request),
                 label=slice_.label,
             )
@@ -286,8 +286,8 @@ class Reader(AbstractContextManager["Reader"]):
             request.has_turn = True
             self._fill()
 
-    def _settle(self, track: Track, request: PageRequest, outcome: Page | BaseException) -> None:
+    def _take_outcome(self, track: Track, request: PageRequest, outcome: Page | BaseException) -> None:
         self._waiting -= not request.has_turn
         request.outcome = outcome
         if not request.is_dropped:
-            track.settle(request)
+            track.take_outcome(request)

@@ -20,7 +20,7 @@ class PageRequest:
 
     cursor: str | None
     is_certain: bool  # the API gave the cursor; it is predicted otherwise
-    is_guess: bool = False  # it was sent as a prediction, with no second try
+    has_one_try: bool = False  # it was sent as a prediction, and is not tried again
     is_sent: bool = False  # a thread has it
     has_turn: bool = False  # the budget has let it go
     is_dropped: bool = False  # nobody wants the answer any more
@@ -56,11 +56,11 @@ class Track:
             self._fail(slice_.failure)
 
     @property
-    def held(self) -> int:
+    def pages_ahead(self) -> int:
         """Pages that are under way, or wait to be taken."""
         return len(self.requests) - (self.certain() is not None)
 
-    def settle(self, request: PageRequest) -> None:
+    def take_outcome(self, request: PageRequest) -> None:
         """Go on by the outcome of a request."""
         if request is self._frontier:
             while self._advance():
@@ -80,10 +80,10 @@ class Track:
             return None
         last = self.requests[-1].cursor
         previous = self.requests[-2].cursor if len(self.requests) > 1 else self._before
-        cursor = self.slice.guess(previous, last) if previous is not None and last is not None else None
+        cursor = self.slice.predict(previous, last) if previous is not None and last is not None else None
         if cursor is None:
             return None
-        self.requests.append(PageRequest(cursor, is_certain=False, is_guess=True))
+        self.requests.append(PageRequest(cursor, is_certain=False, has_one_try=True))
         return self.requests[-1]
 
     def take(self) -> PageRequest | None:
@@ -104,9 +104,9 @@ class Track:
         request = self._frontier
         if request is None or (outcome := request.outcome) is None:
             return False
-        if request.is_guess and not isinstance(outcome, Page):
+        if request.has_one_try and not isinstance(outcome, Page):
             self._score.are_refused |= isinstance(outcome, RefusedRequestError)
-            request.is_guess, request.is_sent, request.has_turn, request.outcome = False, False, False, None
+            request.has_one_try, request.is_sent, request.has_turn, request.outcome = False, False, False, None
             return False
         if self._may_restart(request, outcome) or self._may_ask_otherwise(request, outcome):
             return True
@@ -127,14 +127,14 @@ class Track:
     def _step(self, request: PageRequest, cursor: str) -> None:
         """Go on to the page at the real cursor."""
         place = self.requests.index(request) + 1
-        guess = self.requests[place] if place < len(self.requests) else None
-        if guess is not None and guess.cursor == cursor:
+        predicted = self.requests[place] if place < len(self.requests) else None
+        if predicted is not None and predicted.cursor == cursor:
             self._score.hits += 1
             self._depth = min(2 * self._depth, _DEEP)
-            guess.is_certain = True
-            self._frontier = guess
+            predicted.is_certain = True
+            self._frontier = predicted
             return
-        if guess is not None:
+        if predicted is not None:
             self._depth = 0
             self._drop_after(request)
         self._append(cursor)

@@ -1,1 +1,1 @@
-"""What a run says of itself in the end: what each list gave, how it ended, and which rows were sent."""
+"""The report of a run: what each list gave, how it ended, and which rows were sent."""

@@ -15,9 +15,9 @@ import msgspec
 
 from singer_http.http.errors import ApiError, ConfigurationError, IncompleteError
 from singer_http.report.document import FORMAT, RUNNING, Document, Exit, Failure, Progress, RunReport
-from singer_http.report.log import Warnings
 from singer_http.report.progress import EVERY, progress_of
 from singer_http.report.tally import Tally, stream_report
+from singer_http.report.warning_handler import WarningHandler
 from singer_http.resume import fingerprint
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Reporter:
         self._began, self._start = dt.datetime.now(dt.timezone.utc), self._now()
         self._tell_at = self._start + EVERY
         self._unwritten: list[Callable[[], None]] = []
-        self._warnings = Warnings((tap, tap.replace("-", "_"), __name__.partition(".")[0]))
+        self._warnings = WarningHandler((tap, tap.replace("-", "_"), __name__.partition(".")[0]))
         self._so_far: Callable[[], tuple[Failures, Counts, Sequence[Tally]]] = lambda: ((), (Counter(), Counter()), ())
 
     def tally(self, stream: str, maps: Sequence[StreamMap], bookmarks: Bookmarks) -> Tally:

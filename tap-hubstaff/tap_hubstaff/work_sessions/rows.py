@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
+from singer_http.conversions import converted
 from singer_http.http.errors import MalformedAnswerError
-from singer_http.values import converted
 from singer_sdk import SchemaDirectory
 
 from tap_hubstaff import schemas

@@ -1,4 +1,4 @@
-"""Hears what a run warns of."""
+"""Keeps the warnings of a run for its report."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 MOST_WARNINGS = 20  # that are kept of a partition, a stream or the run
 
 
-class Warnings(logging.Handler):
+class WarningHandler(logging.Handler):
     """Keeps warnings by what they are of: they begin with a stream or a partition of it, and a colon.
 
     Args:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Union
 
 import msgspec
 
-from singer_http.values import INTEGERS, kinds_of
+from singer_http.conversions import INTEGERS, kinds_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ _TIME = Annotated[dt.datetime, msgspec.Meta(tz=True)]
 """Several times as fast as a pattern, but a small T or Z, or none, passes for a time too: loaders may not read that."""
 
 
-class Fit:
+class SchemaCheck:
     """Tells whether records fit a schema; it may be wrong about some that do, but not about any that does not."""
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
