@@ -256,7 +256,7 @@ def adopt(target: TargetHarkster, channel: str | None) -> None:
     row are deleted.
     """
     found = _find_channel(target, channel)
-    target.run.ledger.hold(found.id)
+    target.run.ledger.lock(found.id)
     click.echo(f"{target.run.channels.adopt(found)} posts were entered into the ledger.")
 
 

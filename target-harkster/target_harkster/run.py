@@ -27,7 +27,7 @@ from target_harkster.layout.expressions import Expressions
 from target_harkster.layout.layout_maker import make_layout
 from target_harkster.layout.lookup_filter import Lookup
 from target_harkster.ledger.database import LedgerError
-from target_harkster.ledger.history import Did
+from target_harkster.ledger.history import RunResult
 from target_harkster.ledger.redaction import Redaction
 from target_harkster.ledger.reject_file import RejectFile
 from target_harkster.ledger.rejects import Rejects, TooManyRejectsError, row_of
@@ -59,7 +59,7 @@ class Rows(Protocol):
     """What a run needs of the sink of a stream."""
 
     @property
-    def places(self) -> Sequence[tuple[str, str]]:
+    def stream_channels(self) -> Sequence[tuple[str, str]]:
         """The stream with each of its channels."""
         ...
 
@@ -107,10 +107,10 @@ class Run:
             self._planner = Planner(api, self.ledger) if isinstance(api, PlanningApi) else None
             spelling = Spelling(config["heading_type"], config["numbers_as"] == "number", config["marker"])
             self.previous = PreviousPosts(self.api, self.ledger)
-            self.post_quota = quota = PostQuota(self.api, config["quota_reserve"], config.get("max_posts_per_run"))
-            delivery = Delivery(
-                self.api, self.ledger, quota, clock, config["on_quota"], config["mirror_recall"], spelling
+            self.post_quota = quota = PostQuota(
+                self.api, config["quota_reserve"], config.get("max_posts_per_run"), config["on_quota"]
             )
+            delivery = Delivery(self.api, self.ledger, quota, clock, config["mirror_recall"], spelling)
             self.courier = courier = Courier(delivery, self.ledger, self.rejects, self._delivered)
             self.channels = Channels(self.api, self.ledger, quota, delivery, self.rejects, courier, config["first_run"])
             channels = self.channels.opened
@@ -164,7 +164,7 @@ class Run:
             ApiError: The run is not complete.
         """
         self.finish(known)
-        self._settle(streams)
+        self._end_first_runs(streams)
         self.queue.close()
         if self._preview is not None:
             self._preview.write()
@@ -184,7 +184,7 @@ class Run:
                 if is_whole:
                     self.ledger.digests.shown(channel, marker)
                 self.rejects.strike((channel, stream, row_of(key), "post"))
-        self.reject_retries.settle()
+        self.reject_retries.finish()
         self.channels.clear_up()
         self._export()
 
@@ -206,18 +206,18 @@ class Run:
     def _export(self) -> None:
         """Write the reject file, as the ledger has it now."""
         if self._reject_file is not None:
-            held = self.channels.opened
-            self._reject_file.write((reject for reject in self.rejects.stored() if reject.channel in held), held)
+            ours = self.channels.opened
+            self._reject_file.write((reject for reject in self.rejects.stored() if reject.channel in ours), ours)
 
-    def _settle(self, streams: Mapping[str, Rows]) -> None:
+    def _end_first_runs(self, streams: Mapping[str, Rows]) -> None:
         """Note which first runs are over.
 
         A tap that was cut off ends its messages like one that has come to its end, but with no STATE behind them.
         """
         if not self._states_seen:
-            self.channels.settle(place for place in self.channels.begun if place[0] in streams)
+            self.channels.end_first_runs(place for place in self.channels.begun if place[0] in streams)
         elif self._is_covered:
-            self.channels.settle(place for rows in streams.values() for place in rows.places)
+            self.channels.end_first_runs(place for rows in streams.values() for place in rows.stream_channels)
 
     def _summarise(self, streams: Mapping[str, Rows]) -> None:
         rows = self.rows.total()
@@ -250,7 +250,7 @@ class Run:
         if self._planner is None or self.plan is not None:
             return
         for stream in {*self.rows, *self.config["streams"]}:
-            self.ledger.claim(stream, stream_marker(stream))  # adopted posts, of which no row came
+            self.ledger.assign_stream(stream, stream_marker(stream))  # adopted posts, of which no row came
         self.plan = self._planner.plan(self.tally, self.channels.opened, self.quotas())
         if self.prints_plan and self.plan.streams:
             # Not on stdout, which is for STATEs.
@@ -259,7 +259,7 @@ class Run:
     def note_end(self, ended: str) -> None:
         """Write down what the run did, and how it ended."""
         quotas = (f"{name}: {usage.usage} of {usage.quota}" for name, usage in self.quotas().items())
-        did = Did(
+        result = RunResult(
             rows=self.rows.total(),
             posted=self.post_quota.published,
             updated=self.courier.delivery.updated,
@@ -268,7 +268,7 @@ class Run:
             quota="; ".join(quotas),
             ended=ended,
         )
-        self.ledger.history.end(did)
+        self.ledger.history.end(result)
 
     # What it tells
 
@@ -306,7 +306,7 @@ class Run:
         return make_layout(stream, self.config, schema, key_properties, find_channel, self.api, self._expressions)
 
     def reject(self, reject: Reject) -> None:
-        """Set a row aside.
+        """Reject a row.
 
         Raises:
             TooManyRejectsError: It is one too many.

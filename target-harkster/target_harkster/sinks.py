@@ -66,7 +66,7 @@ class RowSink(Sink):
         """Take a row."""
 
     @property
-    def places(self) -> list[tuple[str, str]]:
+    def stream_channels(self) -> list[tuple[str, str]]:
         """The stream with each of its channels."""
         return []
 
@@ -145,7 +145,7 @@ class HarksterSink(RowSink):
 
     @property
     @override
-    def places(self) -> list[tuple[str, str]]:
+    def stream_channels(self) -> list[tuple[str, str]]:
         return [(self.stream_name, channel) for channel in self._channel_ids]
 
     @override
@@ -168,7 +168,7 @@ class HarksterSink(RowSink):
             if is_gone:
                 return  # it has no post
             if key is not None:
-                self._run.queue.settle(marker)  # earlier versions count as if they had come alone
+                self._run.queue.deliver_earlier(marker)  # earlier versions count as if they had come alone
                 if self._layout.mode == "mirror":
                     # The row is present, although it is wrong: its post stays.
                     self._run.ledger.touch(self._channel_ids, [marker], version)
@@ -267,8 +267,8 @@ class HarksterSink(RowSink):
         self._reject(parcel.record, parcel.key, parcel.version, field, reason)
 
     def _reject(self, record: dict[str, Any], key: str | None, version: int, field: str | None, reason: str) -> None:
-        """Set a row aside."""
-        channel, kind = self._place(record)
+        """Reject a row."""
+        channel, kind = self._channel_and_kind(record)
         self._run.reject(
             Reject(
                 channel.id,
@@ -286,7 +286,7 @@ class HarksterSink(RowSink):
             )
         )
 
-    def _place(self, record: Mapping[str, Any]) -> tuple[Channel, Kind]:
+    def _channel_and_kind(self, record: Mapping[str, Any]) -> tuple[Channel, Kind]:
         try:
             return self._channel(record), "row"
         except RowError:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 GIVEN_UP = {
     "Allowance": "PostQuota",
     "Chain": "LoopGuard",
+    "Did": "RunResult",
     "Fit": "SchemaCheck",
     "GUESS_RULES": "PREDICTION_RULES",
     "Guard": "FirstRunGuard",
@@ -41,8 +42,10 @@ GIVEN_UP = {
     "deadly": "killed_stage, kill_at",
     "dying": "kill_points",
     "flat_ledger": "flat_carryover",
+    "hold_state": "collect_state",
     "hubstaff_stream": "base",
     "is_guess": "has_one_try",
+    "is_settled": "is_first_run_over",
     "let_sessions_follow": "follow",
     "local_filters": "locale_filters",
     "named_stream": "named_base",

@@ -323,7 +323,7 @@ class Life:
         for job, (posts, rejected, table) in zip(self.jobs, known, strict=True):
             with contextlib.closing(job.target.make().run) as run:
                 channel = run.channels.find(job.target.channel, "channel")
-                run.ledger.hold(channel.id)
+                run.ledger.lock(channel.id)
                 run.channels.adopt(channel)
             # Of what was rejected then nothing is tried whose post has changed since.
             is_as_then = {at: at not in job.posts or job.posts[at] == posts.get(at) for at in rejected}

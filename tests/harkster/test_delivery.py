@@ -145,7 +145,7 @@ def test_adopt_tells_an_older_ledger_what_was_posted_since(target: Target) -> No
     path.write_bytes(backup)
     made = target.make(**UPSERT)
     channel = made.run.channels.find(target.channel, "channel")
-    made.run.ledger.hold(channel.id)
+    made.run.ledger.lock(channel.id)
     assert made.run.channels.adopt(channel) == 1
     made.run.close()
     target.ran([schema(), row(1, "two"), state(2)], **UPSERT)
@@ -194,7 +194,7 @@ def test_nothing_overtakes_what_waits(serve: Any, tmp_path: Path) -> None:
 def test_a_writer_that_waited_goes_on_where_the_other_ended(target: Target) -> None:
     early = ledger(target)
     target.ran([schema(), row(1), row(2), state(1)], max_posts_per_run=0)
-    early.hold(target.channel)
+    early.lock(target.channel)
     assert early.next_seq() > max(entry.seq for entry in early.entries())
     early.close()
 

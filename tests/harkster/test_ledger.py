@@ -54,13 +54,13 @@ def test_digests_with_either(target: Target, url: str) -> None:
 def test_one_writer_at_a_time(target: Target, url: str) -> None:
     one, other = Ledger(url, FastClock()), Ledger(url, FastClock())
     try:
-        one.hold(target.channel)
-        other.hold(f"{target.channel} 2")
+        one.lock(target.channel)
+        other.lock(f"{target.channel} 2")
         with pytest.raises(LedgerError, match="Another run writes to the channel"):
-            other.hold(target.channel)
+            other.lock(target.channel)
     finally:
         one.close()
-    other.hold(target.channel)
+    other.lock(target.channel)
     other.close()
 
 
@@ -69,7 +69,7 @@ def test_a_killed_writer_holds_nothing(target: Target, url: str) -> None:
         "import os, signal, sys\n"
         "from singer_http.http.clock import Clock\n"
         "from target_harkster.ledger.store import Ledger\n"
-        "Ledger(sys.argv[1], Clock()).hold(sys.argv[2])\n"
+        "Ledger(sys.argv[1], Clock()).lock(sys.argv[2])\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     subprocess.run([sys.executable, "-c", program, url, target.channel], check=False)
@@ -77,9 +77,9 @@ def test_a_killed_writer_holds_nothing(target: Target, url: str) -> None:
     if not ledger.database.is_sqlite:
         # It is not known to be dead until its lease has run out.
         with pytest.raises(LedgerError, match="Another run writes to the channel"):
-            ledger.hold(target.channel)
+            ledger.lock(target.channel)
         run_out(ledger)
-    ledger.hold(target.channel)
+    ledger.lock(target.channel)
     ledger.close()
 
 
@@ -90,9 +90,9 @@ def run_out(ledger: Ledger) -> None:
 
 def test_a_run_that_lost_its_lease_writes_nothing_more(target: Target, postgres_url: str) -> None:
     one, other = Ledger(postgres_url, FastClock()), Ledger(postgres_url, FastClock())
-    one.hold(target.channel)
+    one.lock(target.channel)
     run_out(one)
-    other.hold(target.channel)
+    other.lock(target.channel)
     intent = Entry(target.channel, "m", "hours", "[1]", Phase.INTENT, "", 1)
     with pytest.raises(LedgerError, match="Another run has taken over a channel"):
         one.save(intent)
@@ -117,17 +117,17 @@ def test_leases_are_renewed_while_nothing_happens(
 
     ledger.database.change = change  # type: ignore[method-assign]
     monkeypatch.setattr("target_harkster.ledger.locks.RENEWED", 0.01)
-    ledger.hold(target.channel)
+    ledger.lock(target.channel)
     run_out(ledger)
     renewed.clear()
     assert renewed.wait(HANGING)
     until = ledger.database.rows(sa.select(LEASES.c.until).where(LEASES.c.channel == target.channel))[0][0]
     assert until > 0
     ledger.close()
-    assert not is_held(postgres_url, target.channel)
+    assert not is_locked(postgres_url, target.channel)
 
 
-def is_held(url: str, channel: str) -> bool:
+def is_locked(url: str, channel: str) -> bool:
     """Whether somebody holds a channel."""
     ledger = Ledger(url, FastClock())
     try:

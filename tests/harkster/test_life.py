@@ -282,8 +282,8 @@ def _of_any_channel() -> Iterator[None]:
     def load(rejects: Rejects, channel: str) -> None:
         for reject in rejects.stored(None):
             own = replace(reject, channel=channel)
-            rejects._standing.setdefault((own.stream, own.row), {})[own.place] = own
-            rejects._earlier[own.place] = None
+            rejects._standing.setdefault((own.stream, own.row), {})[own.id] = own
+            rejects._earlier[own.id] = None
 
     with mock.patch.object(Rejects, "load", load):
         yield

@@ -373,7 +373,7 @@ def test_nothing_of_the_records_is_logged(target: Target, caplog: pytest.LogCapt
 
 def test_only_one_run_writes_to_a_channel(target: Target) -> None:
     one = target.make()
-    one.run.ledger.hold(target.channel)
+    one.run.ledger.lock(target.channel)
     try:
         assert "Another run writes to the channel" in str(target.run(rows(1)).error)
     finally:

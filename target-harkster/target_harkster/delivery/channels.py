@@ -160,10 +160,10 @@ class Channels:
             self.ledger.name_channel(channel.path, channel.id)
 
     def open(self, channel: Channel) -> None:
-        """Take a channel for this run alone, and finish what earlier runs left in it."""
+        """Lock a channel for this run, and finish what earlier runs left in it."""
         if channel.id in self.opened:
             return
-        self.ledger.hold(channel.id)
+        self.ledger.lock(channel.id)
         self.rejects.load(channel.id)
         self.opened[channel.id] = channel
         try:
@@ -271,9 +271,9 @@ class Channels:
             markers = {marker_of(prefix, spelling) for spelling in spellings(reject.key or "")}
             # A row is newer than its post if it was rejected by a run that could not look at the channel.
             if (reject.channel == channel.id and not adopted.isdisjoint(markers)) and (
-                is_newer or self.ledger.is_settled(reject.stream, channel.id)
+                is_newer or self.ledger.is_first_run_over(reject.stream, channel.id)
             ):
-                self.rejects.strike(reject.place)
+                self.rejects.strike(reject.id)
         self.rejects.sync()
         if entries:
             logger.warning(
@@ -292,8 +292,8 @@ class Channels:
         """Whether this is still the first run of a stream into a channel."""
         at = (stream, channel.id)
         if at not in self._first:
-            self.ledger.claim(stream, stream_marker(stream))
-            self._first[at] = not self.ledger.is_settled(stream, channel.id)
+            self.ledger.assign_stream(stream, stream_marker(stream))
+            self._first[at] = not self.ledger.is_first_run_over(stream, channel.id)
         return self._first[at]
 
     @property
@@ -301,8 +301,8 @@ class Channels:
         """The streams of which rows came, each with the id of a channel."""
         return list(self._first)
 
-    def settle(self, streams: Iterable[tuple[str, str]]) -> None:
+    def end_first_runs(self, streams: Iterable[tuple[str, str]]) -> None:
         """Note that the first run of these streams into these channels is over."""
         for stream, channel in streams:
-            if channel not in self.courier.closed and not self.ledger.is_settled(stream, channel):
-                self.ledger.settle(stream, channel)
+            if channel not in self.courier.closed and not self.ledger.is_first_run_over(stream, channel):
+                self.ledger.end_first_run(stream, channel)

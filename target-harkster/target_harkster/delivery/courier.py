@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from singer_http.http.errors import ApiError
 
     from target_harkster.delivery.exactly_once import Delivery
-    from target_harkster.ledger.rejects import Kind, Place, Rejects
+    from target_harkster.ledger.rejects import Kind, RejectId, Rejects
     from target_harkster.ledger.store import Entry, Ledger
     from target_harkster.vendor.client import Channel
     from target_harkster.vendor.posts import RemotePost
@@ -78,8 +78,8 @@ class Courier:
         """
         if channel.id in self.closed:
             return False
-        place = _place(entry, "aside")
-        is_aside = self.rejects.has(place)
+        aside_id = _reject_id(entry, "aside")
+        is_aside = self.rejects.has(aside_id)
         before = replace(entry)
         self.delivery.tries = 1 if is_aside else TRIES
         try:
@@ -98,7 +98,7 @@ class Courier:
         finally:
             self.delivery.tries = TRIES
         self._has_failed = False
-        self.rejects.strike(place)
+        self.rejects.strike(aside_id)
         self.delivered(before, entry)
         return True
 
@@ -137,7 +137,7 @@ class Courier:
                 self.rejects.keep(Reject(entry.channel, entry.stream, entry.key, "post", None, str(error)))
             else:
                 if is_done and entry.phase not in UNFINISHED:
-                    self.rejects.strike(_place(entry, "post"))
+                    self.rejects.strike(_reject_id(entry, "post"))
 
     def _set_aside(self, channel: Channel, entry: Entry, error: ApiError) -> None:
         self.aside.append(f"{channel.path}, {entry.stream}: a post ({entry.marker}) is set aside. {error}")
@@ -146,5 +146,5 @@ class Courier:
         self.rejects.keep(Reject(entry.channel, entry.stream, entry.key, "aside", None, reason))
 
 
-def _place(entry: Entry, kind: Kind) -> Place:
+def _reject_id(entry: Entry, kind: Kind) -> RejectId:
     return entry.channel, entry.stream, row_of(entry.key), kind

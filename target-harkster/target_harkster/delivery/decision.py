@@ -113,14 +113,14 @@ class Decider:
         """Decide on rows and write the intentions down. Returns what is left to do, by the id of the parcel."""
         by_channel: defaultdict[str, dict[str, list[Parcel]]] = defaultdict(dict)
         # A row belongs to one channel: the first it came to in mode append, the last one otherwise.
-        places: dict[str, str] = {}
+        channel_of: dict[str, str] = {}
         for parcel in parcels:
             lane = parcel.lane
-            if lane.others and (lane.mode != "append" or parcel.marker not in places):
-                places[parcel.marker] = lane.channel
+            if lane.others and (lane.mode != "append" or parcel.marker not in channel_of):
+                channel_of[parcel.marker] = lane.channel
         for parcel in parcels:
             lane, marker = parcel.lane, parcel.marker
-            if lane.others and places[marker] != lane.channel:
+            if lane.others and channel_of[marker] != lane.channel:
                 self.tally[lane.stream]["superseded"] += 1
                 continue
             rows = by_channel[lane.channel]

@@ -45,7 +45,6 @@ class Delivery:
     """Takes a post from phase to phase, until it is done or has to wait.
 
     Attributes:
-        on_quota: What becomes of posts without quota: ``draft``, ``defer`` or ``fail``.
         recalls: Deleted posts are taken out of the followers' timelines too.
         spelling: How posts are written.
         tries: Of each write.
@@ -57,7 +56,6 @@ class Delivery:
     ledger: Ledger
     post_quota: PostQuota
     clock: Clock
-    on_quota: str
     recalls: bool
     spelling: Spelling
     tries: int = TRIES
@@ -135,7 +133,7 @@ class Delivery:
         if self._refresh(channel, entry):
             self._renew(channel, entry)
         elif entry.phase is Phase.PUBLISHED:
-            self.post_quota.spent(channel, before)
+            self.post_quota.count_published(channel, before)
 
     def _look(self, channel: Channel, entry: Entry) -> None:
         """Check a draft that an earlier run left."""
@@ -148,7 +146,8 @@ class Delivery:
     # Creating
 
     def _create(self, channel: Channel, entry: Entry) -> None:
-        if not entry.held and entry.post_id is None and not self.post_quota.left(channel) and self.on_quota != "draft":
+        needs_quota = not entry.held and entry.post_id is None and not self.post_quota.makes_drafts
+        if needs_quota and not self.post_quota.left(channel):
             self._put_off(channel, entry, Phase.DEFERRED)
             return
         self._note(entry, Phase.INTENT)
@@ -222,7 +221,7 @@ class Delivery:
             self._done(entry)
         elif self._refresh(channel, entry):
             raise UncertainError(f"{channel.path}: the API did not say that it has published a post.")
-        self.post_quota.spent(channel, before)
+        self.post_quota.count_published(channel, before)
 
     def _begin_publishing(self, channel: Channel, entry: Entry) -> bool:
         """Note that a draft is published next, or that it waits for quota. Returns which."""
@@ -350,15 +349,10 @@ class Delivery:
         self._note(entry, Phase.REMOVED)
 
     def _put_off(self, channel: Channel, entry: Entry, phase: Phase) -> None:
-        """Leave a post for a later run."""
-        # All later posts wait too, so that none overtakes it.
-        self.post_quota.reached(channel)
+        """Leave a post for a later run, if the settings allow that."""
+        self.post_quota.stop(channel)
         self._note(entry, phase)
-        if self.on_quota == "fail":
-            raise PostQuotaReachedError(
-                "No more posts may be published: the quota of the month, less quota_reserve, or max_posts_per_run is"
-                " used up. The rest is posted by a later run, or set on_quota to draft or defer."
-            )
+        self.post_quota.check_waiting()
 
     def _waits(self) -> Iterator[float]:
         """Seconds to wait after each failed try; -1 after the last."""

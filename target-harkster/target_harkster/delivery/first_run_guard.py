@@ -22,10 +22,10 @@ class TooManyNewPostsError(FatalError):
 
 @dataclass(slots=True, eq=False)
 class FirstRunGuard:
-    """Holds back the new posts of a first run until all have been counted.
+    """Collects the new posts of a first run until all have been counted.
 
     Attributes:
-        most: How many there may be of a stream in a channel; so many are held in memory.
+        most: How many there may be of a stream in a channel; so many are in memory.
         channels: By id.
         ledger: Knows what earlier runs made that were cut off.
         is_dry: Too many posts do not end the run where they are counted, but at its end.
@@ -37,12 +37,12 @@ class FirstRunGuard:
     ledger: Ledger
     is_dry: bool
     failures: list[str] = field(default_factory=list, init=False)
-    _held: dict[tuple[str, str], Parcel] = field(default_factory=dict, init=False)
+    _collected: dict[tuple[str, str], Parcel] = field(default_factory=dict, init=False)
     _counts: Counter[tuple[str, str]] = field(default_factory=Counter, init=False)
     _states: dict[int, State] = field(default_factory=dict, init=False)
 
-    def hold(self, parcel: Parcel) -> None:
-        """Hold a post back. It replaces an earlier version of itself.
+    def collect(self, parcel: Parcel) -> None:
+        """Collect a post. It replaces an earlier version of itself.
 
         Raises:
             TooManyNewPostsError: It is one too many.
@@ -50,14 +50,14 @@ class FirstRunGuard:
         key, place = (parcel.lane.channel, parcel.marker), (parcel.lane.stream, parcel.lane.channel)
         if place not in self._counts:
             self._counts[place] = self.ledger.first_posts(*place)
-        self._counts[place] += key not in self._held
-        self._held[key] = parcel
+        self._counts[place] += key not in self._collected
+        self._collected[key] = parcel
         if not self.is_dry and self._counts[place] > self.most:
             raise TooManyNewPostsError(f"{self._sentence(*place)} This run posted nothing of it.")
 
-    def hold_state(self, state: State) -> bool:
-        """Hold a STATE back if posts before it are held. Returns whether it is held."""
-        at = len(self._held)
+    def collect_state(self, state: State) -> bool:
+        """Collect a STATE if there are posts before it. Returns whether it did."""
+        at = len(self._collected)
         self._states = {before: one for before, one in self._states.items() if before < at}
         if at:
             self._states[at] = state
@@ -65,21 +65,21 @@ class FirstRunGuard:
 
     def drop(self, marker: str) -> list[Parcel]:
         """Drop the posts of a row that is gone."""
-        gone = [self._held.pop(key) for key in list(self._held) if key[1] == marker]
+        gone = [self._collected.pop(key) for key in list(self._collected) if key[1] == marker]
         self._counts.subtract((parcel.lane.stream, parcel.lane.channel) for parcel in gone)
         return gone
 
-    def let_go(self) -> list[Parcel | State]:
+    def release(self) -> list[Parcel | State]:
         """Release everything in its order."""
         for place, count in self._counts.items():
             if count > self.most:
                 self.failures.append(self._sentence(*place))
         items: list[Parcel | State] = []
-        for number, parcel in enumerate(self._held.values(), 1):
+        for number, parcel in enumerate(self._collected.values(), 1):
             items += [parcel, self._states.pop(number)] if number in self._states else [parcel]
         # STATEs behind posts that were dropped.
         items += self._states.values()
-        self._held.clear()
+        self._collected.clear()
         self._states.clear()
         self._counts.clear()
         return items

@@ -130,7 +130,7 @@ class Mirror:
             self.rejects.judge(presence.stream, presence.channels, version)
         if presence.is_mirrored and (version is not None or presence.marked):
             # Adopted posts too, whose rows have not come.
-            self.ledger.claim(presence.stream, presence.prefix)
+            self.ledger.assign_stream(presence.stream, presence.prefix)
             self.ledger.touch(presence.channels, presence.marked, GONE)
             self._remove(presence.stream, [one for one in presence.channels if one in self.channels], version)
         elif presence.marked:

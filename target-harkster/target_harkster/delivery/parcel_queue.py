@@ -43,7 +43,7 @@ class ParcelQueue:
         courier: Deliver.
         ledger: Knows what was.
         channels: By id.
-        guard: Holds back what may be too much.
+        guard: Collects what may be too much.
         clock: Tells when a STATE is due.
         decider: Decides on the rows, and counts; ``now`` and a phase counts posts that have come to it.
         acknowledge: Writes a STATE.
@@ -89,7 +89,7 @@ class ParcelQueue:
         if self._waiting >= BATCH:
             self.flush()
 
-    def settle(self, marker: str) -> None:
+    def deliver_earlier(self, marker: str) -> None:
         """Deliver everything so far if a post with this marker is waiting."""
         if any(isinstance(item, Parcel) and item.marker == marker for item in self._items):
             self.flush()
@@ -98,11 +98,11 @@ class ParcelQueue:
         """Drop the waiting posts of a row that is to have none."""
         self.tally[stream][reason] += 1
         left = [item for item in self._items if not isinstance(item, Parcel) or item.marker != marker]
-        held = self.guard.drop(marker)
-        for parcel in held:
+        collected = self.guard.drop(marker)
+        for parcel in collected:
             self.ledger.forget(parcel.lane.channel, marker)
-        self.tally[stream][Decision.CREATE.value] -= len(held)
-        self.tally[stream]["superseded"] += len(self._items) - len(left) + len(held)
+        self.tally[stream][Decision.CREATE.value] -= len(collected)
+        self.tally[stream]["superseded"] += len(self._items) - len(left) + len(collected)
         self._items = left
 
     def add_state(self, value: Any) -> None:
@@ -115,7 +115,7 @@ class ParcelQueue:
         """Deliver everything so far.
 
         Args:
-            is_end: Nothing more comes: what the guard has held back is delivered too, and the STATEs behind it.
+            is_end: Nothing more comes: what the guard has collected is delivered too, and the STATEs behind it.
 
         Raises:
             ApiError: The run cannot go on. What was delivered before is known, and acknowledged by :meth:`close`.
@@ -133,8 +133,8 @@ class ParcelQueue:
         self._checkpoint()
 
     def _released(self) -> tuple[list[Parcel | State], dict[int, Entry]]:
-        """What the guard held back, and what is left to do, by the id of the parcel."""
-        items = self.guard.let_go()
+        """What the guard has collected, and what is left to do, by the id of the parcel."""
+        items = self.guard.release()
         work: dict[int, Entry] = {}
         for channel in {item.lane.channel for item in items if isinstance(item, Parcel)}:
             parcels = {item.marker: item for item in items if isinstance(item, Parcel) and item.lane.channel == channel}
@@ -151,13 +151,13 @@ class ParcelQueue:
         self._forecast(work.values())
         for item in items:
             if isinstance(item, State):
-                if not self.guard.hold_state(item):
+                if not self.guard.collect_state(item):
                     self._durable = item
                     self._checkpoint()
                 continue
             entry = work.get(id(item))
             if entry is not None and entry.phase is Phase.COUNTED:
-                self.guard.hold(item)
+                self.guard.collect(item)
             elif entry is not None:
                 self._deliver(item, entry)
             self.decider.moves.finish(item.lane.channel, item.marker)
@@ -188,8 +188,8 @@ class ParcelQueue:
             is_done = self.courier.deliver(self.channels[entry.channel], entry)
         except PostRefusedError as error:
             fields = parcel.content().fields
-            named = error.place is not None and error.place < len(fields)
-            parcel.refuse(fields[error.place or 0]["id"] if named else None, str(error))
+            named = error.field_index is not None and error.field_index < len(fields)
+            parcel.refuse(fields[error.field_index or 0]["id"] if named else None, str(error))
         else:
             self.tally[parcel.lane.stream][f"now {entry.phase.value}" if is_done else "kept"] += 1
         self._sent += 1

@@ -1,4 +1,4 @@
-"""How many posts may still be published by the vendor's quota and the settings."""
+"""How many posts may still be published, by the vendor's quota and the settings, and what becomes of the others."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from target_harkster.vendor.client import Usage
+from target_harkster.vendor.client import PostQuotaReachedError, Usage
 
 if TYPE_CHECKING:
     from target_harkster.vendor.client import Channel, HarksterApi
@@ -21,12 +21,14 @@ class PostQuota:
     Attributes:
         reserve: Posts of the month's quota that are left for others.
         most: How many posts the run may publish; None where only the quota counts.
+        on_quota: What becomes of posts without quota: ``draft``, ``defer`` or ``fail``.
         published: Posts published in this run.
     """
 
     api: HarksterApi
     reserve: int
     most: int | None
+    on_quota: str
     published: int = field(default=0, init=False)
     _reached: set[str] = field(default_factory=set, init=False)
 
@@ -67,7 +69,7 @@ class PostQuota:
             left = min(left, self.most - self.published)
         return max(0, left)
 
-    def spent(self, channel: Channel, before: Usage) -> None:
+    def count_published(self, channel: Channel, before: Usage) -> None:
         """Count a post that was published.
 
         Args:
@@ -82,6 +84,19 @@ class PostQuota:
         """The quota of a channel and its usage, as last seen."""
         return self.api.usages[channel.account_id]
 
-    def reached(self, channel: Channel) -> None:
-        """Note that the quota of a channel is used up."""
+    def stop(self, channel: Channel) -> None:
+        """Publish nothing more that counts for the quota of a channel: all later posts wait, so none overtakes."""
         self._reached.add(channel.account_id)
+
+    @property
+    def makes_drafts(self) -> bool:
+        """Whether a post without quota becomes a draft in the channel."""
+        return self.on_quota == "draft"
+
+    def check_waiting(self) -> None:
+        """Raise :class:`PostQuotaReachedError` if the settings allow no post to wait."""
+        if self.on_quota == "fail":
+            raise PostQuotaReachedError(
+                "No more posts may be published: the quota of the month, less quota_reserve, or max_posts_per_run is"
+                " used up. The rest is posted by a later run, or set on_quota to draft or defer."
+            )

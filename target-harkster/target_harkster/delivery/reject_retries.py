@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
     from target_harkster.delivery.parcel import Refused
-    from target_harkster.ledger.rejects import Place, Reject, Rejects
+    from target_harkster.ledger.rejects import Reject, RejectId, Rejects
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +28,8 @@ class RejectRetries:
 
     rejects: Rejects
     channels: Collection[str]
-    failed: dict[Place, Reject] = field(default_factory=dict, init=False)
-    _tried: dict[Place, bool] = field(default_factory=dict, init=False)
+    failed: dict[RejectId, Reject] = field(default_factory=dict, init=False)
+    _tried: dict[RejectId, bool] = field(default_factory=dict, init=False)
 
     def streams(self) -> Iterator[Reject]:
         """The newest reject of each stream, with the SCHEMA of its rows."""
@@ -40,14 +40,14 @@ class RejectRetries:
         for reject in self.rejects.earlier:
             retry = streams.get(reject.stream)
             if retry is not None and reject.record is not None and not reject.redacted:
-                self._tried[reject.place] = True
+                self._tried[reject.id] = True
                 retry(reject, partial(self._fail, reject))
 
     def left(self) -> list[tuple[Reject, str]]:
         """What is still rejected, with the reasons."""
         left = []
         for reject in self.rejects.stored():
-            reason = self.failed.get(reject.place, reject).sentence
+            reason = self.failed.get(reject.id, reject).sentence
             if reject.channel not in self.channels:
                 reason = f"it was not tried: the settings name other channels than its own ({reject.channel}); {reason}"
             if reject.redacted:
@@ -58,13 +58,13 @@ class RejectRetries:
             left.append((reject, reason))
         return left
 
-    def settle(self) -> None:
+    def finish(self) -> None:
         """Strike out what succeeded, after everything was delivered."""
         if self.failed:
             logger.warning("Rows of earlier runs that were tried again and rejected again: %d.", len(self.failed))
-        self.rejects.strike(*(place for place, is_done in self._tried.items() if is_done))
+        self.rejects.strike(*(reject_id for reject_id, is_done in self._tried.items() if is_done))
         self.rejects.sync()
 
     def _fail(self, reject: Reject, field: str | None, reason: str) -> None:
-        self._tried[reject.place] = False
-        self.failed[reject.place] = replace(reject, field=field, reason=reason)
+        self._tried[reject.id] = False
+        self.failed[reject.id] = replace(reject, field=field, reason=reason)

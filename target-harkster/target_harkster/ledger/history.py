@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Did:
+class RunResult:
     """What a run did.
 
     Attributes:
@@ -48,15 +48,15 @@ class History:
 
     def begin(self) -> None:
         """Note that a run has begun."""
-        nothing = asdict(Did()) | {"started_at": self.clock.time()}
+        nothing = asdict(RunResult()) | {"started_at": self.clock.time()}
         with self.database.transaction() as connection:
             (self._number,) = connection.execute(RUNS.insert().values(nothing)).inserted_primary_key or (None,)
 
-    def end(self, did: Did) -> None:
+    def end(self, result: RunResult) -> None:
         """Note how the run has ended, if one has begun."""
         if self._number is not None:
             here = RUNS.c.number == self._number
-            self.database.change(RUNS.update().where(here).values(asdict(did) | {"ended_at": self.clock.time()}))
+            self.database.change(RUNS.update().where(here).values(asdict(result) | {"ended_at": self.clock.time()}))
             self._number = None
 
     def runs(self) -> list[dict[str, Any]]:

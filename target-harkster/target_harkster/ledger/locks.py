@@ -1,4 +1,4 @@
-"""One writer at a time: each channel is held by one run."""
+"""One writer at a time: a run locks each channel that it writes to."""
 
 from __future__ import annotations
 
@@ -38,31 +38,31 @@ class FileLocks:
 
     def __init__(self, path: str | None) -> None:
         self._path = path
-        self._held = contextlib.ExitStack()
+        self._locks = contextlib.ExitStack()
 
-    def hold(self, channel: str) -> bool:
-        """Take a channel; whether nobody else has it."""
+    def lock(self, channel: str) -> bool:
+        """Lock a channel. Returns whether nobody else has it."""
         if self._path is None:
             return True
         # The id is the vendor's, and not every text is the name of a file; a link names the same file.
-        digest = blake2b(channel.encode(), digest_size=8).hexdigest()
-        lock = filelock.FileLock(f"{Path(self._path).resolve()}.{digest}.lock")
+        name = blake2b(channel.encode(), digest_size=8).hexdigest()
+        lock = filelock.FileLock(f"{Path(self._path).resolve()}.{name}.lock")
         try:
-            self._held.enter_context(lock.acquire(blocking=False))
+            self._locks.enter_context(lock.acquire(blocking=False))
         except filelock.Timeout:
             return False
         return True
 
     def confirm(self, connection: sa.Connection, channels: Collection[str]) -> None:
-        """Do nothing: a held lock is not lost."""
+        """Do nothing: such a lock is not lost."""
 
     def close(self) -> None:
         """Let go of all."""
-        self._held.close()
+        self._locks.close()
 
 
 class Leases:
-    """Rows in PostgreSQL that say which run holds a channel. The run renews them.
+    """Rows in PostgreSQL that say which run has locked a channel. The run renews them.
 
     A lock of the database's own would be one of its sessions, which poolers like PgBouncer share among runs, and
     which need a connection that stays open.
@@ -75,8 +75,8 @@ class Leases:
         self._is_closing = threading.Event()
         self._renewing: threading.Thread | None = None
 
-    def hold(self, channel: str) -> bool:
-        """Take a channel; whether nobody else has it.
+    def lock(self, channel: str) -> bool:
+        """Lock a channel. Returns whether nobody else has it.
 
         A lease that is not renewed is one of a run that was killed, and is waited for.
         """
@@ -102,7 +102,7 @@ class Leases:
         return True
 
     def confirm(self, connection: sa.Connection, channels: Collection[str]) -> None:
-        """Make sure, in a transaction, that channels are still held, and renew their leases.
+        """Make sure, in a transaction, that channels are still locked, and renew their leases.
 
         Raises:
             LedgerError: One is not.

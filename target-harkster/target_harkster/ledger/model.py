@@ -110,7 +110,7 @@ LOOKUPS = sa.Table(
 LEASES = sa.Table(
     "harkster_leases", METADATA, *_keys("channel"), *_texts("owner"), sa.Column("until", sa.Float, nullable=False)
 )
-"""Which run holds a channel in PostgreSQL, and until when by the clock of the database."""
+"""Which run has locked a channel in PostgreSQL, and until when by the clock of the database."""
 
 REJECTS = sa.Table(
     "harkster_rejects",

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Kind = Literal["row", "stray", "post", "aside"]
 """A row, or one of which it is not known into which channel it goes; or a post that the ledger has, and that
 was refused, or set aside as the API fails on it."""
-Place = tuple[str, str, str, Kind]
+RejectId = tuple[str, str, str, Kind]
 """What a reject is known by: channel, stream, what stands for the key, and kind. There is one of each."""
 
 
@@ -46,7 +46,7 @@ class Reject:
         kind: See :data:`Kind`.
         field: Id of the field or name of the property that is wrong, if it is one.
         reason: What is wrong, without the value.
-        record: The row; None where the ledger has it in another place, as of a digest.
+        record: The row; None where the ledger has it elsewhere, as of a digest.
         redacted: The properties of it that were blacked out, and keep it from being tried again.
         schema: What the row was checked against, so that it can be tried again without its tap.
         key_properties: The primary key of its stream.
@@ -79,7 +79,7 @@ class Reject:
             object.__setattr__(self, "row", row_of(made_of))
 
     @property
-    def place(self) -> Place:
+    def id(self) -> RejectId:
         """What it is known by."""
         return self.channel, self.stream, self.row, self.kind
 
@@ -126,13 +126,13 @@ def row_of(key: str) -> str:
 
 @dataclass(slots=True)
 class _Changes:
-    added: dict[Place, Reject] = field(default_factory=dict)
-    struck: set[Place] = field(default_factory=set)
+    added: dict[RejectId, Reject] = field(default_factory=dict)
+    struck: set[RejectId] = field(default_factory=set)
 
 
 @dataclass(slots=True, eq=False)
 class Rejects:
-    """The rejects of the channels that a run holds.
+    """The rejects of the channels that a run has locked.
 
     Attributes:
         redaction: Of the properties whose values are not kept.
@@ -143,15 +143,15 @@ class Rejects:
     clock: Clock
     redaction: Redaction
     superseded: Counter[str] = field(default_factory=Counter, init=False)
-    _standing: dict[tuple[str, str], dict[Place, Reject]] = field(default_factory=dict, init=False)
-    _earlier: dict[Place, None] = field(default_factory=dict, init=False)
-    _own: dict[Place, None] = field(default_factory=dict, init=False)
+    _standing: dict[tuple[str, str], dict[RejectId, Reject]] = field(default_factory=dict, init=False)
+    _earlier: dict[RejectId, None] = field(default_factory=dict, init=False)
+    _own: dict[RejectId, None] = field(default_factory=dict, init=False)
     _changes: _Changes = field(default_factory=_Changes, init=False)
 
     @property
     def earlier(self) -> list[Reject]:
         """The rejects of earlier runs that still stand."""
-        return [self._standing[stream, row][place] for place in self._earlier for _, stream, row, _ in [place]]
+        return [self._standing[one[1:3]][one] for one in self._earlier]
 
     @property
     def rejected(self) -> Counter[str]:
@@ -164,13 +164,13 @@ class Rejects:
         return len(self._own)
 
     def load(self, channel: str) -> None:
-        """Load the rejects of a channel that this run holds."""
+        """Load the rejects of a channel that this run has locked."""
         for kept in self._kept(channel):
             reject = kept.without(self.redaction)
             if reject != kept:  # it was rejected before something of it was to be left out
-                self._changes.added[reject.place] = reject
-            self._standing.setdefault((reject.stream, reject.row), {})[reject.place] = reject
-            self._earlier[reject.place] = None
+                self._changes.added[reject.id] = reject
+            self._standing.setdefault((reject.stream, reject.row), {})[reject.id] = reject
+            self._earlier[reject.id] = None
 
     def stored(self, channel: str | None = None) -> Iterator[Reject]:
         """What is durable of a channel, or of all: oldest first, and without what is to be left out."""
@@ -184,29 +184,29 @@ class Rejects:
             columns = dict(row._mapping)  # noqa: SLF001 - the documented way to the columns by name
             yield Reject(**columns | decoder.decode(columns.pop("content")))
 
-    def has(self, place: Place) -> bool:
+    def has(self, reject_id: RejectId) -> bool:
         """Whether there is a reject."""
-        return place in self._standing.get(place[1:3], ())
+        return reject_id in self._standing.get(reject_id[1:3], ())
 
     def add(self, reject: Reject) -> None:
         """Take a reject of this run. It replaces an older one of the same row, and is durable after :meth:`sync`."""
         self.keep(reject)
-        self._own[reject.without(self.redaction).place] = None
+        self._own[reject.without(self.redaction).id] = None
 
     def keep(self, reject: Reject) -> None:
         """Take a reject like :meth:`add`, whose row did not come in this run."""
         reject = replace(reject.without(self.redaction), changed_at=self.clock.time())
-        self.strike(reject.place)
-        self._standing.setdefault((reject.stream, reject.row), {})[reject.place] = reject
-        self._changes.added[reject.place] = reject
+        self.strike(reject.id)
+        self._standing.setdefault((reject.stream, reject.row), {})[reject.id] = reject
+        self._changes.added[reject.id] = reject
 
     def came_again(self, stream: str, key: str, channels: Collection[str], kinds: Collection[Kind]) -> None:
         """Strike out the rejects of a row that came again, in all channels of its stream."""
         if self._standing:
             rows = [row_of(spelling) for spelling in spellings(key)]
-            for place in [place for row in rows for place in self._standing.get((stream, row), ())]:
-                if place[0] in channels and place[3] in kinds:
-                    self.strike(place)
+            for reject_id in [known for row in rows for known in self._standing.get((stream, row), ())]:
+                if reject_id[0] in channels and reject_id[3] in kinds:
+                    self.strike(reject_id)
 
     def begin_table(self, stream: str, channels: Collection[str]) -> None:
         """Note that a table is being sent with its version: rows that came without one belong to no table."""
@@ -218,7 +218,7 @@ class Rejects:
         """Strike out the rows that are not in a table that was read completely."""
         for reject in self._rows_of(stream, channels):
             if reject.version not in {version, UNVERSIONED}:
-                self.strike(reject.place)
+                self.strike(reject.id)
             elif reject.version == UNVERSIONED:
                 self._reversion(reject, version)
 
@@ -231,22 +231,22 @@ class Rejects:
         ]
 
     def _reversion(self, reject: Reject, version: int) -> None:
-        seen = self._changes.added[reject.place] = replace(reject, version=version)
-        self._standing[reject.stream, reject.row][reject.place] = seen
+        seen = self._changes.added[reject.id] = replace(reject, version=version)
+        self._standing[reject.stream, reject.row][reject.id] = seen
 
-    def strike(self, *places: Place) -> None:
+    def strike(self, *ids: RejectId) -> None:
         """Strike rejects out. They leave the database with :meth:`sync`."""
-        for place in places:
-            found = self._standing.get(place[1:3], {})
-            if found.pop(place, None) is not None:
-                self._changes.struck.add(place)
+        for reject_id in ids:
+            found = self._standing.get(reject_id[1:3], {})
+            if found.pop(reject_id, None) is not None:
+                self._changes.struck.add(reject_id)
                 if not found:
-                    del self._standing[place[1:3]]
-            self._changes.added.pop(place, None)
-            self._earlier.pop(place, None)
-            if place in self._own:
-                del self._own[place]
-                self.superseded[place[1]] += 1
+                    del self._standing[reject_id[1:3]]
+            self._changes.added.pop(reject_id, None)
+            self._earlier.pop(reject_id, None)
+            if reject_id in self._own:
+                del self._own[reject_id]
+                self.superseded[reject_id[1]] += 1
 
     def sync(self) -> None:
         """Make all changes durable in one step."""

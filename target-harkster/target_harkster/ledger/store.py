@@ -134,13 +134,13 @@ class Ledger:
         self._locks.close()
         self.database.close()
 
-    def hold(self, channel: str) -> None:
-        """Be the only writer of a channel, until the ledger is closed.
+    def lock(self, channel: str) -> None:
+        """Lock a channel: be its only writer until the ledger is closed.
 
         Raises:
             LedgerError: Another one is.
         """
-        if not self._locks.hold(channel):
+        if not self._locks.lock(channel):
             raise LedgerError(f"Another run writes to the channel {channel}: wait until it has ended.")
         # Another run may have written since this ledger was opened.
         self.database.catch_up()
@@ -220,7 +220,7 @@ class Ledger:
             now = self._clock.time()
             rows = [{**asdict(entry), "phase": entry.phase.value, "changed_at": now} for entry in entries]
             with self.database.transaction() as connection:
-                # Only the run that holds a channel writes its intentions, and acts after that.
+                # Only the run that has locked a channel writes its intentions, and acts after that.
                 self._locks.confirm(connection, {entry.channel for entry in entries})
                 put(connection, POSTS, rows)
 
@@ -243,17 +243,17 @@ class Ledger:
 
     # Streams
 
-    def claim(self, stream: str, prefix: str) -> None:
-        """Enter the stream into posts that were found by their markers alone."""
+    def assign_stream(self, stream: str, prefix: str) -> None:
+        """Note which stream posts belong to that were found by their markers alone."""
         of_stream = sa.and_(POSTS.c.stream == "", POSTS.c.marker.startswith(prefix, autoescape=True))
         self.database.change(POSTS.update().where(of_stream).values(stream=stream))
 
-    def is_settled(self, stream: str, channel: str) -> bool:
+    def is_first_run_over(self, stream: str, channel: str) -> bool:
         """Whether the first run of a stream into a channel is over."""
         query = sa.select(STREAMS.c.stream).where(STREAMS.c.stream == stream, STREAMS.c.channel == channel)
         return bool(self.database.rows(query))
 
-    def settle(self, stream: str, channel: str) -> None:
+    def end_first_run(self, stream: str, channel: str) -> None:
         """Note that the first run of a stream into a channel is over."""
         with self.database.transaction() as connection:
             put(connection, STREAMS, [{"channel": channel, "stream": stream}])

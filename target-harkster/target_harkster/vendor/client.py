@@ -52,14 +52,14 @@ class PostRefusedError(RefusedRequestError):
     """The API refuses this post. Others may pass. The text continues a sentence that begins with the post.
 
     Attributes:
-        place: Of the field that the API names, from 0; None where it names none.
+        field_index: Of the field that the API names, from 0; None where it names none.
     """
 
-    place: int | None = None
+    field_index: int | None = None
 
 
-_PLACE = re.compile(rb"dataset\W{1,2}(\d{1,4})\b")
-"""Where an answer names a field by its place. The rest of the answer may hold people's data and is not logged."""
+_FIELD_INDEX = re.compile(rb"dataset\W{1,2}(\d{1,4})\b")
+"""Where an answer names a field by its index. The rest of the answer may hold people's data and is not logged."""
 _REFUSALS = (400, 409, 413, 422)
 WRITE_RULES: tuple[Rule, ...] = (
     *(
@@ -129,7 +129,7 @@ class HarksterApi:
             clock=clock,
             inspect=self._inspect,
         )
-        self._place: int | None = None
+        self._field_index: int | None = None
         self.usages: dict[str, Usage] = {}
 
     def close(self) -> None:
@@ -257,14 +257,14 @@ class HarksterApi:
             return self._session.exchange(request, parse, _POST_RULES)
         except PostRefusedError as error:
             refused = PostRefusedError(f"was refused by the API ({error})")
-            refused.place = self._place
+            refused.field_index = self._field_index
             raise refused from None
 
     def _inspect(self, answer: Answer) -> None:
         if answer.status == _TOO_MANY and answer.headers.get(QUOTA_REACHED, "").strip().lower() == "true":
             raise PostQuotaReachedError("The quota of posts is used up for this month (HTTP 429).")
-        named = _PLACE.search(answer.body) if answer.status in _REFUSALS else None
-        self._place = int(named[1]) if named else None
+        named = _FIELD_INDEX.search(answer.body) if answer.status in _REFUSALS else None
+        self._field_index = int(named[1]) if named else None
 
     def _note(self, account_id: str, answer: Answer) -> None:
         try:
