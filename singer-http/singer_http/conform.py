@@ -24,11 +24,10 @@ Path = tuple[str | int, ...]  # names, and the places of items in arrays
 
 UNKNOWN_FIELDS = "_unknown_fields"
 """The column of what has no other place: a schema that has it wants that to be kept."""
-MOST_NAMES, LONGEST_NAME, OTHERS = (
-    50,
-    100,
-    "others",
-)  # how many names a warning has, how long, and what stands for the rest
+MOST_NAMES, LONGEST_NAME = 50, 100
+"""How many names a warning has, and how many characters of each."""
+OTHERS = "others"
+"""Stands for the names that a warning leaves out."""
 
 
 class Conformer:
@@ -115,7 +114,7 @@ class Conformer:
             return converted(value, schema)
         except ValueError:
             if "null" not in kinds:
-                text = f"A record came with a value of {_dotted(path)} that the schema does not allow."
+                text = f"A record came with a value of {_dotted(path)} that the schema does not allow: report it."
                 raise MalformedAnswerError(text) from None
             self._note(self.lost, path, value)
             return None

@@ -47,7 +47,9 @@ def record_messages(
             if (mapped := one.transform(record)) is not None
         ]
     except RecursionError:  # of what could just be read
-        raise MalformedAnswerError("A record is nested too deep to be flattened or mapped.") from None
+        raise MalformedAnswerError(
+            "A record is nested too deep to be flattened or mapped: deselect the property."
+        ) from None
     except Exception as error:  # noqa: BLE001 - an expression may raise anything
         # Without its message, which can quote the record and the expression.
         name = type(error.__cause__ or error).__name__

@@ -297,7 +297,7 @@ class ApiStream(Stream, abc.ABC):
             for key in self.primary_keys:
                 if raw.get(key) in (None, ""):
                     keys = ", ".join(self.primary_keys)
-                    raise MalformedAnswerError(f"A record came without its key ({keys}).")
+                    raise MalformedAnswerError(f"A record came without its key ({keys}): tell the API's support.")
             if (record := self.post_process(raw, slice_.partition)) is not None:
                 records.append(record)
         self._conform.replaced += page.replaced

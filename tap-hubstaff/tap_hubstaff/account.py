@@ -174,7 +174,9 @@ class Account:
             try:
                 page = parse_page(body, (name,)) if parse is None else parse(body)
             except UNREADABLE:
-                raise MalformedAnswerError(f"{name}: the list holds something other than it should.") from None
+                raise MalformedAnswerError(
+                    f"{name}: the list holds something other than records: tell Hubstaff's support."
+                ) from None
             yield replace(page, next=one.following, cursor=one.cursor, at=one.at)
 
     def rows(self, path: str) -> list[dict[str, Any]]:
@@ -201,7 +203,7 @@ def row_id(row: Mapping[str, Any], name: str) -> int:
     """
     own = row.get("id")
     if not isinstance(own, int):
-        raise MalformedAnswerError(f"{name}: a record came without its id.")
+        raise MalformedAnswerError(f"{name}: a record came without its id: tell Hubstaff's support.")
     return own
 
 

@@ -67,5 +67,7 @@ class VisibleOrganizations:
                     self._pages.append(page)
                     for organization in page.decode():
                         if not isinstance(organization.get("id"), str):
-                            raise MalformedAnswerError("GET /organizations: an organization came without its id.")
+                            raise MalformedAnswerError(
+                                "GET /organizations: an organization came without its id: tell Hustle's support."
+                            )
                         yield organization["id"]

@@ -204,7 +204,9 @@ class WebhookRegistrations(HustleStream):
             scoped_to = ((row.get("config") or {}).get("scope") or {}).get("organizationIds")
             return scoped_to is None or not organizations.isdisjoint(scoped_to)
         except (AttributeError, TypeError):
-            raise MalformedAnswerError("A webhook came whose config does not tell its organizations.") from None
+            raise MalformedAnswerError(
+                "A webhook came whose config does not tell its organizations: tell Hustle's support."
+            ) from None
 
 
 STREAMS: tuple[type[HustleStream], ...] = (

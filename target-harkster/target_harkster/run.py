@@ -236,7 +236,8 @@ class Run:
             logger.warning("Rejected rows: %d%s.", rejected, where)
         if rows and rejected > float(self.config["max_reject_share"]) * rows:
             raise TooManyRejectsError(
-                f"{rejected} of {rows} rows were rejected, a larger share than max_reject_share allows."
+                f"{rejected} of {rows} rows were rejected, a larger share than max_reject_share allows. The"
+                " warnings above say why."
             )
         if self.guard.failures:
             raise TooManyNewPostsError(" ".join(self.guard.failures))
@@ -316,7 +317,9 @@ class Run:
         logger.warning("%s: a row was rejected: %s %s.", where, reject.field or "it", reject.reason)
         if self.rejects.count > self.config["max_rejects"]:
             self.rejects.sync()
-            raise TooManyRejectsError(f"More than {self.config['max_rejects']} rows were rejected (max_rejects).")
+            raise TooManyRejectsError(
+                f"More than {self.config['max_rejects']} rows were rejected (max_rejects): read the reasons above."
+            )
 
     def _delivered(self, before: Entry, entry: Entry) -> None:
         if self._planner is not None:

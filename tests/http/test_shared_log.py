@@ -142,9 +142,9 @@ def test_what_is_said_while_the_log_is_lost_is_so(
     budget, *_ = make(1000, 3600.0)
     with caplog.at_level("INFO"):
         budget.spend()
-    lost, held = caplog.messages
+    lost, paused = caplog.messages
     assert "after 60 s without any, this run keeps to 125 of 1000 requests until it is back." in lost
-    assert held == "All requests are held for a while: waiting 60 s."
+    assert paused == "All requests are paused: waiting 60 s."
     assert budget.left == 124
     caplog.clear()
     with caplog.at_level("INFO"):

@@ -80,7 +80,7 @@ class Budget:
                     self.check_wait(wait)
                     if wait > _LONG:
                         used_up = f"The requests of {self.period:.0f} s are used up"
-                        reason = "All requests are held for a while" if self.paused_for else used_up
+                        reason = "All requests are paused" if self.paused_for else used_up
                         logger.info("%s: waiting %.0f s.", reason, wait)
                     self._clock.sleep(wait + _TICK)
             except BaseException:
@@ -109,17 +109,17 @@ class Budget:
         self._update(shift)
 
     def pause(self, seconds: float) -> None:
-        """Hold all requests for so many seconds."""
+        """Pause all requests for so many seconds."""
 
-        def hold(now: float, sent: Sent) -> None:
+        def prolong(now: float, sent: Sent) -> None:
             sent.paused_until = max(sent.paused_until, now + seconds)
 
-        self._update(hold)
+        self._update(prolong)
         logger.debug("Pausing all requests for %.1f s.", seconds)
 
     @property
     def paused_for(self) -> float:
-        """Seconds until requests may be sent again, 0 where nothing holds them."""
+        """Seconds until requests may be sent again, 0 if they are not paused."""
         return max(0.0, self._seen.paused_until - self._clock.monotonic() - self._ahead)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What is done about a request that failed: tables of conditions, actions, errors, and sentences for the operator.
+"""What to do about a request that failed: tables of conditions, actions, errors, and sentences for the operator.
 
 :class:`~singer_http.http.session.Session` carries them out; :mod:`singer_http.http.retries` says how long it goes on.
 """
@@ -22,12 +22,12 @@ from singer_http.http.errors import (
 
 
 class Action(enum.Enum):
-    """What the session does about a condition."""
+    """What the session does about a fault."""
 
-    RETRY = "retry"  # a passing fault: the same request again after a backoff, a limited number of times
-    WAIT = "wait"  # a rate limit: every request of the credential waits, as long as the patience lasts
-    REAUTHENTICATE = "reauthenticate"  # the token is no longer good: a new one, and the same request once more
-    FAIL = "fail"  # nothing that a repetition could mend
+    RETRY = "retry"  # sends the request again after a backoff, a limited number of times
+    WAIT = "wait"  # has every request of the credential wait, and sends this one again: for a rate limit
+    REAUTHENTICATE = "reauthenticate"  # gets a new token, and sends the request once more
+    FAIL = "fail"  # raises the error: another try would not help
 
 
 class Fault(enum.Enum):
@@ -47,7 +47,7 @@ class Rule:
 
     Attributes:
         condition: A fault, or a range of HTTP statuses.
-        action: What is done about it.
+        action: What the session does about it.
         error: Raised when the action is FAIL, or did not help. Its class decides what a reader does then: after
             :class:`ServerFailedError` it asks for less at once, after :class:`RefusedRequestError` it begins a list
             again, after :class:`ForbiddenError` it may skip the partition, and :class:`FatalError` ends the run.
@@ -69,7 +69,7 @@ class Rule:
 Rules = tuple[Rule, ...]
 
 TRIES = 8  # requests in all for a passing fault: with the waits between them, about a minute
-SUSPICIOUS_TRIES = 4  # requests in all for what is more often a wrong setting than a passing fault
+SUSPICIOUS_TRIES = 4  # requests in all for a fault that a wrong setting causes more often than a passing failure
 _RETRY, _WAIT, _RENEW, _FAIL = Action
 _401, _403, _404, _408, _429 = (range(status, status + 1) for status in (401, 403, 404, 408, 429))
 _4XX, _5XX, _ANY = range(400, 500), range(500, 600), range(100, 1000)
@@ -78,7 +78,9 @@ _UNTRUSTED = "the host has no certificate that is trusted here; check the URL in
 _LATE = "no complete answer in time, {tries} times; try again later or raise request_timeout."
 _BROKEN = "the connection broke off {tries} times; check the network and try again later."
 _EMPTY = "HTTP {status}, {tries} times, but with an empty body; try again later."
-_THROTTLED = "HTTP 429 for longer than a run should wait; something else is using up the rate limit."
+_THROTTLED = (
+    "HTTP 429 for longer than a run should wait: other programs use up the rate limit. End one, or run again later."
+)
 _FAILING = "HTTP {status}, {tries} times; the API is slow or failing on its side, try again later."
 _UNKNOWN = "HTTP {status}, which the API does not document; check the URL in the settings."
 _FORBIDDEN = "HTTP 403; these credentials have no permission for it. Ask for it, or leave it out."
@@ -99,18 +101,23 @@ RULES: Rules = (
     Rule(_404, _FAIL, NotFoundError, "HTTP 404; there is no such thing, check the API's URL in the settings."),
     Rule(_408, _RETRY, ServerFailedError, _FAILING, TRIES),
     Rule(_429, _WAIT, FatalError, _THROTTLED),
-    Rule(_4XX, _FAIL, RefusedRequestError, "HTTP {status}; the API refused the request itself."),
+    Rule(
+        _4XX,
+        _FAIL,
+        RefusedRequestError,
+        "HTTP {status}; the API refused the request itself. Check the settings.",
+    ),
     Rule(_5XX, _RETRY, ServerFailedError, _FAILING, TRIES),
     Rule(_ANY, _FAIL, MalformedAnswerError, _UNKNOWN),
 )
-"""What is done about a request for data."""
+"""What to do about a failed request for data. To add a rule, add a line: the first one that fits counts."""
 
 PREDICTION_RULES: Rules = tuple(
     replace(rule, action=rule.action if rule.action is _RENEW else _FAIL, tries=1, error=error)
     for rule in RULES
     for error in [ApiError if issubclass(rule.error, FatalError) else rule.error]
 )
-"""What is done about a request for a predicted page, which may not exist: no fault is tried again or ends the run."""
+"""What to do about a failed request for a predicted page, which may not exist: no other try, and the run goes on."""
 
 LOGIN_RULES: Rules = (
     Rule(Fault.UNREACHABLE, _RETRY, _LOGIN, _NO_LOGIN, TRIES),
@@ -128,11 +135,11 @@ LOGIN_RULES: Rules = (
     Rule(_5XX, _RETRY, _LOGIN, _FAILING, TRIES),
     Rule(_ANY, _FAIL, _LOGIN, f"HTTP {{status}}, which no token endpoint answers; {_CHECK}"),
 )
-"""What is done about a request for a token that does no harm when it is repeated. A refused one never is."""
+"""What to do about a failed request for a token, if sending it again does no harm. A refused one is not sent again."""
 
 
 def rule_for(condition: Fault | int, rules: Rules = RULES) -> Rule:
-    """The first row that speaks for a fault or an HTTP status; raises :class:`LookupError` where there is none."""
+    """The first rule for a fault or an HTTP status; raises :class:`LookupError` if there is none."""
     for rule in rules:
         if condition is rule.condition or (isinstance(rule.condition, range) and condition in rule.condition):
             return rule

@@ -1,4 +1,4 @@
-"""Slices and their pages, and the guard that follows a list from page to page to its true end."""
+"""Slices and their pages, and the guard that ends a list which would never end."""
 
 from __future__ import annotations
 
@@ -139,7 +139,10 @@ class LoopGuard:
         if page.next is None:
             return None
         if page.next in self._seen:
-            raise ApiError(f"GET {path}: the API gave the same cursor twice; the list cannot be read to its end.")
+            raise ApiError(
+                f"GET {path}: the API gave the same cursor twice, so the list cannot be read to its end: tell the API's"
+                " support."
+            )
         self._seen.add(page.next)
         content = zlib.crc32(page.records)
         self._idle = self._idle + 1 if page.is_empty or content in self._contents else 0
@@ -148,6 +151,7 @@ class LoopGuard:
             self._idle = 0
         if self._idle >= IDLE_PAGES:
             raise ApiError(
-                f"GET {path}: {IDLE_PAGES} pages one after another with nothing new; the list does not seem to end."
+                f"GET {path}: {IDLE_PAGES} pages one after another with nothing new, so the list does not seem"
+                " to end: tell the API's support."
             )
         return page.next

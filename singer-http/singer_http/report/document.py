@@ -141,5 +141,8 @@ class Document(msgspec.Struct, frozen=True):
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise ConfigurationError(f"{path} is no report of a run: give what report_path names.") from None
         if document.run.format != FORMAT:
-            raise ConfigurationError(f"{path} is a report of format {document.run.format}: use the version it is of.")
+            raise ConfigurationError(
+                f"{path} is a report of format {document.run.format}, which this version cannot read: use"
+                " the one that wrote it."
+            )
         return document

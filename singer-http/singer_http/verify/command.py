@@ -41,7 +41,8 @@ def verify(report: Path, url: str, schema: str) -> None:
     run = document.run
     if run.exit.reason == RUNNING:
         sys.exit(
-            f"The run of {run.tap} that began at {run.began} has not ended, or was killed: nothing can be said of it."
+            f"The run of {run.tap} that began at {run.began} has not ended, or was killed: let a run end,"
+            " then verify it."
         )
     try:
         with psycopg.connect(re.sub(r"^(postgres\w*)\+\w+:", r"\1:", url)) as connection:

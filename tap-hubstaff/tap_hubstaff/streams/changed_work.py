@@ -61,7 +61,7 @@ class ChangedWork:
                 self.days.add((dt.date.fromisoformat(row.date), row.user_id))
         except (msgspec.DecodeError, ValueError):
             raise MalformedAnswerError(
-                "An update of an activity came without its user, its date or its time slot."
+                "An update of an activity came without its user, its date or its time slot: tell Hubstaff's support."
             ) from None
 
 

@@ -184,7 +184,8 @@ class Delivery:
                 return
             if silent == MOST_SILENT:
                 raise MalformedAnswerError(
-                    f"{channel.path}: the API took a draft without telling its id, and does not list it."
+                    f"{channel.path}: the API took a draft, but tells no id and does not list it: tell"
+                    " Harkster's support."
                 )
 
     def take_over(self, channel: Channel, entry: Entry, found: RemotePost) -> None:

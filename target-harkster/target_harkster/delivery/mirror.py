@@ -152,7 +152,7 @@ class Mirror:
         if len(gone) > self.most or len(gone) > self.most_share * total:
             self.failures.append(
                 f"{stream}: {len(gone)} of {total} rows are gone, more than mirror_max_deletes or mirror_max_share"
-                " allow to delete; no post was deleted."
+                " allow to delete, so no post was deleted. If they are meant to be gone, raise the limit for one run."
             )
             return
         for entry in gone:

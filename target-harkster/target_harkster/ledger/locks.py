@@ -112,7 +112,7 @@ class Leases:
         if renewed.rowcount < len(channels):
             raise LedgerError(
                 "Another run has taken over a channel that this one writes to, as this one did not renew its lease in"
-                f" the ledger for {LEASE:.0f} s; nothing more is sent."
+                f" the ledger for {LEASE:.0f} s; nothing more is sent. Run again."
             )
 
     def close(self) -> None:

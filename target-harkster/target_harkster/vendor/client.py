@@ -153,7 +153,9 @@ class HarksterApi:
         try:
             usage = self.usages[account_id] = Usage(int(found["postQuota"]), int(found["postUsage"]))
         except (KeyError, TypeError, ValueError):
-            raise MalformedAnswerError("GET /accounts/…/usages: the quota and its usage are not numbers.") from None
+            raise MalformedAnswerError(
+                "GET /accounts/…/usages: the quota and its usage are not numbers: tell Harkster's support."
+            ) from None
         return usage
 
     def templates(self, channel_id: str) -> list[tuple[str, str]]:
@@ -169,7 +171,9 @@ class HarksterApi:
             # The guide says a string in lists and an object here. Both are read.
             data = _decode(data.encode())
         if not isinstance(data, dict) or not isinstance(data.get("dataset"), list):
-            raise MalformedAnswerError(f"The template {template_id} has no list of fields.")
+            raise MalformedAnswerError(
+                f"The template {template_id} has no list of fields: name another template, or none."
+            )
         return [field for field in data["dataset"] if isinstance(field, dict)]
 
     def heading_type(self, channel_id: str) -> str:
@@ -202,7 +206,9 @@ class HarksterApi:
         except NotFoundError:
             return None
         except (KeyError, TypeError):
-            raise MalformedAnswerError("GET …/posts/…: the answer is not the post that the API documents.") from None
+            raise MalformedAnswerError(
+                "GET …/posts/…: the answer is not a post as the API documents it: tell Harkster's support."
+            ) from None
 
     def create(self, channel: Channel, body: Mapping[str, Any]) -> str | None:
         """Create a draft. Returns its id, if the answer has one."""
@@ -237,7 +243,10 @@ class HarksterApi:
             if not continuation:
                 return
             if continuation in seen:
-                raise ApiError(f"GET {path}: the list leads back to where it had been.")
+                raise ApiError(
+                    f"GET {path}: the API gave the same page twice, so the list cannot be read: tell"
+                    " Harkster's support."
+                )
             seen.add(continuation)
 
     def _write(self, channel: Channel, request: Request) -> tuple[int, Any]:
