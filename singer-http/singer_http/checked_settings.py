@@ -125,6 +125,8 @@ def from_environment(schema: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     for name, setting in schema["properties"].items():
         try:
             settings |= parse_environment_config({"properties": {name: setting}}, prefix)
+            if name in settings and "number" in setting["type"]:  # the SDK leaves it as text
+                settings[name] = msgspec.json.decode(settings[name], type=float)
             is_truth = "boolean" in setting["type"]
             # The SDK takes any other word for false.
             if is_truth and os.environ.get(f"{prefix}{name.upper()}", "true").lower() not in _TRUTHS:

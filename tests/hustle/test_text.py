@@ -204,6 +204,11 @@ def test_what_concerns_a_secret_is_left_out_unless_asked_for(tap: Tap, serve: Se
     assert not any("secretForHMAC" in record for record in run.records("webhook_registrations"))
 
 
+def test_a_variable_may_hold_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAP_HUSTLE_MAX_DELETED_SHARE", "0.5")
+    assert TapHustle(config=LOGIN, parse_env_config=True).config["max_deleted_share"] == 0.5
+
+
 @pytest.mark.parametrize(
     ("variable", "value"),
     [("PAGE_SIZE", "ten"), ("STREAM_MAPS", "{x"), ("REQUESTS_PER_SECOND", "hush-do-not-tell"), ("KEEP_NUL", "maybe")],
