@@ -89,14 +89,14 @@ class TapHubstaff(ApiTap):
     def connect(self) -> None:
         """Show the pages of ``activities`` to what is made of them: changed work and work sessions."""
         activities = cast("WindowStream", self.streams[Activities.name])
-        followers = [one for one in self.streams.values() if isinstance(one, (DailyActivities, TimeSessions))]
-        work_updates = WorkUpdates(self.account, activities, followers)
+        derived = [one for one in self.streams.values() if isinstance(one, (DailyActivities, TimeSessions))]
+        work_updates = WorkUpdates(self.account, activities, derived)
         activities.observers = [work_updates.listen]
-        for follower in followers:
-            follower.work_updates = work_updates
-            if isinstance(follower, TimeSessions):
-                follower.follow(activities)
-                activities.observers.append(follower.along)
+        for stream in derived:
+            stream.work_updates = work_updates
+            if isinstance(stream, TimeSessions):
+                stream.share_pages(activities)
+                activities.observers.append(stream.build_along)
 
     def _oldest_first(self) -> dict[str, Stream]:
         """The order for a run that may end early: no stream is left out by every run.

@@ -78,14 +78,14 @@ def test_a_busy_week_is_held_by_the_page(
 
     def window(builder: Builder, activities: Sequence[Activity], stop: int) -> list[WorkSession]:
         held.append(len(activities))
-        return build_window(builder, activities, stop)
+        return add_window(builder, activities, stop)
 
     def rebuilt(activities: Sequence[Activity], stop: int) -> late_changes.Rebuilt:
         held.append(len(activities))
         return build_region(activities, stop)
 
-    build_window, build_region = Builder.window, late_changes.rebuilt
-    monkeypatch.setattr(Builder, "window", window)
+    add_window, build_region = Builder.add_window, late_changes.rebuilt
+    monkeypatch.setattr(Builder, "add_window", window)
     monkeypatch.setattr(late_changes, "rebuilt", rebuilt)
     monkeypatch.setattr(late_changes, "MOST_USERS", 3)
     sandbox = serve(

@@ -43,7 +43,7 @@ def assert_complete(run: Run, sandbox: RunningSandbox) -> None:
 def build(activities: Sequence[Activity]) -> list[WorkSession]:
     """The sessions of a whole history."""
     stop = max((activity.slot for activity in activities), default=0) + 1
-    sessions = Builder(Carryover(0)).window(activities, stop)
+    sessions = Builder(Carryover(0)).add_window(activities, stop)
     return [session for session in sessions if session.superseded_by is None]
 
 

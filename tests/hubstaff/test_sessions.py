@@ -169,7 +169,7 @@ def test_values_of_activities_are_converted_as_their_stream_does() -> None:
 @given(history=histories())
 def test_sessions_outlive_the_state(history: list[Activity]) -> None:
     builder = Builder(Carryover(HISTORY))
-    builder.window(history, HISTORY // 2)
+    builder.add_window(history, HISTORY // 2)
     kept = json.loads(json.dumps(flat_builder(builder)))
     assert unflat_builder(kept).open == builder.open
 
@@ -178,7 +178,7 @@ def test_a_session_of_activities_that_tell_of_no_change_outlives_the_state() -> 
     moment = "2026-02-01T04:50:00Z"
     activity = activity_of({"id": 9, "user_id": 1, "tracked": 600, "starts_at": moment, "time_slot": moment})
     builder = Builder(Carryover(activity.slot))
-    builder.window([activity], activity.stops)
+    builder.add_window([activity], activity.stops)
     assert unflat_builder(flat_builder(builder)).open == builder.open != []
 
 
@@ -194,7 +194,7 @@ def test_windows_make_no_difference(history: list[Activity], cuts: list[int]) ->
     begin = 0
     for cut in [*sorted(cut * SLOT for cut in cuts), HISTORY + SLOT]:
         window = [one for one in history if begin <= one.slot < cut]
-        final |= {session.id: session for session in builder.window(window, cut)}
+        final |= {session.id: session for session in builder.add_window(window, cut)}
         begin = cut
     assert_true(final, history)
 
@@ -210,7 +210,7 @@ def assert_true(warehouse: dict[int, WorkSession], present: Sequence[Activity]) 
 
 def keep(warehouse: dict[int, WorkSession], builder: Builder, activities: list[Activity], stop: int) -> Carryover:
     """A run as a target sees it that replaces by key; gives what it leaves to the next."""
-    warehouse |= {session.id: session for session in builder.window(activities, stop)}
+    warehouse |= {session.id: session for session in builder.add_window(activities, stop)}
     warehouse |= {gone: WorkSession(gone, (0, None, None), 0, 0, 0, 0, gone) for gone in builder.given}
     return builder.after
 
@@ -264,7 +264,7 @@ def follow_up(warehouse: dict[int, WorkSession], carryover: Carryover, present: 
 
         whole, found = late_changes.closed(region, NOTHING_BEFORE, carryover.at, read)
         warehouse |= {session.id: session for session in late_changes.repair(carryover, whole, found)}
-        warehouse |= {session.id: session for session in found.swallowed}
+        warehouse |= {session.id: session for session in found.superseded}
 
 
 EDITS = st.tuples(st.integers(0, 100), st.sampled_from([0, 300, 600]), st.sampled_from([None, 3]))

@@ -71,13 +71,13 @@ class WorkUpdates:
     Args:
         account: Tells when the run began.
         activities: The stream that reads them.
-        followers: The streams that use them, in the order in which they are read.
+        derived: The streams that are made of activities, in the order in which they are read.
     """
 
-    def __init__(self, account: Account, activities: WindowStream, followers: Sequence[WindowStream]) -> None:
+    def __init__(self, account: Account, activities: WindowStream, derived: Sequence[WindowStream]) -> None:
         self._account = account
         self._activities = activities
-        self._readers = (activities, *followers)
+        self._readers = (activities, *derived)
         self._found: dict[int, ChangedWork] = {}
 
     def is_asked_by(self, stream: WindowStream) -> bool:

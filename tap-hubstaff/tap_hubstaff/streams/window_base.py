@@ -92,7 +92,7 @@ class WindowStream(HubstaffStream):
         super().__init__(tap, account)
         self.observers: list[Observer] = []
         """They see each page before it is written."""
-        self.incremental_key = self._followed.field  # type: ignore[misc] # of this class, but for its name
+        self.incremental_key = self._key_spec.field  # type: ignore[misc] # of this class, but for its name
         self.replication_key = self.incremental_key
         self._broken: list[Partition | None] = []
 
@@ -108,7 +108,7 @@ class WindowStream(HubstaffStream):
         return FilteredBookmarks(self.stream_state, chosen)
 
     @property
-    def _followed(self) -> WindowSpec:
+    def _key_spec(self) -> WindowSpec:
         return self.spec if self.updates is None else self.updates.spec
 
     @property

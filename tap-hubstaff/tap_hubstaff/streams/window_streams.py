@@ -91,8 +91,8 @@ class DailyActivities(NamedStream):
 
     @override
     def forecast(self, organization: int) -> int:
-        follows = bool(self.bookmarks.get({"organization_id": organization}))
-        return super().forecast(organization) + (follows and self.work_updates.is_asked_by(self))
+        needs_updates = bool(self.bookmarks.get({"organization_id": organization}))
+        return super().forecast(organization) + (needs_updates and self.work_updates.is_asked_by(self))
 
 
 class ToolUsages(WindowStream):

@@ -154,7 +154,7 @@ class Wanted:
         if covered is None:
             yield self.everything
             return
-        following = self._following(covered)
+        following = self._next_read(covered)
         later = self.end if self.updates is not None else following.begin
         gaps = (
             (self.start, covered.start, replace(covered, start=self.start)),
@@ -185,8 +185,8 @@ class Wanted:
         """Whether the list of updates no longer reaches back so far."""
         return self.updates is not None and covered.as_of < self.updates.earliest(self.now)
 
-    def _following(self, covered: Coverage) -> Read:
-        """Reads what happened or changed since."""
+    def _next_read(self, covered: Coverage) -> Read:
+        """The read of what happened or changed since."""
         if self.updates is not None:
             return Read(UPDATES, covered.as_of, self.now, self.now, self.claim)
         since = covered.as_of - self.lookback
@@ -204,4 +204,4 @@ class Wanted:
             return cut_off.feed == WINDOWS and cut_off.begin <= claim.start
         if cut_off.feed == GAP:
             return cut_off.stop == covered.start or cut_off.begin == covered.stop
-        return cut_off.feed == self._following(covered).feed
+        return cut_off.feed == self._next_read(covered).feed

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from tap_hubstaff.streams.changed_work import QUARTER
 from tap_hubstaff.windows.window import MOST_USERS
-from tap_hubstaff.work_sessions.model import begun_with, swallowed_by
+from tap_hubstaff.work_sessions.model import begun_with, superseded_session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -69,12 +69,12 @@ class Rebuilt:
 
     Attributes:
         near: The sessions that may have changed, in the order of time.
-        swallowed: The sessions that they may have swallowed.
+        superseded: The sessions that they may have superseded.
         open: The sessions that may continue after the region.
     """
 
     near: list[WorkSession]
-    swallowed: list[WorkSession]
+    superseded: list[WorkSession]
     open: list[WorkSession]
 
 
@@ -121,7 +121,7 @@ def rebuilt(activities: Iterable[Activity], stop: int) -> Rebuilt:
         stop: The region's end.
     """
     found: dict[int, WorkSession] = {}
-    swallowed: list[WorkSession] = []
+    superseded: list[WorkSession] = []
     going: dict[object, WorkSession] = {}
     settled: dict[int, int] = {}
     changes: dict[int, list[tuple[int, int]]] = {}
@@ -133,7 +133,7 @@ def rebuilt(activities: Iterable[Activity], stop: int) -> Rebuilt:
             session.add(activity)
             may_have_begun = activity.is_changed or settled.get(session.id, activity.starts - 1) < activity.starts
             if may_have_begun and (not activity.is_new or session.has_changed_since(activity)):
-                swallowed.append(swallowed_by(session, activity))
+                superseded.append(superseded_session(session, activity))
         if activity.is_changed:
             own = changes.setdefault(activity.work[0], [])
             own.append((activity.slot, max(activity.slot + 2 * SLOT, activity.stops, own[-1][1] if own else 0)))
@@ -141,7 +141,7 @@ def rebuilt(activities: Iterable[Activity], stop: int) -> Rebuilt:
             settled[session.id] = max(settled.get(session.id, activity.stops), activity.stops)
     reaching = [session for session in found.values() if session.stops >= stop]
     near = [session for session in found.values() if _is_near(session, changes.get(session.work[0], ()))]
-    return Rebuilt(near, swallowed, reaching)
+    return Rebuilt(near, superseded, reaching)
 
 
 def _is_near(session: WorkSession, changes: Sequence[tuple[int, int]]) -> bool:
@@ -189,7 +189,7 @@ def leading_to(start: int, earliest: int, read: Callable[[int, int, Sequence[int
 
 
 def reaching(sessions: Sequence[WorkSession], start: int) -> list[WorkSession]:
-    """The sessions that reach a moment; those that ended before are left out, with what they swallowed."""
+    """The sessions that reach a moment; those that ended before are left out, with those that they superseded."""
     before = {session.id for session in sessions if session.superseded_by is None and session.stops < start}
     return [session for session in sessions if (session.superseded_by or session.id) not in before]
 

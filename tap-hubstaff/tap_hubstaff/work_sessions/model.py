@@ -149,8 +149,8 @@ def begun_with(activity: Activity) -> WorkSession:
     )
 
 
-def swallowed_by(session: WorkSession, activity: Activity) -> WorkSession:
-    """What becomes of the session that an activity began, now that the activity is part of an earlier one."""
+def superseded_session(session: WorkSession, activity: Activity) -> WorkSession:
+    """The row for the session that an activity began, now that the activity is part of an earlier session."""
     starts, stops = activity.starts, activity.stops
     return WorkSession(activity.id, activity.work, starts, stops, 0, 0, session.id, date=activity.date)
 
@@ -206,8 +206,8 @@ class Builder:
         after = Carryover(max(reread_from, before.at), since=before.since)
         return cls(after, [replace(session) for session in before.open], set(before.given), since=since, cut=cut)
 
-    def window(self, activities: Iterable[Activity], stop: int) -> list[WorkSession]:
-        """The sessions that the activities of a window begin or continue, and those that they swallowed.
+    def add_window(self, activities: Iterable[Activity], stop: int) -> list[WorkSession]:
+        """The sessions that the activities of a window begin or continue, and those that they supersede.
 
         Args:
             activities: All those whose slots are in the window, in any order.
@@ -217,7 +217,7 @@ class Builder:
         # Sessions that were written with more than they have now are written again, whether they continue or not.
         changed = {session.id: session for session in self.open if session.id in self.given}
         self.given.difference_update(changed)
-        swallowed: list[WorkSession] = []
+        superseded: list[WorkSession] = []
         for activity in sorted(activities, key=lambda activity: activity.order):
             self._pass(activity.slot, going)
             session = going.get(activity.work)
@@ -225,7 +225,7 @@ class Builder:
                 session.add(activity)
                 may_be_given = session.changed >= (self.since, 0) and session.has_changed_since(activity)
                 if activity.id in self.given or may_be_given:
-                    swallowed.append(swallowed_by(session, activity))
+                    superseded.append(superseded_session(session, activity))
             else:
                 session = going[activity.work] = begun_with(activity)
             if self.is_past and session.id not in self._noted:
@@ -235,7 +235,7 @@ class Builder:
             changed[session.id] = session
         self._pass(stop, going)
         self.open = [session for session in going.values() if session.stops >= stop]
-        return [*(replace(session) for session in changed.values() if session.starts >= self.cut), *swallowed]
+        return [*(replace(session) for session in changed.values() if session.starts >= self.cut), *superseded]
 
     def _pass(self, slot: int, going: Mapping[Work, WorkSession]) -> None:
         """Keep the open sessions at the moment from which the next run reads again."""
@@ -256,8 +256,8 @@ class Reading:
     builder: Builder
     activities: dict[int, Activity] = field(default_factory=dict)
 
-    def window(self, stop: int) -> list[WorkSession]:
+    def end_window(self, stop: int) -> list[WorkSession]:
         """The sessions of the window that ends at ``stop``, in seconds since 1970."""
         within = [activity for activity in self.activities.values() if activity.slot < stop]
         self.activities = {}
-        return self.builder.window(within, stop)
+        return self.builder.add_window(within, stop)

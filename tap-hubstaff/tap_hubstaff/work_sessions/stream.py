@@ -67,7 +67,7 @@ LATE = "late"
 class TimeSessions(NamedStream):
     """Exact start and stop of each stretch of work, built from activities.
 
-    Follows every later change of them. What was deleted is noticed in the ``lookback``.
+    Builds them again after every later change. What was deleted is noticed in the ``lookback``.
     """
 
     work_updates: WorkUpdates
@@ -82,13 +82,13 @@ class TimeSessions(NamedStream):
         super().__init__(tap, account)
         self._reading: dict[int, Reading] = {}
         self._names: defaultdict[int, Names] = defaultdict(Names)
-        self._following: set[int] = set()
+        self._sharing: set[int] = set()
         self._is_described = False
 
-    def follow(self, activities: WindowStream) -> None:
-        """Decide, before anything is read, for which organizations the pages of ``activities`` are enough.
+    def share_pages(self, activities: WindowStream) -> None:
+        """Decide, before anything is read, in which organizations the pages of ``activities`` serve both streams.
 
-        That is where both have everything before them. A run that is cut off leaves each its own place to go on at.
+        That is where both streams begin. A run that is cut off leaves each its own place to continue at.
         """
         methods = {self.replication_method, activities.replication_method}
         if not (self.selected and activities.selected and methods == {REPLICATION_INCREMENTAL}):
@@ -98,11 +98,11 @@ class TimeSessions(NamedStream):
         for partition in self.partitions or ():
             known = self.bookmarks.get(partition).keys() | activities.bookmarks.get(partition).keys()
             if not known & {RESUME, "replication_key_value"}:
-                self._following.add(partition["organization_id"])
+                self._sharing.add(partition["organization_id"])
 
-    def along(self, slice_: WindowSlice, pages: Iterator[Page]) -> Iterator[Page]:
-        """Pass on the pages of activities, and build sessions of them."""
-        if organization_of(slice_.partition) not in self._following or slice_.feed.name != WINDOWS:
+    def build_along(self, slice_: WindowSlice, pages: Iterator[Page]) -> Iterator[Page]:
+        """Build sessions of the pages of activities while these pass by."""
+        if organization_of(slice_.partition) not in self._sharing or slice_.feed.name != WINDOWS:
             yield from pages
             return
         ours = replace(slice_, stream=self.name)
@@ -110,13 +110,13 @@ class TimeSessions(NamedStream):
         try:
             for page in pages:
                 yield page
-                can_go_on = can_go_on and self._take_along(ours, page)
+                can_go_on = can_go_on and self._build_from(ours, page)
             is_complete = True
         finally:
             if not is_complete:  # the failure is reported with the activities; here the next run continues
                 self.undone = ApiError.undone
 
-    def _take_along(self, ours: WindowSlice, page: Page) -> bool:
+    def _build_from(self, ours: WindowSlice, page: Page) -> bool:
         """Build sessions of a page of activities; False where these fail alone."""
         try:
             records = self._records(page, ours)
@@ -139,15 +139,15 @@ class TimeSessions(NamedStream):
     def forecast(self, organization: int) -> int:
         partition = {"organization_id": organization}
         looks_before = any(map(self._begins_in_the_middle, self._due(partition)))
-        if organization in self._following:
+        if organization in self._sharing:
             return int(looks_before)
-        follows = self._before(self.bookmarks.get(partition)) is not None
-        return super().forecast(organization) + looks_before + (follows and self.work_updates.is_asked_by(self))
+        needs_updates = self._before(self.bookmarks.get(partition)) is not None
+        return super().forecast(organization) + looks_before + (needs_updates and self.work_updates.is_asked_by(self))
 
     @override
     def slices(self) -> Iterator[Slice]:
         for slice_ in super().slices():
-            if organization_of(slice_.partition) not in self._following:
+            if organization_of(slice_.partition) not in self._sharing:
                 yield slice_
 
     @override
@@ -169,7 +169,7 @@ class TimeSessions(NamedStream):
 
     @property
     @override
-    def _followed(self) -> WindowSpec:
+    def _key_spec(self) -> WindowSpec:
         return WindowSpec("time_slot", "started_at", self.spec.longest)
 
     @override
@@ -213,11 +213,11 @@ class TimeSessions(NamedStream):
     ) -> Iterator[Record]:
         slice_ = cast("WindowSlice", slice_)
         bookmark = self.bookmarks.get(slice_.partition)
-        is_to_follow = slice_.start is None and slice_.partition not in self._broken
-        carryover = self._before(bookmark) if is_to_follow else None
+        is_from_beginning = slice_.start is None and slice_.partition not in self._broken
+        carryover = self._before(bookmark) if is_from_beginning else None
         if carryover is not None:
             regions = unflat_regions(bookmark[SESSIONS].get(LATE, ()))
-            for records in self._follow_up(slice_, carryover, regions):
+            for records in self._late_sessions(slice_, carryover, regions):
                 yield from self._sent(slice_, records, dt.datetime.now(dt.timezone.utc), is_written=write_messages)
                 counter.increment(len(records))
         if slice_.plan.start < slice_.plan.stop:
@@ -225,7 +225,7 @@ class TimeSessions(NamedStream):
 
     # Late changes
 
-    def _follow_up(
+    def _late_sessions(
         self, slice_: WindowSlice, carryover: Carryover, regions: list[late_changes.Region]
     ) -> Iterator[list[Record]]:
         """The sessions that are different because of changes before what is read anyway, region by region.
@@ -254,7 +254,7 @@ class TimeSessions(NamedStream):
                 return
             read = functools.partial(self._read_again, slice_, regions[0], seconds(seen))
             region, found = late_changes.closed(regions[0], earliest, carryover.at, read)
-            sessions = [*late_changes.repair(carryover, region, found), *found.swallowed]
+            sessions = [*late_changes.repair(carryover, region, found), *found.superseded]
             yield self._made(sessions, carryover.open, organization_of(slice_.partition))
             regions = regions[1:]
 
@@ -322,7 +322,7 @@ class TimeSessions(NamedStream):
         if window is not None and window.page is not None:
             return []
         stop = seconds(slice_.plan.stop if window is None else window.start)
-        sessions = late_changes.reaching(reading.window(stop), seconds(slice_.plan.start))
+        sessions = late_changes.reaching(reading.end_window(stop), seconds(slice_.plan.start))
         made = self._made(sessions, reading.builder.open, organization)
         if window is None:
             unseen = sorted(reading.builder.given)
