@@ -133,7 +133,7 @@ def from_environment(schema: Mapping[str, Any], prefix: str) -> dict[str, Any]:
                 raise ValueError  # noqa: TRY301 - named below, like every other kind
         except ValueError:
             kinds = _words(setting["type"])
-            wanted = "true or false" if kinds == "boolean" else f"an {kinds}"
+            wanted = {"boolean": "true or false", "number": "a number"}.get(kinds, f"an {kinds}")
             raise ConfigurationError(f"{name} is not valid: {prefix}{name.upper()} must hold {wanted}.") from None
     return settings
 

@@ -211,7 +211,13 @@ def test_a_variable_may_hold_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("variable", "value"),
-    [("PAGE_SIZE", "ten"), ("STREAM_MAPS", "{x"), ("REQUESTS_PER_SECOND", "hush-do-not-tell"), ("KEEP_NUL", "maybe")],
+    [
+        ("PAGE_SIZE", "ten"),
+        ("STREAM_MAPS", "{x"),
+        ("REQUESTS_PER_SECOND", "hush-do-not-tell"),
+        ("KEEP_NUL", "maybe"),
+        ("MAX_DELETED_SHARE", "some"),
+    ],
 )
 def test_a_variable_of_the_wrong_kind_is_one_sentence(tap: Tap, variable: str, value: str) -> None:
     run = tap("--config=ENV", env={f"TAP_HUSTLE_{variable}": value})
