@@ -1,8 +1,8 @@
 """Decides where a read goes on: what STATE holds, and when a read may continue from it.
 
-STATE holds one bookmark for each partition, and for the stream as a whole; docs/state.md says how they look. A place to
-go on at is good as long as the same read would come upon it: its fingerprint stands for all that decides which rows
-the list gives and how they are written, and the first key of its page tells whether rows have moved since.
+STATE holds one bookmark for each partition, and for the stream as a whole; docs/state.md says how they look. A read
+continues at a page only if the fingerprint is the same, which covers all that decides which rows the list gives and how
+they are written, and if the page still begins with the same key: otherwise rows have moved.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Sees in one go whether records fit their schema, as nearly all do."""
+"""Checks all records of a page at once against their schema: nearly all fit."""
 
 from __future__ import annotations
 

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 class AllRows:
-    """In the place of :class:`~singer_http.changes.changed_rows.ChangedRows`, whose methods it has."""
+    """Stands in for :class:`~singer_http.changes.changed_rows.ChangedRows`, with the same methods."""
 
     is_known = False
     unchanged = 0
 
     def begin(self, bookmarks: Bookmarks) -> None:
-        """Have no later run believe what STATE says of rows that were written: others will be."""
+        """Forget in STATE which rows were written: this run sends all."""
         bookmarks.forget_written()
 
     def select(self, _partition: Partition | None, messages: list[Message]) -> list[Message]:

@@ -2,8 +2,8 @@
 
 A row is left out only if all of this holds: the store knows it in this form and this partition, and since a run that
 STATE covers. What was sent is in the store before it is written, so whatever a loader may have been given is known;
-what is in STATE alone says what it certainly has. A store or a STATE that is lost, old or of another hand can therefore
-only cause rows to be sent again.
+what is in STATE alone says what it certainly has. So a store or a STATE that is lost, old or
+not ours can only cause rows to be sent again.
 """
 
 from __future__ import annotations

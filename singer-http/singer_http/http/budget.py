@@ -35,8 +35,8 @@ class Spent(NamedTuple):
 class Budget:
     """Allows so many requests in any period of so many seconds, and none while the API wants a pause.
 
-    Who has to wait takes the next free slot in the log, and finds it taken into account by all others: requests are
-    sent in the order in which they were wanted, whichever process wants them.
+    A request that has to wait reserves the next free slot in the log, and all others count it. So requests are sent in
+    the order in which they were wanted, whichever process wants them.
     """
 
     def __init__(self, requests: int, period: float, clock: Clock, log: RequestLog | None = None) -> None:

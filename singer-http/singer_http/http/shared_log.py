@@ -32,7 +32,7 @@ SHARES = 8  # runs that are taken to share a budget where no setting says how ma
 
 
 class SharedLog(RequestLog):
-    """Another log; while that is out of reach, a share of its requests, as if all the rest were used by others.
+    """Counts in another log. While that is out of reach, it allows a share of the requests.
 
     When it is lost, nothing is sent for a period, or a minute: what others sent last is not known. When it answers
     again, it learns what this run sends, but the run keeps to its share until every other run must have found it too.

@@ -1,8 +1,8 @@
-"""Hashes of keys, and the checksum of a set of them, such that SQL comes to the same.
+"""Hashes keys, and sums the hashes up to a checksum that SQL can calculate too.
 
 The text of a key is hashed to 64 bits: the first 8 bytes of its SHA-256. The checksum of a set is the sum of its
-hashes, modulo 2 to the 64th: it does not depend on their order, and tells sets apart unless somebody makes them to be
-alike. A repeated row must count once, so the hashes themselves are kept: 8 bytes a row.
+hashes, modulo 2 to the 64th. It does not depend on their order, and tells sets apart unless somebody forges one. A
+repeated row must count once, so the hashes themselves are kept: 8 bytes a row.
 """
 
 from __future__ import annotations

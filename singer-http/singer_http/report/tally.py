@@ -239,6 +239,6 @@ def _key(partition: Mapping[str, Any] | None) -> Any:
 
 
 def scalars(bookmark: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a bookmark is no list and no object, but for its ``resume``: those may hold what people did."""
+    """The plain values of a bookmark and of its ``resume``: lists and objects may hold what people did."""
     found = {name: value for name, value in bookmark.items() if isinstance(value, str | int | float)}
     return found | ({"resume": scalars(bookmark["resume"])} if "resume" in bookmark else {})

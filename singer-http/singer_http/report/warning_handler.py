@@ -15,10 +15,10 @@ MOST_WARNINGS = 20  # that are kept of a partition, a stream or the run
 
 
 class WarningHandler(logging.Handler):
-    """Keeps warnings by what they are of: they begin with a stream or a partition of it, and a colon.
+    """Keeps warnings by their label: they begin with a stream or one of its partitions, and a colon.
 
     Args:
-        packages: What the names of the loggers begin with whose warnings are meant for operators, and hold no data.
+        packages: Prefixes of the loggers whose warnings are for operators, and hold no data.
     """
 
     def __init__(self, packages: Iterable[str]) -> None:
@@ -36,6 +36,6 @@ class WarningHandler(logging.Handler):
             kept.append(text)
 
     def rest(self, labels: Iterable[str]) -> list[str]:
-        """Those that are of nothing that has one of these labels."""
+        """The warnings that have none of these labels."""
         others = [text for label in self.by_label.keys() - set(labels) for text in self.by_label[label]]
         return others[:MOST_WARNINGS]

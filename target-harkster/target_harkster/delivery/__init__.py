@@ -1,7 +1,7 @@
 """From rows to posts, each published once: what is to be done, in which order, and what happens when it fails.
 
 ``parcel_queue`` takes parcels and STATEs in order, ``decision`` compares them with the ledger, ``first_run_guard``
-holds back too many, ``courier`` delivers what can be delivered by the steps of ``exactly_once``, within ``post_quota``.
+stops too many, ``courier`` delivers what can be delivered by the steps of ``exactly_once``, within ``post_quota``.
 ``channels`` opens channels; ``mirror`` deletes what is gone, ``moves`` what was replaced in another channel;
 ``reject_retries`` and ``previous_post`` look back. Uses the rooms ``layout``, ``ledger`` and ``vendor``.
 """

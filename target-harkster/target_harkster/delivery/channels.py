@@ -122,10 +122,10 @@ class Channels:
 
     @staticmethod
     def wanted(stream: str, config: Mapping[str, Any]) -> tuple[Any, str]:
-        """What the settings say of the channel of a stream, and which of them says it.
+        """The channel that the settings name for a stream, and the setting that names it.
 
         Raises:
-            ConfigurationError: None does.
+            ConfigurationError: No setting names one.
         """
         for setting, wanted in (
             (f"streams.{stream}.channel", config["streams"].get(stream, {}).get("channel")),
@@ -178,16 +178,16 @@ class Channels:
             self.courier.close(channel, error)
 
     def clear_up(self) -> None:
-        """Delete the second drafts of rows, as far as the API shows them by now."""
+        """Delete second drafts of rows, if the API lists them by now."""
         for channel in self.opened.values():
             if channel.id not in self.courier.closed:
                 self.delivery.clear_up(channel)
 
     def _check_age(self, channel: Channel) -> None:
-        """Compare the ledger with the newest posts of a channel, or with all before posts go out that waited.
+        """Compare the ledger with the newest posts of a channel, or with all if posts wait that only the ledger has.
 
         Raises:
-            LedgerError: Some were made after what it knows: it is an older copy, and would post them again.
+            LedgerError: It does not know some of them: it is an older copy, and would post them again.
         """
         listed = self.api.posts(channel.id)
         newest = list(listed) if any(self.ledger.entries(channel.id, _IN_LEDGER_ALONE)) else _newest(listed)
@@ -207,7 +207,7 @@ class Channels:
                 )
 
     def adopt(self, channel: Channel) -> int:
-        """Enter what a channel shows into a ledger that may be an older copy: what was to be done is older than that.
+        """Enter the posts of a channel into a ledger that may be an older copy. What the channel shows is newer.
 
         Posts that waited and are not there are dropped: they may have been published, and deleted, since.
 
@@ -298,7 +298,7 @@ class Channels:
 
     @property
     def begun(self) -> list[tuple[str, str]]:
-        """The streams of which rows came, each with the id of a channel."""
+        """The streams whose rows came, each with the id of a channel."""
         return list(self._first)
 
     def end_first_runs(self, streams: Iterable[tuple[str, str]]) -> None:

@@ -60,8 +60,8 @@ class Courier:
     ) -> bool:
         """Do all that is left to do for a post, or leave it in the ledger for a later run.
 
-        A post that the API fails on, try after try, is set aside: later runs try it once each. Where the next one
-        fails like it, it is the API that fails.
+        If the API fails on a post in all tries, the post is set aside, and each later run tries it once. If the next
+        post fails in the same way, the API itself is failing, and the run ends.
 
         Args:
             channel: Its channel.

@@ -1,4 +1,4 @@
-"""Decides what becomes of rows and their posts by what the ledger knows. Sends nothing."""
+"""Decides what becomes of rows and their posts, by what the ledger knows. Sends nothing."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class _Counting:
 
 
 def _first_that_works(versions: list[Parcel], attempt: Callable[[Parcel], Content | bool]) -> _Counting:
-    """A row that is known is left alone: its first version counts. Earlier ones that fail are as if they never came."""
+    """Choose the first version that works, for mode append. Versions before it that fail do not count."""
     wrong = None
     for at, version in enumerate(versions):
         try:
@@ -83,7 +83,7 @@ def _first_that_works(versions: list[Parcel], attempt: Callable[[Parcel], Conten
 
 
 def _last_that_works(versions: list[Parcel], attempt: Callable[[Parcel], Content | bool]) -> _Counting:
-    """The last version counts; if it fails it is wrong, and the one before it counts."""
+    """Choose the last version that works. If the very last one fails, it is wrong."""
     wrong = None
     for at in reversed(range(len(versions))):
         try:
@@ -249,7 +249,7 @@ class Decider:
         return versions[found.at], found.made
 
     def _touch(self, channel: str, rows: Mapping[str, list[Parcel]]) -> None:
-        """Note that rows are there, for the posts too that they have left in other channels."""
+        """Note that rows are present, also for the posts that they left in other channels."""
         seen: defaultdict[tuple[int, Sequence[str]], list[str]] = defaultdict(list)
         for marker, versions in rows.items():
             if (last := versions[-1]).lane.mode == "mirror":

@@ -1,7 +1,7 @@
-"""Delivery: a post is created as a draft, noted in the ledger, and then published; never the same one twice.
+"""Delivers a post: creates a draft, notes it in the ledger, and then publishes it; never the same one twice.
 
-Every step is written down before it is taken. Where an answer is lost, or a run was cut off, the API is looked at
-before anything is sent again, and only what has not been done is done. At worst a draft is left over that nobody sees.
+It writes each step into the ledger before it takes it. After a lost answer, or a run that was cut off, it looks at the
+channel before it sends anything again, and does only what is left to do. At worst it leaves a draft that nobody sees.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Delivery:
         """Look for drafts whose ids were lost, and delete second ones.
 
         Returns:
-            The posts that this target made, by marker; nothing where there is no doubt.
+            The posts that this target made, by marker; empty if no draft can have been lost.
         """
         since = self.ledger.in_doubt(channel.id)
         if since is None:
@@ -101,7 +101,7 @@ class Delivery:
         Args:
             channel: Its channel.
             entry: The post; its phase is in the ledger already.
-            is_known: Nothing can have happened that the entry does not tell. Otherwise it is looked at first.
+            is_known: Whether the entry tells all that can have happened. Otherwise the API is asked first.
 
         Raises:
             PostRefusedError: The API does not take the post; the ledger has forgotten what was to be done.

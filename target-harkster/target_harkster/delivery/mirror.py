@@ -1,4 +1,4 @@
-"""Finds rows that are gone once a stream is complete. In mode mirror their posts are deleted, within bounds."""
+"""Finds the rows that are gone once a stream is complete. In mode mirror, deletes their posts, within limits."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ logger = logging.getLogger(__name__)
 class Presence:
     """Which rows of a stream are present, by its messages.
 
-    A tap names the version of a table before its rows or after them; only after them is the message itself the sign
-    that all have come. Otherwise that is the end of the input, with a STATE behind the last row.
+    A tap sends ACTIVATE_VERSION before or after the rows of a table. After them, the message itself says that all rows
+    have come. Before them, the end of the input says so, if a STATE came after the last row.
 
     Attributes:
         stream: Its name.

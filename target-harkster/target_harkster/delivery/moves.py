@@ -91,7 +91,7 @@ class Moves:
 
 
 def _replaces(new: Entry | None) -> bool:
-    """Whether nothing is missing when the old posts of a row are deleted."""
+    """Whether a new post has taken the place of the old ones, so that these can be deleted."""
     if new is None:
         return False
     return new.phase in {Phase.PUBLISHED, Phase.REMOVED} or (new.phase is Phase.DRAFT and new.held)

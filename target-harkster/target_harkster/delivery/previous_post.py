@@ -50,7 +50,7 @@ class PreviousPosts:
         return None if found is None else {one["id"]: data_value(one) for one in found if one.get("id")}
 
     def _before(self, layout: Layout, channel: str, marker: str, key: str) -> Entry | None:
-        """The nearest post before that of a key, which from now on goes before others itself."""
+        """The nearest post before that of a key, which from now on can itself be the post before another."""
         if (place := layout.place(key)) is None:
             return None
         at = layout.stream, channel

@@ -21,7 +21,7 @@ class RejectRetries:
     """Tries the rejects of earlier runs again.
 
     Attributes:
-        rejects: Those that stand.
+        rejects: Those of the ledger.
         channels: Ids of those that are open.
         failed: Those that were tried and rejected again, each with its new reason.
     """
@@ -59,7 +59,7 @@ class RejectRetries:
         return left
 
     def finish(self) -> None:
-        """Strike out what succeeded, after everything was delivered."""
+        """Strike out the rejects that became posts, after everything was delivered."""
         if self.failed:
             logger.warning("Rows of earlier runs that were tried again and rejected again: %d.", len(self.failed))
         self.rejects.strike(*(reject_id for reject_id, is_done in self._tried.items() if is_done))

@@ -265,7 +265,7 @@ class Expressions:
 
 
 def _refusal(error: Exception) -> FieldError:
-    """What is said of an expression that fails; of an error that nobody thought of its text may be people's data."""
+    """The reason why an expression fails. It quotes expected errors only: the text of others may hold people's data."""
     has = "has an expression"
     match error:
         case jinja2.TemplateRuntimeError():

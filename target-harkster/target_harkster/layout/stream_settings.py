@@ -1,4 +1,4 @@
-"""What the settings of a stream tell by themselves, without its SCHEMA and without the API."""
+"""Checks the settings of a stream, as far as that needs neither its SCHEMA nor the API."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def check_stream(stream: str, settings: Mapping[str, Any], expressions: Expressi
 
 
 def _contradictions(settings: Mapping[str, Any]) -> Iterator[str]:
-    """Say which settings cannot be had together."""
+    """Say which settings exclude each other."""
     mode, group_by, key = (settings.get(name) for name in ("mode", "group_by", "key"))
     if mode == "lookup":
         if refused := sorted(settings.keys() - _LOOKUP_TAKES):

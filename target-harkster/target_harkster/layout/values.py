@@ -119,7 +119,7 @@ def calculate(sign: str, left: Any, right: Any) -> Any:
 
 
 def _check_length(sign: str, left: Any, right: Any) -> None:
-    """Let a text or a list be repeated, or put behind another one, only if what comes of it is not too large."""
+    """Refuse to repeat or join texts or lists if the result would be too large."""
     length, other = (len(side) if isinstance(side, str | list | tuple) else side for side in (left, right))
     if sign in {"*", "+"}:
         check_size(_OPERATORS[sign](length, other))

@@ -1,7 +1,7 @@
-"""The rows of digests: kept, as a later run may bring some of a group's rows only, and packed once they are shown.
+"""Keeps the rows of digests, as a later run may bring only some rows of a group. Packs them once the post shows them.
 
-A row that is the same as when it was last seen changes nothing. One that has changed, even in a group of long ago, is
-put into its place among the others; one that has moved to another group leaves the group where it was.
+An unchanged row changes nothing. A changed row replaces its earlier version, however old its group is. A row that moved
+to another group leaves the one where it was.
 """
 
 from __future__ import annotations

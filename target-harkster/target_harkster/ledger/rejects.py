@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from target_harkster.ledger.redaction import Redaction
 
 Kind = Literal["row", "stray", "post", "aside"]
-"""A row, or one of which it is not known into which channel it goes; or a post that the ledger has, and that
-was refused, or set aside as the API fails on it."""
+"""``row``: a row. ``stray``: a row that names no allowed channel. ``post``: a post in the ledger that the API refused.
+``aside``: a post in the ledger that is set aside, because the API fails on it."""
 RejectId = tuple[str, str, str, Kind]
 """What a reject is known by: channel, stream, what stands for the key, and kind. There is one of each."""
 
