@@ -57,7 +57,7 @@ def with_chosen_methods(catalog: dict[str, Any]) -> dict[str, Any]:
     try:
         streams = msgspec.convert(catalog, _Catalog).streams
     except msgspec.ValidationError as error:
-        raise ConfigurationError(f"The catalog is not valid: {error}. Discover it anew.") from None
+        raise ConfigurationError(f"The catalog is not valid: {error}. Discover it again.") from None
     if twice := [name for name, times in Counter(stream.tap_stream_id for stream in streams).items() if times > 1]:
         raise ConfigurationError(f"The catalog lists {', '.join(twice)} more than once: leave one of them.")
     catalog = copy.deepcopy(catalog)
@@ -98,5 +98,5 @@ def check_keys(stream: str, keys: Iterable[str | None], known: Container[str]) -
     if missing := [key for key in keys if key is not None and key not in known]:
         raise ConfigurationError(
             f"The catalog leaves {' and '.join(missing)} out of the schema of stream {stream}, which cannot be read"
-            " without: discover the catalog anew."
+            " without: discover the catalog again."
         )

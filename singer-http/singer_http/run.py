@@ -72,7 +72,7 @@ class Run:
 
     def report(self, label: str, failure: ApiError) -> None:
         """Take note of what could not be done; the run goes on."""
-        logger.warning("%s: not %s, the rest goes on. %s", label, failure.undone, failure)
+        logger.warning("%s: not %s, the rest goes on. %s", label, failure.not_done, failure)
         self.failures.append((label, failure))
 
     def note_page(self, tally: Tally, slice_: Slice, page: Page, partitions: Callable[[], Partitions]) -> None:

@@ -18,7 +18,7 @@ from singer_http.changes.all_rows import AllRows
 from singer_http.conform import UNKNOWN_FIELDS, Conformer
 from singer_http.http.clock import Stopped
 from singer_http.http.errors import ApiError, FatalError, ForbiddenError, MalformedAnswerError, TooManyGoneError
-from singer_http.http.shard import Shard, chosen
+from singer_http.http.shard import Shard, scope_settings
 from singer_http.messages import record_messages
 from singer_http.output import batches
 from singer_http.reading.pages import Page, Slice
@@ -68,7 +68,7 @@ class ApiStream(Stream, abc.ABC):
         super().__init__(tap=tap)
         self.run = run
         self.changes: AllRows | ChangedRows = AllRows()  # decides which rows are sent
-        self.undone: str | None = None  # what could not be done of it, such as "read"
+        self.not_done: str | None = None  # what could not be done of it, such as "read"
         self._doubt: str | None = "other shards read the rest" if self._is_part else None
         self._written = 0
 
@@ -252,7 +252,7 @@ class ApiStream(Stream, abc.ABC):
             self._doubt = "a part of it was left out"
             self.changes.leave_out()
         else:
-            self.undone = failure.undone
+            self.not_done = failure.not_done
             self.run.report(slice_.label, failure)
 
     def _sync_slice(
@@ -338,9 +338,9 @@ class ApiStream(Stream, abc.ABC):
         """Note that the stream is complete; called by the SDK when it has been read."""
         if not self.selected:
             return
-        if isinstance(self.resume, FullTable) and not (self.undone or self.resume.is_done or self._is_part):
+        if isinstance(self.resume, FullTable) and not (self.not_done or self.resume.is_done or self._is_part):
             self.resume.end(is_activated=self._activate())  # of a part, what each organization's bookmark says is all
-        if not (self.undone and self._stream_version):
+        if not (self.not_done and self._stream_version):
             self.changes.mark_written()
         self.tally.end(self._remark, is_activated=self.resume.is_activated)
         self.state_manager.is_flushed = False
@@ -364,16 +364,16 @@ class ApiStream(Stream, abc.ABC):
     @property
     def _remark(self) -> str | None:
         """Why the rows sent may not be all that is there; None if they are."""
-        if self.undone:
-            return f"a part of it could not be {self.undone}"
+        if self.not_done:
+            return f"a part of it could not be {self.not_done}"
         if self.changes.unchanged:
             return "only what is new, changed or gone was sent"
-        bounds = " and ".join(chosen(self.config))
+        bounds = " and ".join(scope_settings(self.config))
         return self.resume.remark or self.doubt or (f"{bounds} chose a part of the account" if bounds else None)
 
     def _count_partitions(self) -> int:
         """How many partitions there are; 0 if one failed, or if there is suddenly nothing."""
-        if self.undone or (self.is_never_empty and not self._written):
+        if self.not_done or (self.is_never_empty and not self._written):
             return 0
         with suppress(ApiError):
             return 1 if self.partitions is None else len(self.partitions)
@@ -381,7 +381,7 @@ class ApiStream(Stream, abc.ABC):
 
     def forget_progress(self) -> None:
         """Leave nothing of a complete read in the state, as the run has come to its end."""
-        self.bookmarks.forget(done_only=bool(self.undone) or not self.selected)
+        self.bookmarks.forget(done_only=bool(self.not_done) or not self.selected)
 
     # What the SDK would do before and around each read
 

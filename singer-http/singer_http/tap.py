@@ -27,7 +27,7 @@ from singer_http.checked_settings import MAP_OPTIONS, CheckedSettings, json_obje
 from singer_http.http.clock import Clock, Stopped
 from singer_http.http.errors import ApiError, ConfigurationError, IncompleteError
 from singer_http.http.request_log import user_folder
-from singer_http.http.shard import Shard, chosen
+from singer_http.http.shard import Shard, scope_settings
 from singer_http.memory import return_large_blocks
 from singer_http.operator_errors import exit_on_operator_error
 from singer_http.output import BufferedWriter
@@ -137,7 +137,7 @@ class ApiTap(CheckedSettings, Tap):
                 sys.exit(128 + (self._signal or signal.SIGTERM))
             self.give_up(cause)
         for label, failure in self.run.failures:
-            self.logger.error("Not %s: %s. %s", failure.undone, label, failure)
+            self.logger.error("Not %s: %s. %s", failure.not_done, label, failure)
         if self.run.failures:
             raise IncompleteError(f"The run is not complete: {len(self.run.failures)} parts of it, named above.")
 
@@ -194,7 +194,7 @@ class ApiTap(CheckedSettings, Tap):
         for stream in streams:
             stream.changes = ChangedRows(
                 store,
-                fingerprint(stream.name, account, chosen(self.config), stream.path),
+                fingerprint(stream.name, account, scope_settings(self.config), stream.path),
                 stream.stream_maps,
                 stream.bookmarks,
                 now=self.clock.time(),
@@ -207,7 +207,7 @@ class ApiTap(CheckedSettings, Tap):
         selected = [name for name, entry in (self.input_catalog or {}).items() if entry.metadata.root.selected]
         if unknown := [name for name in selected if name not in self.streams]:
             raise ConfigurationError(
-                f"The catalog selects {' and '.join(unknown)}, which are no streams of this tap: discover it anew."
+                f"The catalog selects {' and '.join(unknown)}, which are no streams of this tap: discover it again."
             )
         for name, rule in self.config.get("stream_maps", {}).items():
             self._check_map(name, rule if isinstance(rule, dict) else {})

@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from tap_hustle import schemas
 from tap_hustle.client import first_record, parse_page
-from tap_hustle.prediction import following
+from tap_hustle.cursor_prediction import predicted_cursor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -38,7 +38,7 @@ class HustleSlice(Slice):
 
     @override
     def predict(self, before: str, last: str) -> str | None:
-        return following(before, last)
+        return predicted_cursor(before, last)
 
 
 class HustleStream(ApiStream):

@@ -20,6 +20,7 @@ GIVEN_UP = {
     "Allowance": "PostQuota",
     "Chain": "LoopGuard",
     "Did": "RunResult",
+    "Effort": "CostLimit",
     "Fit": "SchemaCheck",
     "GUESS_RULES": "PREDICTION_RULES",
     "Guard": "FirstRunGuard",
@@ -57,6 +58,7 @@ GIVEN_UP = {
     "swallowed": "superseded",
     "swallowed_by": "superseded_session",
     "tellings": "rounds",
+    "undone": "not_done",
     "unflat_ledger": "unflat_carryover",
     "window_stream": "window_base",
 }

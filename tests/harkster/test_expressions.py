@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from target_harkster.layout.arithmetic import ARITHMETIC
 from target_harkster.layout.expressions import Expressions
-from target_harkster.layout.values import ARITHMETIC
 
 from tests.harkster.running import Message, Target, data, record, schema, state
 

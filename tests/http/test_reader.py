@@ -21,7 +21,7 @@ from singer_http.http.rules import PREDICTION_RULES
 from singer_http.reading import reader as reader_module
 from singer_http.reading.pages import Page, Slice
 from singer_http.reading.reader import PAGES_PER_REQUEST, Reader
-from tap_hustle.prediction import following
+from tap_hustle.cursor_prediction import predicted_cursor
 from typing_extensions import override
 
 from tests.conftest import HANGING
@@ -191,7 +191,7 @@ class GuessingSlice(Slice):
 
     @override
     def predict(self, before: str, last: str) -> str | None:
-        return following(before, last)
+        return predicted_cursor(before, last)
 
 
 def slice_of(path: str, start: str | None = None, failure: ApiError | None = None, interleave: int = 1) -> Slice:

@@ -231,14 +231,14 @@ def test_runs_make_no_difference_where_all_that_changes_is_read_again(
     carryover = Carryover(0)
     numbers = count(1000)
     for run, (uploads, gone) in zip([*runs, HISTORY + SLOT], chain(changes, repeat(([], None))), strict=False):
-        builder = Builder.following(carryover, max(0, run - lookback * SLOT))
+        builder = Builder.continuing(carryover, max(0, run - lookback * SLOT))
         carryover = keep(warehouse, builder, [one for one in present if carryover.at <= one.slot < run], run)
         present += [replace(one, id=next(numbers)) for one in uploads if carryover.at <= one.slot < run]
         changeable = [one for one in present if carryover.at <= one.slot < run]
         if changeable and gone is not None:
             present.remove(changeable[gone % len(changeable)])
     # Once more, for what changed after the last.
-    builder = Builder.following(carryover, HISTORY + SLOT)
+    builder = Builder.continuing(carryover, HISTORY + SLOT)
     keep(warehouse, builder, [one for one in present if carryover.at <= one.slot], HISTORY + 2 * SLOT)
     assert_true(warehouse, present)
 
@@ -302,13 +302,13 @@ def test_what_comes_late_makes_no_difference(
     numbers = count(1000)
     for run, (uploads, edits) in zip([*runs, HISTORY + SLOT], chain(changes, repeat(([], []))), strict=False):
         follow_up(warehouse, carryover, present, page)
-        builder = Builder.following(carryover, max(0, run - lookback * SLOT))
+        builder = Builder.continuing(carryover, max(0, run - lookback * SLOT))
         carryover = keep(warehouse, builder, [one for one in present if carryover.at <= one.slot < run], run)
         present = [replace(one, is_changed=False, is_new=False) for one in present]
         for edit in edits:
             present = changed(present, edit)
         present += [replace(one, id=next(numbers), is_changed=True, is_new=True) for one in uploads]
     follow_up(warehouse, carryover, present, page)
-    builder = Builder.following(carryover, HISTORY + SLOT)
+    builder = Builder.continuing(carryover, HISTORY + SLOT)
     keep(warehouse, builder, [one for one in present if carryover.at <= one.slot], HISTORY + 2 * SLOT)
     assert_true(warehouse, present)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class ApiError(Exception):
     """Something an operator has to know; the text is one sentence that says what to do about it."""
 
-    undone = "read"  # what was not done because of it
+    not_done = "read"  # what was not done because of it
 
 
 class FatalError(ApiError):
@@ -56,7 +56,7 @@ class NotFoundError(RefusedRequestError):
 class TooManyGoneError(ApiError):
     """More rows of a partition are gone than the settings allow: the API may not have given all that there is."""
 
-    undone = "deleted"
+    not_done = "deleted"
 
     def __init__(self, sentence: str, partition: Mapping[str, Any] | None) -> None:
         super().__init__(sentence)

@@ -114,11 +114,11 @@ class FileLog(RequestLog):
 
 
 def read_at(now: float, content: bytes | str, place: str) -> Sent:
-    """Read what a log holds; one that is damaged is begun anew."""
+    """Read what a log holds; one that is damaged starts over."""
     try:
         sent = _decode(content) if content else Sent()
     except (msgspec.DecodeError, UnicodeDecodeError):
-        text = "%s is damaged: it is begun anew. The API may refuse requests for a while, as those before do not count."
+        text = "%s is damaged, so the count starts over. The API may refuse requests for a while."
         logger.warning(text, place)
         sent = Sent()
     if sent.written_at > now + PUT_BACK:  # what was sent since would count for longer than its period

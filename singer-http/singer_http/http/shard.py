@@ -46,6 +46,6 @@ class Shard:
         return int.from_bytes(hashed[:8], "big") % self.count == self.number - 1
 
 
-def chosen(config: Mapping[str, Any]) -> dict[str, Any]:
+def scope_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings by which a run reads some organizations, users, projects or tasks only."""
     return {name: config[name] for name in sorted(config) if name.endswith(_BOUNDS) and config[name]}

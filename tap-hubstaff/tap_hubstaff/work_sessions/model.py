@@ -201,7 +201,7 @@ class Builder:
         self._noted = set(self.after.given)
 
     @classmethod
-    def following(cls, before: Carryover, reread_from: int, since: int = 0, cut: int = 0) -> Builder:
+    def continuing(cls, before: Carryover, reread_from: int, since: int = 0, cut: int = 0) -> Builder:
         """A builder for the next run, which reads activities again from ``before.at``."""
         after = Carryover(max(reread_from, before.at), since=before.since)
         return cls(after, [replace(session) for session in before.open], set(before.given), since=since, cut=cut)

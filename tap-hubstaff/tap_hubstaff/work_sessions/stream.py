@@ -114,7 +114,7 @@ class TimeSessions(NamedStream):
             is_complete = True
         finally:
             if not is_complete:  # the failure is reported with the activities; here the next run continues
-                self.undone = ApiError.undone
+                self.not_done = ApiError.not_done
 
     def _build_from(self, ours: WindowSlice, page: Page) -> bool:
         """Build sessions of a page of activities; False where these fail alone."""
@@ -375,7 +375,7 @@ class TimeSessions(NamedStream):
         if before is not None and covered is not None:
             # Behind an end_date this filter has read nothing, but another one may have.
             since = seconds(covered.as_of) if covered.stop == FOREVER else 0
-            return Reading(Builder.following(before, reread_from, since))
+            return Reading(Builder.continuing(before, reread_from, since))
         last, begin = self._carryover(bookmark), seconds(slice_.plan.start)
         leading = []
         if self._begins_in_the_middle(slice_):
@@ -383,7 +383,7 @@ class TimeSessions(NamedStream):
         # Of a read that begins later, the last run's sessions may not come again, but they are there.
         given, since = last.given if last and begin <= last.at else [], seconds(read.as_of - DELAY)
         first = Carryover(begin, given=given, since=since)
-        builder = Builder.following(first, reread_from, cut=late_changes.known_from(earliest))
+        builder = Builder.continuing(first, reread_from, cut=late_changes.known_from(earliest))
         return Reading(builder, {activity.id: activity for activity in leading})
 
     def _activity(self, row: Record, slice_: Slice) -> Activity:

@@ -2,6 +2,6 @@
 
 ``layout_maker`` finds the layout of a stream: from its settings, a template (``inference``) or its SCHEMA
 (``schemas``). ``layout`` fills it with a row or a group, ``field`` one field of it; ``expressions`` compiles what is
-calculated, by the rules of ``values``, ``locale_filters`` and ``lookup_filter``, within the bounds of ``effort``. Uses
-the rooms ``vendor`` and ``ledger``.
+calculated, by the rules of ``arithmetic``, ``locale_filters`` and ``lookup_filter``, within ``cost_limit``. Uses the
+rooms ``vendor`` and ``ledger``.
 """

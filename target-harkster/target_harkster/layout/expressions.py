@@ -17,11 +17,7 @@ from jinja2.visitor import NodeTransformer
 from singer_http.http.errors import ConfigurationError
 from typing_extensions import override
 
-from target_harkster.layout.effort import CALL, NARROW, WIDENING, Effort, check_form, narrow, numbers, replaced
-from target_harkster.layout.errors import TooCostlyError, UnknownNameError
-from target_harkster.layout.locale_filters import locale_filters
-from target_harkster.layout.schemas import Sample
-from target_harkster.layout.values import (
+from target_harkster.layout.arithmetic import (
     ARITHMETIC,
     FILTERS,
     NULL_FILTERS,
@@ -31,6 +27,10 @@ from target_harkster.layout.values import (
     join,
     null_stays,
 )
+from target_harkster.layout.cost_limit import CALL, NARROW, WIDENING, CostLimit, check_form, narrow, numbers, replaced
+from target_harkster.layout.errors import TooCostlyError, UnknownNameError
+from target_harkster.layout.locale_filters import locale_filters
+from target_harkster.layout.schemas import Sample
 from target_harkster.vendor.field_types import FieldError
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class _Exact(NodeTransformer):
 class _Environment(ImmutableSandboxedEnvironment):
     """Jinja's sandbox, in which numbers are exact and null is no error."""
 
-    effort: Effort
+    cost: CostLimit
     intercepted_binops = frozenset(("+", "-", "*", "/", "//", "%", "**"))
     intercepted_unops = frozenset(("+", "-"))
     compare = staticmethod(compare)
@@ -102,7 +102,7 @@ class _Environment(ImmutableSandboxedEnvironment):
 
     @override
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        self.effort.spend()
+        self.cost.spend()
         return calculate(operator, left, right)
 
     @override
@@ -129,9 +129,9 @@ class _Environment(ImmutableSandboxedEnvironment):
     def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
         if obj is None:
             return None
-        self.effort.spend(CALL)
+        self.cost.spend(CALL)
         if isinstance(obj, LoopContext):
-            args = (self.effort.counted(*args),)
+            args = (self.cost.counted(*args),)
         text, name = getattr(obj, "__self__", None), getattr(obj, "__name__", "")
         if isinstance(text, str) and name == "join":
             return join(args[0], text)
@@ -172,18 +172,18 @@ class Expressions:
             found = str(babel.Locale.parse(locale.replace("-", "_")))
         except (ValueError, babel.UnknownLocaleError):
             raise ConfigurationError(f"locale is {locale}, which is unknown; one is en_GB.") from None
-        self._effort = effort = Effort()
+        self._cost = cost = CostLimit()
         self._environment = environment = _Environment(
-            undefined=jinja2.StrictUndefined, autoescape=False, finalize=effort.shown
+            undefined=jinja2.StrictUndefined, autoescape=False, finalize=cost.shown
         )
-        environment.effort = effort
+        environment.cost = cost
         environment.globals |= {"range": numbers}
         del environment.globals["lipsum"], environment.filters["pprint"]
         environment.filters |= {**FILTERS, **locale_filters(found)}
         environment.filters |= {name: narrow(environment.filters[name]) for name in NARROW}
-        environment.filters |= {"replace": replaced, "string": effort.shown, "tojson": effort.json}
+        environment.filters |= {"replace": replaced, "string": cost.shown, "tojson": cost.json}
         environment.filters = {name: null_stays(take) for name, take in environment.filters.items()}
-        environment.filters |= {**NULL_FILTERS, "shown": effort.shown, "counted": effort.counted, "lookup": lookup}
+        environment.filters |= {**NULL_FILTERS, "shown": cost.shown, "counted": cost.counted, "lookup": lookup}
         environment.tests |= TESTS
 
     def text(self, text: str) -> Source:
@@ -252,12 +252,12 @@ class Expressions:
 
         def evaluated(context: Mapping[str, Any]) -> Any:
             try:
-                self._effort.begin()
+                self._cost.begin()
                 with decimal.localcontext(ARITHMETIC):
                     value = evaluate(context)
                     if isinstance(value, jinja2.Undefined):
                         str(value)  # raises, and says why
-                    return self._effort.weighed(value)
+                    return self._cost.weighed(value)
             except Exception as error:  # noqa: BLE001 - whatever a row makes of an expression is that row's fault
                 raise _refusal(error) from None
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from singer_sdk.contrib.msgspec import encoder
 
+from target_harkster.layout.arithmetic import exact, in_order, number
 from target_harkster.layout.errors import LayoutError, RowError, TooCostlyError, UnknownNameError
 from target_harkster.layout.expressions import ExpressionError, is_expression
 from target_harkster.layout.field import FieldMaker
 from target_harkster.layout.schemas import Sample, is_decimal_text, sample, shape
-from target_harkster.layout.values import exact, in_order, number
 from target_harkster.ledger.keys import key_of, parts_of, text_of
 from target_harkster.vendor.field_types import FieldError, as_line
 from target_harkster.vendor.posts import Content

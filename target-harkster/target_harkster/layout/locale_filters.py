@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import babel.dates
 import babel.numbers
 
-from target_harkster.layout.values import number, rounded
+from target_harkster.layout.arithmetic import number, rounded
 from target_harkster.vendor.field_types import FieldError, as_moment, currency_code, time_zone
 
 if TYPE_CHECKING:

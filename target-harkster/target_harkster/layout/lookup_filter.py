@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 
+from target_harkster.layout.arithmetic import exact, shown, trimmed
 from target_harkster.layout.errors import LayoutError
-from target_harkster.layout.values import exact, shown, trimmed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 from singer_sdk.contrib.msgspec import encoder
 
+from target_harkster.layout.arithmetic import exact, shown
 from target_harkster.layout.errors import TooCostlyError, check_size, check_width
-from target_harkster.layout.values import exact, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,7 +29,7 @@ _WIDE_FORM = re.compile(r"\d{3}|:[^}]*\{")
 """A form with too large a width, or one that comes from a value."""
 
 
-class Effort:
+class CostLimit:
     """Counts what an evaluation costs. Each method raises :class:`TooCostlyError` at the limit."""
 
     def __init__(self) -> None:

@@ -19,7 +19,7 @@ LONGEST = 500
 _NUMBERS = re.compile(r"(\d+)")
 
 
-def following(earlier: str, later: str) -> str | None:
+def predicted_cursor(earlier: str, later: str) -> str | None:
     """The cursor that continues the step from one cursor to the next, None where there is no pattern.
 
     The text of both, as it is or inside base64, must be the same but for its numbers. Each number goes on by its

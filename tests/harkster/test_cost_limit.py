@@ -64,7 +64,7 @@ def grown(begin: str, grow: str) -> str:
     ],
 )
 def test_what_has_no_bounds_is_refused(monkeypatch: pytest.MonkeyPatch, expression: str, reason: str) -> None:
-    monkeypatch.setattr("target_harkster.layout.effort.STEPS", 300_000)
+    monkeypatch.setattr("target_harkster.layout.cost_limit.STEPS", 300_000)
     evaluate = Expressions("en", lambda *_: None).value(expression)
     with pytest.raises(FieldError) as refused:
         evaluate({})

@@ -7,7 +7,7 @@ import base64
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from tap_hustle.prediction import following
+from tap_hustle.cursor_prediction import predicted_cursor
 
 
 def encoded(text: str, *, urlsafe: bool = True, padded: bool = False) -> str:
@@ -31,7 +31,7 @@ def encoded(text: str, *, urlsafe: bool = True, padded: bool = False) -> str:
     ],
 )
 def test_patterns_go_on(earlier: str, later: str, expected: str) -> None:
-    assert following(earlier, later) == expected
+    assert predicted_cursor(earlier, later) == expected
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_patterns_go_on(earlier: str, later: str, expected: str) -> None:
     ],
 )
 def test_no_pattern_no_guess(earlier: str, later: str) -> None:
-    assert following(earlier, later) is None
+    assert predicted_cursor(earlier, later) is None
 
 
 @given(
@@ -69,7 +69,7 @@ def test_any_arithmetic_sequence_is_continued(numbers: list[tuple[int, int]], te
             return text
         return encoded(text, urlsafe=form.startswith("urlsafe"), padded=form.endswith("padded"))
 
-    guess = following(cursor(0), cursor(1))
+    guess = predicted_cursor(cursor(0), cursor(1))
     if "=" in cursor(0) + cursor(1):
         assert guess == cursor(2)
     else:  # whether the third would be padded cannot be known
@@ -78,11 +78,11 @@ def test_any_arithmetic_sequence_is_continued(numbers: list[tuple[int, int]], te
 
 @given(earlier=st.text(max_size=40), later=st.text(max_size=40))
 def test_any_two_strings_are_answered(earlier: str, later: str) -> None:
-    guess = following(earlier, later)
+    guess = predicted_cursor(earlier, later)
     assert guess is None or guess != later
 
 
 @given(earlier=st.binary(min_size=6, max_size=30), later=st.binary(min_size=6, max_size=30))
 def test_a_guess_is_the_same_when_asked_again(earlier: bytes, later: bytes) -> None:
     first, second = (base64.urlsafe_b64encode(cursor).decode() for cursor in (earlier, later))
-    assert following(first, second) == following(first, second)
+    assert predicted_cursor(first, second) == predicted_cursor(first, second)
