@@ -66,8 +66,8 @@ class HubstaffLife(RuleBasedStateMachine):
         self._logs = mkdtemp(dir=self.folder)
         self._sandbox: DirectSandbox
         self._wish = Wish()
-        self._states: list[tuple[str, Any]] = [("", None)]
-        """Every STATE that a run left, and when the last run had begun that told it of everything."""
+        self._states: list[tuple[frozenset[int], Any]] = [(frozenset(), None)]
+        """Every STATE that a run left, and the activities of which whole runs without a filter told it."""
         self._first_state = 1
         """How many there were when the last ACTIVATE_VERSION came, and one more."""
         self._table = Table()
@@ -139,15 +139,15 @@ class HubstaffLife(RuleBasedStateMachine):
         before = {row["id"]: row for row in self._hubstaff.records("activities")}
         deleted = map(int, self._hubstaff.delete("activities", number))
         gone = [before[number] for number in deleted if number in before]  # others are of long ago
-        seen = iso(self._hubstaff.now - dt.timedelta(days=min(self._least_lookback, self._wish.lookback_days)))
+        seen = iso(self._hubstaff.now - dt.timedelta(days=min(self._least_lookback, self._wish.lookback)))
         self._unseen.gone += gone
         self._unseen.deleted += [row for row in gone if row["time_slot"] < max(seen, self._latest_start)]
         self._forget()
 
     def _forget(self) -> None:
-        """Of deleted work that came after the last run that told the state of everything, the state may not know."""
-        since = self._states[-1][0]
-        self._unseen.deleted += [row for row in self._unseen.gone if row["created_at"] >= since]
+        """Of deleted work that no run told the state of, the state may not know."""
+        known = self._states[-1][0]
+        self._unseen.deleted += [row for row in self._unseen.gone if row["id"] not in known]
 
     @rule(number=st.integers(1, 2))
     def projects_are_changed(self, number: int) -> None:
@@ -336,7 +336,7 @@ class HubstaffLife(RuleBasedStateMachine):
             "max_parallel_requests": 1 if before_request or requests else 4,
             **self._wish.settings(self._began),
         }
-        self._least_lookback = min(self._least_lookback, self._wish.lookback_days)
+        self._least_lookback = min(self._least_lookback, self._wish.lookback)
         clock = SandboxClock(self._hubstaff, off)
         state, streams = self._states[-1][1], self._wish.streams
         bookmarks = (state or {}).get("bookmarks", {})
@@ -346,11 +346,11 @@ class HubstaffLife(RuleBasedStateMachine):
 
     def _load(self, run: Run, messages: int | None = None) -> None:
         """Take the first messages of a run, as a loader does; the last STATE among them is the next run's."""
-        since = self._states[-1][0]
+        known = self._states[-1][0]
         for message in run.messages[:messages]:
             self._table.load(message)
             if message["type"] == "STATE":
-                self._states.append((since, message["value"]))
+                self._states.append((known, message["value"]))
             elif message["type"] == "ACTIVATE_VERSION":
                 self._first_state = len(self._states) + 1
         if "time_sessions" in self._wish.full:
@@ -358,7 +358,10 @@ class HubstaffLife(RuleBasedStateMachine):
         is_whole = run.code == 0 and messages is None and not _is_cut_off(run)
         if is_whole and self._wish.is_wide:
             self._unseen.moved.clear()
-            self._states[-1] = (self._since, self._states[-1][1])
+        if is_whole and not self._wish.is_filtered:
+            rows = (row for row in self._hubstaff.records("activities") if row["created_at"] < self._since)
+            told = {row["id"] for row in rows if self._wish.has("activities", row, self._began)}
+            self._states[-1] = (known | told, self._states[-1][1])
 
     def _compare(self) -> None:
         truth = Truth(self._wish, self._began, self._hubstaff, self._owners)

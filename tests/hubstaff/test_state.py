@@ -172,6 +172,28 @@ def test_sessions_follow_what_is_changed_before_an_end_date_that_is_long_past(
     assert_true(sandbox, *runs, streams=("time_sessions",))
 
 
+@pytest.mark.parametrize("first", [None, 3, 5], ids=["no end before", "the same end", "an earlier end"])
+def test_work_that_was_deleted_before_an_end_date_is_in_no_session(
+    *, read: Read, serve: Serve, settings: Settings, first: int | None
+) -> None:
+    sandbox = serve(clock="stopped", **ONE)
+    config = settings(sandbox, lookback_days=40)
+    days = {days: sandbox.hubstaff.now - timedelta(days=days) for days in (3, 5)}
+    ends = {day: {"end_date": end.date().isoformat()} for day, end in days.items()}
+    last = midnight(days[3]).timestamp()
+    runs = [read(sandbox, {**config, **(ends[first] if first else {})}, None, "time_sessions")]
+    sandbox.hubstaff.delete("activities", 60)
+    sandbox.hubstaff.advance(HOUR)
+    runs.append(read(sandbox, {**config, **ends[3]}, runs[-1].states[-1], "time_sessions"))
+    assert runs[-1].code == 0, runs[-1].said("ERROR")
+    expected, found = sessions_of(sandbox.hubstaff.records("activities")), warehouse(*runs)
+    assert {number: one for number, one in found.items() if one[4] <= last} == {
+        number: one for number, one in expected.items() if one[4] <= last
+    }
+    runs.append(read(sandbox, config, runs[-1].states[-1], "time_sessions"))
+    assert_true(sandbox, *runs, streams=("time_sessions",))
+
+
 def test_sessions_after_an_end_date_are_not_called_gone(read: Read, serve: Serve, settings: Settings) -> None:
     sandbox = serve(clock="stopped", **ONE)
     config = settings(sandbox, lookback_days=10)

@@ -6,7 +6,7 @@ end the table is the truth for all that the settings ask for, but for what the d
 - what happened longer ago than Hubstaff keeps it stays as it was loaded;
 - deleted rows stay, as Hubstaff tells of no deletions; so do daily activities whose last work was moved or deleted, and
   those of more than a month ago keep what was deleted from them;
-- work sessions around a deletion are right where it was within the ``lookback_days`` before the last run, and not of
+- work sessions around a deletion are right where it was within the lookback before the last run, and not of
   work that only runs have read with another filter, or of which nothing was left in the state;
 - a full read of sessions finds no deletions;
 - what changed in a whole table since its read began comes with the next one, where several runs went on with it;
@@ -81,6 +81,17 @@ class Wish:
     def start_of(self, began: dt.datetime) -> str:
         """When what is wanted begins, in a life that began then."""
         return iso(began - dt.timedelta(seconds=self.start))
+
+    @property
+    def lookback(self) -> int:
+        """Of so many days before the last run deletions are noticed."""
+        return max(self.lookback_days, self.reread_days)
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether a run leaves work out, or does not build sessions."""
+        ids = (self.user_ids, self.project_ids, self.task_ids, self.organization_ids)
+        return any(ids) or "time_sessions" not in {*self.streams} - {*self.full}
 
     @property
     def is_wide(self) -> bool:

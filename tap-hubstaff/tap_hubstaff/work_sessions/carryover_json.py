@@ -6,6 +6,7 @@ TypeError for what it has not written.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -15,9 +16,10 @@ from tap_hubstaff.work_sessions.model import ANY_ID, Builder, Carryover, WorkSes
 from tap_hubstaff.work_sessions.rows import NEVER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-_Moment = Annotated[int, msgspec.Meta(ge=0, le=1 << 37)]
+_UNKNOWN = 1 << 37
+_Moment = Annotated[int, msgspec.Meta(ge=0, le=_UNKNOWN)]
 """Seconds since 1970."""
 _Change = Annotated[int, msgspec.Meta(ge=0, le=NEVER)]
 _Numbers = tuple[int, int, int | None, int | None, _Moment, _Moment, int, int, _Change]
@@ -27,7 +29,7 @@ _Region = tuple[_Moment, _Moment, _Moment, list[int]]
 
 def _as(kind: Any, kept: Any) -> Any:
     try:
-        return msgspec.convert(kept, kind)
+        return msgspec.convert(kept, kind, str_keys=True)
     except msgspec.ValidationError:
         raise ValueError("not as it is written here") from None
 
@@ -58,16 +60,29 @@ def _sessions(rows: Any) -> Iterator[WorkSession]:
         )
 
 
+def _flat_given(given: Mapping[int, int]) -> dict[str, list[int]]:
+    by_slot: defaultdict[str, list[int]] = defaultdict(list)
+    for number, slot in given.items():
+        by_slot[str(slot)].append(number)
+    return by_slot
+
+
+def _given(kept: Any) -> dict[int, int]:
+    if isinstance(kept, list):  # of 0.1.0: nothing tells when these began, so they are left to a read without end
+        return dict.fromkeys(_as(list[int], kept), _UNKNOWN)
+    return {number: slot for slot, numbers in _as(dict[_Moment, list[int]], kept).items() for number in numbers}
+
+
 def flat_carryover(carryover: Carryover) -> dict[str, Any]:
     """What a run leaves to the next."""
     sessions = [_flat_session(session) for session in carryover.open]
-    return {"at": carryover.at, "open": sessions, "given": [*carryover.given], "since": carryover.since}
+    return {"at": carryover.at, "open": sessions, "given": _flat_given(carryover.given), "since": carryover.since}
 
 
 def unflat_carryover(kept: dict[str, Any]) -> Carryover:
     """Read what :func:`flat_carryover` wrote."""
     at, since = _as(tuple[_Moment, _Moment], (kept["at"], kept.get("since", 0)))
-    return Carryover(at, list(_sessions(kept["open"])), _as(list[int], kept["given"]), since)
+    return Carryover(at, list(_sessions(kept["open"])), _given(kept["given"]), since)
 
 
 def flat_regions(regions: Sequence[Region]) -> list[Any]:
@@ -85,7 +100,7 @@ def flat_builder(builder: Builder) -> dict[str, Any]:
     return {
         "after": flat_carryover(builder.after),
         "open": [_flat_session(session) for session in builder.open],
-        "given": sorted(builder.given),
+        "given": _flat_given(builder.given),
         "is_past": builder.is_past,
         "since": builder.since,
         "cut": builder.cut,
@@ -97,4 +112,4 @@ def unflat_builder(kept: dict[str, Any]) -> Builder:
     after = unflat_carryover(kept["after"])
     sessions = list(_sessions(kept["open"]))
     since, cut = _as(tuple[_Moment, _Moment], (kept["since"], kept["cut"]))
-    return Builder(after, sessions, _as(set[int], kept["given"]), is_past=bool(kept["is_past"]), since=since, cut=cut)
+    return Builder(after, sessions, _given(kept["given"]), is_past=bool(kept["is_past"]), since=since, cut=cut)

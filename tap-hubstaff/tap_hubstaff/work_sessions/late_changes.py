@@ -15,15 +15,13 @@ from typing import TYPE_CHECKING
 
 from tap_hubstaff.streams.changed_work import QUARTER
 from tap_hubstaff.windows.window import MOST_USERS
-from tap_hubstaff.work_sessions.model import begun_with, superseded_session
+from tap_hubstaff.work_sessions.model import SLOT, begun_with, slot_of, superseded_session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from tap_hubstaff.work_sessions.model import Activity, Carryover, WorkSession
 
-SLOT = 600
-"""Seconds of a slot. Work that begins in a slot ends within the next one."""
 HOUR = 3600
 DAY = 24 * HOUR
 AROUND = 9 * HOUR
@@ -239,12 +237,12 @@ def repair(carryover: Carryover, region: Region, found: Rebuilt) -> list[WorkSes
         was = before.get(session.work)
         if not is_cut(session, region.begin):
             carryover.open.append(session)
-            if (session.id in near or session != was) and session.id not in carryover.given:
-                carryover.given.append(session.id)
+            if session.id in near or session != was:
+                carryover.given[session.id] = slot_of(session.starts)
         elif was is not None:
             carryover.open.append(was)
     # A session that no longer continues there is done.
     ended = {session.id for session in before.values()}.difference(session.id for session in carryover.open)
-    carryover.given = [number for number in carryover.given if number not in ended]
+    carryover.given = {number: slot for number, slot in carryover.given.items() if number not in ended}
     at_end = {session.id for session in found.open}
     return [session for session in whole if session.id not in at_end]

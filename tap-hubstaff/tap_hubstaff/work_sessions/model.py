@@ -17,6 +17,8 @@ Work = tuple[int, int | None, int | None]
 """Who works on what: user, project, task."""
 Change = tuple[int, int]
 """When an activity was uploaded or changed, and its id: of two uploads in one second, the later one has a higher id."""
+SLOT = 600
+"""Seconds of a slot. Work that begins in a slot ends within the next one."""
 ANY_ID = 1 << 64
 """Stands for the id where all that was uploaded in that second may have been there before. Higher than every id."""
 
@@ -131,6 +133,11 @@ def _sum(one: int | None, other: int | None) -> int | None:
     return None if one is None or other is None else one + other
 
 
+def slot_of(moment: int) -> int:
+    """The slot of a moment, by its beginning."""
+    return moment - moment % SLOT
+
+
 def begun_with(activity: Activity) -> WorkSession:
     """The session that an activity begins."""
     return WorkSession(
@@ -162,14 +169,15 @@ class Carryover:
     Attributes:
         at: The next run reads activities again from this slot, in seconds since 1970.
         open: The sessions before ``at`` that later activities may continue.
-        given: The ids of the sessions that were written with activities from ``at`` on: those that began there, and
-            those of ``open`` that continued there. They are wrong if those activities are gone.
+        given: The sessions that were written with activities from ``at`` on: those that began there, and those of
+            ``open`` that continued there. They are wrong if those activities are gone. By id, with the slot in which
+            each began.
         since: Changes since then of activities before ``at`` were not looked for yet.
     """
 
     at: int
     open: list[WorkSession] = field(default_factory=list)
-    given: list[int] = field(default_factory=list)
+    given: dict[int, int] = field(default_factory=dict)
     since: int = 0
 
 
@@ -182,7 +190,7 @@ class Builder:
     Attributes:
         after: What this run will leave to the next.
         open: The sessions that may still continue.
-        given: The ids of sessions that earlier runs wrote, of activities that were not seen again yet.
+        given: The sessions that earlier runs wrote, of activities that were not seen again yet: as in ``after``.
         is_past: Whether ``after.at`` was passed.
         since: Since then, unknown runs may have written sessions: they had other filters, or were killed before their
             STATE arrived.
@@ -191,20 +199,16 @@ class Builder:
 
     after: Carryover
     open: list[WorkSession] = field(default_factory=list)
-    given: set[int] = field(default_factory=set)
+    given: dict[int, int] = field(default_factory=dict)
     is_past: bool = False
     since: int = 0
     cut: int = 0
-    _noted: set[int] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._noted = set(self.after.given)
 
     @classmethod
     def continuing(cls, before: Carryover, reread_from: int, since: int = 0, cut: int = 0) -> Builder:
         """A builder for the next run, which reads activities again from ``before.at``."""
         after = Carryover(max(reread_from, before.at), since=before.since)
-        return cls(after, [replace(session) for session in before.open], set(before.given), since=since, cut=cut)
+        return cls(after, [replace(session) for session in before.open], dict(before.given), since=since, cut=cut)
 
     def add_window(self, activities: Iterable[Activity], stop: int) -> list[WorkSession]:
         """The sessions that the activities of a window begin or continue, and those that they supersede.
@@ -215,8 +219,7 @@ class Builder:
         """
         going = {session.work: session for session in self.open}
         # Sessions that were written with more than they have now are written again, whether they continue or not.
-        changed = {session.id: session for session in self.open if session.id in self.given}
-        self.given.difference_update(changed)
+        changed = {session.id: session for session in self.open if self.given.pop(session.id, None) is not None}
         superseded: list[WorkSession] = []
         for activity in sorted(activities, key=lambda activity: activity.order):
             self._pass(activity.slot, going)
@@ -228,14 +231,18 @@ class Builder:
                     superseded.append(superseded_session(session, activity))
             else:
                 session = going[activity.work] = begun_with(activity)
-            if self.is_past and session.id not in self._noted:
-                self._noted.add(session.id)
-                self.after.given.append(session.id)
-            self.given.discard(activity.id)
+            if self.is_past:
+                self.after.given[session.id] = slot_of(session.starts)
+            self.given.pop(activity.id, None)
             changed[session.id] = session
         self._pass(stop, going)
         self.open = [session for session in going.values() if session.stops >= stop]
         return [*(replace(session) for session in changed.values() if session.starts >= self.cut), *superseded]
+
+    def gone(self, stop: int) -> list[int]:
+        """The sessions that began before ``stop`` and whose activities are gone. Later ones are left to the next run."""
+        self.after.given |= {number: slot for number, slot in self.given.items() if slot >= stop}
+        return sorted(number for number, slot in self.given.items() if slot < stop)
 
     def _pass(self, slot: int, going: Mapping[Work, WorkSession]) -> None:
         """Keep the open sessions at the moment from which the next run reads again."""

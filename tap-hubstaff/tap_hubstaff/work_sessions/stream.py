@@ -5,7 +5,7 @@ holds the sessions that continue from window to window and from run to run::
 
     {"replication_key_value": "2026-01-31T11:40:00Z",
      "sessions": {"at": 1769686800, "open": [[11, 5, 3, null, 1769686500, 1769687100, 600, 1, 1769687400,
-                                            "2026-01-29", 600, 430, "normal", null]], "given": [12, 13],
+                                            "2026-01-29", 600, 430, "normal", null]], "given": {"1769691600": [12, 13]},
                   "since": 1769859600, "late": [[1765843200, 1765929600, 1769773200, [5]]]}}
 
 A first run looks for the sessions that are going on where it begins, and builds all others of the pages that
@@ -43,7 +43,7 @@ from tap_hubstaff.work_sessions.carryover_json import (
 )
 from tap_hubstaff.work_sessions.model import Activity, Builder, Carryover, Reading
 from tap_hubstaff.work_sessions.names import Names
-from tap_hubstaff.work_sessions.rows import activity_of, gone, judged, moment, record_of, seconds
+from tap_hubstaff.work_sessions.rows import NEVER, activity_of, gone, judged, moment, record_of, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -325,11 +325,9 @@ class TimeSessions(NamedStream):
         sessions = late_changes.reaching(reading.end_window(stop), seconds(slice_.plan.start))
         made = self._made(sessions, reading.builder.open, organization)
         if window is None:
-            unseen = sorted(reading.builder.given)
-            if slice_.plan.stop < cast("Read", slice_.read).as_of:
-                reading.builder.after.given += unseen  # of after end_date: the next run may see them
-            else:
-                made += self._conform([{**gone(number), "organization_id": organization} for number in unseen])
+            has_end = slice_.plan.stop < cast("Read", slice_.read).as_of  # the next run may see what is behind end_date
+            left = reading.builder.gone(stop if has_end else NEVER)
+            made += self._conform([{**gone(number), "organization_id": organization} for number in left])
         return made
 
     def _made(
@@ -381,7 +379,7 @@ class TimeSessions(NamedStream):
         if self._begins_in_the_middle(slice_):
             leading = late_changes.leading_to(begin, earliest, functools.partial(self._between, slice_))
         # Of a read that begins later, the last run's sessions may not come again, but they are there.
-        given, since = last.given if last and begin <= last.at else [], seconds(read.as_of - DELAY)
+        given, since = last.given if last and begin <= last.at else {}, seconds(read.as_of - DELAY)
         first = Carryover(begin, given=given, since=since)
         builder = Builder.continuing(first, reread_from, cut=late_changes.known_from(earliest))
         return Reading(builder, {activity.id: activity for activity in leading})
