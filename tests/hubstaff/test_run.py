@@ -74,6 +74,7 @@ def sessions_of(records: list[dict[str, Any]]) -> dict[int, tuple[Any, ...]]:
             session.billable,
             session.overall,
             session.time_type,
+            session.days,
         )
         for session in build(activities)
     }
@@ -99,6 +100,7 @@ def counting(rows: dict[int, dict[str, Any]]) -> dict[int, tuple[Any, ...]]:
             row["billable"],
             row["overall"],
             row["time_type"],
+            row["tracked_by_date"],
         )
         for number, row in rows.items()
         if row["superseded_by"] is None

@@ -47,7 +47,7 @@ def reference(activities: Sequence[Activity]) -> list[WorkSession]:
             max(one.stops for one in own),
             sum(one.tracked for one in own),
             len(own),
-            date=own[0].date,
+            days={day: sum(one.tracked for one in own if one.date == day) for day in dict.fromkeys(dates(own))},
             billable=sum_of([one.billable for one in own]),
             overall=sum_of([one.overall for one in own]),
             time_type=own[0].time_type if len({one.time_type for one in own}) == 1 else None,
@@ -55,6 +55,10 @@ def reference(activities: Sequence[Activity]) -> list[WorkSession]:
         )
         for own in sessions
     ]
+
+
+def dates(activities: Sequence[Activity]) -> list[str]:
+    return [one.date for one in activities if one.date is not None]
 
 
 def sum_of(numbers: Sequence[int | None]) -> int | None:

@@ -23,7 +23,7 @@ _Moment = Annotated[int, msgspec.Meta(ge=0, le=_UNKNOWN)]
 """Seconds since 1970."""
 _Change = Annotated[int, msgspec.Meta(ge=0, le=NEVER)]
 _Numbers = tuple[int, int, int | None, int | None, _Moment, _Moment, int, int, _Change]
-_Told = tuple[str | None, int | None, int | None, str | None, int | None]
+_Told = tuple[dict[str, int], int | None, int | None, str | None, int | None]
 _Region = tuple[_Moment, _Moment, _Moment, list[int]]
 
 
@@ -34,16 +34,16 @@ def _as(kind: Any, kept: Any) -> Any:
         raise ValueError("not as it is written here") from None
 
 
-def _flat_session(session: WorkSession) -> list[int | str | None]:
+def _flat_session(session: WorkSession) -> list[Any]:
     numbers = [session.starts, session.stops, session.tracked, session.activities, session.changed[0]]
-    details = [session.date, session.billable, session.overall, session.time_type, session.timesheet]
+    details = [{**session.days}, session.billable, session.overall, session.time_type, session.timesheet]
     return [session.id, *session.work, *numbers, *details]
 
 
 def _sessions(rows: Any) -> Iterator[WorkSession]:
     for row in rows:
         number, user, project, task, starts, stops, tracked, activities, changed = _as(_Numbers, row[:9])
-        date, billable, overall, time_type, timesheet = _as(_Told, row[9:])
+        days, billable, overall, time_type, timesheet = _as(_Told, row[9:])
         yield WorkSession(
             number,
             (user, project, task),
@@ -52,7 +52,7 @@ def _sessions(rows: Any) -> Iterator[WorkSession]:
             tracked,
             activities,
             changed=(changed, ANY_ID),
-            date=date,
+            days=days,
             billable=billable,
             overall=overall,
             time_type=time_type,

@@ -88,7 +88,7 @@ class WorkSession:
         activities: How many they are.
         superseded_by: The session that it became a part of; None for a session that counts.
         changed: The last change of its activities.
-        date: The organization's day of its first activity.
+        days: The seconds of its activities by the organization's day, in the order of their coming.
         billable: The billable seconds of its activities; None if one of them is unknown.
         overall: Their seconds with keyboard or mouse activity; None if one of them is unknown.
         time_type: How they were tracked; None if they differ.
@@ -103,11 +103,16 @@ class WorkSession:
     activities: int
     superseded_by: int | None = None
     changed: Change = field(default=(0, 0), compare=False)
-    date: str | None = None
+    days: Mapping[str, int] = field(default_factory=dict)
     billable: int | None = 0
     overall: int | None = 0
     time_type: str | None = None
     timesheet: int | None = None
+
+    @property
+    def date(self) -> str | None:
+        """The organization's day of its first activity."""
+        return next(iter(self.days), None)
 
     def goes_on_with(self, activity: Activity) -> bool:
         """Whether an activity belongs to it; the activity begins no earlier than the session's last."""
@@ -123,10 +128,15 @@ class WorkSession:
         self.tracked += activity.tracked
         self.activities += 1
         self.changed = max(self.changed, activity.changed)
+        self.days = _with(self.days, activity)
         self.billable = _sum(self.billable, activity.billable)
         self.overall = _sum(self.overall, activity.overall)
         self.time_type = self.time_type if self.time_type == activity.time_type else None
         self.timesheet = self.timesheet if self.timesheet == activity.timesheet else None
+
+
+def _with(days: Mapping[str, int], activity: Activity) -> Mapping[str, int]:
+    return days if activity.date is None else {**days, activity.date: days.get(activity.date, 0) + activity.tracked}
 
 
 def _sum(one: int | None, other: int | None) -> int | None:
@@ -148,7 +158,7 @@ def begun_with(activity: Activity) -> WorkSession:
         activity.tracked,
         activities=1,
         changed=activity.changed,
-        date=activity.date,
+        days=_with({}, activity),
         billable=activity.billable,
         overall=activity.overall,
         time_type=activity.time_type,
@@ -158,8 +168,8 @@ def begun_with(activity: Activity) -> WorkSession:
 
 def superseded_session(session: WorkSession, activity: Activity) -> WorkSession:
     """The row for the session that an activity began, now that the activity is part of an earlier session."""
-    starts, stops = activity.starts, activity.stops
-    return WorkSession(activity.id, activity.work, starts, stops, 0, 0, session.id, date=activity.date)
+    starts, stops, days = activity.starts, activity.stops, _with({}, replace(activity, tracked=0))
+    return WorkSession(activity.id, activity.work, starts, stops, 0, 0, session.id, days=days)
 
 
 @dataclass(slots=True)
@@ -240,7 +250,7 @@ class Builder:
         return [*(replace(session) for session in changed.values() if session.starts >= self.cut), *superseded]
 
     def gone(self, stop: int) -> list[int]:
-        """The sessions that began before ``stop`` and whose activities are gone. Later ones are left to the next run."""
+        """The sessions of before ``stop`` whose activities are gone. Later ones are left to the next run."""
         self.after.given |= {number: slot for number, slot in self.given.items() if slot >= stop}
         return sorted(number for number, slot in self.given.items() if slot < stop)
 

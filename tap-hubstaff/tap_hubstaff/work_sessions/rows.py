@@ -122,6 +122,7 @@ def record_of(session: WorkSession) -> Record:
         "stopped_at": iso(moment(session.stops)),
         "date": session.date,
         "tracked": session.tracked,
+        "tracked_by_date": {**session.days},
         "billable": session.billable,
         "overall": session.overall,
         "time_type": session.time_type,

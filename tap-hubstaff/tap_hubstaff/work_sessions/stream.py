@@ -5,7 +5,8 @@ holds the sessions that continue from window to window and from run to run::
 
     {"replication_key_value": "2026-01-31T11:40:00Z",
      "sessions": {"at": 1769686800, "open": [[11, 5, 3, null, 1769686500, 1769687100, 600, 1, 1769687400,
-                                            "2026-01-29", 600, 430, "normal", null]], "given": {"1769691600": [12, 13]},
+                                            {"2026-01-29": 600}, 600, 430, "normal", null]],
+                  "given": {"1769691600": [12, 13]},
                   "since": 1769859600, "late": [[1765843200, 1765929600, 1769773200, [5]]]}}
 
 A first run looks for the sessions that are going on where it begins, and builds all others of the pages that
