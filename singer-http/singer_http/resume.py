@@ -44,14 +44,14 @@ class Bookmark(msgspec.Struct, omit_defaults=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A page to begin with."""
+class ResumePoint:
+    """The page at which a read continues."""
 
     cursor: str | None = None  # None for the beginning of the list
     begins_with: str | None = None  # the fingerprint of its first key; None where pages do not move, or it is empty
 
 
-START = Place()
+START = ResumePoint()
 
 
 def fingerprint(*parts: Any) -> str:
@@ -162,10 +162,10 @@ class FullTable:
         """Whether its version was sent for activation."""
         return bool(self._bookmarks.stream.get("version") == self.version)
 
-    def place(self, partition: Mapping[str, Any] | None) -> Place | None:
-        """Return where to go on with a partition, None where it is done."""
+    def point(self, partition: Mapping[str, Any] | None) -> ResumePoint | None:
+        """Return where a partition continues; None if it is done."""
         left = self._bookmarks.get(partition).get(RESUME, {}) if self.is_resumed else {}
-        return None if left.get("done") else _place(left)
+        return None if left.get("done") else _point(left)
 
     def begin(self) -> None:
         """Note that the table is being read."""
@@ -173,14 +173,14 @@ class FullTable:
             self._bookmarks.forget(incremental=True)  # its version may remove rows that INCREMENTAL reads have read
             self._bookmarks.stream[RESUME] = {"version": self.version, "fingerprint": self.fingerprint}
 
-    def turn(self, partition: Mapping[str, Any] | None, place: Place | None, *, is_last: bool) -> None:
-        """Note that a page is written: the next run goes on at this place, for None where this one did."""
+    def turn(self, partition: Mapping[str, Any] | None, point: ResumePoint | None, *, is_last: bool) -> None:
+        """Note that a page is written: the next run continues at this point, for None where this one did."""
         left = self._bookmarks.of(partition).setdefault(RESUME, {})
         if is_last:
             _put(left, START)
             left["done"] = True
-        elif place is not None:
-            _put(left, place)
+        elif point is not None:
+            _put(left, point)
 
     def end(self, *, is_activated: bool) -> None:
         """Note that the table has been read to its end, and whether its version was sent for activation."""
@@ -204,11 +204,11 @@ class Incremental:
         self.fingerprint = fingerprint
         self._has_warned = False
 
-    def place(self, partition: Mapping[str, Any] | None) -> Place:
-        """Return where to go on with a partition."""
+    def point(self, partition: Mapping[str, Any] | None) -> ResumePoint:
+        """Return where a partition continues."""
         bookmark = self._bookmarks.get(partition)
         if bookmark.get("fingerprint") == self.fingerprint:
-            return _place(bookmark)
+            return _point(bookmark)
         if not self._has_warned and "cursor" in bookmark:
             self._has_warned = True
             reason = "as the last run read it with other settings or another version"
@@ -219,12 +219,14 @@ class Incremental:
         """Note that the list is being read."""
         self._bookmarks.forget()
 
-    def turn(self, partition: Mapping[str, Any] | None, place: Place | None, key: str = "", newest: str = "") -> None:
-        """Note that a page is written: go on at this place, None where the page is empty; with the newest key in it."""
-        if place is None:
+    def turn(
+        self, partition: Mapping[str, Any] | None, point: ResumePoint | None, key: str = "", newest: str = ""
+    ) -> None:
+        """Note that a page is written, and its newest key. The next run continues at the point; None if it is empty."""
+        if point is None:
             return
         bookmark = self._bookmarks.of(partition)
-        _put(bookmark, place)
+        _put(bookmark, point)
         bookmark["fingerprint"] = self.fingerprint
         if newest:
             bookmark["replication_key"] = key
@@ -240,14 +242,14 @@ def _reason_to_drop(left: Mapping[str, Any], fingerprint: str, now: float, longe
     return None if max(age, 0.0) < longest else _TOO_OLD
 
 
-def _place(left: Mapping[str, Any]) -> Place:
-    return Place(left.get("cursor"), left.get("begins_with"))
+def _point(left: Mapping[str, Any]) -> ResumePoint:
+    return ResumePoint(left.get("cursor"), left.get("begins_with"))
 
 
-def _put(left: dict[str, Any], place: Place) -> None:
+def _put(left: dict[str, Any], point: ResumePoint) -> None:
     for name in ("cursor", "begins_with"):
         left.pop(name, None)
-        if (value := getattr(place, name)) is not None:
+        if (value := getattr(point, name)) is not None:
             left[name] = value
 
 

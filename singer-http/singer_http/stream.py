@@ -23,7 +23,7 @@ from singer_http.messages import record_messages
 from singer_http.output import batches
 from singer_http.reading.pages import Page, Slice
 from singer_http.reading.reader import Reader
-from singer_http.resume import START, Bookmark, Bookmarks, FullTable, Incremental, Place, fingerprint
+from singer_http.resume import START, Bookmark, Bookmarks, FullTable, Incremental, ResumePoint, fingerprint
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -103,7 +103,7 @@ class ApiStream(Stream, abc.ABC):
 
     @cached_property
     def resume(self) -> FullTable | Incremental:
-        """Where this run goes on."""
+        """The read of this run, and where it continues."""
         rows = (self.path, self.query(None), self.bounds)
         if self.replication_method == REPLICATION_INCREMENTAL:
             return Incremental(self.name, self.bookmarks, fingerprint(rows))
@@ -158,17 +158,17 @@ class ApiStream(Stream, abc.ABC):
             yield replace(self._slice(None), failure=failure)
             return
         for partition in partitions:
-            if (place := self.resume.place(partition)) is not None:
-                yield self._slice(partition, place)
+            if (point := self.resume.point(partition)) is not None:
+                yield self._slice(partition, point)
 
-    def _slice(self, partition: Partition | None, place: Place = START) -> Slice:
+    def _slice(self, partition: Partition | None, point: ResumePoint = START) -> Slice:
         return self.slice_type(
             stream=self.name,
             partition=partition,
             path=self.path.format_map(partition or {}),
             params=self.query(partition),
             cursor_param=self.cursor_param,
-            start=place.cursor,
+            start=point.cursor,
             parse=self.parse,
             interleave=self.interleave,
         )
@@ -307,21 +307,21 @@ class ApiStream(Stream, abc.ABC):
 
     def _turn_page(self, slice_: Slice, page: Page, records: Sequence[Record]) -> None:
         """Move the bookmark behind a page whose records are all written."""
-        place = self._place_behind(page)
+        point = self._point_behind(page)
         if isinstance(self.resume, FullTable):
             is_last = page.next is None and page.doubt is None
-            self.resume.turn(slice_.partition, place, is_last=is_last)
+            self.resume.turn(slice_.partition, point, is_last=is_last)
             if is_last and slice_.start is None:
                 self.changes.complete(slice_.partition)
         else:
             key = self.incremental_key or ""
             newest = max((value for record in records if isinstance(value := record.get(key), str)), default="")
-            self.resume.turn(slice_.partition, place, key, newest)
+            self.resume.turn(slice_.partition, point, key, newest)
         self.state_manager.is_flushed = False
 
-    def _place_behind(self, page: Page) -> Place | None:
-        """Where to go on if this page is the last that is written; None where that stays as it was."""
-        return None if page.next is None else Place(page.next)
+    def _point_behind(self, page: Page) -> ResumePoint | None:
+        """Where the next run continues if this page is the last one written; None where that stays as it was."""
+        return None if page.next is None else ResumePoint(page.next)
 
     def write_due_state(self) -> None:
         """Write a STATE message if it is worth its size."""

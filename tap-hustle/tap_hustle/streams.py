@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from singer_http.http.errors import MalformedAnswerError
 from singer_http.reading.pages import Slice
 from singer_http.reading.reader import Reader
-from singer_http.resume import START, Place, fingerprint
+from singer_http.resume import START, ResumePoint, fingerprint
 from singer_http.schemas import ApiSchema
 from singer_http.stream import ApiStream
 from singer_sdk import SchemaDirectory
@@ -67,15 +67,15 @@ class HustleStream(ApiStream):
     # A cursor leads to other rows where some before it are gone: it is kept with what its page began with.
 
     @override
-    def _slice(self, partition: Mapping[str, Any] | None, place: Place = START) -> Slice:
+    def _slice(self, partition: Mapping[str, Any] | None, point: ResumePoint = START) -> Slice:
         return replace(
-            super()._slice(partition, place), is_as_left=lambda page: self._begins_with(page) == place.begins_with
+            super()._slice(partition, point), is_as_left=lambda page: self._begins_with(page) == point.begins_with
         )
 
     @override
-    def _place_behind(self, page: Page) -> Place | None:
+    def _point_behind(self, page: Page) -> ResumePoint | None:
         # With the page itself, which may have been filled up.
-        return None if page.is_empty else Place(page.cursor, self._begins_with(page))
+        return None if page.is_empty else ResumePoint(page.cursor, self._begins_with(page))
 
     def _begins_with(self, page: Page) -> str | None:
         """The fingerprint of a page's first key, None where it is empty."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from singer_http.resume import RESUME, Bookmark, Bookmarks, FullTable, Incremental, Place, fingerprint, validated
+from singer_http.resume import RESUME, Bookmark, Bookmarks, FullTable, Incremental, ResumePoint, fingerprint, validated
 
 contexts = st.dictionaries(
     st.sampled_from(["organizationId", "date"]), st.sampled_from(["a", "b", "c", "1"]), min_size=1, max_size=2
@@ -100,11 +100,11 @@ def test_a_read_goes_on_within_its_time(after: int, begins: str) -> None:
     state: dict[str, Any] = {}
     first = FullTable("leads", Bookmarks(state), "f", 1e9, 3600)
     first.begin()
-    first.turn({"organizationId": "a"}, Place("2", "x"), is_last=False)
+    first.turn({"organizationId": "a"}, ResumePoint("2", "x"), is_last=False)
     second = FullTable("leads", Bookmarks(state), "f", 1e9 + after, 3600)
     assert second.is_resumed == (begins == "on")
     assert (second.version == first.version) == (begins == "on")
-    assert second.place({"organizationId": "a"}) == (Place("2", "x") if begins == "on" else Place())
+    assert second.point({"organizationId": "a"}) == (ResumePoint("2", "x") if begins == "on" else ResumePoint())
 
 
 @pytest.mark.parametrize("after", [-0.5, 0, 1])  # the API tells whole seconds: a little later may seem earlier
@@ -154,6 +154,6 @@ def test_garbage_breaks_nothing(state: Any) -> None:
     for read in (FullTable("leads", bookmarks, "f", time.time(), 3600), Incremental("leads", bookmarks, "f")):
         assert not read.is_done
         for partition in (None, {"organizationId": "a"}):
-            place = read.place(partition)
-            assert place is not None
-            assert place.cursor is None
+            point = read.point(partition)
+            assert point is not None
+            assert point.cursor is None

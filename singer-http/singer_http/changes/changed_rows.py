@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from singer_sdk.mapper import StreamMap
 
-    from singer_http.changes.store import Row, Run, Store
+    from singer_http.changes.store import RecordedRun, Row, Store
     from singer_http.resume import Bookmarks
 
     Partition = Mapping[str, Any]
@@ -46,7 +46,7 @@ class ChangedRows:
 
     Args:
         store: Remembers what was sent.
-        read: Which list is read, with which settings.
+        list_id: Which list is read, with which settings.
         maps: What becomes of each record. Their schemas are given the property that says since when a row is gone.
         bookmarks: The stream's part of STATE.
         now: Seconds since 1970.
@@ -61,7 +61,7 @@ class ChangedRows:
     def __init__(  # noqa: PLR0913 - each is one thing
         self,
         store: Store,
-        read: str,
+        list_id: str,
         maps: Iterable[StreamMap],
         bookmarks: Bookmarks,
         *,
@@ -80,7 +80,7 @@ class ChangedRows:
         written = [keys, *(one.transformed_schema for one in sent)]
         self._store = store
         self._bookmarks = bookmarks
-        self._run = store.begin(read, bookmarks.stream.get("changes"), fingerprint(written), now)
+        self._run = store.begin(list_id, bookmarks.stream.get("changes"), fingerprint(written), now)
         # A run that knew nothing, and was killed, has left no more than its number.
         self.is_known = self._run.believed > 0 and bookmarks.is_any_written
         if not self._run.is_same:
@@ -215,9 +215,9 @@ def _part(partition: Partition | None) -> int:
 class _Table:
     """What a loader keeps of a stream, under one name."""
 
-    def __init__(self, store: Store, run: Run, alias: str, keys: Sequence[str]) -> None:
+    def __init__(self, store: Store, run: RecordedRun, alias: str, keys: Sequence[str]) -> None:
         self.alias = alias
-        self.id = int(fingerprint(run.read, alias, keys), 16)
+        self.id = int(fingerprint(run.list_id, alias, keys), 16)
         places, self.known = store.survey(run, self.id)  # how many rows a partition had before this run
         self.seen = bytearray(places)  # by place, whether a row is there
         self._keys = keys

@@ -84,10 +84,10 @@ _log_entry = msgspec.msgpack.Decoder(list[Row]).decode
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """One read of a stream, as the store counts them."""
+class RecordedRun:
+    """A run that reads a stream, as the store has it."""
 
-    read: str  # which list is read, with which settings
+    list_id: str  # which list is read, with which settings
     number: int
     token: str
     believed: int  # the number of the run that a STATE is from, 0 where the store does not know it
@@ -123,11 +123,11 @@ class Store:
         """Close the database."""
         self._connection.close()
 
-    def begin(self, read: str, run_id: str | None, fingerprint: str, now: float) -> Run:
+    def begin(self, list_id: str, run_id: str | None, fingerprint: str, now: float) -> RecordedRun:
         """Begin to read a stream.
 
         Args:
-            read: Which list is read, with which settings.
+            list_id: Which list is read, with which settings.
             run_id: Of the run that STATE is from; None if it names none.
             fingerprint: Of how records are written.
             now: Seconds since 1970.
@@ -138,31 +138,31 @@ class Store:
             def run(statement: str, *values: Any) -> Any:
                 return cursor.execute(self._sql(statement), values)
 
-            run("INSERT INTO changes_reads (read, newest) VALUES (?, 0) ON CONFLICT (read) DO NOTHING", read)
+            run("INSERT INTO changes_reads (read, newest) VALUES (?, 0) ON CONFLICT (read) DO NOTHING", list_id)
             # From here on, whoever read it before writes nothing more.
-            run("UPDATE changes_reads SET newest = newest + 1 WHERE read = ?", read)
-            number: int = run("SELECT newest FROM changes_reads WHERE read = ?", read).fetchone()[0]
-            run("DELETE FROM changes_runs WHERE read = ? AND began < ?", read, now - KEPT_DAYS * 86_400)
-            known = run("SELECT token, fingerprint FROM changes_runs WHERE read = ? AND number = ?", read, earlier)
+            run("UPDATE changes_reads SET newest = newest + 1 WHERE read = ?", list_id)
+            number: int = run("SELECT newest FROM changes_reads WHERE read = ?", list_id).fetchone()[0]
+            run("DELETE FROM changes_runs WHERE read = ? AND began < ?", list_id, now - KEPT_DAYS * 86_400)
+            known = run("SELECT token, fingerprint FROM changes_runs WHERE read = ? AND number = ?", list_id, earlier)
             known_token, known_fingerprint = known.fetchone() or (None, None)
             is_believed = known_token is not None and known_token == token
             if not is_believed and (earlier >= number or known_token is not None):
                 # STATE was written with another store, or with this one before an older copy was put in its place: from
                 # STATEs older than the copy nobody could tell.
-                run("UPDATE changes_runs SET token = NULL WHERE read = ?", read)
+                run("UPDATE changes_runs SET token = NULL WHERE read = ?", list_id)
             is_same = is_believed and known_fingerprint == fingerprint
-            begun = Run(read, number, secrets.token_hex(4), earlier if is_believed else 0, is_same)
-            run("INSERT INTO changes_runs VALUES (?, ?, ?, ?, ?)", read, number, begun.token, fingerprint, now)
+            begun = RecordedRun(list_id, number, secrets.token_hex(4), earlier if is_believed else 0, is_same)
+            run("INSERT INTO changes_runs VALUES (?, ?, ?, ?, ?)", list_id, number, begun.token, fingerprint, now)
             return begun
 
-    def survey(self, run: Run, table: int) -> tuple[int, dict[int, int]]:
+    def survey(self, run: RecordedRun, table: int) -> tuple[int, dict[int, int]]:
         """The place for a new row of a table, and how many rows each partition has; raises as :meth:`put` does."""
         log = self._sql("SELECT content FROM changes_log WHERE table_id = ? ORDER BY id")
         query = self._sql("SELECT part, count(digest), max(place) FROM changes_rows WHERE table_id = ? GROUP BY part")
         with self._writing(run) as cursor:
             for (content,) in cursor.execute(log, [table]).fetchall():  # a run that was killed has left it
                 self._put_in_order(cursor, table, _log_entry(content))
-            cursor.execute(self._sql(_FORGET_MARKS), [table, run.read])
+            cursor.execute(self._sql(_FORGET_MARKS), [table, run.list_id])
             found = cursor.execute(query, [table]).fetchall()
         return max((place + 1 for *_, place in found), default=0), {part: count for part, count, _ in found}
 
@@ -188,7 +188,7 @@ class Store:
                 found = cursor.execute(query, [table, json.dumps(some)]).fetchall()
             yield found
 
-    def put(self, run: Run, table: int, rows: Sequence[Row]) -> None:
+    def put(self, run: RecordedRun, table: int, rows: Sequence[Row]) -> None:
         """Remember rows, durably.
 
         Raises:
@@ -204,7 +204,7 @@ class Store:
                 self._put_in_order(cursor, table, logged.values())
                 logged.clear()
 
-    def put_in_order(self, run: Run, table: int) -> None:
+    def put_in_order(self, run: RecordedRun, table: int) -> None:
         """Bring what is in the log of a table to its place; raises as :meth:`put` does."""
         with self._writing(run) as cursor:
             self._put_in_order(cursor, table, self._logged.pop(table, {}).values())
@@ -214,11 +214,11 @@ class Store:
         cursor.execute(self._sql("DELETE FROM changes_log WHERE table_id = ?"), [table])
 
     @contextlib.contextmanager
-    def _writing(self, run: Run) -> Iterator[Any]:
+    def _writing(self, run: RecordedRun) -> Iterator[Any]:
         """Change what a run has read, unless another has taken over."""
         with self._transaction() as cursor:
             take = self._sql("UPDATE changes_reads SET newest = newest WHERE read = ? AND newest = ?")
-            if not cursor.execute(take, [run.read, run.number]).rowcount:
+            if not cursor.execute(take, [run.list_id, run.number]).rowcount:
                 raise FatalError(
                     "Another run has begun to read the same stream with the same changes_url, so this one ends. Let one"
                     " run end before the next begins."

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from singer_http.http.errors import ApiError
-from singer_http.resume import START, Incremental, Place
+from singer_http.resume import START, Incremental, ResumePoint
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE, REPLICATION_INCREMENTAL
 from typing_extensions import override
 
@@ -86,7 +86,7 @@ class OwnedStream(HubstaffStream):
             return
         for partition, owner in self._owned():
             if self._may_have_changed(self.bookmarks.get(partition), owner):
-                yield self._slice(partition, self.resume.place(partition) or START)
+                yield self._slice(partition, self.resume.point(partition) or START)
 
     def _may_have_changed(self, bookmark: Mapping[str, Any], owner: Owner) -> bool:
         """Whether an owner's list may have changed since it was read, or was read otherwise or not to its end."""
@@ -117,5 +117,5 @@ class OwnedStream(HubstaffStream):
         if slice_.start is None:  # otherwise the bookmark is from when the first page was read
             owner = next(owner for partition, owner in self._owned() if partition == slice_.partition)
             self.bookmarks.of(slice_.partition).update(owner=owner.fingerprint, read_at=iso(self._account.began))
-        self.resume.turn(slice_.partition, Place(page.next))
+        self.resume.turn(slice_.partition, ResumePoint(page.next))
         self.state_manager.is_flushed = False

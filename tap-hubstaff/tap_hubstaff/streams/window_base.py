@@ -121,7 +121,7 @@ class WindowStream(HubstaffStream):
         if self.resume.is_done:
             return
         for partition in self.partitions or ():
-            if isinstance(self.resume, FullTable) and self.resume.place(partition) is None:
+            if isinstance(self.resume, FullTable) and self.resume.point(partition) is None:
                 continue
             yield from self._due(partition)
 
