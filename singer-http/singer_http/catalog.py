@@ -52,7 +52,7 @@ def with_chosen_methods(catalog: dict[str, Any]) -> dict[str, Any]:
     """Put each stream's replication method where the SDK looks for it.
 
     The Singer specification puts it into the stream's metadata, as ``replication-method``, which the SDK drops. Raises
-    :class:`ConfigurationError` where the catalog is none, or contradicts itself.
+    :class:`ConfigurationError` where the catalog is not valid, or contradicts itself.
     """
     try:
         streams = msgspec.convert(catalog, _Catalog).streams

@@ -74,7 +74,7 @@ class CheckedSettings(PluginBase, abc.ABC):
                 meant[name] = value.strip()
         try:
             found = [setting_sentence(error, secrets) for error in JSONSchemaValidator(schema).iter_errors(meant)]
-        except AttributeError:  # what the SDK has for a schema of it is none
+        except AttributeError:  # the schema of the SDK for this is not valid itself
             found = ["stream_maps is not valid: __else__ must be null."]
         # Several missing settings are one sentence, said for each of them.
         errors = list(dict.fromkeys(found)) or [*map_errors(meant), *batch_errors(meant), *self.setting_errors(meant)]
@@ -111,7 +111,7 @@ def config_input(names: Sequence[str]) -> _ConfigInput:
 
 
 def warn_of_unknown(settings: Iterable[str], known: Iterable[str]) -> None:
-    """Warn of settings that do not exist, and so do nothing; names with a leading underscore are none."""
+    """Warn of settings that do not exist, and so do nothing; a name with a leading underscore is a comment."""
     for name in sorted(name for name in set(settings).difference(known) if not name.startswith("_")):
         near = difflib.get_close_matches(name, known, 1)
         logger.warning("%s is no setting and does nothing%s", name, f": is {near[0]} meant?" if near else ".")

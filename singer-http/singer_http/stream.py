@@ -74,7 +74,7 @@ class ApiStream(Stream, abc.ABC):
 
     @abc.abstractmethod
     def parse(self, body: bytes) -> Page:
-        """Make a page of an answer's body; raises :class:`msgspec.DecodeError` where it is none."""
+        """Make a page of an answer's body; raises :class:`msgspec.DecodeError` if it is not one."""
 
     @abc.abstractmethod
     def query(self, partition: Partition | None) -> dict[str, str | int]:

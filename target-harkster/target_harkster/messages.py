@@ -33,7 +33,7 @@ def decode(line: bytes | str) -> dict[str, Any]:
     NaN and Infinity become the texts that they are: where a number is wanted that row is at fault, and no other one.
 
     Raises:
-        InvalidInputLine: It is none.
+        InvalidInputLine: It is not one.
     """
     try:
         return _decode(line)

@@ -239,7 +239,7 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         "marker",
         "Marker",
         ("divider", "name"),
-        "Where each post carries the mark by which it is recognised: as the id of a divider at its end, or in its"
+        "Where each post carries the marker that the target finds it by: as the id of a divider at its end, or in its"
         " name.",
     ),
     th.Property(

@@ -84,7 +84,7 @@ class ApiTime:
 
 
 def parse_date(value: str) -> float | None:
-    """Seconds since the epoch of an HTTP date; None where it is none."""
+    """Seconds since the epoch of an HTTP date; None if the text is not one."""
     try:
         date = email.utils.parsedate_to_datetime(value)
         return (date if date.tzinfo else date.replace(tzinfo=dt.timezone.utc)).timestamp()

@@ -96,7 +96,7 @@ class Attempts:
         self._backoffs = map(backoff.full_jitter, islice(backoff.expo(2, 1, LONGEST_BACKOFF), 1, None))
 
     def wait(self, rule: Rule, problem: Problem) -> float:
-        """Return the seconds until the next try; where there is none, raise what the rule says, or worse."""
+        """Return the seconds until the next try; if there is none, raise the error of the rule, or end the run."""
         asked = retry_after(problem.retry_after, self._transport.api_time.now())
         wait = next(self._backoffs) if asked is None else asked
         if (end := self._end(rule, problem, wait)) is not None:

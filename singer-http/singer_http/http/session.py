@@ -81,7 +81,7 @@ class Session:
 
         Args:
             request: What to send.
-            parse: Makes of the answer what is wanted; raises :class:`msgspec.DecodeError` where it is none.
+            parse: Parses the answer; raises :class:`msgspec.DecodeError` if it is not as documented.
             rules: What is done about faults, and which :class:`ApiError` is raised.
             on_turn: Called when the budget lets the request go.
             label: What requests are counted under, by default their path.

@@ -47,5 +47,5 @@ class Shard:
 
 
 def scope_settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings by which a run reads some organizations, users, projects or tasks only."""
+    """The settings that limit a run to some organizations, users, projects or tasks."""
     return {name: config[name] for name in sorted(config) if name.endswith(_BOUNDS) and config[name]}

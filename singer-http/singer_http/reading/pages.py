@@ -45,7 +45,7 @@ class Page:
         return _EMPTY.match(memoryview(self.records)) is not None
 
     def decode(self, *, keep_nul: bool = False) -> list[dict[str, Any]]:
-        """Decode the records, as new objects; raises :class:`MalformedAnswerError` where there are none.
+        """Decode the records, as new objects; raises :class:`MalformedAnswerError` if they are not records.
 
         U+0000 is dropped from texts by default: many databases refuse it.
         """
@@ -95,7 +95,7 @@ class Slice:
         return self.params if cursor is None else {**self.params, self.cursor_param: cursor}
 
     def page(self, body: bytes, cursor: str | None) -> Page:  # noqa: ARG002 - for those that need it
-        """Make a page of the answer that came for a cursor; raises :class:`msgspec.DecodeError` where it is none."""
+        """Make a page of the answer that came for a cursor; raises :class:`msgspec.DecodeError` if it is not one."""
         return self.parse(body)
 
     def readable(self, body: bytes, cursor: str | None) -> Page:

@@ -39,7 +39,7 @@ Partition = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """What a table, or a partition of it, holds; rows that are marked as deleted are none."""
+    """What a table, or a partition of it, holds, without rows that are marked as deleted."""
 
     ours: Keys  # extracted while the run extracted
     all: Keys

@@ -108,7 +108,7 @@ def _by_partition(stream: StreamReport, table: Table) -> dict[Partition, Holding
 
 
 def _tells_partitions(stream: StreamReport, table: Table) -> bool:
-    """Whether its rows tell of which partition they are; if not, runs that read other partitions may write them too."""
+    """Whether its rows name their partition; if not, runs that read other partitions may write them too."""
     return table.columns.keys() >= _partition_columns(stream)
 
 

@@ -1,4 +1,4 @@
-"""The base class of streams of which each owner, such as a team, has a list."""
+"""The base class of streams that have a list for each owner, such as a team."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The streams of which each team or integration has a list.
+"""The streams that have a list for each team or integration.
 
 The Swagger says of each: path, name in the answer, and whose list it is.
 """

@@ -118,7 +118,7 @@ def _times(records: msgspec.Raw, field: str) -> list[dt.datetime | None]:
 
 
 def time_of(moment: Any) -> dt.datetime | None:
-    """The time in a property of a row; None if it is none."""
+    """The time in a property of a row; None if it holds no time."""
     try:
         return parse_iso(moment)
     except (TypeError, ValueError, AttributeError):

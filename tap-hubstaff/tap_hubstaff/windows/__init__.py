@@ -1,1 +1,1 @@
-"""Windows of time: what has to be read, by which windows, and how long these had best be. It knows no streams."""
+"""Windows of time: what is left to read, in which windows, and how long these should be. It knows no streams."""

@@ -1,4 +1,4 @@
-"""Bookmarks by filter: how far a read by one filter has come says nothing of another."""
+"""Bookmarks by filter: each filter has its own, as a read with one filter brings nothing for another."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ class WindowPlan:
         return Window(min(earliest, self.stop), min(max(window.stop, earliest + self.spec.shortest), self.stop))
 
     def narrower(self, window: Window) -> Window | None:
-        """A shorter window, for one that was too much for one request; None if there is none."""
+        """A shorter window, after one that was too large for a request; None if none is shorter."""
         return window.half(self.spec.shortest)
 
     # Where each organization keeps a list for its own time, bisection finds the first day that the API accepts.

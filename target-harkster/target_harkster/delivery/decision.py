@@ -166,7 +166,7 @@ class Decider:
 
         Args:
             versions: In the order in which they came.
-            attempt: What is tried with them; gives False where a version is none that counts.
+            attempt: What is tried with them; gives False for a version that does not count.
         """
         found = (_first_that_works if versions[0].lane.mode == "append" else _last_that_works)(versions, attempt)
         if found.wrong is not None:

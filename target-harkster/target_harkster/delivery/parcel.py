@@ -47,15 +47,15 @@ class Maker(Protocol):
     """Makes the posts of rows."""
 
     def content(self, parcel: Parcel) -> Content:
-        """What the post of a row shows; raises RowError where the row comes to no post."""
+        """What the post of a row shows; raises RowError if the row cannot become a post."""
         ...
 
     def is_wanted(self, parcel: Parcel) -> bool:
-        """Whether a row is to become a post if it is none yet."""
+        """Whether a row without a post is to get one."""
         ...
 
     def refuse(self, parcel: Parcel, field: str | None, reason: str) -> None:
-        """Note that a row comes to no post: the id of the field at fault, if it is one, and why."""
+        """Note that a row cannot become a post, why, and the id of the field at fault, if one is."""
         ...
 
 
@@ -72,7 +72,7 @@ class Parcel:
         maker: Makes its content when it is needed.
         record: The row; for a digest its rows.
         made: The content, where it is made already.
-        refused: Called instead of the maker if it comes to no post.
+        refused: Called instead of the maker if it cannot become a post.
     """
 
     lane: Lane

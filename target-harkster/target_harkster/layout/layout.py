@@ -124,7 +124,7 @@ class Layout:
         """The content of a row or a group.
 
         Raises:
-            RowError: It comes to no post.
+            RowError: It cannot become a post.
         """
         fields: Fields = []
         for field in self.fields:

@@ -145,7 +145,7 @@ def ledger_file(url: str) -> str | None:
     """The path of a ledger's file; None for one in PostgreSQL.
 
     Raises:
-        ConfigurationError: The URL is none, or names a database that is gone after the run.
+        ConfigurationError: The URL is not valid, or names a database that is gone after the run.
     """
     try:
         read = sa.make_url(url)

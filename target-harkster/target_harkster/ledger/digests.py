@@ -242,7 +242,7 @@ def row_number(channel: str, stream: str, row_key: str) -> int:
 
 
 def record_number(record: bytes) -> int:
-    """A hash by which an unchanged row is recognised."""
+    """A hash that tells an unchanged row from a changed one."""
     return _hash(record)
 
 

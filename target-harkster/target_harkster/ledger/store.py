@@ -230,7 +230,7 @@ class Ledger:
         self.database.change(POSTS.delete().where(here))
 
     def is_empty(self, channel: str) -> bool:
-        """Whether the ledger knows nothing of a channel but what it still has to do. It may never have read it."""
+        """Whether the ledger has no post of a channel, only what is left to do. It may never have read the channel."""
         begun = [phase.value for phase in (Phase.COUNTED, Phase.INTENT)]
         done = sa.or_(POSTS.c.post_id.is_not(None), POSTS.c.phase.not_in(begun))
         return not self.database.rows(sa.select(POSTS.c.marker).where(POSTS.c.channel == channel, done).limit(1))

@@ -59,7 +59,7 @@ def stream_marker(stream: str) -> str:
 
 
 def marker_of(prefix: str, key: str) -> str:
-    """The marker of a key: a short hash by which its post is found in the channel."""
+    """The marker of a key: a short hash that finds its post in the channel."""
     return prefix + blake2b(f"{prefix}{key}".encode(), digest_size=10).hexdigest()
 
 
