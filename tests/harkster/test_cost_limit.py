@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from target_harkster.layout.expressions import Expressions
+from target_harkster.layout.schemas import Sample
 from target_harkster.vendor.field_types import FieldError
 
 from tests.harkster.running import data, record, schema
@@ -67,7 +68,7 @@ def test_what_has_no_bounds_is_refused(monkeypatch: pytest.MonkeyPatch, expressi
     monkeypatch.setattr("target_harkster.layout.cost_limit.STEPS", 300_000)
     evaluate = Expressions("en", lambda *_: None).value(expression)
     with pytest.raises(FieldError) as refused:
-        evaluate({})
+        evaluate(Sample())
     assert str(refused.value).startswith(reason)
 
 

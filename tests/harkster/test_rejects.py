@@ -7,7 +7,7 @@ import pytest
 from api_sandbox import AccountPlan, ChannelPlan, Fault, RunningSandbox, WorkspacePlan
 from target_harkster.run import Run
 
-from tests.harkster.running import Target, data, plain, record, schema, state
+from tests.harkster.running import Command, Target, data, plain, record, schema, state
 
 NUMBER: dict[str, Any] = {"fields": [{"id": "name", "type": "number", "data": "name"}]}
 TEXT: dict[str, Any] = {"fields": [{"id": "name", "type": "text", "data": "name"}]}
@@ -254,6 +254,46 @@ def test_what_is_blacked_out_is_in_nothing_nested(target: Target, key: tuple[str
     assert reject["record"]["who"] == {"name": hidden, "teams": [{"lead": {"name": hidden}}], "size": 2}
     assert reject["redacted"] == ["name"]
     assert not [path for path in written(target) if b"Secret" in path.read_bytes()]
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "{{ '2026-01-01T00:00:00Z' | datetime('HH:mm', name) }}",
+        "{{ '2026-01-01T00:00:00Z' | date('d', name) }}",
+        "{{ 1 | currency(name) }}",
+        "{{ (1 | lookup(name, 'x')) if name else '' }}",
+        "{{ (1 | lookup('users', name)) if name else '' }}",
+        "{{ [[1]] | map(name) | list }}",
+        "{{ [1][name] if name else '' }}",
+        "{{ 'x' | attr('_' ~ name) if name else '' }}",
+        "{{ hours[name] + 1 }}",
+    ],
+)
+def test_what_fails_for_a_value_does_not_repeat_it(
+    target: Target, expression: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    properties = {"id": {"type": "integer"}, "name": {"type": "string"}, "hours": {"type": "number"}}
+    hours = {"fields": [{"id": "f", "type": "text", "data": expression}]}
+    users = [schema({"id": {"type": "integer"}}, stream="users"), schema(properties)]
+    row = record(id=1, name="Secret", hours=7)
+    target.ran([*users, row, state(1)], streams={"users": {"mode": "lookup"}, "hours": hours}, reject_redact=["name"])
+    assert [one["field"] for one in target.rejects()] == ["f"]
+    assert "Secret" not in caplog.text
+    assert not [path for path in written(target) if b"Secret" in path.read_bytes()]
+
+
+@pytest.mark.parametrize("key", [[1, "2"], {"a": 1}, True, [[1.5]]])
+def test_a_rejected_row_with_any_key_is_tried_again(target: Target, tmp_path: Path, key: Any) -> None:
+    properties = {"id": {}, "name": {"type": "string"}}
+    layout = {"mode": "upsert", "fields": [{"id": "f", "type": "status", "data": "name"}]}
+    target.config["streams"] = {"hours": layout}
+    target.ran([schema(properties), record(id=key, name="x"), state(1)])
+    target.ran([schema(properties), record(id=7, name="red"), state(2)])
+    assert Command(target, tmp_path)("retry").startswith("0 of 1 rejected rows")
+    target.ran([schema(properties), record(id=key, name="green"), state(3)])
+    assert target.rejects() == []
+    assert [data(post)["f"] for post in target.posts()] == ["red", "green"]
 
 
 @pytest.mark.parametrize(

@@ -259,16 +259,16 @@ class Expressions:
                         str(value)  # raises, and says why
                     return self._cost.weighed(value)
             except Exception as error:  # noqa: BLE001 - whatever a row makes of an expression is that row's fault
-                raise _refusal(error) from None
+                raise _refusal(error, is_check=isinstance(context, Sample)) from None
 
         return evaluated
 
 
-def _refusal(error: Exception) -> FieldError:
-    """The reason why an expression fails. It quotes expected errors only: the text of others may hold people's data."""
+def _refusal(error: Exception, *, is_check: bool) -> FieldError:
+    """The reason why an expression fails. With a row, the text of an unexpected error may hold people's data."""
     has = "has an expression"
     match error:
-        case jinja2.TemplateRuntimeError():
+        case jinja2.TemplateRuntimeError() if is_check:
             kind = UnknownNameError if isinstance(error, jinja2.UndefinedError) else FieldError
             return kind(f"{has} that fails: {error.message}")
         case decimal.Overflow() | OverflowError():

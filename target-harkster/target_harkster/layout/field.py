@@ -154,8 +154,9 @@ def check_fields(stream: str, configs: Sequence[Mapping[str, Any]]) -> None:
             raise LayoutError(stream, field_id, wrong)
         try:
             _ = config.get("timezone") and time_zone(config["timezone"])
-        except FieldError as error:
-            raise LayoutError(stream, field_id, str(error)) from None
+        except FieldError:
+            reason = f"the timezone {config['timezone']} is unknown; one is Europe/London"
+            raise LayoutError(stream, field_id, reason) from None
 
 
 def _kind(stream: str, field_id: str, config: Mapping[str, Any]) -> FieldType:

@@ -89,14 +89,14 @@ class Layout:
         before = Sample((str(field.get("id")), None) for field in config["fields"])
         named = Sample((column, one[column]) for column in self.group_by)
         own_names = {**named, "group": named, "rows": [one]} if self.group_by else {**one, "row": one}
-        self._sample: dict[str, Any] = {"previous": before, **own_names}
+        self._sample = Sample({"previous": before, **own_names})
         self._name = self._text(None, config.get("name", stream))
         self.fields = tuple(FieldMaker(stream, self._columns, self._source, self._text).fields(config["fields"]))
         if not self.fields:
             raise LayoutError(stream, None, "there are no fields")
         self._needs_context = self._has_expressions(config)
-        of_group = {**_moment(0.0), **one, **self._sample}
-        of_row = {**_moment(0.0), **one, "row": one} if self.group_by else of_group
+        of_group = Sample({**_moment(0.0), **one, **self._sample})
+        of_row = Sample({**_moment(0.0), **one, "row": one}) if self.group_by else of_group
         self._when = self._condition("when", config.get("when"), of_row)
         closed = config.get("closed")
         self._closed = self._condition("closed", closed, of_group) if isinstance(closed, str) else None

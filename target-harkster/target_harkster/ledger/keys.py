@@ -41,7 +41,7 @@ def spellings(key: str) -> list[str]:
     if (digits := key[1:-1]).isdecimal():
         return [key, f'["{digits}"]']  # as most keys are
     parts = parts_of(key)
-    choices = [dict.fromkeys((part, text_of(part))) for part in parts]
+    choices = [[part] if (text := text_of(part)) is part else [part, text] for part in parts]
     if sum(len(some) > 1 for some in choices) > _MOST_CHOICES:
         made: Iterable[Iterable[Any]] = (parts, map(text_of, parts))
     else:

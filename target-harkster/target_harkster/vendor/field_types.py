@@ -286,7 +286,7 @@ def time_zone(name: str) -> dt.tzinfo:
     try:
         return zoneinfo.ZoneInfo(name)
     except (KeyError, ValueError, OSError):
-        raise FieldError(f"the timezone {name} is unknown; one is Europe/London") from None
+        raise FieldError("is no timezone, such as Europe/London") from None
 
 
 def _status(value: Any, declared: Declared) -> str | None:
