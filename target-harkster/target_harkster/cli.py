@@ -249,15 +249,16 @@ def retry(target: TargetHarkster, *, as_json: bool) -> None:
 @_command(**_NO_POSTS)
 @_own_channel
 def adopt(target: TargetHarkster, channel: str | None) -> None:
-    """Rebuild the ledger from a channel.
+    """Bring an older copy of the ledger up to date with a channel.
 
-    For a ledger that was lost or is an older copy. The posts that target-harkster made there are entered as they are,
-    so that they are not made again. Posts that waited in the ledger and are not there are dropped. Second drafts of a
-    row are deleted.
+    The posts of the streams that the ledger knows are entered as they are there, so that they are not made again.
+    Posts that waited in the ledger and are not there are dropped. Second drafts of a row are deleted.
     """
     found = _find_channel(target, channel)
     target.run.ledger.lock(found.id)
     click.echo(f"{target.run.channels.adopt(found)} posts were entered into the ledger.")
+    if not target.run.ledger.streams(found.id):
+        click.echo("It knows no stream of this channel: the next run enters the posts of the streams that come.")
 
 
 @_command(dry_run=True, **_NO_POSTS)
@@ -291,7 +292,7 @@ def ledger(target: TargetHarkster, channel: str | None, phase: str | None, *, as
     Asks the ledger and not the API, but for the name of a channel.
     """
     run = target.run
-    if channel is not None and run.ledger.is_empty(channel):
+    if channel is not None and not run.ledger.streams(channel):
         channel = _find_channel(target, channel).id
     columns = ("stream", "key", "channel", "phase", "post_id", "changed_at", "reason")
     shown: list[tuple[Entry | Reject, str, str | None, str | None]] = [

@@ -38,7 +38,7 @@ from target_harkster.report.planning_api import PlanningApi
 from target_harkster.report.preview import Preview
 from target_harkster.report.summary import tell_quota, tell_rows
 from target_harkster.vendor.client import HarksterApi
-from target_harkster.vendor.posts import Content, Spelling, stream_marker
+from target_harkster.vendor.posts import Content, Spelling
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -250,8 +250,6 @@ class Run:
     def _show_plan(self) -> None:
         if self._planner is None or self.plan is not None:
             return
-        for stream in {*self.rows, *self.config["streams"]}:
-            self.ledger.assign_stream(stream, stream_marker(stream))  # adopted posts, of which no row came
         self.plan = self._planner.plan(self.tally, self.channels.opened, self.quotas())
         if self.prints_plan and self.plan.streams:
             # Not on stdout, which is for STATEs.

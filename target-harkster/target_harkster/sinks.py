@@ -124,16 +124,14 @@ class HarksterSink(RowSink):
         self._layout = run.layout(stream, schema, self._key_properties)
         route = run.channels.route(stream, run.config)
         for channel in route.channels.values():
-            run.channels.open(channel)
+            run.channels.open(channel, stream)
         self._channel_column = route.column
         self._channels = route.channels
         self._only_channel = route.channels.get("") if route.column is None else None
         self._channel_ids = tuple(channel.id for channel in route.channels.values())
         run.moves.resume(stream, self._channel_ids)
         self._old_markers = run.ledger.old_markers(self._prefix, self._channel_ids)
-        self._presence = run.mirror.presence(
-            stream, self._prefix, self._channel_ids, is_mirrored=self._layout.mode == "mirror"
-        )
+        self._presence = run.mirror.presence(stream, self._channel_ids, is_mirrored=self._layout.mode == "mirror")
         self._lanes: dict[str, Lane] = {}
 
     def _known_as(self, key: str) -> tuple[str, str]:

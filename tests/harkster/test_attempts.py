@@ -374,6 +374,51 @@ def test_the_posts_of_another_job_are_no_sign_of_an_older_copy(target: Target, t
     assert len(target.posts()) == 4
 
 
+def own_ledger(stream: str, folder: Path) -> dict[str, Any]:
+    """The settings of a job that brings one stream, with a ledger of its own."""
+    return {"ledger_url": f"sqlite:///{folder}/{stream}.db", "streams": {stream: {"mode": "upsert"}}}
+
+
+@pytest.mark.parametrize("on_quota", ["defer", "draft"])
+def test_jobs_of_different_streams_leave_the_posts_of_each_other_alone(
+    target: Target, tmp_path: Path, on_quota: str
+) -> None:
+    hours, teams = (own_ledger(stream, tmp_path) | {"on_quota": on_quota} for stream in ("hours", "teams"))
+    target.ran([schema(), *rows(1), state(1)], **hours)
+    target.ran([schema(), *rows(2, name="waits"), state(2)], max_posts_per_run=0, **hours)
+    waiting = [post.id for post in target.posts() if post.status == "draft"]
+    for number in (1, 2):
+        target.ran([schema(stream="teams"), *rows(number, stream="teams"), state(1)], **teams)
+        assert [post.id for post in target.posts() if post.status == "draft"] == waiting
+        assert called(target, tmp_path, teams, "adopt") == "0 posts were entered into the ledger.\n"
+    target.ran([schema(), state(3)], **hours)
+    assert sorted(names(target)) == [("waits", 1)] + [("x", 1)] * 3
+    assert {one["stream"] for one in json.loads(called(target, tmp_path, teams, "ledger", "--json"))} == {"teams"}
+
+
+def test_a_ledger_from_before_a_stream_was_new_finds_the_posts_of_it(target: Target) -> None:
+    path = Path(target.config["ledger_url"].removeprefix("sqlite:///"))
+    target.ran([schema(), *rows(1), state(1)])
+    copy = path.read_bytes()
+    target.ran([schema(stream="teams"), *rows(1, stream="teams"), state(2)])
+    target.ran([schema(stream="teams"), *rows(2, stream="teams", name="waits"), state(3)], max_posts_per_run=0)
+    path.write_bytes(copy)
+    target.ran([schema(), schema(stream="teams"), *rows(1, stream="teams"), state(4)])
+    assert names(target) == [("x", 1), ("x", 1), ("waits", 1)]
+
+
+def test_posts_of_other_jobs_do_not_hide_that_nothing_waits_in_an_older_copy(target: Target, tmp_path: Path) -> None:
+    hours, teams = (own_ledger(stream, tmp_path) for stream in ("hours", "teams"))
+    path = tmp_path / "hours.db"
+    target.ran([schema(), *rows(1), state(1)], **hours)
+    copy = path.read_bytes()
+    target.ran([schema(), *rows(2), state(2)], **hours)
+    target.ran([schema(stream="teams"), *rows(*range(NEWEST), stream="teams"), state(1)], **teams)
+    path.write_bytes(copy)
+    assert isinstance(target.run([schema(), *rows(2), state(3)], **hours).error, LedgerError)
+    assert len(target.posts()) == 2 + NEWEST
+
+
 def called(target: Target, folder: Path, settings: dict[str, Any], *words: str) -> str:
     config = folder / "config.json"
     config.write_text(json.dumps({**target.config, **settings}))

@@ -167,7 +167,11 @@ def test_a_ledger_is_rebuilt_and_shown(command: Command, target: Target) -> None
     for phase in ("held", "published"):
         assert {row["phase"] for row in json.loads(command("ledger", "--json", "--phase", phase))} == {phase}
     Path(target.config["ledger_url"].removeprefix("sqlite:///")).unlink()
-    assert command("adopt") == "3 posts were entered into the ledger.\n"
+    assert command("adopt").splitlines() == [
+        "0 posts were entered into the ledger.",
+        "It knows no stream of this channel: the next run enters the posts of the streams that come.",
+    ]
+    target.ran([schema(), schema(stream="teams")])
     assert command("adopt") == "0 posts were entered into the ledger.\n"
     shown = re.sub(r"[│\s]+", " ", command("ledger"))
     assert all(f"post {post.id} {target.channel}" in shown for post in target.posts())

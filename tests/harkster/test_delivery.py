@@ -85,7 +85,7 @@ def test_after_a_lost_answer_the_channel_is_looked_at_until_nothing_can_turn_up(
     # A quarter of an hour later it is looked at once more, and then no longer.
     made = TargetHarkster(config=target.config, clock=Later())
     channel = made.run.channels.find(target.channel, "channel")
-    made.run.channels.open(channel)
+    made.run.channels.open(channel, "hours")
     assert made.run.ledger.in_doubt(target.channel) is None
     made.run.close()
 
@@ -121,6 +121,15 @@ def test_two_posts_with_one_marker_are_one_row(serve: Any, tmp_path: Path, liste
     assert sorted(data(post)["name"] for post in posts) == ["now", "stray"]
     target.ran([schema(), row(1, "now"), state(1)], **UPSERT)
     assert sum(post.updates for post in target.posts()) == 1
+
+
+def test_second_drafts_of_another_job_stay(target: Target, tmp_path: Path) -> None:
+    for _ in range(2):
+        stray(target, "[1]")
+    for name in ("first", "second"):  # of which one has lost its ledger
+        other = f"sqlite:///{tmp_path}/{name}.db"
+        target.ran([schema(stream="teams"), record("teams", id=1, name="x"), state(1)], ledger_url=other)
+    assert [post.status for post in target.posts()] == ["draft", "draft", "published"]
 
 
 def test_adopted_drafts_are_published_oldest_first(serve: Any, tmp_path: Path) -> None:

@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from target_harkster.vendor.client import Channel
-    from target_harkster.vendor.posts import RemotePost
 
 plans = st.builds(
     Plan,
@@ -356,8 +354,8 @@ def _older_goes_on() -> Iterator[None]:
     """What an older copy of the ledger was to do is done."""
     enter = Channels._enter
 
-    def enter_older(channels: Channels, channel: Channel, ours: dict[str, RemotePost], **_: Any) -> int:
-        return enter(channels, channel, ours, is_newer=False)
+    def enter_older(channels: Channels, *posts: Any, **_: Any) -> int:
+        return enter(channels, *posts, is_newer=False)
 
     with mock.patch.object(Channels, "_enter", enter_older):
         yield

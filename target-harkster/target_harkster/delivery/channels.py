@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections import deque
+from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +14,10 @@ from target_harkster.delivery.found_posts import enter_shown, is_accounted_for, 
 from target_harkster.ledger.database import LedgerError
 from target_harkster.ledger.keys import spellings
 from target_harkster.ledger.store import Entry, Phase
-from target_harkster.vendor.posts import marker_of, stream_marker
+from target_harkster.vendor.posts import marker_of, prefix_of, stream_marker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from target_harkster.delivery.courier import Courier
     from target_harkster.delivery.exactly_once import Delivery
@@ -88,7 +88,7 @@ def _oldest_first(posts: Mapping[str, RemotePost]) -> list[tuple[str, RemotePost
 
 
 def _newest(posts: Iterator[RemotePost]) -> list[RemotePost]:
-    """The newest posts of a list, which begins or ends with them."""
+    """The newest of some posts of a list, which begins or ends with the newest."""
     first = list(itertools.islice(posts, NEWEST))
     times = [post.published_at for post in first if post.published_at is not None]
     return list(deque(posts, NEWEST)) or first if times and times[0] < times[-1] else first
@@ -113,6 +113,8 @@ class Channels:
     opened: dict[str, Channel] = field(default_factory=dict, init=False)
     _listed: list[Channel] | None = field(default=None, init=False)
     _first: dict[tuple[str, str], bool] = field(default_factory=dict, init=False)
+    _compared: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set), init=False)
+    _found: dict[str, set[str]] = field(default_factory=dict, init=False)
 
     def find(self, wanted: str, setting: str) -> Channel:
         """The channel of an id or name, see :func:`find_channel`."""
@@ -159,23 +161,43 @@ class Channels:
         if known != channel.id:
             self.ledger.name_channel(channel.path, channel.id)
 
-    def open(self, channel: Channel) -> None:
-        """Lock a channel for this run, and finish what earlier runs left in it."""
-        if channel.id in self.opened:
+    def open(self, channel: Channel, stream: str) -> None:
+        """Lock a channel for this run, and finish what earlier runs left in it.
+
+        Posts of streams that neither came nor are in the ledger belong to other jobs, and are left alone.
+
+        Args:
+            channel: The channel.
+            stream: One that goes there.
+        """
+        is_new = channel.id not in self.opened
+        if is_new:
+            self.ledger.lock(channel.id)
+            self.rejects.load(channel.id)
+            self.opened[channel.id] = channel
+        known = self.ledger.streams(channel.id)
+        streams = {stream, *known} - self._compared[channel.id]
+        if not streams or channel.id in self.courier.closed:
             return
-        self.ledger.lock(channel.id)
-        self.rejects.load(channel.id)
-        self.opened[channel.id] = channel
+        self._compared[channel.id] |= streams
         try:
-            self.post_quota.open(channel)
-            if self.ledger.is_empty(channel.id):
-                # An empty ledger may be a lost one. The posts in the channel show which. What waits came after it.
-                self._enter(channel, self.delivery.ours(channel), is_newer=False)
-            else:
-                self._check_age(channel)
-            self.courier.resume(channel)
+            if is_new:
+                self.post_quota.open(channel)
+            self._check_age(channel, {one for one in streams if known.get(one)})
+            # The ledger may have been lost. The posts in the channel show which. What waits came after it.
+            lost = {one for one in streams if not known.get(one) and stream_marker(one) in self._prefixes(channel)}
+            if lost:
+                self._enter(channel, lost, self.delivery.ours(channel, lost), is_newer=False)
+            self.courier.resume(channel, streams)
         except (ForbiddenError, NotFoundError) as error:
             self.courier.close(channel, error)
+
+    def _prefixes(self, channel: Channel) -> set[str]:
+        """The prefixes of the markers that a channel had when this run first looked at all of it."""
+        if channel.id not in self._found:
+            markers = (post.marker for post in self.api.posts(channel.id) if post.marker is not None)
+            self._found[channel.id] = set(map(prefix_of, markers))
+        return self._found[channel.id]
 
     def clear_up(self) -> None:
         """Delete second drafts of rows, if the API lists them by now."""
@@ -183,24 +205,24 @@ class Channels:
             if channel.id not in self.courier.closed:
                 self.delivery.clear_up(channel)
 
-    def _check_age(self, channel: Channel) -> None:
-        """Compare the ledger with the newest posts of a channel, or with all if posts wait that only the ledger has.
+    def _check_age(self, channel: Channel, streams: Collection[str]) -> None:
+        """Compare the ledger with the newest posts of streams, or with all if posts wait that only the ledger has.
 
         Raises:
             LedgerError: It does not know some of them: it is an older copy, and would post them again.
         """
-        listed = self.api.posts(channel.id)
+        if not streams:
+            return
+        prefixes = tuple(map(stream_marker, streams))
+        listed = (post for post in self.api.posts(channel.id) if post.marker and post.marker.startswith(prefixes))
         newest = list(listed) if any(self.ledger.entries(channel.id, _IN_LEDGER_ALONE)) else _newest(listed)
-        posts = {post.marker: post for post in newest if post.marker is not None}
+        posts = {str(post.marker): post for post in newest}
         known = self.ledger.find(channel.id, list(posts))
         is_in_doubt = self.ledger.in_doubt(channel.id) is not None
         for marker, post in posts.items():
             if is_in_doubt and post.is_draft:
                 continue  # perhaps from a request whose answer was lost
-            entry = known.get(marker)
-            # If the ledger knows nothing of a stream in this channel, the post is from another job.
-            is_ours = entry is not None or self.ledger.has_marker_like(channel.id, marker)
-            if is_ours and not is_accounted_for(entry, post):
+            if not is_accounted_for(known.get(marker), post):
                 raise LedgerError(
                     f"{channel.path}: there are posts that the ledger does not know, as if an older copy of it had been"
                     f" put back. Enter them with `harkster adopt --channel {channel.id}`, lest they be posted again."
@@ -209,15 +231,17 @@ class Channels:
     def adopt(self, channel: Channel) -> int:
         """Enter the posts of a channel into a ledger that may be an older copy. What the channel shows is newer.
 
-        Posts that waited and are not there are dropped: they may have been published, and deleted, since.
+        Posts of streams that the ledger does not know are entered when a run brings the stream. Posts that waited and
+        are not there are dropped: they may have been published, and deleted, since.
 
         Returns:
             How many posts were entered: new ones, and those that the ledger knew with another content or phase.
         """
         self.rejects.load(channel.id)
-        ours = self.delivery.ours(channel)
+        streams = self.ledger.streams(channel.id)
+        ours = self.delivery.ours(channel, streams)
         waiting: list[str] = []
-        for entry in self.ledger.unfinished(channel.id):
+        for entry in self.ledger.unfinished(channel.id, streams):
             if entry.marker in ours:
                 continue
             # The API may not list drafts.
@@ -236,24 +260,27 @@ class Channels:
                 channel.path,
                 len(waiting),
             )
-        return self._enter(channel, ours, is_newer=True)
+        return self._enter(channel, streams, ours, is_newer=True)
 
-    def _enter(self, channel: Channel, ours: dict[str, RemotePost], *, is_newer: bool) -> int:
+    def _enter(self, channel: Channel, streams: Iterable[str], ours: dict[str, RemotePost], *, is_newer: bool) -> int:
         """Enter posts that the ledger does not know, or knows otherwise.
 
         Args:
             channel: Where they are.
+            streams: Whose posts they are.
             ours: The posts, by marker.
             is_newer: What they show is newer than what the ledger was to make of them.
         """
         known = self.ledger.find(channel.id, list(ours))
+        names = {stream_marker(stream): stream for stream in streams}
         entries: list[Entry] = []
         for marker, remote in _oldest_first(ours):
-            entry = known.get(marker)
+            entry, stream = known.get(marker), names[prefix_of(marker)]
             if entry is None:
-                entry = Entry(channel.id, marker, "", "", Phase.DRAFT, remote.hash, self.ledger.next_seq())
+                entry = Entry(channel.id, marker, stream, "", Phase.DRAFT, remote.hash, self.ledger.next_seq())
             elif is_newer and is_as_known(entry, remote):
                 continue
+            entry.stream = stream
             if not is_newer or marker not in known:
                 entry.held = remote.is_held
             if is_newer or stays(entry, remote):
@@ -292,7 +319,6 @@ class Channels:
         """Whether this is still the first run of a stream into a channel."""
         at = (stream, channel.id)
         if at not in self._first:
-            self.ledger.assign_stream(stream, stream_marker(stream))
             self._first[at] = not self.ledger.is_first_run_over(stream, channel.id)
         return self._first[at]
 

@@ -14,7 +14,7 @@ from target_harkster.ledger.store import UNFINISHED, Phase
 from target_harkster.vendor.client import PostRefusedError, UncertainError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from singer_http.http.errors import ApiError
 
@@ -108,13 +108,13 @@ class Courier:
         self.ledger.save(entry)
         return self.deliver(channel, entry)
 
-    def resume(self, channel: Channel) -> None:
-        """Finish what earlier runs have begun or put off, oldest first.
+    def resume(self, channel: Channel, streams: Collection[str]) -> None:
+        """Finish what earlier runs have begun or put off of some streams, oldest first.
 
         What the API does not take stays in the ledger, and is tried again by the next run, as nothing else may know
         of it any more.
         """
-        unfinished = self.ledger.unfinished(channel.id)
+        unfinished = self.ledger.unfinished(channel.id, streams)
         if any(entry.phase is Phase.INTENT for entry in unfinished):
             self.ledger.doubt(channel.id)
         drafts = self.delivery.clear_up(channel)

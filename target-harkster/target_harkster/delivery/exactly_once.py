@@ -16,10 +16,10 @@ from singer_http.http.errors import MalformedAnswerError, NotFoundError
 from target_harkster.delivery.found_posts import enter_shown, own_post
 from target_harkster.ledger.store import Phase
 from target_harkster.vendor.client import PostQuotaReachedError, PostRefusedError, UncertainError
-from target_harkster.vendor.posts import Content
+from target_harkster.vendor.posts import Content, stream_marker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from singer_http.http.clock import Clock
 
@@ -66,21 +66,22 @@ class Delivery:
         """Look for drafts whose ids were lost, and delete second ones.
 
         Returns:
-            The posts that this target made, by marker; empty if no draft can have been lost.
+            The posts of the streams that the ledger knows, by marker; empty if no draft can have been lost.
         """
         since = self.ledger.in_doubt(channel.id)
         if since is None:
             return {}
-        found = self.ours(channel)
+        found = self.ours(channel, self.ledger.streams(channel.id))
         if since > LATEST:
             self.ledger.trust(channel.id)
         return found
 
-    def ours(self, channel: Channel) -> dict[str, RemotePost]:
-        """The posts in a channel that this target made, by marker. Second drafts of a row are deleted."""
+    def ours(self, channel: Channel, streams: Iterable[str]) -> dict[str, RemotePost]:
+        """The posts of some streams in a channel, by marker. Second drafts of a row are deleted."""
+        prefixes = tuple(map(stream_marker, streams))
         listed: dict[str, list[RemotePost]] = {}
         for remote in self.api.posts(channel.id):
-            if remote.marker is not None:
+            if remote.marker is not None and remote.marker.startswith(prefixes):
                 listed.setdefault(remote.marker, []).append(remote)
         drafts = [marker for marker, posts in listed.items() if any(post.is_draft for post in posts)]
         known = self.ledger.find(channel.id, drafts)
@@ -178,7 +179,7 @@ class Delivery:
             except UncertainError as error:
                 self.ledger.doubt(channel.id)
                 self._wait(wait, error)
-            if entry.post_id is None and (found := self.ours(channel).get(entry.marker)) is not None:
+            if entry.post_id is None and (found := self.ours(channel, [entry.stream]).get(entry.marker)) is not None:
                 self.take_over(channel, entry, found)
             if entry.post_id is not None:
                 return

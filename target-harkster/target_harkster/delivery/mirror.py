@@ -30,7 +30,6 @@ class Presence:
 
     Attributes:
         stream: Its name.
-        prefix: Of its markers.
         channels: Ids of its channels.
         is_mirrored: Posts go with their rows.
         version: Of the table, if the tap has named one.
@@ -40,7 +39,6 @@ class Presence:
     """
 
     stream: str
-    prefix: str
     channels: Sequence[str]
     is_mirrored: bool
     version: int | None = None
@@ -91,9 +89,9 @@ class Mirror:
     failures: list[str] = field(default_factory=list, init=False)
     _streams: dict[str, Presence] = field(default_factory=dict, init=False)
 
-    def presence(self, stream: str, prefix: str, channels: Sequence[str], *, is_mirrored: bool) -> Presence:
+    def presence(self, stream: str, channels: Sequence[str], *, is_mirrored: bool) -> Presence:
         """The presence of a stream, also when its SCHEMA comes again."""
-        known = self._streams.setdefault(stream, Presence(stream, prefix, channels, is_mirrored))
+        known = self._streams.setdefault(stream, Presence(stream, channels, is_mirrored))
         known.channels, known.is_mirrored = channels, is_mirrored
         return known
 
@@ -129,8 +127,6 @@ class Mirror:
         if version is not None:
             self.rejects.judge(presence.stream, presence.channels, version)
         if presence.is_mirrored and (version is not None or presence.marked):
-            # Adopted posts too, whose rows have not come.
-            self.ledger.assign_stream(presence.stream, presence.prefix)
             self.ledger.touch(presence.channels, presence.marked, GONE)
             self._remove(presence.stream, [one for one in presence.channels if one in self.channels], version)
         elif presence.marked:

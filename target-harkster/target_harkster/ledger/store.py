@@ -22,6 +22,7 @@ from target_harkster.ledger.model import (
     GONE,
     GROUPS,
     POSTS,
+    REJECTS,
     STREAMS,
     UNVERSIONED,
 )
@@ -208,10 +209,12 @@ class Ledger:
         for row in self.database.rows(query.where(POSTS.c.stream == stream, POSTS.c.channel == channel)):
             yield row[0], row[1]
 
-    def unfinished(self, channel: str) -> list[Entry]:
-        """The posts of a channel with something left to do, oldest first."""
+    def unfinished(self, channel: str, streams: Collection[str] | None = None) -> list[Entry]:
+        """The posts of some streams, or of all, in a channel with something left to do, oldest first."""
         return [
-            entry for entry in self.entries(channel, UNFINISHED) if not entry.held or entry.phase is not Phase.DRAFT
+            entry
+            for entry in self.entries(channel, UNFINISHED)
+            if (streams is None or entry.stream in streams) and not (entry.held and entry.phase is Phase.DRAFT)
         ]
 
     def save(self, *entries: Entry) -> None:
@@ -229,24 +232,26 @@ class Ledger:
         here = sa.and_(POSTS.c.channel == channel, POSTS.c.marker == marker)
         self.database.change(POSTS.delete().where(here))
 
-    def is_empty(self, channel: str) -> bool:
-        """Whether the ledger has no post of a channel, only what is left to do. It may never have read the channel."""
-        begun = [phase.value for phase in (Phase.COUNTED, Phase.INTENT)]
-        done = sa.or_(POSTS.c.post_id.is_not(None), POSTS.c.phase.not_in(begun))
-        return not self.database.rows(sa.select(POSTS.c.marker).where(POSTS.c.channel == channel, done).limit(1))
-
-    def has_marker_like(self, channel: str, marker: str) -> bool:
-        """Whether a channel has any post of the stream of a marker."""
-        query = sa.select(POSTS.c.marker).where(POSTS.c.channel == channel)
-        of_stream = POSTS.c.marker.startswith(marker.rpartition("-")[0], autoescape=True)
-        return bool(self.database.rows(query.where(of_stream).limit(1)))
-
     # Streams
 
-    def assign_stream(self, stream: str, prefix: str) -> None:
-        """Note which stream posts belong to that were found by their markers alone."""
-        of_stream = sa.and_(POSTS.c.stream == "", POSTS.c.marker.startswith(prefix, autoescape=True))
-        self.database.change(POSTS.update().where(of_stream).values(stream=stream))
+    def streams(self, channel: str) -> dict[str, bool]:
+        """The streams that runs with this ledger have brought to a channel.
+
+        Returns:
+            By stream, whether posts are known, and not only what is still to be done. Otherwise the ledger may never
+            have seen its posts.
+        """
+        begun = [phase.value for phase in (Phase.COUNTED, Phase.INTENT)]
+        done = sa.or_(POSTS.c.post_id.is_not(None), POSTS.c.phase.not_in(begun))
+        known = sa.case((done, 1), else_=0).label("known")
+        parts = [sa.select(POSTS.c.stream, known).where(POSTS.c.channel == channel, POSTS.c.stream != "")]
+        parts += [
+            sa.select(table.c.stream, sa.literal(0)).where(table.c.channel == channel)
+            for table in (STREAMS, GROUPS, REJECTS)
+        ]
+        whole = sa.union_all(*parts).subquery()
+        rows = self.database.rows(sa.select(whole.c.stream, sa.func.max(whole.c.known)).group_by(whole.c.stream))
+        return {row[0]: bool(row[1]) for row in rows}
 
     def is_first_run_over(self, stream: str, channel: str) -> bool:
         """Whether the first run of a stream into a channel is over."""

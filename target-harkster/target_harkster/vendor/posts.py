@@ -58,6 +58,11 @@ def stream_marker(stream: str) -> str:
     return f"hk-{blake2b(stream.encode(), digest_size=4).hexdigest()}-"
 
 
+def prefix_of(marker: str) -> str:
+    """The prefix of a marker, which tells its stream."""
+    return marker.rpartition("-")[0] + "-"
+
+
 def marker_of(prefix: str, key: str) -> str:
     """The marker of a key: a short hash that finds its post in the channel."""
     return prefix + blake2b(f"{prefix}{key}".encode(), digest_size=10).hexdigest()
