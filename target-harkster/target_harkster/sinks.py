@@ -123,6 +123,7 @@ class HarksterSink(RowSink):
         # What is wrong with it is said before anything is asked for, or is posted that waited.
         self._layout = run.layout(stream, schema, self._key_properties)
         route = run.channels.route(stream, run.config)
+        run.channels.check_key_columns(stream, route.channels.values(), self._layout.key_columns)
         for channel in route.channels.values():
             run.channels.open(channel, stream)
         self._channel_column = route.column

@@ -92,6 +92,45 @@ def test_the_order_of_rows_outlives_a_run_that_was_cut_off(target: Target) -> No
     assert shown(target) == {"W1": "a2\nb\nc"}
 
 
+@pytest.mark.parametrize("more", [{}, {"closed": "{{ false }}"}, {"mode": "append"}], ids=str)
+@pytest.mark.parametrize(
+    "then",
+    [{"group_by": ["team", "week"]}, {"group_by": ["team"]}, {"key": ["id", "team"]}, {"group_by": None}],
+    ids=str,
+)
+def test_other_columns_of_its_key_are_refused_for_a_stream_with_posts(
+    target: Target, then: dict[str, Any], more: dict[str, Any]
+) -> None:
+    rows = [
+        schema({**PROPERTIES, "team": {"type": "string"}}),
+        record(id=1, week="45", name="Ann", team="45"),
+        state(1),
+    ]
+    by_week: dict[str, Any] = {"streams": {"hours": {**WEEKLY, "key": ["id"], **more}}}
+    target.ran(rows, **by_week)
+    before = target.posts()
+    fields = [{"id": "x", "type": "text", "data": "{{ 'x' }}"}]
+    other = {**WEEKLY, "key": ["id"], "name": "x", "fields": fields, **then}
+    if other["group_by"] is None:
+        del other["group_by"]
+    for dry_run in (True, False):
+        ran = target.run(rows, streams={"hours": other}, dry_run=dry_run)
+        assert 'were made with {"group_by":["week"],"key":["id"]}' in str(ran.error)
+        assert ran.states == []
+    assert target.posts() == before
+    target.ran([rows[0], record(id=2, week="45", name="Bob", team="45"), state(2)], **by_week)
+    if more == {}:
+        assert shown(target) == {"45": "Ann\nBob"}
+
+
+def test_a_stream_that_has_posted_nothing_may_get_another_key(target: Target) -> None:
+    rows = [schema(PROPERTIES), *(worked(number, "45", "Ann") for number in (1, 2)), state(1)]
+    assert target.run(rows, max_new_posts=1).states == []
+    target.ran(rows, streams={"hours": {"key": ["week"], "mode": "upsert"}})
+    target.ran(rows, streams={"hours": {"key": ["week"], "mode": "upsert"}})
+    assert [data(post)["id"] for post in target.posts()] == ["2"]
+
+
 CHANNELS = ("one", "two")
 
 

@@ -161,6 +161,28 @@ class Channels:
         if known != channel.id:
             self.ledger.name_channel(channel.path, channel.id)
 
+    def check_key_columns(self, stream: str, channels: Iterable[Channel], columns: str) -> None:
+        """Check that a stream has the columns by which its posts were made: by others they are not found again.
+
+        Args:
+            stream: The stream.
+            channels: Those that it goes to.
+            columns: As in the settings.
+
+        Raises:
+            ConfigurationError: It has others.
+        """
+        for channel in channels:
+            known = self.ledger.key_columns(stream, channel.id)
+            if known not in {None, columns}:
+                raise ConfigurationError(
+                    f"streams.{stream}: its posts in {channel.path} were made with {known}, and are not found again by"
+                    f" {columns}. Set what it was. To begin anew, name another channel, or give the stream another name"
+                    " (stream_maps)."
+                )
+            if known is None:
+                self.ledger.note_key_columns(stream, channel.id, columns)
+
     def open(self, channel: Channel, stream: str) -> None:
         """Lock a channel for this run, and finish what earlier runs left in it.
 

@@ -230,6 +230,12 @@ class Layout:
                 raise RowError(column, f"is {'null' if column in row else 'missing'}, and a part of the key")
         return key_of(row[column] for column in key)
 
+    @property
+    def key_columns(self) -> str:
+        """The columns that say which rows are one post, as in the settings."""
+        of_group = {"group_by": self.group_by} if self.group_by else {}
+        return encoder.encode({**of_group, "key": self.row_key}).decode()
+
     # Checks
 
     def _previous_by(self, config: Mapping[str, Any]) -> tuple[str, ...] | None:

@@ -45,6 +45,9 @@ POSTS = sa.Table(
 STREAMS = sa.Table("harkster_streams", METADATA, *_keys("channel", "stream"))
 """The streams whose first run into a channel is over."""
 
+KEYS = sa.Table("harkster_keys", METADATA, *_keys("channel", "stream"), *_texts("columns"))
+"""The columns by which the rows of a stream are one post, as JSON."""
+
 FIRST_POSTS = sa.Table(
     "harkster_first_posts", METADATA, *_keys("channel", "stream"), sa.Column("posts", sa.Integer, nullable=False)
 )
@@ -92,7 +95,7 @@ GROUP_TIMES = sa.Table(
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("changed_at", sa.Float, nullable=False),
 )
-"""When a group last got a new row, in seconds since the epoch."""
+"""When a group last got a row that is new or changed, in seconds since the epoch."""
 
 GROUP_SCHEMAS = sa.Table(
     "harkster_group_schemas",

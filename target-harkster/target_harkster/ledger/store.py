@@ -21,6 +21,7 @@ from target_harkster.ledger.model import (
     FIRST_POSTS,
     GONE,
     GROUPS,
+    KEYS,
     POSTS,
     REJECTS,
     STREAMS,
@@ -252,6 +253,20 @@ class Ledger:
         whole = sa.union_all(*parts).subquery()
         rows = self.database.rows(sa.select(whole.c.stream, sa.func.max(whole.c.known)).group_by(whole.c.stream))
         return {row[0]: bool(row[1]) for row in rows}
+
+    def key_columns(self, stream: str, channel: str) -> str | None:
+        """The columns by which the posts and groups of a stream in a channel were made; None if there are none."""
+        posts = (POSTS.c.channel == channel, POSTS.c.stream == stream, POSTS.c.phase != Phase.COUNTED.value)
+        groups = (GROUPS.c.channel == channel, GROUPS.c.stream == stream)
+        has_some = sa.or_(sa.exists().where(*posts), sa.exists().where(*groups))
+        query = sa.select(KEYS.c.columns).where(KEYS.c.channel == channel, KEYS.c.stream == stream, has_some)
+        rows = self.database.rows(query)
+        return rows[0][0] if rows else None
+
+    def note_key_columns(self, stream: str, channel: str, columns: str) -> None:
+        """Note by which columns the posts of a stream in a channel are made."""
+        with self.database.transaction() as connection:
+            put(connection, KEYS, [{"channel": channel, "stream": stream, "columns": columns}])
 
     def is_first_run_over(self, stream: str, channel: str) -> bool:
         """Whether the first run of a stream into a channel is over."""
