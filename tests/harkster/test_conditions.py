@@ -236,6 +236,16 @@ def test_a_group_is_closed_when_nothing_comes_any_more(target: Target) -> None:
     assert shown(target, "hours") == ["15"]
 
 
+def test_a_group_does_not_wait_for_the_time_of_a_clock_that_was_wrong(target: Target) -> None:
+    settings = {"streams": {"hours": {**WEEKLY, "closed": {"quiet_hours": 48}}}}
+    run_at(target, 50, [schema(PROPERTIES), worked(1, 8), state(1)], **settings)
+    for days in (0, 1.9):
+        run_at(target, days, [schema(PROPERTIES), state(2)], **settings)
+        assert target.posts() == []
+    run_at(target, 2.1, [schema(PROPERTIES), state(3)], **settings)
+    assert shown(target, "hours") == ["8"]
+
+
 def test_a_group_is_closed_when_its_last_row_says_so(target: Target) -> None:
     weekly = {**WEEKLY, "closed": "{{ week_is_over }}"}
     properties = {**PROPERTIES, "week_is_over": {"type": ["null", "boolean"]}}

@@ -151,10 +151,13 @@ class Digests:
             return list(_merged(connection, *_group(connection, channel, marker)).values())
 
     def quiet_for(self, channel: str, marker: str) -> float:
-        """Seconds since a group last got a new row."""
-        query = sa.select(GROUP_TIMES.c.changed_at).join(GROUPS, GROUPS.c.number == GROUP_TIMES.c.number)
-        rows = self.database.rows(query.where(GROUPS.c.channel == channel, GROUPS.c.marker == marker))
-        return self.clock.time() - max((row[0] for row in rows), default=0.0)
+        """Seconds since a group last got a row that is new or changed."""
+        now = self.clock.time()
+        with self.database.transaction() as connection:
+            here = GROUP_TIMES.c.number == _group(connection, channel, marker)[0]
+            # A clock that was wrong once does not make the group wait until then.
+            connection.execute(GROUP_TIMES.update().where(here, GROUP_TIMES.c.changed_at > now).values(changed_at=now))
+            return now - (connection.scalar(sa.select(GROUP_TIMES.c.changed_at).where(here)) or 0.0)
 
     def shown(self, channel: str, marker: str) -> None:
         """Note that the post of a group shows all its rows, and pack them."""
