@@ -97,5 +97,5 @@ class Run:
         if self.reader is not None:
             self.reader.close()
             found = self.reader.predictions
-            logger.info("Pages asked for ahead of their cursors: %d used, %d for nothing.", found.hits, found.misses)
+            logger.info("Predicted pages: %d used, %d fetched for nothing.", found.hits, found.misses)
         self.session.close()

@@ -110,7 +110,7 @@ class ChangedRows:
         Raises:
             FatalError: Another run reads the stream, or the store fails.
         """
-        part, covered = _part(partition), self._covered(partition)
+        part, covered = _partition_hash(partition), self._covered(partition)
         kept: list[Message] = []
         for alias, table in self._tables.items():
             own = [message for message in messages if message["stream"] == alias]
@@ -155,7 +155,7 @@ class ChangedRows:
             FatalError: Another run reads the stream, or the store fails.
         """
         is_everything = 0 < partitions == len(self._whole) + self._left_out
-        parts = {_part(partition): partition for partition in self._whole}
+        parts = {_partition_hash(partition): partition for partition in self._whole}
         covered = {part: self._covered(partition) for part, partition in parts.items()}
         lacking: set[int] = set()
         for table in self._tables.values():
@@ -177,7 +177,7 @@ class ChangedRows:
             for part, messages in chain.from_iterable(self._gone(table, covered) for table in self._tables.values()):
                 yield parts[part], messages
             lacking = set()
-        self._complete = [partition for partition in self._whole if _part(partition) not in lacking]
+        self._complete = [partition for partition in self._whole if _partition_hash(partition) not in lacking]
 
     def mark_written(self) -> None:
         """Note in STATE that the loader has everything of the partitions that were read whole."""
@@ -208,7 +208,7 @@ class ChangedRows:
             yield from gone.items()
 
 
-def _part(partition: Partition | None) -> int:
+def _partition_hash(partition: Partition | None) -> int:
     return int(fingerprint(partition), 16)
 
 

@@ -76,7 +76,7 @@ class SharedLog(RequestLog):
         now = self._clock.monotonic()
         if self._alone_until < math.inf:
             logger.warning(
-                "The count of requests is out of reach (%s): after %.0f s without any, this run keeps to %d of %d"
+                "The request log cannot be reached (%s): after %.0f s without any, this run keeps to %d of %d"
                 " requests until it is back.",
                 *(error, self._silence, self._share, self._requests),
             )
@@ -90,7 +90,7 @@ class SharedLog(RequestLog):
         moment = self._clock.monotonic()
         self._ahead = now - moment
         if self._alone_until == math.inf:
-            logger.info("The count of requests can be reached again.")
+            logger.info("The request log can be reached again.")
             self._alone_until = moment + RETRY + 2 * self._silence
         if moment >= self._alone_until:
             self._own = sent

@@ -56,8 +56,8 @@ class SentRows:
 
 
 @dataclass(slots=True)
-class Part:
-    """What is known of a partition so far."""
+class PartitionTally:
+    """What was read and sent of a partition so far."""
 
     partition: Mapping[str, Any] | None
     label: str
@@ -72,7 +72,7 @@ class Part:
 
 
 class Tally:
-    """What is known of a stream of the tap so far.
+    """What was read and sent of a stream so far.
 
     Args:
         name: Of the stream.
@@ -96,7 +96,7 @@ class Tally:
         self.ended: float | None = None
         self.remark: str | None = "the run ended before it had read it"
         self.is_activated = False
-        self.parts: dict[Any, Part] = {}
+        self.parts: dict[Any, PartitionTally] = {}
         self._now = now
         self._unwritten = unwritten
         state = bookmarks.stream
@@ -152,16 +152,16 @@ class Tally:
                 count = partial(rows.add, messages[0]["time_extracted"], list(map(hash_, records)), gone)
                 self._unwritten.append(count)
 
-    def part(self, partition: Mapping[str, Any] | None) -> Part | None:
-        """What is known of a partition, None before its first page."""
+    def part(self, partition: Mapping[str, Any] | None) -> PartitionTally | None:
+        """The tally of a partition; None before its first page."""
         return self.parts.get(_key(partition))
 
-    def _part(self, slice_: Slice) -> Part:
+    def _part(self, slice_: Slice) -> PartitionTally:
         key = _key(slice_.partition)
         if key not in self.parts:
             now = self._now()
             before = self._before.get(key, {}) if self.bookmarks.get(slice_.partition) else {}
-            self.parts[key] = Part(slice_.partition, slice_.label, now, before, now)
+            self.parts[key] = PartitionTally(slice_.partition, slice_.label, now, before, now)
         return self.parts[key]
 
     @property
@@ -186,7 +186,7 @@ def stream_report(
     requests, throttled = counts
     key = tallies[0].keys[name]
 
-    def partition_report(tally: Tally, part: Part) -> PartitionReport:
+    def partition_report(tally: Tally, part: PartitionTally) -> PartitionReport:
         sent = part.sent[name]
         return PartitionReport(
             partition=None if part.partition is None else {**part.partition},

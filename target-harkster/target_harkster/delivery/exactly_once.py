@@ -149,14 +149,14 @@ class Delivery:
     def _create(self, channel: Channel, entry: Entry) -> None:
         needs_quota = not entry.held and entry.post_id is None and not self.post_quota.makes_drafts
         if needs_quota and not self.post_quota.left(channel):
-            self._put_off(channel, entry, Phase.DEFERRED)
+            self._leave_for_later(channel, entry, Phase.DEFERRED)
             return
         self._note(entry, Phase.INTENT)
         if entry.post_id is None:
             try:
                 self._create_draft(channel, entry)
             except PostQuotaReachedError:
-                self._put_off(channel, entry, Phase.DEFERRED)
+                self._leave_for_later(channel, entry, Phase.DEFERRED)
                 return
             except PostRefusedError:
                 self.ledger.forget(channel.id, entry.marker)
@@ -167,7 +167,7 @@ class Delivery:
             # The id of the draft and the next step are saved together.
             self._note(entry, Phase.DRAFT if entry.held else Phase.PUBLISHING)
         else:
-            self._put_off(channel, entry, Phase.DRAFT)
+            self._leave_for_later(channel, entry, Phase.DRAFT)
 
     def _create_draft(self, channel: Channel, entry: Entry) -> None:
         body = self._body(channel, entry, is_draft=True)
@@ -211,7 +211,7 @@ class Delivery:
         try:
             is_certain = self.api.publish(channel, post_id)
         except PostQuotaReachedError:
-            self._put_off(channel, entry, Phase.DRAFT)
+            self._leave_for_later(channel, entry, Phase.DRAFT)
             return
         except PostRefusedError:
             if self._refresh(channel, entry):
@@ -230,7 +230,7 @@ class Delivery:
         if self.post_quota.left(channel):
             self._note(entry, Phase.PUBLISHING)
             return True
-        self._put_off(channel, entry, Phase.DRAFT)
+        self._leave_for_later(channel, entry, Phase.DRAFT)
         return False
 
     def _refresh(self, channel: Channel, entry: Entry) -> bool:
@@ -282,7 +282,7 @@ class Delivery:
                 is_known = False
                 continue
             except PostQuotaReachedError:
-                self._put_off(channel, entry, Phase.UPDATING)
+                self._leave_for_later(channel, entry, Phase.UPDATING)
                 return
             except PostRefusedError:
                 # Without its source the row counts as changed when it comes again.
@@ -350,7 +350,7 @@ class Delivery:
         entry.content = None
         self._note(entry, Phase.REMOVED)
 
-    def _put_off(self, channel: Channel, entry: Entry, phase: Phase) -> None:
+    def _leave_for_later(self, channel: Channel, entry: Entry, phase: Phase) -> None:
         """Leave a post for a later run, if the settings allow that."""
         self.post_quota.stop(channel)
         self._note(entry, phase)
