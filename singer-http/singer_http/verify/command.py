@@ -64,4 +64,6 @@ def verify(report: Path, url: str, schema: str) -> None:
         sys.exit(f"What is stored differs from what {begun} sent, in {', '.join(differing)}.")
     whole = sum(stream.whole for stream in document.streams.values())
     rows = sum(expected(stream).count for stream in document.streams.values())
-    click.echo(f"All {rows:,} rows that {begun} sent are stored; it read {whole} of {len(verdicts)} streams whole.")
+    compared = sum(verdict.compared for verdict in verdicts)
+    stored = f"All {rows:,}" if compared == rows else f"{compared:,} of {rows:,}"
+    click.echo(f"{stored} rows that {begun} sent are stored; it read {whole} of {len(verdicts)} streams whole.")

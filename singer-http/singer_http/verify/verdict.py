@@ -23,6 +23,7 @@ class Verdict:
     stream: str
     sentence: str
     agrees: bool = True  # nothing differs
+    compared: int = 0  # rows that the run sent, and that are there
 
 
 def judge(name: str, stream: StreamReport, table: Table) -> Verdict:
@@ -35,13 +36,15 @@ def judge(name: str, stream: StreamReport, table: Table) -> Verdict:
     if missing := [column for column in stream.key if column not in table.columns]:
         return Verdict(name, f"the table has no column {', '.join(missing)}, which is its key.", agrees=False)
     held, sent = table.holding(stream), expected(stream)
-    if not stream.whole and sent.count <= held.all.count and sent != held.ours and not _tells_partitions(stream, table):
-        there = f"{_rows(sent.count)} sent, {held.all.count:,} there. Not compared: other runs may send the same rows."
+    since = held.all.count - held.older
+    if not stream.whole and sent.count <= since and sent != held.ours and not _tells_partitions(stream, table):
+        there = f"{_rows(sent.count)} sent, {since:,} there since. Not compared: other runs may send the same rows."
         return Verdict(name, there)
     if faults := list(_faults(stream, table, sent, held)):
         return Verdict(name, f"{' '.join(faults)}{_places(stream, table)}", agrees=False)
     stay = f" {_rows(held.older)} of earlier runs stay, which it did not find again." if held.older else ""
-    return Verdict(name, f"{_rows(sent.count)} sent, all there.{stay if stream.whole else _limits(stream)}")
+    there = f"{_rows(sent.count)} sent, all there.{stay if stream.whole else _limits(stream)}"
+    return Verdict(name, there, compared=sent.count)
 
 
 def expected(stream: StreamReport | PartitionReport) -> Keys:
