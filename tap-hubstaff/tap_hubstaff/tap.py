@@ -19,14 +19,13 @@ from tap_hubstaff.forecast import Forecast
 from tap_hubstaff.request_quota import RequestQuotaReachedError
 from tap_hubstaff.settings import SETTINGS, setting_errors
 from tap_hubstaff.shared_lists import SharedLists
-from tap_hubstaff.streams.base import EVERY_OTHER, HubstaffStream
+from tap_hubstaff.streams.base import EVERY_OTHER, HubstaffStream, age_in_seconds
 from tap_hubstaff.streams.changed_work import WorkUpdates
 from tap_hubstaff.streams.window_streams import Activities, DailyActivities
 from tap_hubstaff.times import HOUR
 from tap_hubstaff.work_sessions.stream import TimeSessions
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
@@ -88,13 +87,13 @@ class TapHubstaff(ApiTap):
 
     def connect(self) -> None:
         """Show the pages of ``activities`` to what is made of them: changed work and work sessions."""
-        activities = cast("WindowStream", self.streams[Activities.name])
+        activities, names = cast("WindowStream", self.streams[Activities.name]), list(self.streams)
         derived = [one for one in self.streams.values() if isinstance(one, (DailyActivities, TimeSessions))]
         work_updates = WorkUpdates(self.account, activities, derived)
         activities.observers = [work_updates.listen]
         for stream in derived:
             stream.work_updates = work_updates
-            if isinstance(stream, TimeSessions):
+            if isinstance(stream, TimeSessions) and names.index(Activities.name) < names.index(stream.name):
                 stream.share_pages(activities)
                 activities.observers.append(stream.build_along)
 
@@ -104,13 +103,14 @@ class TapHubstaff(ApiTap):
         First comes the stream that the last run was cut off in, then those that were never read, then the oldest.
         """
         ranks = {
-            stream.name: (not stream.is_cut_off, -_seconds(stream.oldest()), place)
+            stream.name: (not stream.is_cut_off, -age_in_seconds(stream.oldest()), place)
             for place, stream in enumerate(self.streams.values())
             if isinstance(stream, HubstaffStream)
         }
-        # Sessions are built of the pages of activities, so they follow right behind.
-        together = min(ranks[Activities.name], ranks[TimeSessions.name])
-        ranks |= {Activities.name: together, TimeSessions.name: together}
+        own = ranks[Activities.name], ranks[TimeSessions.name]
+        if all(age == -math.inf for _, age, _ in own):
+            # In the first load, sessions are built of the pages of activities, so they follow right behind.
+            ranks |= dict.fromkeys((Activities.name, TimeSessions.name), min(own))
         return dict(sorted(self.streams.items(), key=lambda item: ranks[item[0]]))
 
     def _tell_forecast(self) -> None:
@@ -204,7 +204,3 @@ class TapHubstaff(ApiTap):
             finally:
                 tap.session.close()
             click.echo(found.json() if forecast == "json" else found.text())
-
-
-def _seconds(age: dt.timedelta | None) -> float:
-    return math.inf if age is None else age.total_seconds()

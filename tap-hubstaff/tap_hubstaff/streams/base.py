@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import math
 from collections import Counter
 from dataclasses import replace
 from functools import cached_property
@@ -96,7 +97,7 @@ class HubstaffBookmark(Bookmark):
     read_at: str | None = None
     read_as: str | None = None
     requests: Natural | None = None
-    is_begun: bool = False
+    begun_at: str | None = None
 
 
 class HubstaffStream(ApiStream):
@@ -204,8 +205,26 @@ class HubstaffStream(ApiStream):
 
     @cached_property
     def due(self) -> tuple[int, ...]:
-        """The organizations whose lists this run reads: see the setting ``refresh``."""
-        return self.due_of(self._account.organizations)
+        """The organizations whose lists this run reads, in order: see the settings ``refresh`` and ``on_quota``.
+
+        If runs stop at the quota, what was read longest ago comes first, and a stream in which the last run stopped
+        reads only what was not reached: otherwise the first organizations would leave nothing to the others.
+        """
+        due = self.due_of(self._account.organizations)
+        if self.config["on_quota"] != "stop" or isinstance(self.resume, FullTable):
+            return due
+        begun = age_in_seconds(age(self.bookmarks.stream, self._account.began, "begun_at"))
+        bookmarks = {own: self.bookmarks.get({"organization_id": own}) for own in due}
+        ages = {own: age_in_seconds(age(bookmark, self._account.began)) for own, bookmark in bookmarks.items()}
+        left = [own for own in due if begun == math.inf or ages[own] > begun]
+        if len(left) < len(due):
+            self.logger.info(
+                "%s: goes on with %d organizations. The runs before have read %d: later runs read those again.",
+                self.name,
+                len(left),
+                len(due) - len(left),
+            )
+        return tuple(sorted(left, key=lambda own: (RESUME not in bookmarks[own], -ages[own])))
 
     def due_of(self, organizations: Sequence[int]) -> tuple[int, ...]:
         """Those of some organizations whose lists this run reads."""
@@ -235,27 +254,31 @@ class HubstaffStream(ApiStream):
     @property
     def is_cut_off(self) -> bool:
         """Whether the last run ended in the middle of this stream."""
-        return bool(self.bookmarks.stream.get("is_begun"))
+        return "begun_at" in self.bookmarks.stream
 
     @override
     def _sync_records(
         self, context: Context | None = None, *, write_messages: bool = True
     ) -> Generator[Record, Any, None]:
-        self.bookmarks.stream["is_begun"] = True
+        self.bookmarks.stream.setdefault("begun_at", iso(self._account.began))
         yield from super()._sync_records(context, write_messages=write_messages)
 
     @override
     def finalize_state_progress_markers(self, state: dict[str, Any] | None = None) -> None:
-        self.bookmarks.stream.pop("is_begun", None)
+        self.bookmarks.stream.pop("begun_at", None)
         if self.selected and not self.resume.is_done:
             at = self._account.began
             if isinstance(self.resume, FullTable):  # it may have begun in an earlier run
                 at = dt.datetime.fromtimestamp(self.resume.version / 1000, dt.timezone.utc)
-            for organization in set(self.due if self.is_by_organization else (None,)) - self._not_read:
-                self.bookmarks.of(_partition(organization)).update(
-                    read_at=iso(at), read_as=self.resume.fingerprint, requests=self._pages[organization]
-                )
+            for organization in self.due if self.is_by_organization else (None,):
+                self._note_read(organization, at)
         super().finalize_state_progress_markers(state)
+
+    def _note_read(self, organization: int | None, at: dt.datetime) -> None:
+        if organization not in self._not_read:
+            self.bookmarks.of(_partition(organization)).update(
+                read_at=iso(at), read_as=self.resume.fingerprint, requests=self._pages[organization]
+            )
 
     @property
     @override
@@ -276,9 +299,15 @@ class HubstaffStream(ApiStream):
 
     @override
     def read(self) -> Iterator[tuple[Slice, Iterator[Page]]]:
-        if self.is_read_ahead:
-            yield from super().read()
-            return
+        before = None
+        for slice_, pages in super().read() if self.is_read_ahead else self._shared():
+            organization = _organization(slice_.partition)
+            if before not in {None, organization} and not isinstance(self.resume, FullTable):
+                self._note_read(before, self._account.began)  # its slices come one behind the other
+            before = organization
+            yield slice_, pages
+
+    def _shared(self) -> Iterator[tuple[Slice, Iterator[Page]]]:
         for slice_ in self.slices():
             yield slice_, self._account.pages(slice_.path, self.parse)
 
@@ -309,10 +338,15 @@ def _partition(organization: int | None) -> Partition | None:
     return None if organization is None else {"organization_id": organization}
 
 
-def age(bookmark: Mapping[str, Any], now: dt.datetime) -> dt.timedelta | None:
+def age(bookmark: Mapping[str, Any], now: dt.datetime, since: str = "read_at") -> dt.timedelta | None:
     """How long ago a list was read; None if STATE does not say, or names a time in the future."""
     try:
-        found = now - parse_iso(bookmark["read_at"])
+        found = now - parse_iso(bookmark[since])
     except (LookupError, ValueError, TypeError, AttributeError):
         return None
     return found if found >= dt.timedelta(0) else None
+
+
+def age_in_seconds(age: dt.timedelta | None) -> float:
+    """For how long a list was not read; infinite for one that never was."""
+    return math.inf if age is None else age.total_seconds()
