@@ -135,6 +135,30 @@ def test_sessions_that_a_narrower_run_gave_out_are_superseded_by_a_wider_one(
     assert int(given) not in warehouse(*runs)
 
 
+@pytest.mark.parametrize("full", [(), (0,), (1,), (0, 1)], ids=str)
+@pytest.mark.parametrize("is_narrow", [(True, False), (False, True), (False, False)], ids=str)
+def test_sessions_whose_end_was_seen_first_are_superseded(
+    *, read: Read, serve: Serve, settings: Settings, is_narrow: tuple[bool, bool], full: tuple[int, ...]
+) -> None:
+    sandbox = serve(clock="stopped", **{**ONE, "activity_delay": 1200.0, "history_days": 2})
+    config = settings(sandbox, lookback_days=20)
+    noons = [(sandbox.hubstaff.now - timedelta(days=days)).replace(minute=20, second=0) for days in range(3, 15)]
+    pairs = [[Tracked(starts_at=noon + timedelta(minutes=ten), tracked=600) for ten in (0, 10)] for noon in noons]
+    ids = [int(number) for pair in pairs for number in sandbox.hubstaff.add(pair)]
+    sandbox.hubstaff.advance(600)  # half of them can be seen by now
+    user = next(row["user_id"] for row in sandbox.hubstaff.records("activities") if row["id"] == ids[0])
+    runs: list[Any] = []
+    for number, narrow in enumerate(is_narrow):
+        each = {**config, **({"user_ids": [user]} if narrow else {})}
+        whole = ("time_sessions",) if number in full else ()
+        runs.append(read(sandbox, each, runs[-1].states[-1] if runs else None, "time_sessions", full=whole))
+        assert runs[-1].code == 0, runs[-1].said("ERROR")
+        if not number:
+            assert warehouse(*runs).keys() & set(ids[1::2])  # ends alone
+            sandbox.hubstaff.advance(HOUR)
+    assert not warehouse(*runs).keys() & set(ids[1::2])
+
+
 @pytest.mark.parametrize("stream", ["activities", "time_sessions"])
 def test_a_full_table_of_a_filter_that_was_cut_off_is_not_that_of_all(
     read: Read, serve: Serve, settings: Settings, stream: str, monkeypatch: pytest.MonkeyPatch

@@ -7,6 +7,7 @@ TypeError for what it has not written.
 from __future__ import annotations
 
 from collections import defaultdict
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -16,7 +17,7 @@ from tap_hubstaff.work_sessions.model import ANY_ID, Builder, Carryover, WorkSes
 from tap_hubstaff.work_sessions.rows import NEVER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 _UNKNOWN = 1 << 37
 _Moment = Annotated[int, msgspec.Meta(ge=0, le=_UNKNOWN)]
@@ -83,6 +84,15 @@ def unflat_carryover(kept: dict[str, Any]) -> Carryover:
     """Read what :func:`flat_carryover` wrote."""
     at, since = _as(tuple[_Moment, _Moment], (kept["at"], kept.get("since", 0)))
     return Carryover(at, list(_sessions(kept["open"])), _given(kept["given"]), since)
+
+
+def given_in(bookmarks: Iterable[Mapping[str, Any]]) -> frozenset[int]:
+    """The sessions that runs wrote, whatever their filter, as far as their bookmarks tell."""
+    found = set[int]()
+    for bookmark in bookmarks:
+        with suppress(LookupError, ValueError, TypeError, AttributeError):
+            found |= unflat_carryover(bookmark["sessions"]).given.keys()
+    return frozenset(found)
 
 
 def flat_regions(regions: Sequence[Region]) -> list[Any]:

@@ -205,6 +205,7 @@ class Builder:
         since: Since then, unknown runs may have written sessions: they had other filters, or were killed before their
             STATE arrived.
         cut: Sessions that begin before this are not written: the vendor may no longer give their beginning.
+        elsewhere: The ids of sessions that runs with other filters wrote.
     """
 
     after: Carryover
@@ -213,6 +214,7 @@ class Builder:
     is_past: bool = False
     since: int = 0
     cut: int = 0
+    elsewhere: frozenset[int] = frozenset()
 
     @classmethod
     def continuing(cls, before: Carryover, reread_from: int, since: int = 0, cut: int = 0) -> Builder:
@@ -237,7 +239,7 @@ class Builder:
             if session is not None and session.goes_on_with(activity):
                 session.add(activity)
                 may_be_given = session.changed >= (self.since, 0) and session.has_changed_since(activity)
-                if activity.id in self.given or may_be_given:
+                if activity.id in self.given or activity.id in self.elsewhere or may_be_given:
                     superseded.append(superseded_session(session, activity))
             else:
                 session = going[activity.work] = begun_with(activity)

@@ -38,6 +38,7 @@ from tap_hubstaff.work_sessions.carryover_json import (
     flat_builder,
     flat_carryover,
     flat_regions,
+    given_in,
     unflat_builder,
     unflat_carryover,
     unflat_regions,
@@ -316,6 +317,7 @@ class TimeSessions(NamedStream):
         reading = self._reading.get(organization)
         if reading is None:
             reading = self._reading[organization] = self._begin_reading(slice_)
+            reading.builder.elsewhere = given_in(self.bookmarks.beside(slice_.partition))
         for row in page.decode():
             activity = self._activity(row, slice_)
             reading.activities[activity.id] = activity
@@ -353,8 +355,7 @@ class TimeSessions(NamedStream):
             bookmark[RESUME][SESSIONS] = flat_builder(builder)
             return
         del self._reading[organization]
-        if not self._is_full:
-            bookmark[SESSIONS] = flat_carryover(builder.after)
+        bookmark[SESSIONS] = flat_carryover(builder.after)
 
     def _begins_in_the_middle(self, slice_: WindowSlice) -> bool:
         """Whether sessions may be going on where a read begins, and where the last run left none."""
