@@ -206,8 +206,9 @@ class Run:
     def _export(self) -> None:
         """Write the reject file, as the ledger has it now."""
         if self._reject_file is not None:
-            ours = self.channels.opened
-            self._reject_file.write((reject for reject in self.rejects.stored() if reject.channel in ours), ours)
+            ours = self.channels.streams
+            rejects = (reject for reject in self.rejects.stored() if reject.stream in ours.get(reject.channel, ()))
+            self._reject_file.write(rejects, ours)
 
     def _end_first_runs(self, streams: Mapping[str, Rows]) -> None:
         """Note which first runs are over.

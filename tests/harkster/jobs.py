@@ -19,6 +19,8 @@ from tests.harkster.running import schema
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
+    from api_sandbox import PostTruth
+
     from tests.harkster.running import Message, Target
 
 Mode = Literal["append", "upsert", "mirror", "digest"]
@@ -87,6 +89,7 @@ class Job:
     Attributes:
         targets: One for each of its channels; the first runs it.
         plan: Its settings.
+        stream: Where its rows come from.
         layout: The type of its field; text that is no number makes no post as a number.
         key_types: Those that keys have had; the tap sends the last one, and its SCHEMA allows all.
         table: By key, the rows that it was sent, in their newest versions.
@@ -103,6 +106,7 @@ class Job:
 
     targets: Sequence[Target]
     plan: Plan
+    stream: str = "hours"
     layout: Layout = "text"
     key_types: list[KeyType] = field(default_factory=lambda: ["integer"])
     table: dict[int, Row] = field(default_factory=dict)
@@ -125,7 +129,12 @@ class Job:
     def schema(self) -> Message:
         """The SCHEMA of its stream."""
         key = {"type": [*dict.fromkeys(self.key_types)]}
-        return schema({"id": key, "name": {"type": ["string", "null"]}, "parity": key, "to": {"type": "string"}})
+        properties = {"id": key, "name": {"type": ["string", "null"]}, "parity": key, "to": {"type": "string"}}
+        return schema(properties, stream=self.stream)
+
+    def posts_in(self, target: Target) -> list[PostTruth]:
+        """Its posts in one of its channels, which it may share with a job of another stream."""
+        return [post for post in target.posts() if post.name == self.stream]
 
     def record(self, row: Row) -> dict[str, Any]:
         """A row as it is sent."""

@@ -94,6 +94,15 @@ class Life:
         self._value = 0
         self._earlier: contextlib.ExitStack | None = None
 
+    def share_channels(self) -> None:
+        """Begin with jobs of different streams in the same channels; in SQLite each has a ledger of its own."""
+        first, other = self.jobs
+        other.stream = "teams"
+        if self._ledger_url is None:
+            other.target.config["ledger_url"] = f"sqlite:///{self.folder}/teams-ledger.db"
+        for own, shared in zip(other.targets, first.targets, strict=False):
+            own.channel = own.config["channel"] = shared.channel
+
     # Versions of the plugins
 
     @property
@@ -191,7 +200,7 @@ class Life:
         with self._sent(job, rows, sending) as messages:
             self.sandbox.faults.replace(Fault(kind="hold", operation="write", nth=(write,)))
             run = Run(
-                config={**job.target.config, "streams": {"hours": job.settings}},
+                config={**job.target.config, "streams": {job.stream: job.settings}},
                 lines="".join(json.dumps(message) + "\n" for message in messages),
                 states=str(self.folder / "states"),
                 batch=500,
@@ -231,7 +240,7 @@ class Life:
         return {
             (at, int(data(post)["id"]))
             for at, target in enumerate(job.targets)
-            for post in target.posts()
+            for post in job.posts_in(target)
             if post.status == "published"
         }
 
@@ -241,22 +250,24 @@ class Life:
         version = job.version if _has_version(sending) and is_mirror else None
         records = [job.record(row) for row in rows]
         if "batch" in sending:
-            sent = [self._batch(records, version, is_zipped="zipped" in sending)]
+            sent = [self._batch(job, records, version, is_zipped="zipped" in sending)]
         else:
-            sent = [record(version=version, **values) for values in records]
-        named: list[Message] = [{"type": "ACTIVATE_VERSION", "stream": "hours", "version": job.version}]
+            sent = [record(job.stream, version=version, **values) for values in records]
+        named: list[Message] = [{"type": "ACTIVATE_VERSION", "stream": job.stream, "version": job.version}]
         if is_mirror and sending != "changes":
             sent = [*named, *sent] if is_named_first else [*sent, *named]
         self._value += 1
         return [job.schema, *sent, state(self._value)]
 
-    def _batch(self, records: Sequence[Mapping[str, Any]], version: int | None, *, is_zipped: bool) -> Message:
+    def _batch(
+        self, job: Job, records: Sequence[Mapping[str, Any]], version: int | None, *, is_zipped: bool
+    ) -> Message:
         lines = b"".join(json.dumps(one).encode() + b"\n" for one in records)
         self._batches += 1
         path = self.folder / f"batch-{self._batches}"
         path.write_bytes(gzip.compress(lines) if is_zipped else lines)
         encoding = {"format": "jsonl", "compression": "gzip" if is_zipped else None}
-        message = {"type": "BATCH", "stream": "hours", "encoding": encoding, "manifest": [path.as_uri()]}
+        message = {"type": "BATCH", "stream": job.stream, "encoding": encoding, "manifest": [path.as_uri()]}
         return message if version is None else {**message, "version": version}
 
     def _ran(self, job: Job, messages: Sequence[Message], **settings: Any) -> None:
@@ -268,7 +279,7 @@ class Life:
 
     def _run(self, job: Job, messages: Sequence[Message], **settings: Any) -> BaseException | None:
         try:
-            ran = job.target.run(messages, streams={"hours": job.settings}, **settings)
+            ran = job.target.run(messages, streams={job.stream: job.settings}, **settings)
         finally:
             self._check_that_nothing_vanishes(job)
         if ran.error is None:
@@ -288,7 +299,7 @@ class Life:
         if not are_drafts_waiting or self.jobs[0].target.config["on_quota"] != "draft":
             self.let_out()
         if self._ledger_url is None:
-            for path in self.folder.glob("ledger.db*"):
+            for path in self.folder.glob("*ledger.db*"):
                 path.unlink()
         else:
             _empty(self._ledger_url)
@@ -302,7 +313,7 @@ class Life:
         folder = self.folder / "copy"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        for path in self.folder.glob("ledger.db*"):
+        for path in self.folder.glob("*ledger.db*"):
             shutil.copy(path, folder)
         self._copy = folder, [copy.deepcopy((job.posts, job.rejected, job.table)) for job in self.jobs]
 
@@ -316,7 +327,7 @@ class Life:
             return
         self.let_out()
         folder, known = self._copy
-        for path in self.folder.glob("ledger.db*"):
+        for path in self.folder.glob("*ledger.db*"):
             path.unlink()
         for path in folder.iterdir():
             shutil.copy(path, self.folder)
@@ -339,11 +350,12 @@ class Life:
         """Nothing was told twice, and no row has two posts."""
         for job in self.jobs:
             for at, target in enumerate(job.targets):
-                posts = target.posts()
+                posts = job.posts_in(target)
                 assert len({data(post)["id"] for post in posts}) == len(posts)
                 told: Counter[Place] = Counter()
                 for post in self.sandbox.harkster.posts(target.channel):
-                    told[at, int(data(post)["id"])] += post.publications
+                    if post.name == job.stream:
+                        told[at, int(data(post)["id"])] += post.publications
                 assert told <= job.news
 
     def _check_that_nothing_vanishes(self, job: Job) -> None:
@@ -361,11 +373,11 @@ class Life:
             for job in self.jobs:
                 self._check_what_is_shown(job)
             told = {
-                (reject["channel"], int(reject["record"]["id"])): reject["record"]["name"]
+                (reject["channel"], reject["stream"], int(reject["record"]["id"])): reject["record"]["name"]
                 for reject in self.jobs[0].target.rejects()
             }
             assert told == {
-                (job.targets[at].channel, key): name
+                (job.targets[at].channel, job.stream, key): name
                 for job in self.jobs
                 for (at, key), (name, _) in job.rejected.items()
             }
@@ -374,7 +386,7 @@ class Life:
 
     def _check_what_is_shown(self, job: Job) -> None:
         for at, target in enumerate(job.targets):
-            posts = {int(data(post)["id"]): post for post in target.posts()}
+            posts = {int(data(post)["id"]): post for post in job.posts_in(target)}
             assert {key: (data(post)["name"], post.status) for key, post in posts.items()} == job.expected(at)
             assert all(post.publications == (post.status == "published") for post in posts.values())
             for key, post in posts.items() if job.plan.previous else ():

@@ -101,6 +101,7 @@ class Channels:
     Attributes:
         first_run_setting: What becomes of new rows in a first run.
         opened: The channels that posts may be delivered to, by id.
+        streams: By channel, those that came or are in the ledger. Others belong to other jobs.
     """
 
     api: HarksterApi
@@ -111,9 +112,9 @@ class Channels:
     courier: Courier
     first_run_setting: str
     opened: dict[str, Channel] = field(default_factory=dict, init=False)
+    streams: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set), init=False)
     _listed: list[Channel] | None = field(default=None, init=False)
     _first: dict[tuple[str, str], bool] = field(default_factory=dict, init=False)
-    _compared: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set), init=False)
     _found: dict[str, set[str]] = field(default_factory=dict, init=False)
 
     def find(self, wanted: str, setting: str) -> Channel:
@@ -198,10 +199,10 @@ class Channels:
             self.rejects.load(channel.id)
             self.opened[channel.id] = channel
         known = self.ledger.streams(channel.id)
-        streams = {stream, *known} - self._compared[channel.id]
+        streams = {stream, *known} - self.streams[channel.id]
         if not streams or channel.id in self.courier.closed:
             return
-        self._compared[channel.id] |= streams
+        self.streams[channel.id] |= streams
         try:
             if is_new:
                 self.post_quota.open(channel)

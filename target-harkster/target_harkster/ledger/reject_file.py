@@ -13,13 +13,13 @@ from singer_http.http.errors import ConfigurationError
 from singer_sdk.contrib.msgspec import decoder, encoder
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from target_harkster.ledger.rejects import Reject
 
 
 class RejectFile:
-    """The file. Jobs with ledgers of their own may share it: each replaces the lines of its own channels.
+    """The file. Jobs with ledgers of their own may share it: each replaces its own lines.
 
     Raises:
         ConfigurationError: It cannot be written there, or is another file.
@@ -34,14 +34,18 @@ class RejectFile:
         except OSError as error:
             raise self._unwritable(error) from None
 
-    def write(self, rejects: Iterable[Reject], channels: Collection[str]) -> None:
-        """Export rejects."""
+    def write(self, rejects: Iterable[Reject], streams: Mapping[str, Collection[str]]) -> None:
+        """Export the rejects of some streams, by channel."""
         lines = [reject.line() for reject in rejects]
         if not lines and not self._path.exists():
             return
         try:
             with filelock.FileLock(f"{self._path}.lock"):
-                kept = [encoder.encode(reject) for reject in self._lines() if reject["channel"] not in channels]
+                kept = [
+                    encoder.encode(reject)
+                    for reject in self._lines()
+                    if reject.get("stream") not in streams.get(reject["channel"], ())
+                ]
                 draft = self._path.with_name(f"{self._path.name}.new")
                 # For its owner alone: it holds people's data.
                 with open(draft, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
