@@ -229,8 +229,6 @@ class Run:
         for stream in self.config["streams"]:
             if stream not in streams:
                 logger.warning("streams.%s: the tap sent no such stream.", stream)
-        for failure in self.mirror.failures:
-            logger.error("%s", failure)
         rejected = self.rejects.count
         if rejected:
             where = "" if self._is_dry else f"; they are in the ledger, and in {self.config['reject_path']}"
@@ -242,9 +240,7 @@ class Run:
             )
         if self.guard.failures:
             raise TooManyNewPostsError(" ".join(self.guard.failures))
-        reasons = [*self.courier.closed.values(), *self.courier.aside]
-        if self.mirror.failures:
-            reasons.append("More rows are gone than may be deleted, see above.")
+        reasons = [*self.courier.closed.values(), *self.courier.aside, *self.mirror.failures]
         if reasons:
             raise IncompleteError(f"The run is not complete. {' '.join(reasons)}")
 

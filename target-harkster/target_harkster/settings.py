@@ -159,14 +159,14 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         "mirror_max_deletes",
         "Mirror: deletes, at most",
         10,
-        "The most posts that mode mirror deletes at once. If more rows are gone, it deletes nothing.",
+        "The most posts of a stream that mode mirror deletes in one run. If more rows are gone, it deletes nothing.",
     ),
     th.Property(
         "mirror_max_share",
         th.NumberType(minimum=0, maximum=1),
         default=0.2,
         title="Mirror: share of deletes, at most",
-        description="The largest share of a stream's posts that mode mirror deletes at once.",
+        description="The largest share of a stream's posts that mode mirror deletes in one run.",
     ),
     th.Property(
         "mirror_recall",

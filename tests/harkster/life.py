@@ -177,6 +177,14 @@ class Life:
             assert error is None or isinstance(error, IncompleteError), error
             self._ran(job, messages)
 
+    def run_that_may_not_delete(self, job: Job, rows: Sequence[Row], sending: Sending) -> None:
+        """A run whose limits allow no deletion. The next one may delete, and its tap is silent."""
+        with self._sent(job, rows, sending) as messages:
+            error = self._run(job, messages, mirror_max_deletes=0)
+            assert error is None or isinstance(error, IncompleteError), error
+            job.is_first = False
+            self._ran(job, [job.schema])
+
     def run_that_dies(  # noqa: PLR0917 - all that is chosen
         self, job: Job, rows: Sequence[Row], step: tuple[Any, str], at: int, sending: Sending, other: Job
     ) -> None:

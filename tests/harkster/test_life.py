@@ -148,6 +148,10 @@ class Lives(RuleBasedStateMachine):
     def run_forbidden(self, at: int, rows: Sequence[Row]) -> None:
         self.life.run_forbidden(self._job(at), rows)
 
+    @rule(at=places, rows=rows, sending=sendings)
+    def run_that_may_not_delete(self, at: int, rows: Sequence[Row], sending: Sending) -> None:
+        self.life.run_that_may_not_delete(self._job(at), rows, sending)
+
     @rule(at=places, rows=rows, step=steps, after=st.integers(0, 30), sending=sendings, other=places)
     def run_that_dies(  # noqa: PLR0917 - all that is chosen
         self, at: int, rows: Sequence[Row], step: tuple[Any, str], after: int, sending: Sending, other: int
@@ -271,6 +275,13 @@ def gone_since(life: Life) -> None:
     life.run(job, [(1, "1"), (2, "2")])
 
 
+def refused(life: Life) -> None:
+    """A row is gone, and its post may not be deleted until its tap has told it."""
+    job = life.jobs[0]
+    life.run(job, [(1, "1"), (2, "2")])
+    life.run_that_may_not_delete(job, [Row(1, "1", is_gone=True)], "changes")
+
+
 def in_batches(life: Life) -> None:
     """Rows come in BATCH files."""
     without_versions(life, "batch")
@@ -298,6 +309,19 @@ def _of_any_channel() -> Iterator[None]:
 
 
 @contextmanager
+def _refused_for_good() -> Iterator[None]:
+    """What may not be deleted is forgotten."""
+    remove = Mirror._remove
+
+    def remove_or_forget(mirror: Mirror, stream: str, channels: Sequence[str]) -> None:
+        remove(mirror, stream, channels)
+        mirror.ledger.forget_gone(channels, stream)
+
+    with mock.patch.object(Mirror, "_remove", remove_or_forget):
+        yield
+
+
+@contextmanager
 def _frozen() -> Iterator[None]:
     """A digest stays as it was first made."""
     original = Layout.__init__
@@ -317,7 +341,7 @@ def _judged_at_the_message() -> Iterator[None]:
         sink._presence.announce(version)
         sink._presence.is_complete = True
         sink._run.queue.flush()
-        sink._run.mirror.judge()
+        sink._run.mirror.judge(is_end=True)
 
     with mock.patch.object(HarksterSink, "activate_version", activate_version):
         yield
@@ -416,6 +440,7 @@ STORIES: dict[str, tuple[Callable[[Life], None], Plan]] = {
     "rows without a version": (without_versions, Plan("mirror")),
     "rows in batches": (in_batches, Plan("mirror")),
     "a row that came alone": (gone_since, Plan("mirror")),
+    "a deletion that is refused": (refused, Plan("mirror")),
     "a move": (moved, Plan("upsert", on_move="delete")),
     "a copy of the ledger": (put_back, Plan("upsert")),
     "a copy with a post that waits": (put_back_with_what_waited, Plan("upsert")),
@@ -452,6 +477,7 @@ PUT_BACK: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
         "a row without a version is of the next table",
         lambda: mock.patch.object(Mirror, "begin_table"),
     ),
+    ("a deletion that is refused", "what is refused is forgotten", _refused_for_good),
     (
         "a move",
         "the old post is deleted at once",

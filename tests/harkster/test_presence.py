@@ -93,10 +93,12 @@ def test_a_read_that_goes_on_in_another_run_is_one(target: Target) -> None:
     assert ids(target) == ["1", "2"]
 
 
-def test_what_is_gone_is_deleted_before_the_state_goes_out_that_covers_it(target: Target) -> None:
+def test_what_is_gone_is_known_before_the_state_goes_out_that_covers_it(target: Target) -> None:
     target.ran([schema(), *rows(1, 2, version=1), named(1), state(1)], **MIRROR)
     ran = target.run([schema(), *rows(1, version=2), named(2), state(2), b"{"], **MIRROR)
-    assert (ran.states, ids(target)) == ([2], ["1"])
+    assert (ran.states, ids(target)) == ([2], ["1", "2"])
+    target.ran([schema()], **MIRROR)
+    assert ids(target) == ["1"]
 
 
 def test_a_version_that_is_named_for_each_part_of_a_stream(target: Target) -> None:
@@ -121,7 +123,7 @@ def test_a_row_that_is_marked_as_deleted_takes_its_post_along(target: Target) ->
     target.ran([schema(), *marked, record(id=2, name="x", _sdc_deleted_at=None), state(2)], **MIRROR)
     assert ids(target) == ["2", "3"]
     ran = target.run([schema(), *marked, state(3)], **MIRROR, mirror_max_deletes=0)
-    assert "More rows are gone than may be deleted" in str(ran.error)
+    assert "hours: 1 of 2 rows are gone, more than mirror_max_deletes" in str(ran.error)
     assert ids(target) == ["2", "3"]
 
 

@@ -276,6 +276,7 @@ class Channels:
         self.ledger.digests.distrust(channel.id, waiting)
         for marker in waiting:
             self.ledger.forget(channel.id, marker)
+        self.ledger.forget_gone([channel.id])  # the rows may have come back since
         if waiting:
             logger.warning(
                 "%s: %d posts that waited in the ledger are dropped, as they may have been posted and deleted since."

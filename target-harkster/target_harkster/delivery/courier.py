@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from singer_http.http.errors import ForbiddenError, NotFoundError, ServerFailedError
 
 from target_harkster.delivery.exactly_once import TRIES
+from target_harkster.ledger.model import GONE
 from target_harkster.ledger.rejects import Reject, row_of
 from target_harkster.ledger.store import UNFINISHED, Phase
 from target_harkster.vendor.client import PostRefusedError, UncertainError
@@ -114,7 +115,13 @@ class Courier:
         What the API does not take stays in the ledger, and is tried again by the next run, as nothing else may know
         of it any more.
         """
-        unfinished = self.ledger.unfinished(channel.id, streams)
+        # Posts of rows that are gone are to be deleted: what nobody has seen of them stays unseen.
+        unseen = {Phase.DEFERRED, Phase.DRAFT}
+        unfinished = [
+            entry
+            for entry in self.ledger.unfinished(channel.id, streams)
+            if entry.version != GONE or entry.phase not in unseen
+        ]
         if any(entry.phase is Phase.INTENT for entry in unfinished):
             self.ledger.doubt(channel.id)
         drafts = self.delivery.clear_up(channel)

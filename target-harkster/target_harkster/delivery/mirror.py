@@ -1,4 +1,8 @@
-"""Finds the rows that are gone once a stream is complete. In mode mirror, deletes their posts, within limits."""
+"""Notes in the ledger which rows are gone. In mode mirror, deletes their posts at the end of the input, within limits.
+
+What is noted is durable before the STATE that covers it, so the tap need not tell it again. It stays noted until the
+posts are deleted or the rows come back.
+"""
 
 from __future__ import annotations
 
@@ -73,8 +77,8 @@ class Mirror:
 
     Attributes:
         channels: Those that are open, by id.
-        most: How many posts of a stream may be deleted at once.
-        most_share: How large a share of them may be.
+        most: How many posts of a stream a run may delete.
+        most_share: How large a share of them it may delete.
         deleted: Posts deleted, by stream.
         failures: Why nothing was deleted of some streams.
     """
@@ -93,15 +97,20 @@ class Mirror:
         """The presence of a stream, also when its SCHEMA comes again."""
         known = self._streams.setdefault(stream, Presence(stream, channels, is_mirrored))
         known.channels, known.is_mirrored = channels, is_mirrored
+        if not is_mirrored:
+            self.ledger.forget_gone(channels, stream)  # in other modes nobody notes that a row came back
         return known
 
     @property
     def is_due(self) -> bool:
-        """Whether there is something to judge before a STATE goes out."""
+        """Whether there is something to note before a STATE goes out."""
         return any(one.is_complete or one.marked for one in self._streams.values())
 
     def judge(self, *, is_end: bool = False) -> None:
-        """Delete what is gone of complete streams. All rows must be in the ledger."""
+        """Note what is gone of complete streams, and delete it at the end of the input.
+
+        All rows must be in the ledger.
+        """
         for presence in self._streams.values():
             version = presence.version
             if not presence.is_complete and not (is_end and presence.is_covered):
@@ -111,7 +120,9 @@ class Mirror:
                         presence.stream,
                     )
                 version = None
-            self._judge(presence, version)
+            self._note(presence, version)
+            if is_end and presence.is_mirrored:
+                self._remove(presence.stream, presence.channels)
 
     def begin_table(self, presence: Presence) -> None:
         """Note that a table is being sent with its version: what came before without one is not in it."""
@@ -123,18 +134,16 @@ class Mirror:
         for presence in self._streams.values():
             presence.is_covered = True
 
-    def _judge(self, presence: Presence, version: int | None) -> None:
+    def _note(self, presence: Presence, version: int | None) -> None:
         if version is not None:
             self.rejects.judge(presence.stream, presence.channels, version)
-        if presence.is_mirrored and (version is not None or presence.marked):
+            self.ledger.complete(presence.stream, presence.channels, version, is_mirrored=presence.is_mirrored)
+            presence.version, presence.is_complete, presence.has_rows = None, False, False
+        if presence.is_mirrored:
             self.ledger.touch(presence.channels, presence.marked, GONE)
-            self._remove(presence.stream, [one for one in presence.channels if one in self.channels], version)
-        elif presence.marked:
+        else:
             self._withdraw(presence)
         presence.marked.clear()
-        if version is not None:
-            self.ledger.complete(presence.stream, presence.channels, version)
-            presence.version, presence.is_complete, presence.has_rows = None, False, False
 
     def _withdraw(self, presence: Presence) -> None:
         """Delete waiting posts of rows that came as deleted. Posts that people have seen stay."""
@@ -143,13 +152,15 @@ class Mirror:
                 if entry.phase in {Phase.DEFERRED, Phase.DRAFT} and not entry.held:
                     self.courier.remove(channel, entry)
 
-    def _remove(self, stream: str, channels: Sequence[str], version: int | None) -> None:
-        gone, total = self.ledger.gone(stream, channels, version)
+    def _remove(self, stream: str, channels: Sequence[str]) -> None:
+        gone, total = self.ledger.gone(stream, channels)
         if len(gone) > self.most or len(gone) > self.most_share * total:
             self.failures.append(
                 f"{stream}: {len(gone)} of {total} rows are gone, more than mirror_max_deletes or mirror_max_share"
-                " allow to delete, so no post was deleted. If they are meant to be gone, raise the limit for one run."
+                " allow to delete, so no post was deleted. If they are meant to be gone, raise the limits for one run."
+                " If not, let the tap send them again: rows that come keep their posts."
             )
+            logger.error("%s", self.failures[-1])
             return
         for entry in gone:
             self.deleted[stream] += self.courier.remove(self.channels[entry.channel], entry)

@@ -310,30 +310,35 @@ class Ledger:
         """Note that a table is being sent with its version: rows that came without one belong to no table."""
         self._reversion(stream, channels, EARLIER)
 
-    def complete(self, stream: str, channels: Collection[str], version: int) -> None:
-        """Note that a table version is complete. Rows that came without a version belong to it."""
+    def complete(self, stream: str, channels: Collection[str], version: int, *, is_mirrored: bool) -> None:
+        """Note that a table version is complete. Rows that came without a version belong to it.
+
+        In mode mirror, the others are gone.
+        """
+        if is_mirrored:
+            seen = POSTS.c.version.in_((version, UNVERSIONED))
+            of_stream = sa.and_(POSTS.c.stream == stream, POSTS.c.channel.in_(channels))
+            unseen = sa.or_(POSTS.c.version.is_(None), sa.not_(seen))
+            self.database.change(POSTS.update().where(of_stream, unseen).values(version=GONE))
         self._reversion(stream, channels, version)
 
     def _reversion(self, stream: str, channels: Collection[str], version: int) -> None:
         of_stream = sa.and_(POSTS.c.stream == stream, POSTS.c.channel.in_(channels), POSTS.c.version == UNVERSIONED)
         self.database.change(POSTS.update().where(of_stream).values(version=version))
 
-    def gone(self, stream: str, channels: Collection[str], version: int | None) -> tuple[list[Entry], int]:
-        """The posts of a stream whose rows are gone, and the number of all its posts.
-
-        Args:
-            stream: Of the posts.
-            channels: Posts in other channels are left out of both.
-            version: Of the table that is complete, if one is: gone is what was not seen in it. Otherwise gone is
-                what was marked as deleted.
-        """
-        over = [phase.value for phase in (Phase.DELETED, Phase.REMOVED)]
+    def gone(self, stream: str, channels: Collection[str]) -> tuple[list[Entry], int]:
+        """The posts of a stream in these channels whose rows are gone, and the number of all its posts there."""
+        over = [phase.value for phase in (Phase.DELETING, Phase.DELETED, Phase.REMOVED)]
         query = _SELECT.where(POSTS.c.stream == stream, POSTS.c.channel.in_(channels), POSTS.c.phase.not_in(over))
         total = self.database.rows(sa.select(sa.func.count()).select_from(query.subquery()))[0][0]
-        unseen = POSTS.c.version == GONE
-        if version is not None:
-            unseen = sa.or_(POSTS.c.version.is_(None), POSTS.c.version.not_in((version, UNVERSIONED)))
-        return [_entry(row) for row in self.database.rows(query.where(unseen).order_by(POSTS.c.seq))], total
+        rows = self.database.rows(query.where(POSTS.c.version == GONE).order_by(POSTS.c.seq))
+        return [_entry(row) for row in rows], total
+
+    def forget_gone(self, channels: Collection[str], stream: str | None = None) -> None:
+        """Forget which rows are gone: of a stream, or of all. A table that is complete tells it anew."""
+        here = sa.and_(POSTS.c.channel.in_(channels), POSTS.c.version == GONE)
+        of_stream = sa.true() if stream is None else POSTS.c.stream == stream
+        self.database.change(POSTS.update().where(here, of_stream).values(version=EARLIER))
 
     # Doubts
 
