@@ -145,6 +145,8 @@ def map_errors(config: Mapping[str, Any]) -> Iterator[str]:
             yield f"stream_map_config is not valid: {name} is empty: set the variable that it comes from."
     for name, rule in config.get("stream_maps", {}).items():
         for key, value in rule.items() if isinstance(rule, dict) else ():
+            if key in {"__alias__", "__source__"} and not value:
+                yield f"stream_maps is not valid: {name}.{key} must be a name."
             if isinstance(value, str) and key not in MAP_OPTIONS - {"__filter__"}:
                 try:
                     _ = ast.parse(value).body[0]

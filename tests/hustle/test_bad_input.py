@@ -390,6 +390,7 @@ def test_half_a_character_is_no_json(
         {"leads": {"name": "'\0'"}},
         {"leads": {"name": "(" * 5000}},
         {"leads": {"__else__": "x"}},
+        *({"leads": {option: name}} for option in ("__alias__", "__source__") for name in (None, "")),
         {"__else__": "x"},
     ],
 )
