@@ -256,7 +256,7 @@ def adopt(target: TargetHarkster, channel: str | None) -> None:
     """
     found = _find_channel(target, channel)
     target.run.ledger.lock(found.id)
-    click.echo(f"{target.run.channels.adopt(found)} posts were entered into the ledger.")
+    click.echo(f"{target.run.adoption.adopt(found)} posts were entered into the ledger.")
     if not target.run.ledger.streams(found.id):
         click.echo("It knows no stream of this channel: the next run enters the posts of the streams that come.")
 

@@ -12,6 +12,7 @@ from singer_http.http.clock import Stopped
 from singer_http.http.errors import ApiError, IncompleteError
 from singer_sdk.contrib.msgspec import encoder
 
+from target_harkster.delivery.adoption import Adoption
 from target_harkster.delivery.channels import Channels
 from target_harkster.delivery.courier import Courier
 from target_harkster.delivery.decision import Decider
@@ -112,7 +113,10 @@ class Run:
             )
             delivery = Delivery(self.api, self.ledger, quota, clock, config["mirror_recall"], spelling)
             self.courier = courier = Courier(delivery, self.ledger, self.rejects, self._delivered)
-            self.channels = Channels(self.api, self.ledger, quota, delivery, self.rejects, courier, config["first_run"])
+            self.adoption = adoption = Adoption(api, self.ledger, delivery, self.rejects)
+            self.channels = Channels(
+                api, self.ledger, quota, delivery, self.rejects, courier, adoption, config["first_run"]
+            )
             channels = self.channels.opened
             most, share = config["mirror_max_deletes"], float(config["mirror_max_share"])
             self.mirror = Mirror(courier, self.ledger, self.rejects, channels, most, share)

@@ -343,7 +343,7 @@ class Life:
             with contextlib.closing(job.target.make().run) as run:
                 channel = run.channels.find(job.target.channel, "channel")
                 run.ledger.lock(channel.id)
-                run.channels.adopt(channel)
+                run.adoption.adopt(channel)
             # Of what was rejected then nothing is tried whose post has changed since.
             is_as_then = {at: at not in job.posts or job.posts[at] == posts.get(at) for at in rejected}
             job.rejected = {at: told for at, told in rejected.items() if is_as_then[at]}

@@ -12,7 +12,7 @@ from api_sandbox import Fault, RunningSandbox
 from click.testing import CliRunner
 from singer_http.http.errors import IncompleteError
 from target_harkster.cli import harkster
-from target_harkster.delivery.channels import NEWEST
+from target_harkster.delivery.adoption import NEWEST
 from target_harkster.delivery.exactly_once import TRIES
 from target_harkster.ledger.database import LedgerError
 from target_harkster.vendor.client import HarksterApi, UncertainError

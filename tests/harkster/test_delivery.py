@@ -155,7 +155,7 @@ def test_adopt_tells_an_older_ledger_what_was_posted_since(target: Target) -> No
     made = target.make(**UPSERT)
     channel = made.run.channels.find(target.channel, "channel")
     made.run.ledger.lock(channel.id)
-    assert made.run.channels.adopt(channel) == 1
+    assert made.run.adoption.adopt(channel) == 1
     made.run.close()
     target.ran([schema(), row(1, "two"), state(2)], **UPSERT)
     assert [(data(post)["name"], post.publications) for post in target.posts()] == [("two", 1)]

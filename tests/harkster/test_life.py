@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 )
 from singer_http.http.transport import Transport
 from sqlalchemy.engine.default import DefaultDialect
-from target_harkster.delivery.channels import Channels
+from target_harkster.delivery.adoption import Adoption
 from target_harkster.delivery.mirror import Mirror
 from target_harkster.layout.layout import Layout
 from target_harkster.ledger.database import LedgerError
@@ -386,12 +386,12 @@ def closed_when_the_ledger_is_lost(life: Life) -> None:
 @contextmanager
 def _older_goes_on() -> Iterator[None]:
     """What an older copy of the ledger was to do is done."""
-    enter = Channels._enter
+    enter = Adoption.enter
 
-    def enter_older(channels: Channels, *posts: Any, **_: Any) -> int:
-        return enter(channels, *posts, is_newer=False)
+    def enter_older(adoption: Adoption, *posts: Any, **_: Any) -> int:
+        return enter(adoption, *posts, is_newer=False)
 
-    with mock.patch.object(Channels, "_enter", enter_older):
+    with mock.patch.object(Adoption, "enter", enter_older):
         yield
 
 
@@ -486,14 +486,14 @@ PUT_BACK: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
     (
         "a copy of the ledger",
         "a known post is as it was known",
-        lambda: mock.patch("target_harkster.delivery.channels.is_as_known", return_value=True),
+        lambda: mock.patch("target_harkster.delivery.adoption.is_as_known", return_value=True),
     ),
     ("a copy with a post that waits", "what was to be done is done", _older_goes_on),
     ("a copy with a post that is withdrawn", "what waited waits on", lambda: mock.patch.object(Ledger, "forget")),
     (
         "a channel that is closed",
         "the row changes the post",
-        lambda: mock.patch("target_harkster.delivery.channels.stays", return_value=False),
+        lambda: mock.patch("target_harkster.delivery.adoption.stays", return_value=False),
     ),
     ("a key of another type", "text and numbers are kept apart", earlier_version),
     ("a key of another type in a digest", "text and numbers are kept apart", earlier_version),

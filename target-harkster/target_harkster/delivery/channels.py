@@ -2,37 +2,25 @@
 
 from __future__ import annotations
 
-import itertools
-import logging
-from collections import defaultdict, deque
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from singer_http.http.errors import ConfigurationError, ForbiddenError, NotFoundError
 
-from target_harkster.delivery.found_posts import enter_shown, is_accounted_for, is_as_known, stays
-from target_harkster.ledger.database import LedgerError
-from target_harkster.ledger.keys import spellings
-from target_harkster.ledger.store import Entry, Phase
-from target_harkster.vendor.posts import marker_of, prefix_of, stream_marker
+from target_harkster.vendor.posts import prefix_of, stream_marker
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from target_harkster.delivery.adoption import Adoption
     from target_harkster.delivery.courier import Courier
     from target_harkster.delivery.exactly_once import Delivery
     from target_harkster.delivery.post_quota import PostQuota
     from target_harkster.ledger.rejects import Rejects
     from target_harkster.ledger.store import Ledger
     from target_harkster.vendor.client import Channel, HarksterApi
-    from target_harkster.vendor.posts import RemotePost
 
-logger = logging.getLogger(__name__)
-
-_IN_LEDGER_ALONE = (Phase.DEFERRED, Phase.INTENT, Phase.RENEWING)
-"""Phases in which a post is made by the next run, of content that only the ledger has."""
-NEWEST = 20
-"""So many of the newest posts of a channel are compared with the ledger."""
 _CANDIDATES = 20
 """A message lists at most so many channels."""
 
@@ -80,20 +68,6 @@ def find_channel(wanted: str, channels: Sequence[Channel], setting: str) -> Chan
     raise ConfigurationError(f"{setting}: this token shows no channel {wanted}; it shows {listed}{more}.")
 
 
-def _oldest_first(posts: Mapping[str, RemotePost]) -> list[tuple[str, RemotePost]]:
-    """Sort posts by age. Lists begin with the newest, unless the times of publication show otherwise."""
-    listed = list(posts.items())
-    times = [post.published_at for post in posts.values() if post.published_at is not None]
-    return listed if times and times[0] < times[-1] else listed[::-1]
-
-
-def _newest(posts: Iterator[RemotePost]) -> list[RemotePost]:
-    """The newest of some posts of a list, which begins or ends with the newest."""
-    first = list(itertools.islice(posts, NEWEST))
-    times = [post.published_at for post in first if post.published_at is not None]
-    return list(deque(posts, NEWEST)) or first if times and times[0] < times[-1] else first
-
-
 @dataclass(slots=True, eq=False)
 class Channels:
     """The channels of a run.
@@ -110,6 +84,7 @@ class Channels:
     delivery: Delivery
     rejects: Rejects
     courier: Courier
+    adoption: Adoption
     first_run_setting: str
     opened: dict[str, Channel] = field(default_factory=dict, init=False)
     streams: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set), init=False)
@@ -206,11 +181,11 @@ class Channels:
         try:
             if is_new:
                 self.post_quota.open(channel)
-            self._check_age(channel, {one for one in streams if known.get(one)})
+            self.adoption.check_age(channel, {one for one in streams if known.get(one)})
             # The ledger may have been lost. The posts in the channel show which. What waits came after it.
             lost = {one for one in streams if not known.get(one) and stream_marker(one) in self._prefixes(channel)}
             if lost:
-                self._enter(channel, lost, self.delivery.ours(channel, lost), is_newer=False)
+                self.adoption.enter(channel, lost, self.delivery.ours(channel, lost), is_newer=False)
             self.courier.resume(channel, streams)
         except (ForbiddenError, NotFoundError) as error:
             self.courier.close(channel, error)
@@ -227,113 +202,6 @@ class Channels:
         for channel in self.opened.values():
             if channel.id not in self.courier.closed:
                 self.delivery.clear_up(channel)
-
-    def _check_age(self, channel: Channel, streams: Collection[str]) -> None:
-        """Compare the ledger with the newest posts of streams, or with all if posts wait that only the ledger has.
-
-        Raises:
-            LedgerError: It does not know some of them: it is an older copy, and would post them again.
-        """
-        if not streams:
-            return
-        prefixes = tuple(map(stream_marker, streams))
-        listed = (post for post in self.api.posts(channel.id) if post.marker and post.marker.startswith(prefixes))
-        newest = list(listed) if any(self.ledger.entries(channel.id, _IN_LEDGER_ALONE)) else _newest(listed)
-        posts = {str(post.marker): post for post in newest}
-        known = self.ledger.find(channel.id, list(posts))
-        is_in_doubt = self.ledger.in_doubt(channel.id) is not None
-        for marker, post in posts.items():
-            if is_in_doubt and post.is_draft:
-                continue  # perhaps from a request whose answer was lost
-            if not is_accounted_for(known.get(marker), post):
-                raise LedgerError(
-                    f"{channel.path}: there are posts that the ledger does not know, as if an older copy of it had been"
-                    f" put back. Enter them with `harkster adopt --channel {channel.id}`, lest they be posted again."
-                )
-
-    def adopt(self, channel: Channel) -> int:
-        """Enter the posts of a channel into a ledger that may be an older copy. What the channel shows is newer.
-
-        Posts of streams that the ledger does not know are entered when a run brings the stream. Posts that waited and
-        are not there are dropped: they may have been published, and deleted, since.
-
-        Returns:
-            How many posts were entered: new ones, and those that the ledger knew with another content or phase.
-        """
-        self.rejects.load(channel.id)
-        streams = self.ledger.streams(channel.id)
-        ours = self.delivery.ours(channel, streams)
-        waiting: list[str] = []
-        for entry in self.ledger.unfinished(channel.id, streams):
-            if entry.marker in ours:
-                continue
-            # The API may not list drafts.
-            remote = None if entry.post_id is None else self.api.post(channel.id, entry.post_id)
-            if remote is not None:
-                ours[entry.marker] = remote
-            elif entry.phase not in {Phase.UPDATING, Phase.DELETING}:
-                waiting.append(entry.marker)
-        self.ledger.digests.distrust(channel.id, waiting)
-        for marker in waiting:
-            self.ledger.forget(channel.id, marker)
-        self.ledger.forget_gone([channel.id])  # the rows may have come back since
-        if waiting:
-            logger.warning(
-                "%s: %d posts that waited in the ledger are dropped, as they may have been posted and deleted since."
-                " They are posted when their rows come again.",
-                channel.path,
-                len(waiting),
-            )
-        return self._enter(channel, streams, ours, is_newer=True)
-
-    def _enter(self, channel: Channel, streams: Iterable[str], ours: dict[str, RemotePost], *, is_newer: bool) -> int:
-        """Enter posts that the ledger does not know, or knows otherwise.
-
-        Args:
-            channel: Where they are.
-            streams: Whose posts they are.
-            ours: The posts, by marker.
-            is_newer: What they show is newer than what the ledger was to make of them.
-        """
-        known = self.ledger.find(channel.id, list(ours))
-        names = {stream_marker(stream): stream for stream in streams}
-        entries: list[Entry] = []
-        for marker, remote in _oldest_first(ours):
-            entry, stream = known.get(marker), names[prefix_of(marker)]
-            if entry is None:
-                entry = Entry(channel.id, marker, stream, "", Phase.DRAFT, remote.hash, self.ledger.next_seq())
-            elif is_newer and is_as_known(entry, remote):
-                continue
-            entry.stream = stream
-            if not is_newer or marker not in known:
-                entry.held = remote.is_held
-            if is_newer or stays(entry, remote):
-                enter_shown(entry, remote)
-                entry.phase = Phase.DRAFT if remote.is_draft else Phase.PUBLISHED
-            else:
-                entry.phase, entry.post_id = Phase.UPDATING, remote.id
-            entries.append(entry)
-        self.ledger.save(*entries)
-        if is_newer:
-            self.ledger.digests.distrust(channel.id, [entry.marker for entry in entries])
-        adopted = {entry.marker for entry in entries}
-        for reject in self.rejects.earlier:
-            prefix = stream_marker(reject.stream)
-            markers = {marker_of(prefix, spelling) for spelling in spellings(reject.key or "")}
-            # A row is newer than its post if it was rejected by a run that could not look at the channel.
-            if (reject.channel == channel.id and not adopted.isdisjoint(markers)) and (
-                is_newer or self.ledger.is_first_run_over(reject.stream, channel.id)
-            ):
-                self.rejects.strike(reject.id)
-        self.rejects.sync()
-        if entries:
-            logger.warning(
-                "%s: %d posts of this target were found that the ledger did not know, or not as they are now; they are"
-                " not posted again, and updated when their rows come.",
-                channel.path,
-                len(entries),
-            )
-        return len(entries)
 
     def first_run(self, stream: str, channel: Channel) -> str:
         """What becomes of new rows: the setting in a first run, ``publish`` later."""
