@@ -76,7 +76,7 @@ class SharedLog(RequestLog):
         now = self._clock.monotonic()
         if self._alone_until < math.inf:
             logger.warning(
-                "The request log cannot be reached (%s): after %.0f s without any, this run keeps to %d of %d"
+                "The request log is out of reach (%s): after %.0f s without any, this run keeps to %d of %d"
                 " requests until it is back.",
                 *(error, self._silence, self._share, self._requests),
             )
