@@ -124,8 +124,7 @@ class HarksterSink(RowSink):
         self._layout = run.layout(stream, schema, self._key_properties)
         route = run.channels.route(stream, run.config)
         run.channels.check_key_columns(stream, route.channels.values(), self._layout.key_columns)
-        for channel in route.channels.values():
-            run.channels.open(channel, stream)
+        run.channels.open(stream, route.channels.values())
         self._channel_column = route.column
         self._channels = route.channels
         self._only_channel = route.channels.get("") if route.column is None else None

@@ -63,6 +63,23 @@ def test_a_row_is_posted_when_it_meets_the_condition(target: Target, mode: str) 
     assert dict(shown(target, "id", "hours")) == expected
 
 
+@pytest.mark.parametrize("on_quota", ["defer", "draft"])
+@pytest.mark.parametrize("mode", ["append", "upsert", "mirror"])
+def test_what_waits_is_withdrawn_when_its_row_does_not_meet_the_condition_any_more(
+    target: Target, mode: str, on_quota: str
+) -> None:
+    settings: dict[str, Any] = {"streams": {"hours": {**OVERTIME, "mode": mode}}, "on_quota": on_quota}
+    settings["mirror_max_share"] = 1
+    target.ran([schema(PROPERTIES), worked(1, 45), worked(2, 45), state(1)], **settings, max_posts_per_run=0)
+    target.ran([schema(PROPERTIES), worked(1, 10), worked(2, 50), state(2)], **settings, max_posts_per_run=0)
+    target.ran([schema(PROPERTIES), state(3)], **settings)
+    expected = [("1", "45"), ("2", "45")] if mode == "append" else [("2", "50")]
+    assert shown(target, "id", "hours") == expected
+    assert all(post.status == "published" for post in target.posts())
+    target.ran([schema(PROPERTIES), worked(1, 60), state(4)], **settings)
+    assert dict(shown(target, "id", "hours")) == dict(expected) | ({} if mode == "append" else {"1": "60"})
+
+
 def test_a_post_goes_when_its_row_meets_the_condition_no_more(target: Target) -> None:
     settings = {"streams": {"hours": {**OVERTIME, "mode": "mirror"}}, "mirror_max_share": 1}
     activate: Message = {"type": "ACTIVATE_VERSION", "stream": "hours", "version": 1}

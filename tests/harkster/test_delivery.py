@@ -85,7 +85,7 @@ def test_after_a_lost_answer_the_channel_is_looked_at_until_nothing_can_turn_up(
     # A quarter of an hour later it is looked at once more, and then no longer.
     made = TargetHarkster(config=target.config, clock=Later())
     channel = made.run.channels.find(target.channel, "channel")
-    made.run.channels.open(channel, "hours")
+    made.run.channels.open("hours", [channel])
     assert made.run.ledger.in_doubt(target.channel) is None
     made.run.close()
 

@@ -283,6 +283,31 @@ def test_what_fails_for_a_value_does_not_repeat_it(
     assert not [path for path in written(target) if b"Secret" in path.read_bytes()]
 
 
+@pytest.mark.parametrize("on_quota", ["defer", "draft"])
+@pytest.mark.parametrize("is_stray", [False, True])
+@pytest.mark.parametrize("mode", ["append", "upsert", "mirror"])
+def test_what_waits_is_not_published_while_a_newer_version_of_its_row_is_rejected(
+    sandbox: RunningSandbox, target: Target, tmp_path: Path, mode: str, on_quota: str, *, is_stray: bool
+) -> None:
+    other = Target.into_new_channel(sandbox, tmp_path)
+    settings = streams(NUMBER, mode=mode, channel={"column": "to", "allowed": [other.channel, target.channel]})
+    settings |= {"on_quota": on_quota, "mirror_max_share": 1}
+    first = schema({"id": {"type": "integer"}, "name": {"type": "string"}, "to": {"type": "string"}})
+    rows = [record(id=number, name="1", to=target.channel) for number in (1, 2)]
+    target.ran([first, *rows, state(1)], **settings, max_posts_per_run=0)
+    wrong = record(id=1, name="2", to="nowhere") if is_stray else record(id=1, name="x", to=other.channel)
+    target.ran([first, wrong, state(2)], **settings, max_posts_per_run=0)
+    target.ran([first, state(3)], **settings)
+    shown = [data(post)["name"] for post in target.posts() if post.status == "published"]
+    assert shown == (["1", "1"] if mode == "append" else ["1"])
+    assert other.posts() == []
+    target.ran([first, record(id=1, name="3", to=target.channel), state(4)], **settings)
+    target.ran([first, state(5)], **settings)
+    shown = [data(post)["name"] for post in target.posts() if post.status == "published"]
+    assert sorted(shown) == (["1", "1"] if mode == "append" else ["1", "3"])
+    assert target.rejects() == []
+
+
 @pytest.mark.parametrize("key", [[1, "2"], {"a": 1}, True, [[1.5]]])
 def test_a_rejected_row_with_any_key_is_tried_again(target: Target, tmp_path: Path, key: Any) -> None:
     properties = {"id": {}, "name": {"type": "string"}}

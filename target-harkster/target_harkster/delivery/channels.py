@@ -11,7 +11,7 @@ from singer_http.http.errors import ConfigurationError, ForbiddenError, NotFound
 from target_harkster.vendor.posts import prefix_of, stream_marker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from target_harkster.delivery.adoption import Adoption
     from target_harkster.delivery.courier import Courier
@@ -159,8 +159,18 @@ class Channels:
             if known is None:
                 self.ledger.note_key_columns(stream, channel.id, columns)
 
-    def open(self, channel: Channel, stream: str) -> None:
-        """Lock a channel for this run, and finish what earlier runs left in it.
+    def open(self, stream: str, channels: Collection[Channel]) -> None:
+        """Lock the channels of a stream for this run, and finish what earlier runs left in them."""
+        for channel in channels:
+            if channel.id not in self.opened:
+                self.ledger.lock(channel.id)
+                self.rejects.load(channel.id)
+                self.opened[channel.id] = channel
+        for channel in channels:
+            self._compare(channel, stream)
+
+    def _compare(self, channel: Channel, stream: str) -> None:
+        """Compare the ledger with the posts of a channel, and finish what earlier runs left in it.
 
         Posts of streams that neither came nor are in the ledger belong to other jobs, and are left alone.
 
@@ -168,19 +178,13 @@ class Channels:
             channel: The channel.
             stream: One that goes there.
         """
-        is_new = channel.id not in self.opened
-        if is_new:
-            self.ledger.lock(channel.id)
-            self.rejects.load(channel.id)
-            self.opened[channel.id] = channel
         known = self.ledger.streams(channel.id)
         streams = {stream, *known} - self.streams[channel.id]
         if not streams or channel.id in self.courier.closed:
             return
         self.streams[channel.id] |= streams
         try:
-            if is_new:
-                self.post_quota.open(channel)
+            self.post_quota.open(channel)
             self.adoption.check_age(channel, {one for one in streams if known.get(one)})
             # The ledger may have been lost. The posts in the channel show which. What waits came after it.
             lost = {one for one in streams if not known.get(one) and stream_marker(one) in self._prefixes(channel)}

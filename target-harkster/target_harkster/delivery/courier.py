@@ -115,13 +115,7 @@ class Courier:
         What the API does not take stays in the ledger, and is tried again by the next run, as nothing else may know
         of it any more.
         """
-        # Posts of rows that are gone are to be deleted: what nobody has seen of them stays unseen.
-        unseen = {Phase.DEFERRED, Phase.DRAFT}
-        unfinished = [
-            entry
-            for entry in self.ledger.unfinished(channel.id, streams)
-            if entry.version != GONE or entry.phase not in unseen
-        ]
+        unfinished = [one for one in self.ledger.unfinished(channel.id, streams) if not self._is_outdated(one)]
         if any(entry.phase is Phase.INTENT for entry in unfinished):
             self.ledger.doubt(channel.id)
         drafts = self.delivery.clear_up(channel)
@@ -145,6 +139,18 @@ class Courier:
             else:
                 if is_done and entry.phase not in UNFINISHED:
                     self.rejects.strike(_reject_id(entry, "post"))
+
+    def _is_outdated(self, entry: Entry) -> bool:
+        """Whether a post that waits stays unseen: its row is gone, or a newer version of it is rejected.
+
+        Without a source, as in mode append, no later version counts.
+        """
+        if not entry.waits or entry.version == GONE:
+            return entry.waits
+        if not entry.source or not self.rejects.has_row(entry.stream, entry.key):
+            return False
+        # The key of a digest may look like the key of a row.
+        return '"group_by"' not in (self.ledger.key_columns(entry.stream, entry.channel) or "")
 
     def _set_aside(self, channel: Channel, entry: Entry, error: ApiError) -> None:
         self.aside.append(f"{channel.path}, {entry.stream}: a post ({entry.marker}) is set aside. {error}")

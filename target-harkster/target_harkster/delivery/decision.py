@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from target_harkster.delivery.parcel import Parcel
@@ -136,20 +136,22 @@ class Decider:
             work |= self._decided_of(channel, rows)
         return work
 
-    def _wanted(self, channel: str, rows: Mapping[str, list[Parcel]]) -> dict[str, list[Parcel]]:
-        """The rows that have a post, or whose condition is met."""
+    def _wanted(self, channel: str, rows: Mapping[str, list[Parcel]]) -> tuple[dict[str, list[Parcel]], list[Entry]]:
+        """The rows that have a post, or whose condition is met, and what waits of others: nobody has seen it."""
         asked = [marker for marker, versions in rows.items() if versions[0].lane.is_conditional]
         if not asked:
-            return dict(rows)
+            return dict(rows), []
         known = self.ledger.find(channel, asked)
         others = {other for marker in asked for other in rows[marker][0].lane.others}
         elsewhere = self.ledger.elsewhere(others, asked) if others else []
-        there = {entry.marker for entry in (*known.values(), *elsewhere) if entry.phase not in _UNSEEN}
+        waiting = {one.marker: one for one in known.values() if one.waits and rows[one.marker][0].lane.mode != "append"}
+        there = {one.marker for one in (*known.values(), *elsewhere) if one.phase not in _UNSEEN} - waiting.keys()
         wanted = dict(rows)
         for marker in asked:
             if marker not in there:
                 wanted[marker] = self._from_wanted(rows[marker])
-        return {marker: versions for marker, versions in wanted.items() if versions}
+        withdrawn = [entry for marker, entry in waiting.items() if not wanted[marker]]
+        return {marker: versions for marker, versions in wanted.items() if versions}, withdrawn
 
     def _from_wanted(self, versions: list[Parcel]) -> list[Parcel]:
         """The versions of a row that count: from the first wanted one on, or all if the last one is wanted."""
@@ -175,7 +177,8 @@ class Decider:
         return found
 
     def _decided_of(self, channel: str, rows: Mapping[str, list[Parcel]]) -> dict[int, Entry]:
-        rows = self._wanted(channel, rows)
+        last = {marker: versions[-1] for marker, versions in rows.items()}
+        rows, withdrawn = self._wanted(channel, rows)
         sources = self.ledger.sources(channel, list(rows))
         new: list[tuple[Parcel, Content]] = []
         unchanged: Counter[str] = Counter()
@@ -190,8 +193,8 @@ class Decider:
         self._touch(channel, rows)
         new, moved, held = self._from_elsewhere(new)
         found = self.ledger.find(channel, [parcel.marker for parcel, _ in new])
-        work: dict[int, Entry] = {}
-        changed: list[Entry] = []
+        changed = [replace(entry, phase=Phase.DELETING) for entry in withdrawn]
+        work = {id(last[entry.marker]): entry for entry in changed}
         for parcel, content in new:
             known = found.get(parcel.marker)
             decision = decide(known, {content.hash, *parcel.row_hash(known)}, parcel.lane.mode)

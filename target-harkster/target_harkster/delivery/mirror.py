@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from target_harkster.ledger.model import GONE
-from target_harkster.ledger.store import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -149,7 +148,7 @@ class Mirror:
         """Delete waiting posts of rows that came as deleted. Posts that people have seen stay."""
         for channel in (self.channels[one] for one in presence.channels if one in self.channels):
             for entry in self.ledger.find(channel.id, list(presence.marked)).values():
-                if entry.phase in {Phase.DEFERRED, Phase.DRAFT} and not entry.held:
+                if entry.waits:
                     self.courier.remove(channel, entry)
 
     def _remove(self, stream: str, channels: Sequence[str]) -> None:

@@ -188,6 +188,10 @@ class Rejects:
         """Whether there is a reject."""
         return reject_id in self._standing.get(reject_id[1:3], ())
 
+    def has_row(self, stream: str, key: str) -> bool:
+        """Whether a row is rejected, in whatever channel of its stream."""
+        return any(reject_id[3] in {"row", "stray"} for reject_id in self._standing.get((stream, row_of(key)), ()))
+
     def add(self, reject: Reject) -> None:
         """Take a reject of this run. It replaces an older one of the same row, and is durable after :meth:`sync`."""
         self.keep(reject)

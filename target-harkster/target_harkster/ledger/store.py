@@ -104,6 +104,11 @@ class Entry:
     source: str = ""
     changed_at: float = 0.0
 
+    @property
+    def waits(self) -> bool:
+        """Whether the post waits for the quota, and nobody has seen it."""
+        return self.phase in {Phase.DEFERRED, Phase.DRAFT} and not self.held
+
 
 class Ledger:
     """A ledger in a database.
