@@ -234,6 +234,15 @@ class Job:
             return False
         return self.plan.mode == "mirror" or all(post.state == "baseline" for post in self._of(row.key).values())
 
+    def withdraws(self, row: Row) -> bool:
+        """Whether a post of a row is withdrawn if it still waits, as the row is not wanted any more."""
+        return (
+            self.plan.mode == "upsert"
+            and self.plan.when
+            and (row.name == UNWANTED and not row.is_gone)
+            and (row.to, row.key) in self.posts
+        )
+
     def _forget(self, keys: Iterable[int], *, is_there: bool = False) -> None:
         """Note that rows are gone, and their posts with them; or only their posts."""
         for key in list(keys):
@@ -288,5 +297,12 @@ class Job:
         """What a channel must show: by key, the text and the status of a post."""
         shown = {"published", "draft"}
         return {
-            key: (post.text, post.state) for (to, key), post in self.posts.items() if to == at and post.state in shown
+            key: (post.text, post.state)
+            for (to, key), post in self.posts.items()
+            if to == at and post.state in shown and not self._is_held_back(to, key)
         }
+
+    def _is_held_back(self, at: int, key: int) -> bool:
+        """Whether a post still waits because a newer version of its row is rejected."""
+        is_rejected = any(one[1] == key for one in self.rejected)
+        return is_rejected and key not in self.seen and self.posts[at, key].state == "published"
