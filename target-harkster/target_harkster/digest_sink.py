@@ -63,7 +63,7 @@ class DigestSink(HarksterSink):
 
     @override
     def _lane(self, channel: Channel) -> Lane:
-        return replace(super()._lane(channel), others=(), is_conditional=False)
+        return replace(super()._lane(channel), others=(), former=(), is_conditional=False)
 
     @override
     def digest(self) -> dict[tuple[str, str], tuple[str, bool]]:

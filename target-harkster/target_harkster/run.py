@@ -37,7 +37,7 @@ from target_harkster.messages import BAD_INPUT
 from target_harkster.report.plan import Plan, Planner, print_plan
 from target_harkster.report.planning_api import PlanningApi
 from target_harkster.report.preview import Preview
-from target_harkster.report.summary import tell_quota, tell_rows
+from target_harkster.report.summary import tell_quota, tell_rows, tell_unnamed
 from target_harkster.vendor.client import HarksterApi
 from target_harkster.vendor.posts import Content, Spelling
 
@@ -191,6 +191,7 @@ class Run:
         self.reject_retries.finish()
         self.channels.clear_up()
         self._export()
+        tell_unnamed(streams, self.channels, self.moves, self.ledger)
 
     def leave(self, error: BaseException) -> None:
         """End a run that cannot go on. The last STATE says how far it got."""

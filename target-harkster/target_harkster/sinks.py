@@ -129,6 +129,8 @@ class HarksterSink(RowSink):
         self._channels = route.channels
         self._only_channel = route.channels.get("") if route.column is None else None
         self._channel_ids = tuple(channel.id for channel in route.channels.values())
+        # A row whose column names its channel is in no other one; without it, other jobs may post it elsewhere.
+        self._former = run.ledger.channels_of(stream).difference(self._channel_ids) if route.column else ()
         run.moves.resume(stream, self._channel_ids)
         self._old_markers = run.ledger.old_markers(self._prefix, self._channel_ids)
         self._presence = run.mirror.presence(stream, self._channel_ids, is_mirrored=self._layout.mode == "mirror")
@@ -238,6 +240,7 @@ class HarksterSink(RowSink):
                 self._run.channels.first_run(self.stream_name, channel),
                 self._run.channels.is_first(self.stream_name, channel),
                 tuple(one for one in self._channel_ids if one != channel.id),
+                self._former,
                 self._layout.is_conditional,
             )
         return lane

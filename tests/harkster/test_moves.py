@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import requests
 from api_sandbox import Fault
 
 from tests.harkster.running import Command, Message, Target, as_input, data, record, schema, state
@@ -173,3 +174,97 @@ def test_the_plan_and_the_summary_tell_what_a_move_deletes(
     two.old.ran(two.row(two.new))
     assert "hours: 1 rows: 1 new, 1 moved, and deleted in the old channel, 1 delivered." in caplog.text
     assert json.loads(command("runs", "--json"))[0]["deleted"] == 1
+
+
+# Channels that the settings no longer name
+
+BY_ROW: dict[str, Any] = {"mode": "upsert"}
+BY_GROUP: dict[str, Any] = {
+    "group_by": ["to"],
+    "fields": [{"id": "n", "type": "counter", "data": "{{ rows | length }}"}],
+}
+OPEN: dict[str, Any] = {**BY_GROUP, "closed": "{{ rows | length > 1 }}"}
+
+
+@pytest.mark.parametrize("on_quota", ["draft", "defer"])
+@pytest.mark.parametrize("layout", [BY_ROW, BY_GROUP, OPEN], ids=["rows", "digests", "open digests"])
+def test_what_waits_for_a_channel_that_the_settings_no_longer_name_is_told(  # noqa: PLR0917 - fixtures and parameters
+    sandbox: RunningSandbox,
+    target: Target,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    layout: dict[str, Any],
+    on_quota: str,
+) -> None:
+    other = Target.into_new_channel(sandbox, tmp_path)
+    for one in (target, other):
+        one.config |= {"on_quota": on_quota, "streams": {"hours": layout}}
+    target.ran([schema(PROPERTIES), state(1)])
+    rows = [record(id=number, name="x", to=str(number)) for number in (1, 2)]
+    target.ran([schema(PROPERTIES), *rows, state(2)], max_posts_per_run=0)
+    told = "which the settings do not name"
+    assert told not in caplog.text
+    for run in (other.ran, Command(other, tmp_path)):
+        caplog.clear()
+        if isinstance(run, Command):
+            run("plan", given=as_input([schema(PROPERTIES)]))
+        else:
+            run([schema(PROPERTIES), *rows, state(3)])
+        assert "hours: posts that wait for the channel Acme Inc./Projects/Channel" in caplog.text
+        assert f"({target.channel}), {told}: 2. A run that names it publishes them" in caplog.text
+    # A job of another stream has nothing to do with it.
+    caplog.clear()
+    other.ran([schema(PROPERTIES, stream="teams"), state(1)], streams={})
+    assert told not in caplog.text
+
+
+@pytest.mark.parametrize("on_quota", ["draft", "defer"])
+@pytest.mark.parametrize("layout", [BY_ROW, BY_GROUP, OPEN], ids=["rows", "digests", "open digests"])
+def test_what_is_dropped_as_the_warning_says_is_not_published_when_its_channel_is_named_again(  # noqa: PLR0917
+    sandbox: RunningSandbox,
+    target: Target,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    layout: dict[str, Any],
+    on_quota: str,
+) -> None:
+    target.config |= {"on_quota": on_quota, "streams": {"hours": layout}}
+    target.ran([schema(PROPERTIES), state(1)])
+    rows = [record(id=number, name="x", to=str(number)) for number in (1, 2)]
+    target.ran([schema(PROPERTIES), *rows, state(2)], max_posts_per_run=0)
+    other = Target.into_new_channel(sandbox, tmp_path)
+    other.ran([schema(PROPERTIES), *rows, state(3)], streams=target.config["streams"])
+    for post in target.posts():
+        requests.delete(
+            f"{sandbox.harkster.api_url}/channels/{target.channel}/posts/{post.id}",
+            json={"recallMessage": False},
+            headers={"Authorization": f"Bearer {sandbox.harkster.access_token}"},
+            timeout=60,
+        ).raise_for_status()
+    Command(other, tmp_path)("adopt", "--channel", target.channel)
+    caplog.clear()
+    other.ran([schema(PROPERTIES), state(4)], streams=target.config["streams"])
+    assert "which the settings do not name" not in caplog.text
+    target.ran([schema(PROPERTIES), state(5)])
+    assert (target.posts(), len(other.posts())) == ([], 0 if layout is OPEN else 2)
+
+
+def test_posts_that_stay_in_a_channel_that_is_no_longer_allowed_are_told(
+    two: Two, caplog: pytest.LogCaptureFixture
+) -> None:
+    channel = two.old.config["streams"]["hours"]["channel"]
+    shrunk = {"hours": {"mode": "upsert", "channel": {**channel, "allowed": [two.new.channel]}}}
+    two.old.ran(two.row(two.new), streams=shrunk)
+    assert two.shown == (["one"], ["one"])
+    told = "hours: posts that stay in the channel Acme Inc./Projects/Channel"
+    assert told in caplog.text
+    assert (
+        f"({two.old.channel}), which the settings do not name, although their rows name another one: 1." in caplog.text
+    )
+    caplog.clear()
+    two.old.ran(two.row(two.new, "changed"), streams=shrunk)
+    assert two.shown == (["one"], ["changed"])
+    assert told not in caplog.text  # once
+    # With its old channel in the settings, the post of a row moves.
+    two.old.ran(two.row(two.new, "two"))
+    assert two.shown == ([], ["two"])

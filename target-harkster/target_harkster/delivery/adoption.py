@@ -99,6 +99,9 @@ class Adoption:
                 ours[entry.marker] = remote
             elif entry.phase not in {Phase.UPDATING, Phase.DELETING}:
                 waiting.append(entry.marker)
+        changed = (group for stream in streams for group in self.ledger.digests.changed(stream))
+        groups = [marker for at, marker, _ in changed if at == channel.id]
+        waiting += set(groups).difference(ours, self.ledger.find(channel.id, groups))
         self.ledger.digests.distrust(channel.id, waiting)
         for marker in waiting:
             self.ledger.forget(channel.id, marker)

@@ -98,6 +98,11 @@ class Channels:
             self._listed = self.api.channels()
         return find_channel(wanted, self._listed, setting)
 
+    def name(self, channel_id: str) -> str:
+        """A channel for people, also if this token does not show it."""
+        paths = [f"{channel.path} ({channel_id})" for channel in self._listed or () if channel.id == channel_id]
+        return paths[0] if paths else channel_id
+
     @staticmethod
     def wanted(stream: str, config: Mapping[str, Any]) -> tuple[Any, str]:
         """The channel that the settings name for a stream, and the setting that names it.

@@ -202,6 +202,8 @@ class Decider:
             was_refused = (
                 known is not None and not known.source and known.phase in {Phase.DEFERRED, Phase.UPDATING}
             ) and decision is not Decision.LEAVE
+            if decision is Decision.CREATE:
+                self.moves.note_stale(parcel)
             entry = self._entry(parcel, content, decision, known)
             entry.held |= (known is None or known.phase is Phase.DELETED) and parcel.marker in held
             is_baseline = decision is Decision.CREATE and entry.phase is Phase.BASELINE

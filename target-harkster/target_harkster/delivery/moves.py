@@ -28,6 +28,8 @@ class Moves:
         channels: By id.
         on_move: What becomes of old posts: ``delete`` or ``keep``.
         deleted: Old posts that were deleted, by stream.
+        stale: How many posts stay although their rows went elsewhere, by stream and id of a channel that the settings
+            no longer name.
     """
 
     courier: Courier
@@ -35,6 +37,7 @@ class Moves:
     channels: Mapping[str, Channel]
     on_move: str
     deleted: Counter[str] = field(default_factory=Counter, init=False)
+    stale: Counter[tuple[str, str]] = field(default_factory=Counter, init=False)
     _left: dict[tuple[str, str], list[Entry]] = field(default_factory=dict, init=False)
 
     def elsewhere(self, parcels: Iterable[Parcel]) -> Mapping[str, list[Entry]]:
@@ -64,6 +67,12 @@ class Moves:
         if entries:
             self._left[parcel.lane.channel, parcel.marker] = entries
         return entries
+
+    def note_stale(self, parcel: Parcel) -> None:
+        """Count the posts of a row, new in its channel, that stay in channels that the settings no longer name."""
+        lane = parcel.lane
+        for entry in self.ledger.elsewhere(lane.former, [parcel.marker]) if lane.former else ():
+            self.stale[lane.stream, entry.channel] += entry.phase in {Phase.PUBLISHED, Phase.UPDATING, Phase.MOVING}
 
     def finish(self, channel: str, marker: str) -> None:
         """Delete the old posts of a row if its new one, in this channel, is published."""

@@ -11,7 +11,7 @@ from singer_sdk.contrib.msgspec import encoder
 from target_harkster.ledger.store import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from target_harkster.layout.layout import Mode
     from target_harkster.ledger.store import Entry
@@ -31,6 +31,7 @@ class Lane:
         first_run: What becomes of new rows: ``publish``, ``draft`` or ``baseline``.
         is_first: The first run of the stream into the channel is not over.
         others: Ids of the other channels that the rows may have been in before.
+        former: Ids of channels that had rows of the stream, and that the settings no longer name beside those.
         is_conditional: Not every row becomes a post.
     """
 
@@ -40,6 +41,7 @@ class Lane:
     first_run: str = "publish"
     is_first: bool = False
     others: Sequence[str] = ()
+    former: Collection[str] = ()
     is_conditional: bool = False
 
 

@@ -273,6 +273,12 @@ class Ledger:
         with self.database.transaction() as connection:
             put(connection, KEYS, [{"channel": channel, "stream": stream, "columns": columns}])
 
+    def channels_of(self, stream: str) -> set[str]:
+        """Ids of the channels where the ledger knows posts of a stream, or future posts."""
+        return {
+            row[0] for row in self.database.rows(sa.select(POSTS.c.channel).where(POSTS.c.stream == stream).distinct())
+        }
+
     def is_first_run_over(self, stream: str, channel: str) -> bool:
         """Whether the first run of a stream into a channel is over."""
         query = sa.select(STREAMS.c.stream).where(STREAMS.c.stream == stream, STREAMS.c.channel == channel)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from target_harkster.ledger.store import Phase
 
 if TYPE_CHECKING:
-    from collections import Counter
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from target_harkster.delivery.channels import Channels
+    from target_harkster.delivery.moves import Moves
     from target_harkster.delivery.post_quota import PostQuota
     from target_harkster.ledger.store import Ledger
 
@@ -59,3 +60,29 @@ def tell_quota(channels: Channels, post_quota: PostQuota, ledger: Ledger) -> Non
         if moving := len(list(ledger.entries(channel.id, [Phase.MOVING]))):
             words = "posts that stay until they are published in the channel that their rows name now"
             logger.warning("%s: %s: %d.", channel.path, words, moving)
+
+
+def tell_unnamed(streams: Iterable[str], channels: Channels, moves: Moves, ledger: Ledger) -> None:
+    """Log what of some streams waits for channels that the settings do not name, or stays in them."""
+    for stream in streams:
+        waiting = {(channel, marker) for channel, marker, _ in ledger.digests.changed(stream)}
+        for channel in ledger.channels_of(stream).difference(channels.opened):
+            waiting |= {(channel, entry.marker) for entry in ledger.unfinished(channel, {stream})}
+        for channel, posts in Counter(channel for channel, _ in waiting if channel not in channels.opened).items():
+            logger.warning(
+                "%s: posts that wait for the channel %s, which the settings do not name: %d. A run that names it"
+                " publishes them, also if their rows have posts elsewhere by then. If they are not to be published,"
+                " delete their drafts there, and run harkster adopt --channel %s.",
+                stream,
+                channels.name(channel),
+                posts,
+                channel,
+            )
+    for (stream, channel), posts in (+moves.stale).items():
+        logger.warning(
+            "%s: posts that stay in the channel %s, which the settings do not name, although their rows name another"
+            " one: %d. Delete them there by hand. Posts move only if `allowed` has their old channel too.",
+            stream,
+            channels.name(channel),
+            posts,
+        )
