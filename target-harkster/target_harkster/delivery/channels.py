@@ -183,10 +183,10 @@ class Channels:
             channel: The channel.
             stream: One that goes there.
         """
+        if stream in self.streams[channel.id] or channel.id in self.courier.closed:
+            return
         known = self.ledger.streams(channel.id)
         streams = {stream, *known} - self.streams[channel.id]
-        if not streams or channel.id in self.courier.closed:
-            return
         self.streams[channel.id] |= streams
         try:
             self.post_quota.open(channel)
