@@ -355,7 +355,8 @@ class TimeSessions(NamedStream):
             bookmark[RESUME][SESSIONS] = flat_builder(builder)
             return
         del self._reading[organization]
-        bookmark[SESSIONS] = flat_carryover(builder.after)
+        if not self._is_full:
+            bookmark[SESSIONS] = flat_carryover(builder.after)
 
     def _begins_in_the_middle(self, slice_: WindowSlice) -> bool:
         """Whether sessions may be going on where a read begins, and where the last run left none."""
