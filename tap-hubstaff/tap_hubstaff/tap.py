@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from tap_hubstaff.streams.window_base import WindowStream
 
 
+_DOUBT = 2
+"""A run may take so many times what is forecast."""
+
+
 class TapHubstaff(ApiTap):
     """Singer tap for the Hubstaff v2 API (time tracking)."""
 
@@ -83,6 +87,9 @@ class TapHubstaff(ApiTap):
         if self.config["on_quota"] == "stop":
             self._in_order = self._oldest_first()
         self.connect()
+        if self.config["on_quota"] == "stop" and _DOUBT * self._requests() > self.session.budget.left:
+            for stream in self.shared_lists.selected:
+                stream.save_quota()
         self._tell_forecast()
 
     def connect(self) -> None:
@@ -113,15 +120,17 @@ class TapHubstaff(ApiTap):
             ranks |= dict.fromkeys((Activities.name, TimeSessions.name), min(own))
         return dict(sorted(self.streams.items(), key=lambda item: ranks[item[0]]))
 
+    def _requests(self) -> int:
+        """About how many requests the run will take. Shared lists are read by now."""
+        streams = [stream for stream in self.shared_lists.selected if stream.shares is None]
+        return sum(stream.forecast(organization) for stream in streams for organization in stream.due)
+
     def _tell_forecast(self) -> None:
-        selected = self.shared_lists.selected
-        streams = [stream for stream in selected if stream.shares is None]  # shared lists are read by now
-        requests = sum(stream.forecast(organization) for stream in streams for organization in stream.due)
         self.logger.info(
             "%d streams of %d organizations will take about %d requests; the budget has %d left of %d an hour.",
-            len(selected),
+            len(self.shared_lists.selected),
             len(self.account.organizations),
-            requests,
+            self._requests(),
             self.session.budget.left,
             self.session.budget.requests,
         )

@@ -373,4 +373,4 @@ def _moment(seconds: float) -> dt.datetime:
 
 
 def _is_cut_off(run: Run) -> bool:
-    return any("The run ends here" in line for line in run.said("WARNING"))
+    return any("The run ends here" in line or "the quota is short" in line for line in run.said("WARNING"))

@@ -205,26 +205,33 @@ class HubstaffStream(ApiStream):
 
     @cached_property
     def due(self) -> tuple[int, ...]:
-        """The organizations whose lists this run reads, in order: see the settings ``refresh`` and ``on_quota``.
+        """The organizations whose lists this run reads: see the setting ``refresh``.
 
-        If runs stop at the quota, what was read longest ago comes first, and a stream in which the last run stopped
-        reads only what was not reached: otherwise the first organizations would leave nothing to the others.
+        If runs stop at the quota, what was cut off comes first, then what was never read, then the oldest.
         """
         due = self.due_of(self._account.organizations)
         if self.config["on_quota"] != "stop" or isinstance(self.resume, FullTable):
             return due
+        return tuple(sorted(due, key=self._turn))
+
+    def _turn(self, organization: int) -> tuple[bool, float]:
+        bookmark = self.bookmarks.get({"organization_id": organization})
+        return RESUME not in bookmark, -age_in_seconds(age(bookmark, self._account.began))
+
+    def save_quota(self) -> None:
+        """Read only what was not reached since a run was first cut off here, so that other streams get their turn."""
         begun = age_in_seconds(age(self.bookmarks.stream, self._account.began, "begun_at"))
-        bookmarks = {own: self.bookmarks.get({"organization_id": own}) for own in due}
-        ages = {own: age_in_seconds(age(bookmark, self._account.began)) for own, bookmark in bookmarks.items()}
-        left = [own for own in due if begun == math.inf or ages[own] > begun]
-        if len(left) < len(due):
-            self.logger.info(
-                "%s: goes on with %d organizations. The runs before have read %d: later runs read those again.",
+        left = tuple(own for own in self.due if begun == math.inf or -self._turn(own)[1] > begun)
+        if not isinstance(self.resume, FullTable) and len(left) < len(self.due):
+            self.logger.warning(
+                "%s: the quota is short. This run reads %d organizations, and leaves %d to a later one, which were read"
+                " since %s.",
                 self.name,
                 len(left),
-                len(due) - len(left),
+                len(self.due) - len(left),
+                self.bookmarks.stream["begun_at"],
             )
-        return tuple(sorted(left, key=lambda own: (RESUME not in bookmarks[own], -ages[own])))
+            self.due = left
 
     def due_of(self, organizations: Sequence[int]) -> tuple[int, ...]:
         """Those of some organizations whose lists this run reads."""
