@@ -82,8 +82,10 @@ class DigestSink(HarksterSink):
         rows = [decoder.decode(row) for row in ledger.digests.rows(*at)]
         entry = ledger.find(channel.id, [marker]).get(marker)
         is_known = entry is not None and entry.phase not in {Phase.BASELINE, Phase.DELETED}
-        if not rows and not is_known:
-            ledger.digests.shown(*at)  # its rows left before it had a post
+        if not rows and (entry is None or not is_known or entry.waits):
+            if entry is not None and entry.waits:
+                self._run.courier.remove(channel, entry)
+            ledger.digests.shown(*at)  # its rows left before people saw a post
             return
 
         def refused(field: str | None, reason: str) -> None:

@@ -153,7 +153,7 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         "On move",
         ("delete", "keep"),
         "If a row names another channel than before, it is posted there. Its old post is deleted then (delete), or"
-        " stays and is reported as stale (keep). In mode append, nothing moves.",
+        " stays if people have seen it, and is reported as stale (keep). In mode append, nothing moves.",
     ),
     _count(
         "mirror_max_deletes",

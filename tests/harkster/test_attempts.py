@@ -459,6 +459,31 @@ class DiedError(BaseException):
     """The run ends here."""
 
 
+@pytest.mark.parametrize("kind", ["draft", "defer", "for people"])
+@pytest.mark.parametrize("goes", ["deleted", "missing", "moved"])
+def test_what_nobody_has_seen_is_no_post_that_was_deleted(  # noqa: PLR0917 - fixtures and parameters
+    sandbox: RunningSandbox, target: Target, tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str, goes: str
+) -> None:
+    caplog.set_level("INFO")
+    other = Target.into_new_channel(sandbox, tmp_path)
+    channel = {"column": "name", "allowed": [target.channel, other.channel]}
+    settings: dict[str, Any] = {"streams": {"hours": {"mode": "mirror", "channel": channel}}, "mirror_max_share": 1}
+    settings |= {"first_run": "draft"} if kind == "for people" else {"on_quota": kind, "max_posts_per_run": 0}
+    target.ran([schema(), record(version=1, id=1, name=target.channel), state(1)], **settings)
+    sent = {
+        "deleted": [record(id=1, _sdc_deleted_at="2026-01-01T00:00:00Z")],
+        "missing": [{"type": "ACTIVATE_VERSION", "stream": "hours", "version": 7}],
+        "moved": rows(1, name=other.channel),
+    }[goes]
+    target.ran([schema(), *sent, state(2)], **settings)
+    target.ran([schema(), state(3)], **settings | {"max_posts_per_run": 1})  # the new post takes the place of the old
+    assert target.posts() == []
+    assert [run["deleted"] for run in json.loads(called(target, tmp_path, settings, "runs", "--json"))] == [0, 0, 0]
+    assert "deleted, whose" not in caplog.text
+    assert "gone and deleted" not in caplog.text
+    assert "moved, and deleted" not in caplog.text
+
+
 @pytest.mark.parametrize("does", ["update", "delete"])
 def test_a_run_counts_only_what_it_did_itself(target: Target, tmp_path: Path, does: str) -> None:
     mirror = {"streams": {"hours": {"mode": "mirror"}}, "mirror_max_share": 1}

@@ -50,6 +50,26 @@ def test_a_row_of_long_ago_changes_its_digest(target: Target) -> None:
     assert [(post.publications, post.updates) for post in target.posts()] == [(1, 1), *[(1, 0)] * 4]
 
 
+@pytest.mark.parametrize("on_quota", ["draft", "defer"])
+@pytest.mark.parametrize("left", ["deleted", "another week", "condition"])
+def test_a_digest_that_waits_goes_with_its_last_row(target: Target, left: str, on_quota: str) -> None:
+    properties = {**PROPERTIES, "_sdc_deleted_at": {"type": ["string", "null"]}}
+    target.config |= {"on_quota": on_quota, "streams": {"hours": {**WEEKLY, "when": "{{ name != 'no' }}"}}}
+    target.ran([schema(properties), worked(1, "W0", "seen"), state(0)])
+    target.ran([schema(properties), worked(2, "W1", "a"), state(1)], max_posts_per_run=0)
+    row = {
+        "deleted": record(id=2, _sdc_deleted_at="2026-01-01T00:00:00Z"),
+        "another week": worked(2, "W2", "a"),
+        "condition": worked(2, "W1", "no"),
+    }[left]
+    target.ran([schema(properties), row, state(2)], max_posts_per_run=0)
+    target.ran([schema(properties), state(3)])
+    assert shown(target) == {"W0": "seen"} | ({"W2": "a"} if left == "another week" else {})
+    # And comes back with it.
+    target.ran([schema(properties), worked(2, "W1", "back"), state(4)])
+    assert shown(target)["W1"] == "back"
+
+
 def test_a_row_that_moves_leaves_its_old_group(target: Target) -> None:
     settings = {"streams": {"hours": WEEKLY}}
     target.ran([schema(PROPERTIES), worked(1, "W1", "a"), worked(2, "W1", "b"), state(1)], **settings)

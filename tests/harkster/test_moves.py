@@ -176,6 +176,67 @@ def test_the_plan_and_the_summary_tell_what_a_move_deletes(
     assert json.loads(command("runs", "--json"))[0]["deleted"] == 1
 
 
+# Posts that nobody has seen
+
+
+class Passed:
+    """A row that passes through three channels, with ``on_move: keep``."""
+
+    def __init__(self, sandbox: RunningSandbox, target: Target, folder: Path, **settings: Any) -> None:
+        self.targets = [target, *(Target.into_new_channel(sandbox, folder) for _ in range(2))]
+        channel = {"column": "to", "allowed": [one.channel for one in self.targets]}
+        target.config |= {"on_move": "keep", "streams": {"hours": {"channel": channel, "mode": "upsert"}}, **settings}
+
+    def row(self, at: int, name: str) -> list[Message]:
+        return [schema(PROPERTIES), record(id=1, name=name, to=self.targets[at].channel)]
+
+    def went(self, at: int, name: str = "one", **settings: Any) -> None:
+        self.targets[0].ran([*self.row(at, name), state(1)], **settings)
+
+    @property
+    def shown(self) -> list[list[tuple[str, str, int]]]:
+        return [[(data(post)["name"], post.status, post.publications) for post in one.posts()] for one in self.targets]
+
+
+@pytest.mark.parametrize("on_quota", ["draft", "defer"])
+@pytest.mark.parametrize("first_run", ["over", "not over"])
+def test_what_waits_never_stays_in_a_channel_that_its_row_has_left(
+    sandbox: RunningSandbox, target: Target, tmp_path: Path, on_quota: str, first_run: str
+) -> None:
+    passed = Passed(sandbox, target, tmp_path, on_quota=on_quota)
+    if first_run == "over":
+        target.ran([schema(PROPERTIES), state(0)])
+    for at, name in enumerate(("one", "two", "three")):
+        passed.went(at, name, max_posts_per_run=0)
+    target.ran([schema(PROPERTIES), state(2)])
+    assert passed.shown == [[], [], [("three", "published", 1)]]
+
+
+def test_what_is_counted_in_a_first_run_is_not_posted_where_its_row_has_left(
+    sandbox: RunningSandbox, target: Target, tmp_path: Path
+) -> None:
+    passed = Passed(sandbox, target, tmp_path)
+    sent = [message for at in range(3) for message in passed.row(at, "one")]
+    target.ran([*sent, state(1)])
+    assert passed.shown == [[], [], [("one", "published", 1)]]
+
+
+@pytest.mark.parametrize("on_quota", ["draft", "defer"])
+@pytest.mark.parametrize("name", ["one", "changed"])
+def test_what_waits_is_not_posted_once_its_row_is_back_where_its_post_stayed(
+    sandbox: RunningSandbox, target: Target, tmp_path: Path, on_quota: str, name: str
+) -> None:
+    passed = Passed(sandbox, target, tmp_path, on_quota=on_quota)
+    passed.went(0)
+    passed.went(1, "two", max_posts_per_run=0)
+    passed.went(0, name, max_posts_per_run=0)
+    target.ran([schema(PROPERTIES), state(2)])
+    assert passed.shown == [[(name, "published", 1)], [], []]
+    # What people have seen stays, wherever the row goes.
+    passed.went(2, "three")
+    assert passed.shown == [[(name, "published", 1)], [], [("three", "published", 1)]]
+
+
 # Channels that the settings no longer name
 
 BY_ROW: dict[str, Any] = {"mode": "upsert"}

@@ -456,7 +456,7 @@ def compare(targets: Sequence[Target], given: list[Message | bytes], settings: d
     }
     counted = json.loads(told("runs").stdout)[0]
     assert counted["posted"] == by_action["publish"]
-    assert counted["deleted"] >= by_action["delete"]  # or what was gone already, or a draft
+    assert counted["deleted"] == by_action["delete"]
     return plan
 
 

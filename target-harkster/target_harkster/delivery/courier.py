@@ -103,11 +103,13 @@ class Courier:
         self.delivered(before, entry)
         return True
 
-    def remove(self, channel: Channel, entry: Entry) -> bool:
-        """Delete a post. Returns whether it was done, see :meth:`deliver`."""
+    def remove(self, channel: Channel, entry: Entry) -> int:
+        """Delete a post. Returns how many published posts were deleted: a draft is none."""
         entry.phase = Phase.DELETING
         self.ledger.save(entry)
-        return self.deliver(channel, entry)
+        before = self.delivery.deleted
+        self.deliver(channel, entry)
+        return self.delivery.deleted - before
 
     def resume(self, channel: Channel, streams: Collection[str]) -> None:
         """Finish what earlier runs have begun or put off of some streams, oldest first.

@@ -49,7 +49,7 @@ class Delivery:
         spelling: How posts are written.
         tries: Of each write.
         updated: How many published posts this run gave new content.
-        deleted: How many posts and drafts this run deleted, as their rows are gone or moved.
+        deleted: How many published posts this run deleted, as their rows are gone or moved.
     """
 
     api: HarksterApi
@@ -306,7 +306,9 @@ class Delivery:
 
     def _delete_post(self, channel: Channel, entry: Entry) -> None:
         if entry.post_id is not None:
-            self.deleted += self._delete(channel, entry.post_id, recall=self.recalls)
+            remote = self.api.post(channel.id, entry.post_id)
+            was_there = self._delete(channel, entry.post_id, recall=self.recalls)
+            self.deleted += was_there and remote is not None and not remote.is_draft
         entry.post_id = entry.content = None
         self._note(entry, Phase.DELETED)
 

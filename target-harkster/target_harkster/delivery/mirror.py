@@ -78,7 +78,7 @@ class Mirror:
         channels: Those that are open, by id.
         most: How many posts of a stream a run may delete.
         most_share: How large a share of them it may delete.
-        deleted: Posts deleted, by stream.
+        deleted: Published posts that were deleted, by stream.
         failures: Why nothing was deleted of some streams.
     """
 

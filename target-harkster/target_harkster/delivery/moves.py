@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_STAYING = frozenset({Phase.PUBLISHED, Phase.UPDATING, Phase.MOVING, Phase.BASELINE})
+"""Phases of what people see, or never will. As for drafts that are held, people may have published them."""
+
 
 @dataclass(slots=True, eq=False)
 class Moves:
@@ -26,8 +29,8 @@ class Moves:
 
     Attributes:
         channels: By id.
-        on_move: What becomes of old posts: ``delete`` or ``keep``.
-        deleted: Old posts that were deleted, by stream.
+        on_move: What becomes of old posts: ``delete`` or ``keep``, but for those that nobody has seen.
+        deleted: Published posts that were deleted, by stream.
         stale: How many posts stay although their rows went elsewhere, by stream and id of a channel that the settings
             no longer name.
     """
@@ -52,8 +55,16 @@ class Moves:
 
     def leave(self, parcel: Parcel, entries: list[Entry]) -> list[Entry]:
         """Note that a row has left its old posts. Returns those that the ledger is to save."""
-        if self.on_move == "keep":
-            for entry in entries:
+        left: list[Entry] = []
+        for entry in entries:
+            if self.on_move == "delete" or not (entry.held or entry.phase in _STAYING):
+                if entry.phase is Phase.UPDATING:
+                    entry.content = None  # the post stays as it was
+                entry.phase = Phase.MOVING
+                left.append(entry)
+                continue
+            entry.source = ""  # so that its row counts as changed when it comes back, and leaves what waits elsewhere
+            if entry.post_id is not None:
                 logger.warning(
                     "%s, %s: a post (%s) is stale: its row went to %s.",
                     self.channels[entry.channel].path,
@@ -61,11 +72,8 @@ class Moves:
                     entry.marker,
                     self.channels[parcel.lane.channel].path,
                 )
-            return []
-        for entry in entries:
-            entry.phase = Phase.MOVING
-        if entries:
-            self._left[parcel.lane.channel, parcel.marker] = entries
+        if left:
+            self._left[parcel.lane.channel, parcel.marker] = left
         return entries
 
     def note_stale(self, parcel: Parcel) -> None:
@@ -83,9 +91,10 @@ class Moves:
     def resume(self, stream: str, channels: Collection[str]) -> None:
         """Finish what earlier runs left of a stream."""
         moving: defaultdict[str, list[Entry]] = defaultdict(list)
-        for channel in channels if self.on_move == "delete" else ():
+        for channel in channels:
             for entry in self.ledger.entries(channel, [Phase.MOVING]):
-                if entry.stream == stream:
+                # Only what waited has its content in the ledger.
+                if entry.stream == stream and (self.on_move == "delete" or entry.content is not None):
                     moving[entry.marker].append(entry)
         for channel in channels if moving else ():
             for marker, entry in self.ledger.find(channel, list(moving)).items():
@@ -94,9 +103,7 @@ class Moves:
 
     def _delete(self, entries: Iterable[Entry]) -> None:
         for entry in entries:
-            has_post = entry.post_id is not None
-            is_done = self.courier.remove(self.channels[entry.channel], entry)
-            self.deleted[entry.stream] += has_post and is_done
+            self.deleted[entry.stream] += self.courier.remove(self.channels[entry.channel], entry)
 
 
 def _replaces(new: Entry | None) -> bool:
