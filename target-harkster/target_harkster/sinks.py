@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,6 +12,7 @@ from singer_sdk.contrib.msgspec import encoder
 from typing_extensions import override
 
 from target_harkster.delivery.parcel import Lane, Parcel
+from target_harkster.delivery.previous_post import is_of_same_row
 from target_harkster.layout.errors import RowError, UnclearKeyError
 from target_harkster.layout.lookup_filter import key_column, lookup_key
 from target_harkster.layout.schemas import checks, faults
@@ -247,7 +249,16 @@ class HarksterSink(RowSink):
 
     def content(self, parcel: Parcel) -> Content:
         """The content of a row."""
-        return self._layout.content(self._context(parcel))
+        content = self._layout.content(self._context(parcel))
+        if not self._layout.uses_previous or self._layout.previous_by is not None:
+            return content
+        shown = self._run.previous.found(parcel.lane.channel, parcel.marker)
+        if shown is None:
+            return content
+        with contextlib.suppress(RowError):
+            alone = self._layout.content(self._layout.context(parcel.record))
+            return shown if is_of_same_row(shown, content, alone) else content
+        return content
 
     def is_wanted(self, parcel: Parcel) -> bool:
         """Whether a row is to become a post."""

@@ -395,6 +395,16 @@ def _older_goes_on() -> Iterator[None]:
         yield
 
 
+def compared_with_itself(life: Life) -> None:
+    """The ledger is lost, and a row comes again whose post tells what it said before."""
+    job = life.jobs[0]
+    life.run(job, [(1, "1"), (2, "1")])
+    life.run(job, [(1, "2")])
+    life.lose_the_ledger()
+    life.run(job, [(1, "2"), (2, "1")])
+    life.run(job, [(1, "3")])
+
+
 def retyped(life: Life) -> None:
     """The tap sends a key as text that was a number, and then as a number again."""
     job = life.jobs[0]
@@ -445,6 +455,7 @@ STORIES: dict[str, tuple[Callable[[Life], None], Plan]] = {
     "a copy of the ledger": (put_back, Plan("upsert")),
     "a copy with a post that waits": (put_back_with_what_waited, Plan("upsert")),
     "a copy with a post that is withdrawn": (put_back_with_what_is_gone, Plan("upsert")),
+    "a post that was found": (compared_with_itself, Plan("upsert", previous=True)),
     "a channel that is closed": (closed_when_the_ledger_is_lost, Plan("append")),
     "a key of another type": (retyped, Plan("upsert")),
     "a key of another type in a digest": (retyped, Plan("digest")),
@@ -490,6 +501,11 @@ PUT_BACK: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
     ),
     ("a copy with a post that waits", "what was to be done is done", _older_goes_on),
     ("a copy with a post that is withdrawn", "what waited waits on", lambda: mock.patch.object(Ledger, "forget")),
+    (
+        "a post that was found",
+        "it is the one before itself",
+        lambda: mock.patch("target_harkster.delivery.previous_post.PreviousPosts.found", return_value=None),
+    ),
     (
         "a channel that is closed",
         "the row changes the post",

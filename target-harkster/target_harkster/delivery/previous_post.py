@@ -24,6 +24,20 @@ _SHOWN = frozenset({Phase.PUBLISHED, Phase.UPDATING})
 _UNSEEN = frozenset({Phase.BASELINE, Phase.DELETING, Phase.DELETED, Phase.REMOVED})
 
 
+def is_of_same_row(shown: Content, content: Content, alone: Content) -> bool:
+    """Whether a post that was found may be of the row that came. Compared with itself it would show no change.
+
+    Args:
+        shown: What it shows: also how it differed from a post before it that nobody knows any more.
+        content: What the row gives with this post as the one before.
+        alone: What the row gives without one.
+    """
+    fields, others, there = ({one.get("id"): one for one in each.fields} for each in (content, alone, shown))
+    same = [at for at in {*fields, *others, *there} if fields.get(at) == others.get(at)]
+    is_name_same = content.name != alone.name or content.name == shown.name
+    return is_name_same and all(fields.get(at) == there.get(at) for at in same)
+
+
 @dataclass(frozen=True, slots=True)
 class PreviousPosts:
     """Finds the post before another one."""
@@ -70,6 +84,14 @@ class PreviousPosts:
             if entry is not None and entry.phase not in _UNSEEN:
                 return entry
         return None
+
+    def found(self, channel: str, marker: str) -> Content | None:
+        """What the post of a row shows that was found in the channel, so that nobody knows its row; None if known."""
+        own = self.ledger.find(channel, [marker]).get(marker)
+        if own is None or own.source or own.post_id is None or own.phase not in _SHOWN:
+            return None
+        remote = self._read(channel, own.post_id)
+        return None if remote is None else remote.content
 
     def is_as_known(self, channel: str, marker: str) -> bool:
         """Whether the API shows a post as the ledger has it. If not, the ledger may be older.
