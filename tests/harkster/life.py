@@ -245,6 +245,12 @@ class Life:
                     assert place not in seen, "what people have seen was deleted"
                     del job.posts[place]  # it waited, and was withdrawn
                     job.rejected.pop(place, None)
+        elif job.plan.mode == "digest":
+            now = self._published(job)
+            for place, post in [*job.posts.items()]:
+                if post.state == "published" and not post.text and place not in now:
+                    assert place not in seen, "what people have seen was deleted"
+                    del job.posts[place]  # it waited, and was withdrawn with its last row
 
     def _published(self, job: Job) -> set[Place]:
         return {
