@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import requests
 from api_sandbox import ChannelPlan, PostTruth, RunningSandbox
 from click.testing import CliRunner
 from singer_sdk.exceptions import ConfigValidationError
@@ -93,6 +94,16 @@ class Target:
     def posts(self) -> list[PostTruth]:
         """The posts that are there, in the order of their creation."""
         return [post for post in self.sandbox.harkster.posts(self.channel) if post.status != "deleted"]
+
+    def delete(self, post: PostTruth) -> None:
+        """Delete a post as people do, beside the target."""
+        api = self.sandbox.harkster
+        requests.delete(
+            f"{api.api_url}/channels/{self.channel}/posts/{post.id}",
+            json={"recallMessage": False},
+            headers={"Authorization": f"Bearer {api.access_token}"},
+            timeout=60,
+        ).raise_for_status()
 
     def fields(self) -> list[list[dict[str, Any]]]:
         """The fields of the published posts, without the marker."""

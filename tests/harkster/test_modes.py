@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 from api_sandbox import Fault, RunningSandbox, TemplatePlan
 from singer_http.http.errors import ConfigurationError
 from target_harkster.vendor.client import HarksterApi
@@ -107,14 +106,8 @@ def test_a_changed_layout_is_a_change(target: Target) -> None:
 
 def test_posts_that_people_deleted_stay_away(target: Target) -> None:
     target.ran([schema(), record(id=1, name="one")], **upsert())
-    api = target.sandbox.harkster
     (post,) = target.posts()
-    requests.delete(
-        f"{api.api_url}/channels/{target.channel}/posts/{post.id}",
-        json={"recallMessage": False},
-        headers={"Authorization": f"Bearer {api.access_token}"},
-        timeout=60,
-    ).raise_for_status()
+    target.delete(post)
     for name in ("changed", "changed again"):
         target.ran([schema(), record(id=1, name=name)], **upsert())
     assert target.posts() == []

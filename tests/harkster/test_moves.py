@@ -6,7 +6,6 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import requests
 from api_sandbox import Fault
 
 from tests.harkster.running import Command, Message, Target, as_input, data, record, schema, state
@@ -247,6 +246,14 @@ BY_GROUP: dict[str, Any] = {
 OPEN: dict[str, Any] = {**BY_GROUP, "closed": "{{ rows | length > 1 }}"}
 
 
+def rows_that_wait(target: Target) -> list[Message]:
+    """Two rows whose posts wait for quota."""
+    target.ran([schema(PROPERTIES), state(1)])
+    rows = [record(id=number, name="x", to=str(number)) for number in (1, 2)]
+    target.ran([schema(PROPERTIES), *rows, state(2)], max_posts_per_run=0)
+    return rows
+
+
 @pytest.mark.parametrize("on_quota", ["draft", "defer"])
 @pytest.mark.parametrize("layout", [BY_ROW, BY_GROUP, OPEN], ids=["rows", "digests", "open digests"])
 def test_what_waits_for_a_channel_that_the_settings_no_longer_name_is_told(  # noqa: PLR0917 - fixtures and parameters
@@ -260,9 +267,7 @@ def test_what_waits_for_a_channel_that_the_settings_no_longer_name_is_told(  # n
     other = Target.into_new_channel(sandbox, tmp_path)
     for one in (target, other):
         one.config |= {"on_quota": on_quota, "streams": {"hours": layout}}
-    target.ran([schema(PROPERTIES), state(1)])
-    rows = [record(id=number, name="x", to=str(number)) for number in (1, 2)]
-    target.ran([schema(PROPERTIES), *rows, state(2)], max_posts_per_run=0)
+    rows = rows_that_wait(target)
     told = "which the settings do not name"
     assert told not in caplog.text
     for run in (other.ran, Command(other, tmp_path)):
@@ -290,18 +295,11 @@ def test_what_is_dropped_as_the_warning_says_is_not_published_when_its_channel_i
     on_quota: str,
 ) -> None:
     target.config |= {"on_quota": on_quota, "streams": {"hours": layout}}
-    target.ran([schema(PROPERTIES), state(1)])
-    rows = [record(id=number, name="x", to=str(number)) for number in (1, 2)]
-    target.ran([schema(PROPERTIES), *rows, state(2)], max_posts_per_run=0)
+    rows = rows_that_wait(target)
     other = Target.into_new_channel(sandbox, tmp_path)
     other.ran([schema(PROPERTIES), *rows, state(3)], streams=target.config["streams"])
     for post in target.posts():
-        requests.delete(
-            f"{sandbox.harkster.api_url}/channels/{target.channel}/posts/{post.id}",
-            json={"recallMessage": False},
-            headers={"Authorization": f"Bearer {sandbox.harkster.access_token}"},
-            timeout=60,
-        ).raise_for_status()
+        target.delete(post)
     Command(other, tmp_path)("adopt", "--channel", target.channel)
     caplog.clear()
     other.ran([schema(PROPERTIES), state(4)], streams=target.config["streams"])
