@@ -138,9 +138,6 @@ class Runs:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=Path(__file__).parents[2],
-            env={
-                "PYTHONPATH": os.environ.get("PYTHONPATH", "")
-            },  # of which every request looks at every variable, for proxies
             bufsize=0,  # what is there to be read can be seen from outside
         )
 

@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from requests.adapters import HTTPAdapter
+from requests.utils import get_environ_proxies
 from typing_extensions import override
 from urllib3.connection import HTTPConnection
 
@@ -25,7 +26,6 @@ from singer_http.http.rules import Fault
 if TYPE_CHECKING:
     import socket
 
-    from requests import PreparedRequest, Response
     from typing_extensions import Buffer
     from urllib3 import HTTPConnectionPool
 
@@ -118,12 +118,6 @@ class Adapter(HTTPAdapter):
     """Makes requests use these connections, whatever the scheme and the proxy."""
 
     @override
-    def send(self, request: PreparedRequest, *args: Any, **kwargs: Any) -> Response:
-        if is_loopback(urlsplit(request.url or "").hostname):
-            kwargs["proxies"] = {}  # through which it would leave this machine, with its token
-        return super().send(request, *args, **kwargs)
-
-    @override
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> HTTPConnectionPool:
         pool = cast("HTTPConnectionPool", super().get_connection_with_tls_context(*args, **kwargs))
         if not issubclass(pool.ConnectionCls, _Connection):
@@ -136,6 +130,11 @@ def is_loopback(host: str | None) -> bool:
     with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host or "").is_loopback
     return host == "localhost"
+
+
+def proxies_for(url: str) -> dict[str, str]:
+    """Find the proxies that the environment names; none for this machine itself, which a token would leave."""
+    return {} if is_loopback(urlsplit(url).hostname) else get_environ_proxies(url)
 
 
 def trusted_certificates() -> str | bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import functools
 import http.client
 import logging
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ from typing_extensions import override
 from urllib3.exceptions import DecodeError
 
 from singer_http.http.clock import ApiTime, Clock
-from singer_http.http.connections import Adapter, trusted_certificates, under_way
+from singer_http.http.connections import Adapter, proxies_for, trusted_certificates, under_way
 from singer_http.http.rules import Fault
 
 if TYPE_CHECKING:
@@ -84,7 +85,10 @@ class Transport:
         self._clock = clock
         self.api_time = ApiTime(clock)
         self.answered: set[str] = set()
+        self._proxies_for = functools.cache(proxies_for)
         self._session = requests.Session()
+        # To look through the environment for each request takes long, and a .netrc would replace the token.
+        self._session.trust_env = False
         self._session.verify = trusted_certificates()
         headers = {"User-Agent": user_agent, "Accept": "application/json", "Accept-Encoding": "gzip"}
         self._session.headers.update(headers)
@@ -107,7 +111,7 @@ class Transport:
                 params=request.params,
                 headers={**(request.headers or {}), **({} if token is None else {"Authorization": f"Bearer {token}"})},
                 **{"data" if isinstance(request.body, bytes) else "json": request.body},
-                auth=lambda prepared: prepared,  # requests would let a .netrc entry replace the token otherwise
+                proxies=self._proxies_for(base_url),
                 timeout=(min(CONNECT_TIMEOUT, self._timeout), self._timeout),
                 allow_redirects=False,  # the APIs do not redirect, and a token must not follow one
                 stream=True,
