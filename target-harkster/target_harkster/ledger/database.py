@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
+import functools
 import itertools
 import os
 import sqlite3
@@ -118,20 +118,24 @@ def put(
         key: The primary key if empty.
         kept: Columns that are left as they are.
     """
-    if not rows:
-        return
-    insert = inserting(connection.dialect.name, table)
+    if rows:
+        connection.execute(_upsert(table, tuple(rows[0]), tuple(key), tuple(kept)), rows)
+
+
+@functools.cache
+def _upsert(table: sa.Table, columns: Sequence[str], key: Sequence[str], kept: Sequence[str]) -> sa.TextClause:
+    """The statement of ``put``, as text that suits both databases: SQLAlchemy compiles its own anew at each use."""
     key = key or [column.name for column in table.primary_key]
-    rest = {name: insert.excluded[name] for name in rows[0] if name not in key and name not in kept}
-    if rest:
-        connection.execute(insert.on_conflict_do_update(index_elements=key, set_=rest), rows)
-    else:
-        connection.execute(insert.on_conflict_do_nothing(index_elements=key), rows)
+    values = ", ".join(f":{name}" for name in columns)
+    changes = ", ".join(f'"{name}" = excluded."{name}"' for name in columns if name not in key and name not in kept)
+    action = f"UPDATE SET {changes}" if changes else "NOTHING"
+    insert = f"INSERT INTO {table.name} ({_quoted(columns)}) VALUES ({values})"  # noqa: S608 - no names of others
+    statement = sa.text(f"{insert} ON CONFLICT ({_quoted(key)}) DO {action}")
+    return statement.bindparams(*(sa.bindparam(name, type_=table.c[name].type) for name in columns))
 
 
-def inserting(dialect: str, table: sa.Table) -> Any:
-    """An INSERT that can say ON CONFLICT. Imports only the dialect of the database in use."""
-    return importlib.import_module(f"sqlalchemy.dialects.{dialect}").insert(table)
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
 
 
 def chunks(items: Iterable[T]) -> Iterator[list[T]]:

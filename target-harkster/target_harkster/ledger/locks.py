@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import threading
 import uuid
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 import filelock
 import sqlalchemy as sa
 
-from target_harkster.ledger.database import LedgerError, inserting
+from target_harkster.ledger.database import LedgerError
 from target_harkster.ledger.model import LEASES
 
 if TYPE_CHECKING:
@@ -80,7 +81,9 @@ class Leases:
 
         A lease that is not renewed is one of a run that was killed, and is waited for.
         """
-        lease = inserting("postgresql", LEASES).values(channel=channel, owner=self._owner, until=_NOW + LEASE)
+        # Imported only where the ledger is in PostgreSQL.
+        insert = importlib.import_module("sqlalchemy.dialects.postgresql").insert
+        lease = insert(LEASES).values(channel=channel, owner=self._owner, until=_NOW + LEASE)
         free = sa.or_(LEASES.c.until < _NOW, LEASES.c.owner == self._owner)
         update = {"owner": self._owner, "until": _NOW + LEASE}
         taking = lease.on_conflict_do_update(index_elements=["channel"], set_=update, where=free)
