@@ -33,6 +33,7 @@ UNLIMITED_ROLES = frozenset({"owner", "manager"})
 """Tokens of these roles show the whole organization. Others show less, without an error."""
 ORGANIZATIONS = "organizations"
 MEMBERS = "members"
+PROJECTS = "projects"
 OWNERS = ("teams", "integrations")
 CLIENTS = "clients"
 
@@ -135,7 +136,8 @@ class SharedLists:
             except FatalError:
                 raise
             except ForbiddenError:
-                self._leave_out(own)
+                if self._is_forbidden(own):
+                    self._leave_out(own)
             except ApiError as failure:
                 if own not in due:  # else its streams report it
                     self._tap.run.report(f"the role in organization {own}", failure)
@@ -172,13 +174,26 @@ class SharedLists:
                 ),
             )
 
+    def _is_forbidden(self, organization: int) -> bool:
+        """Whether a list that every role may read is forbidden too: then nothing can be read."""
+        try:
+            self._tap.session.get(
+                list_path(PROJECTS, organization), {"page_limit": 1}, lambda body: parse_page(body, (PROJECTS,))
+            )
+        except FatalError:
+            raise
+        except ApiError as failure:
+            return isinstance(failure, ForbiddenError)
+        return False
+
     def _leave_out(self, organization: int) -> None:
         self._account.leave_out(organization)
         self._tap.run.report(
             f"organization {organization}",
             ForbiddenError(
-                f"GET /organizations/{organization}/members: HTTP 403; the organization is not on an active plan, or"
-                " these credentials may read nothing of it. Leave it out of organization_ids, or have the plan renewed."
+                f"GET /organizations/{organization}/members and /projects: HTTP 403; the organization is not on an"
+                " active plan, or these credentials may read nothing of it. Leave it out of organization_ids, or have"
+                " the plan renewed."
             ),
         )
 

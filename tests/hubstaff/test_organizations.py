@@ -47,6 +47,21 @@ def test_what_one_organization_fails_at_stays_there(
         assert of(run, stream) == ({first} if stream in failed else {first, second}), stream
 
 
+@pytest.mark.parametrize("expected", [(), ("members", "users")])
+def test_members_alone_are_forbidden(read: Read, serve: Serve, settings: Settings, expected: tuple[str, ...]) -> None:
+    sandbox = serve(clock="stopped", history_days=2)
+    first, second = map(int, sandbox.hubstaff.ids("organizations"))
+    sandbox.faults.replace(Fault(kind="status", path=f"/organizations/{second}/members", status=403))
+    run = read(
+        sandbox, settings(sandbox, skip_forbidden=[*expected]), None, "activities", "members", "projects", "users"
+    )
+    named = [line for line in run.said("ERROR") if line.startswith("Not read")]
+    assert (run.code, len(named)) == ((0, 0) if expected else (1, 2))
+    assert [of(run, stream) for stream in ("activities", "projects", "members")] == [*2 * [{first, second}], {first}]
+    for stream in ("activities", "projects"):
+        assert Counter(run.ids(stream)) == Counter(sandbox.hubstaff.ids(stream)), stream
+
+
 @pytest.mark.parametrize("status", [403, 404])
 def test_credentials_may_not_know_whose_they_are(read: Read, serve: Serve, settings: Settings, status: int) -> None:
     sandbox = serve(Fault(kind="status", path="/users/me", status=status), clock="stopped", history_days=2)

@@ -172,11 +172,13 @@ class HubstaffStream(ApiStream):
             yield from super()._sync_slice(
                 slice_, self._counted(organization, pages), counter, write_messages=write_messages
             )
-        except ApiError:
-            self._not_read.add(organization)
-            raise
         finally:
             self.remember(slice_)
+
+    @override
+    def _leave_out(self, slice_: Slice, failure: ApiError) -> None:
+        super()._leave_out(slice_, failure)
+        self._not_read.add(_organization(slice_.partition))
 
     def _counted(self, organization: int | None, pages: Iterator[Page]) -> Iterator[Page]:
         for page in pages:

@@ -93,10 +93,9 @@ class TimeSessions(NamedStream):
         That is where both streams begin. A run that is cut off leaves each its own place to continue at.
         """
         methods = {self.replication_method, activities.replication_method}
-        if not (self.selected and activities.selected and methods == {REPLICATION_INCREMENTAL}):
+        has_batches = self.config.get("batch_config")  # records are then written later than they are read
+        if has_batches or not (self.selected and activities.selected and methods == {REPLICATION_INCREMENTAL}):
             return
-        if self.config.get("batch_config"):
-            return  # records are then written later than they are read
         for partition in self.partitions or ():
             known = self.bookmarks.get(partition).keys() | activities.bookmarks.get(partition).keys()
             if not known & {RESUME, "replication_key_value"}:
@@ -108,15 +107,17 @@ class TimeSessions(NamedStream):
             yield from pages
             return
         ours = replace(slice_, stream=self.name)
-        is_complete, can_go_on = False, True
+        can_go_on = True
         try:
             for page in pages:
                 yield page
                 can_go_on = can_go_on and self._build_from(ours, page)
-            is_complete = True
-        finally:
-            if not is_complete:  # the failure is reported with the activities; here the next run continues
-                self.not_done = ApiError.not_done
+        except BaseException as failure:  # or the run ends, or the activities fail at what is in a page
+            if can_go_on and isinstance(failure, ApiError) and not isinstance(failure, FatalError):
+                self._leave_out(ours, failure)
+            self.not_done = self.not_done or ApiError.not_done
+            self._not_read.add(organization_of(ours.partition))
+            raise
 
     def _build_from(self, ours: WindowSlice, page: Page) -> bool:
         """Build sessions of a page of activities; False where these fail alone."""
