@@ -142,3 +142,28 @@ def test_work_sessions_that_their_activities_brought_down_are_read_again(
     again = read(sandbox, config, failed.states[-1], *streams)
     assert again.code == 0
     assert all(again.records(stream) for stream in streams)
+
+
+@pytest.mark.parametrize("path", ["/activities", "/activities/updates"])
+@pytest.mark.parametrize("streams", [("time_sessions",), ("activities", "time_sessions")])
+def test_a_list_that_could_not_be_read_is_not_called_read(
+    read: Read, serve: Serve, settings: Settings, path: str, streams: tuple[str, ...]
+) -> None:
+    sandbox = serve(clock="stopped", history_days=2, organizations=1, shared_members=0)
+    config = settings(sandbox, refresh={"*": 2 * HOUR})
+    whole = read(sandbox, config, None, *streams).states[-1]
+    sandbox.hubstaff.advance(3 * HOUR)
+    sandbox.faults.replace(Fault(kind="status", path=path, status=404))
+    failed = read(sandbox, config, whole, *streams)
+    named = {line.split()[2] for line in failed.said("ERROR") if line.startswith("Not read")}
+    assert "time_sessions" in named
+    sandbox.faults.replace()
+    again = read(sandbox, config, failed.states[-1], *streams)
+    assert again.code == 0
+    for stream in streams:
+        first, second, third = (
+            state["bookmarks"][stream]["partitions"][0]["read_at"]
+            for state in (whole, failed.states[-1], again.states[-1])
+        )
+        assert first < third
+        assert (first == second) == (stream in named)

@@ -115,7 +115,7 @@ class TimeSessions(NamedStream):
         except BaseException as failure:  # or the run ends, or the activities fail at what is in a page
             if can_go_on and isinstance(failure, ApiError) and not isinstance(failure, FatalError):
                 self._leave_out(ours, failure)
-            self.not_done = self.not_done or ApiError.not_done
+            self.not_done = ApiError.not_done
             self._not_read.add(organization_of(ours.partition))
             raise
 
@@ -379,12 +379,11 @@ class TimeSessions(NamedStream):
             since = seconds(covered.as_of) if covered.stop == FOREVER else 0
             return Reading(Builder.continuing(before, reread_from, since))
         last, begin = self._carryover(bookmark), seconds(slice_.plan.start)
-        leading = []
-        if self._begins_in_the_middle(slice_):
-            leading = late_changes.leading_to(begin, earliest, functools.partial(self._between, slice_))
+        read_between = functools.partial(self._between, slice_)
+        leading = late_changes.leading_to(begin, earliest, read_between) if self._begins_in_the_middle(slice_) else []
         # Of a read that begins later, the last run's sessions may not come again, but they are there.
-        given, since = last.given if last and begin <= last.at else {}, seconds(read.as_of - DELAY)
-        first = Carryover(begin, given=given, since=since)
+        given = last.given if last and begin <= last.at else {}
+        first = Carryover(begin, given=given, since=seconds(read.as_of - DELAY))
         builder = Builder.continuing(first, reread_from, cut=late_changes.known_from(earliest))
         return Reading(builder, {activity.id: activity for activity in leading})
 
