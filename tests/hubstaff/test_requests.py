@@ -7,14 +7,19 @@ import math
 import random
 from itertools import pairwise
 from statistics import mean
+from typing import TYPE_CHECKING
 
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from tap_hubstaff.times import DAY, HOUR
+from tap_hubstaff.windows.density import Density
 from tap_hubstaff.windows.plan import WindowPlan
 from tap_hubstaff.windows.window import Window, WindowSpec
 
 from bench.hubstaff_windows import Rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 BEGAN = dt.datetime(2025, 2, 24, tzinfo=dt.timezone.utc)
 DAYS = 400
@@ -127,3 +132,28 @@ def test_rows_that_do_not_tell_their_time_do_no_harm() -> None:
     assert plan.onward(window, "9") == Window(window.start, window.stop, "9")
     following = plan.after(window)
     assert following == Window(window.stop, window.stop + 7 * DAY)
+
+
+def read(density: Density, start: int, rows: Sequence[int]) -> None:
+    """Read a window that has so many rows in each slot from ``start`` on."""
+    density.begin()
+    density.saw(slot for slot, number in enumerate(rows, start) for _ in range(number))
+    density.end(start, start + len(rows))
+
+
+def test_a_steady_list_needs_little_room_and_a_restless_one_much() -> None:
+    steady, restless = Density(page=510, slots=1), Density(page=550, slots=1)
+    for week in range(20):
+        read(steady, 7 * week, [100] * 7)
+        read(restless, 7 * week, [160 if week % 2 else 40] * 7)
+    # A Poisson process, of independent arrivals, would have a standard deviation of 22 rows in five days.
+    assert steady.stop(140, 145) == 145
+    assert restless.stop(140, 145) == 143
+
+
+def test_an_hour_that_was_never_read_counts_as_empty() -> None:
+    density = Density(page=500, slots=24)
+    week = 7 * 24
+    read(density, 1, [10] * (week - 1))  # the window began within the hour before
+    # 46 hours with rows, and room for 1.5 standard deviations, come after the hour that was never read.
+    assert density.stop(week, week + 60) == week + 47

@@ -3,9 +3,9 @@
 The last page of every window is only partly full. A window costs its requests for each row that it brings: if it is
 too short, its only page is half empty; if it is a few rows too long, they take one more page.
 
-- Exponential smoothing expects the rows of each hour of the week (each weekday, for lists that are asked by day):
-  ``rate += ALPHA * (rows - rate)``; the first 1 / ALPHA observations count as a plain mean.
-- Arrivals are a Poisson process: where ``mean`` rows are expected, ``mean + K * sqrt(mean)`` may come.
+- Exponential smoothing expects the rows of each hour of the week (weekday, of lists asked by day): 0 if never read.
+- Counts are quasi-Poisson: where ``mean`` rows are expected, ``mean + K * sqrt(dispersion * mean)`` may come. The index
+  of dispersion (variance / mean) of a day is smoothed too: below 1 people work alike every week, above it they do not.
 
 Time is counted in slots: hours or days.
 """
@@ -13,17 +13,16 @@ Time is counted in slots: hours or days.
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 WEEK = 7
-ALPHA = 0.2
-"""The weight of a new observation: about the last five weeks count."""
-K = 2.0
+K = 1.5
 """A window leaves room for so many standard deviations."""
 MOST_PAGES = 20
 """A window ends after so many full pages: work sessions hold the rows of a window in memory."""
@@ -32,18 +31,27 @@ LAST_ROWS = 20
 
 
 @dataclass(slots=True)
-class Density:
-    """The rows of one list.
+class Smoothed:
+    """A mean by exponential smoothing; the first 1 / alpha observations count as a plain mean."""
 
-    Args:
-        page: Rows in a full page.
-        slots: Slots in a day.
-    """
+    alpha: float
+    mean: float = 0.0
+    observations: int = 0
+
+    def observe(self, value: float) -> None:
+        """Take note of a new value."""
+        self.observations += 1
+        self.mean += max(self.alpha, 1 / self.observations) * (value - self.mean)
+
+
+@dataclass(slots=True)
+class Density:
+    """The rows of one list, in pages of ``page`` rows and days of ``slots`` slots."""
 
     page: int
     slots: int
-    _rates: dict[int, float] = field(default_factory=dict)
-    _observations: Counter[int] = field(default_factory=Counter)
+    _rates: defaultdict[int, Smoothed] = field(default_factory=lambda: defaultdict(lambda: Smoothed(alpha=0.2)))
+    _dispersion: Smoothed = field(default_factory=lambda: Smoothed(alpha=0.1, mean=1.0, observations=1))
     _window: list[int] | None = None
 
     def begin(self) -> None:
@@ -64,26 +72,22 @@ class Density:
         if self._window is None:
             return  # an earlier run read its first pages
         found = Counter(self._window)
-        for slot in range(start, stop):
-            place = slot % (WEEK * self.slots)
-            self._observations[place] += 1
-            rate = self._rates.get(place, 0.0)
-            self._rates[place] = rate + max(ALPHA, 1 / self._observations[place]) * (found[slot] - rate)
+        for _, day in groupby(range(start, stop), lambda slot: slot // self.slots):
+            observed = [(self._rate(slot), found[slot]) for slot in day]
+            mean = sum(rate.mean for rate, _ in observed)
+            if mean > 1:  # a day without rows, or one never read before, tells nothing of the deviation
+                self._dispersion.observe((sum(rows for _, rows in observed) - mean) ** 2 / mean)
+            for rate, rows in observed:
+                rate.observe(rows)
         self._window = None
 
     def stop(self, start: int, latest: int) -> int:
-        """Where a window that begins at a slot should end.
-
-        If it takes several pages, only the last is uncertain, and the pages before it will tell more.
-        """
+        """Where a window that begins at a slot should end."""
         stop, pages = self._best(start, start, latest, seen=0, there=0)
-        return stop if pages == 1 else latest
+        return stop if pages == 1 else latest  # of several, the first pages will tell more
 
     def earlier_stop(self, start: int, stop: int) -> int:
-        """Where the window that is being read should end, by what its pages tell so far.
-
-        Never before a row that was seen: that row would be read twice.
-        """
+        """Where the window that is being read should end: never before a row that was seen, to read none twice."""
         if not self._window:
             return stop
         if len(self._window) >= MOST_PAGES * self.page:
@@ -97,24 +101,20 @@ class Density:
     def _best(self, reached: int, earliest: int, latest: int, *, seen: int, there: int) -> tuple[int, int]:
         """The end with the fewest requests for each row, and the pages that are still to come before it.
 
-        Args:
-            reached: Rows are expected from this slot on.
-            earliest: The window ends no earlier than after this slot ...
-            latest: ... and no later than before this one.
-            seen: Rows that the window has brought so far.
-            there: How many of them are of ``reached`` and later.
+        The window ends after ``earliest``, and no later than before ``latest``. It has brought ``seen`` rows so far,
+        ``there`` of them of ``reached`` and later, where rows are still expected.
         """
         mean, best, fewest = 0.0, (latest, 0), math.inf
         for slot in range(reached, latest):
-            rate = self._rates.get(slot % (WEEK * self.slots))
-            if rate is None:
-                return latest, 0
-            mean += rate
+            mean += self._rate(slot).mean
             rest = max(1e-9, mean - there)
             # Only one page is uncertain: the end is judged again before the page after it is asked for.
-            deviation = math.sqrt(min(rest, self.page))
+            deviation = math.sqrt(self._dispersion.mean * min(rest, self.page))
             pages = math.ceil((rest + K * deviation) / self.page)
             cost = (seen / self.page + pages) / (seen + rest)
             if slot >= earliest and cost <= fewest:
                 best, fewest = (slot + 1, pages), cost
         return best
+
+    def _rate(self, slot: int) -> Smoothed:
+        return self._rates[slot % (WEEK * self.slots)]
