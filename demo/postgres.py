@@ -175,12 +175,21 @@ def _initialise(initdb: Path, data: Path, home: Path, user: str | None) -> None:
 
 
 def _copy_programs(programs: Path, destination: Path) -> Path:
-    """Copy the server's programs to where another account can read them, as root's own files often cannot be.
+    """Put the server's programs where another account can read them, as root's own files often cannot be.
 
     The programs find their libraries by paths relative to themselves, so the wheel's layout is kept.
     """
     package = programs.parents[1]
     for part in (programs.parent, package / ".dylibs", package.with_name(f"{package.name}.libs")):
         if part.exists():
-            shutil.copytree(part, destination / part.relative_to(package.parent), symlinks=True)
+            place = destination / part.relative_to(package.parent)
+            shutil.copytree(part, place, symlinks=True, copy_function=_link)
     return destination / programs.relative_to(package.parent)
+
+
+def _link(source: str, destination: str) -> None:
+    """Give a file a second name; on another file system, copy it."""
+    try:
+        os.link(source, destination)
+    except OSError:
+        shutil.copy2(source, destination)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from demo.meltano import Meltano
+from demo.processes import SCRIPTS
 from tests.documents.blocks import ROOT, blocks
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Shell:
     Attributes:
         folder: Where it runs.
         variables: What its programs are told of the sandbox; takes the place of what a document sets to an example.
-        programs: Where the programs are, unless a document activates its environment.
+        programs: Where the programs are, also for a document that activates its environment.
     """
 
     folder: Path
@@ -62,7 +62,9 @@ class Shell:
             document: Whose commands.
             has_accounts: Whether its reader has set the credentials before.
         """
-        (self.folder / ".venv").symlink_to(sys.prefix)
+        activate = self.folder / ".venv" / "bin" / "activate"
+        activate.parent.mkdir(parents=True)
+        activate.write_text(f"PATH={self.programs}:{SCRIPTS}:$PATH\n")
         (self.folder / "meltano").mkdir(exist_ok=True)
         script = "".join(f"# {block.place}\n{self._with_accounts(block.text)}" for block in blocks(document, "sh"))
         outside = self.variables if has_accounts else self._outside()

@@ -83,6 +83,11 @@ def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
+def words(path: Path) -> set[str]:
+    """Every word in a file."""
+    return {*re.findall(r"\w+", path.read_text(encoding="utf-8"))}
+
+
 def identifiers(path: Path) -> set[str]:
     """Every name that a file gives or uses, and its own."""
     found = {path.stem}
@@ -94,7 +99,9 @@ def identifiers(path: Path) -> set[str]:
 
 
 def test_names_that_were_given_up_stay_away() -> None:
-    used = {path.relative_to(ROOT).as_posix(): identifiers(path) & GIVEN_UP.keys() for path in modules()}
+    # To take every file apart takes long: most of them have none of these words, be it as a name or not.
+    suspect = [path for path in modules() if GIVEN_UP.keys() & {path.stem, *words(path)}]
+    used = {path.relative_to(ROOT).as_posix(): identifiers(path) & GIVEN_UP.keys() for path in suspect}
     assert {path: names for path, names in used.items() if names} == {}
 
 

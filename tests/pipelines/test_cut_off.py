@@ -29,6 +29,8 @@ LEADS = 120
 PAGE = 10
 HELD = Fault(kind="hold", path="/leads", organization=1, page=4)
 """The pages before it are written by then."""
+CONNECTIONS = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+"""Those of others to the server."""
 
 
 class Pipeline:
@@ -75,7 +77,8 @@ class Pipeline:
         program = self.meltano.program("run", "--force", "tap-hustle", "target-postgres", variables=self.variables)
         with running(program) as run:
             self.sandbox.faults.wait_until_held()
-            run.wait_until(lambda: bool(self.connections()) and "leads" in self.tables(), timeout=300.0)
+            with self.warehouse.connect() as connection:
+                run.wait_until(lambda: is_loading(connection), timeout=300.0)
             yield lambda name: process(run, name)
             self.sandbox.faults.clear()
             assert run.wait() != 0
@@ -106,14 +109,19 @@ class Pipeline:
 
     def connections(self) -> list[int]:
         """The process ids of the server that serve the loader."""
-        query = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
         with self.warehouse.connect() as connection:
-            return [pid for (pid,) in connection.execute(query)]
+            return [pid for (pid,) in connection.execute(CONNECTIONS)]
 
     def assert_complete(self) -> None:
         """Every row is there, and no other."""
         truth = {stream: set(ids) for stream, ids in self.sandbox.truth.ids.items()}
         assert {name: set(rows) for name, rows in self.tables().items()} == truth
+
+
+def is_loading(connection: psycopg.Connection[Any]) -> bool:
+    """Whether the loader is connected, and has made the table of leads."""
+    found = connection.execute("SELECT to_regclass(%s)", [f"{HUSTLE_SCHEMA}.leads"]).fetchone()
+    return found != (None,) and connection.execute(CONNECTIONS).fetchone() is not None
 
 
 def process(run: RunningProgram, name: str) -> psutil.Process:
