@@ -207,7 +207,7 @@ def upsert(**settings: Any) -> KillScenario:
     schemas = (schema(), schema(stream="teams"))
     # With a bound on the posts of a run, what waits is let out by another run.
     stages = (Stage(segments=_ROWS, settings={**_UPSERT, **settings}), Stage(settings=_UPSERT), Stage(settings=_UPSERT))
-    rounds = 2 if settings else 5
+    rounds = 2 if settings else 4
     return KillScenario(stages=stages[: 3 if settings else 1], check=_upserted, schemas=schemas, rounds=rounds)
 
 
@@ -256,7 +256,7 @@ REJECTS = KillScenario(
         Stage(settings=_UPSERT_TEXTS),
     ),
     check=shows(_1="11", _2="bad too", _3="bad"),
-    rounds=3,
+    rounds=2,
 )
 
 # digests
@@ -298,7 +298,7 @@ DIGESTS = KillScenario(
         ),
     ),
     check=_digested,
-    rounds=4,
+    rounds=3,
 )
 
 # mirror
@@ -439,7 +439,7 @@ NOTIFYING = KillScenario(
     ),
     check=_notified,
     sandbox={"update_published": "notify"},
-    rounds=3,
+    rounds=2,
 )
 
 # Writes that are done when nobody waits for them any more
@@ -455,7 +455,7 @@ LATE_COMMITS = KillScenario(
     check=shows(_1="one, changed", _2="two, changed", _3="three", _4="four"),
     faults=LATE,
     is_late=True,
-    rounds=4,
+    rounds=3,
 )
 
 KILL_SCENARIOS: Mapping[str, KillScenario] = {

@@ -114,6 +114,19 @@ class Target:
         return [json.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
 
 
+def pairwise(*choices: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """The first cases in which each two choices meet; cases of all with all would be several times as many."""
+    cases = list(itertools.product(*(range(len(each)) for each in choices)))
+    met = {case: set(itertools.combinations(enumerate(case), 2)) for case in cases}
+    left = set().union(*met.values())
+    chosen: list[tuple[Any, ...]] = []
+    while left:
+        case = max(cases, key=lambda one: len(met[one] & left))
+        left -= met[case]
+        chosen.append(tuple(each[at] for each, at in zip(choices, case, strict=True)))
+    return chosen
+
+
 class Command:
     """The command ``harkster`` with the settings of a target."""
 

@@ -18,7 +18,7 @@ from target_harkster.ledger.database import LedgerError
 from target_harkster.vendor.client import HarksterApi, UncertainError
 from target_harkster.vendor.posts import Spelling
 
-from tests.harkster.running import Message, Target, data, record, schema, state
+from tests.harkster.running import Message, Target, data, pairwise, record, schema, state
 
 UPSERT: dict[str, Any] = {"streams": {"hours": {"mode": "upsert"}}}
 
@@ -250,9 +250,10 @@ WAITS = record(id=2, name="old")
 DIGEST = {"group_by": ["id"], "fields": [{"id": "name", "type": "text", "data": "{{ rows[-1].name }}"}]}
 
 
-@pytest.mark.parametrize("by", ["a run", "people"])
-@pytest.mark.parametrize("layout", [{"mode": "upsert"}, {"mode": "mirror"}, DIGEST], ids=["upsert", "mirror", "digest"])
-@pytest.mark.parametrize("on_quota", ["defer", "draft"])
+@pytest.mark.parametrize(
+    ("on_quota", "layout", "by"),
+    pairwise(["defer", "draft"], [{"mode": "upsert"}, {"mode": "mirror"}, DIGEST], ["a run", "people"]),
+)
 def test_what_waited_in_an_older_copy_replaces_no_newer_post(
     target: Target, tmp_path: Path, on_quota: str, layout: dict[str, Any], by: str
 ) -> None:

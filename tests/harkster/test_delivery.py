@@ -12,7 +12,7 @@ from target_harkster.vendor.posts import marker_of, stream_marker
 from typing_extensions import override
 
 from tests.harkster.killed_runs import FastClock
-from tests.harkster.running import Message, Target, as_input, data, record, schema, state
+from tests.harkster.running import Message, Target, as_input, data, pairwise, record, schema, state
 
 UPSERT: dict[str, Any] = {"streams": {"hours": {"mode": "upsert"}}}
 
@@ -164,9 +164,10 @@ def test_adopt_tells_an_older_ledger_what_was_posted_since(target: Target) -> No
 # Answers that say nothing
 
 
-@pytest.mark.parametrize("operation", ["create", "update", "publish", "delete"])
-@pytest.mark.parametrize("kind", ["empty_body", "not_json"])
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(
+    ("operation", "kind", "when"),
+    pairwise(["create", "update", "publish", "delete"], ["empty_body", "not_json"], ["before", "after"]),
+)
 def test_an_answer_that_says_nothing_is_not_believed(target: Target, operation: Any, kind: Any, when: Any) -> None:
     settings: dict[str, Any] = {"streams": {"hours": {"mode": "mirror"}}, "mirror_max_share": 1}
     activate: Message = {"type": "ACTIVATE_VERSION", "stream": "hours", "version": 2}

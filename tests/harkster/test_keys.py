@@ -14,7 +14,7 @@ from target_harkster.ledger.keys import key_of, parts_of, spellings
 from target_harkster.sinks import HarksterSink
 from target_harkster.vendor.posts import marker_of, stream_marker
 
-from tests.harkster.running import Command, Message, Target, data, earlier_version, record, schema, state
+from tests.harkster.running import Command, Message, Target, data, earlier_version, pairwise, record, schema, state
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,21 +89,24 @@ def test_all_that_earlier_versions_may_have_written() -> None:
     assert spellings('{"id":"1"}') == ['{"id":"1"}']
 
 
-@pytest.mark.parametrize("mode", ["append", "upsert"])
-@pytest.mark.parametrize("ledger", ["kept", "lost", "lost before", "adopted"])
 @pytest.mark.parametrize(
-    ("first", "then"),
-    [
-        ("integer", "string"),
-        ("string", "integer"),
-        ("number", ["integer", "string"]),
-        (["string", "integer"], "string"),
-    ],
+    ("ledger", "types", "mode"),
+    pairwise(
+        ["kept", "lost", "lost before", "adopted"],
+        [
+            ("integer", "string"),
+            ("string", "integer"),
+            ("number", ["integer", "string"]),
+            (["string", "integer"], "string"),
+        ],
+        ["upsert", "append"],
+    ),
     ids=str,
 )
-def test_a_row_keeps_its_post_when_its_key_changes_its_type(  # noqa: PLR0917 - fixtures and parameters
-    target: Target, tmp_path: Path, mode: str, ledger: str, first: str, then: str
+def test_a_row_keeps_its_post_when_its_key_changes_its_type(
+    target: Target, tmp_path: Path, ledger: str, types: tuple[Any, Any], mode: str
 ) -> None:
+    first, then = types
     settings: dict[str, Any] = {"streams": {"hours": {"mode": mode}}, "mirror_max_share": 1}
     target.ran(table(first, "one", "two"), **settings)
     if ledger != "lost before":

@@ -559,10 +559,7 @@ def test_a_move_may_be_cut_off_anywhere(step: tuple[Any, str]) -> None:
         life.end()
 
 
-@pytest.mark.parametrize("on_quota", ["draft", "defer"])
 @pytest.mark.parametrize(("story", "fault"), [pytest.param(*one[::2], id=f"{one[0]}-{one[1]}") for one in PUT_BACK])
-def test_a_life_finds_what_is_put_back(
-    story: str, fault: Callable[[], AbstractContextManager[Any]], on_quota: str
-) -> None:
+def test_a_life_finds_what_is_put_back(story: str, fault: Callable[[], AbstractContextManager[Any]]) -> None:
     with fault(), pytest.raises((AssertionError, LedgerError)):
-        test_a_story(story, on_quota)
+        test_a_story(story, "draft")

@@ -7,7 +7,7 @@ import pytest
 from api_sandbox import AccountPlan, ChannelPlan, Fault, RunningSandbox, WorkspacePlan
 from target_harkster.run import Run
 
-from tests.harkster.running import Command, Target, data, plain, record, schema, state
+from tests.harkster.running import Command, Target, data, pairwise, plain, record, schema, state
 
 NUMBER: dict[str, Any] = {"fields": [{"id": "name", "type": "number", "data": "name"}]}
 TEXT: dict[str, Any] = {"fields": [{"id": "name", "type": "text", "data": "name"}]}
@@ -283,9 +283,9 @@ def test_what_fails_for_a_value_does_not_repeat_it(
     assert not [path for path in written(target) if b"Secret" in path.read_bytes()]
 
 
-@pytest.mark.parametrize("on_quota", ["defer", "draft"])
-@pytest.mark.parametrize("is_stray", [False, True])
-@pytest.mark.parametrize("mode", ["append", "upsert", "mirror"])
+@pytest.mark.parametrize(
+    ("mode", "on_quota", "is_stray"), pairwise(["append", "upsert", "mirror"], ["defer", "draft"], [False, True])
+)
 def test_what_waits_is_not_published_while_a_newer_version_of_its_row_is_rejected(
     sandbox: RunningSandbox, target: Target, tmp_path: Path, mode: str, on_quota: str, *, is_stray: bool
 ) -> None:
