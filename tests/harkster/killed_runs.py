@@ -138,16 +138,18 @@ class Runs:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=Path(__file__).parents[2],
+            # Without certificates that whoever tests has chosen: each run would read them all.
+            env={"PYTHONPATH": os.environ.get("PYTHONPATH", "")},
             bufsize=0,  # what is there to be read can be seen from outside
         )
 
-    def run(self, run: Run, until: Callable[[], bool] = lambda: False) -> End:
+    def run(self, run: Run, until: Callable[[], bool] | None = None) -> End:
         """A run that is killed as soon as something has happened, if it has not ended by then."""
         assert self._server.stdin is not None
         assert self._server.stdout is not None
         self._server.stdin.write(json.dumps(asdict(run)).encode() + b"\n")
         pid = int(self._server.stdout.readline())
-        while not select.select([self._server.stdout], [], [], POLL_INTERVAL)[0]:
+        while until is not None and not select.select([self._server.stdout], [], [], POLL_INTERVAL)[0]:
             if until():
                 os.kill(pid, signal.SIGKILL)
                 break
