@@ -276,11 +276,21 @@ class HubstaffLife(RuleBasedStateMachine):
         organization=st.integers(0, len(ZONES) - 1),
         nth=st.integers(1, 3),
         status=st.sampled_from((403, 404, 422)),
+        is_repeated=st.booleans(),
         following=following,
     )
     def run_with_a_failure(
-        self, *, pause: Pause, path: str, organization: int, nth: int, status: int, following: Pause | None
+        self,
+        *,
+        pause: Pause,
+        path: str,
+        organization: int,
+        nth: int,
+        status: int,
+        is_repeated: bool,
+        following: Pause | None,
     ) -> None:
+        """A list fails. The next run may come at once, and read only what this one did not."""
         self._let(pause)
         organization %= len(self._zones)
         fault = Fault(kind="status", status=status, path=path, organization=organization, nth=(nth,))
@@ -288,6 +298,11 @@ class HubstaffLife(RuleBasedStateMachine):
         run = self._run()
         self._sandbox.faults.replace()
         self._load(run)
+        if is_repeated:
+            run = self._run(refresh={"*": HOUR})
+            assert run.code == 0, run.said("ERROR")
+            self._load(run)
+            self._compare()
         self._go_on(following)
 
     @rule(back=st.integers(1, 6), following=following)
@@ -320,7 +335,14 @@ class HubstaffLife(RuleBasedStateMachine):
         if following is not None:
             self._read_all(following)
 
-    def _run(self, *, off: float = 0.0, requests: int | None = None, before_request: Any = None) -> Run:
+    def _run(
+        self,
+        *,
+        off: float = 0.0,
+        requests: int | None = None,
+        before_request: Any = None,
+        refresh: dict[str, int] | None = None,
+    ) -> Run:
         self._number += 1
         self._hubstaff.advance(1)  # so that what was done until now is before the second in which the run begins
         self._since = iso(self._hubstaff.now)
@@ -331,6 +353,7 @@ class HubstaffLife(RuleBasedStateMachine):
             # The log of requests is of another folder for each run: a quota is the matter of one rule alone.
             "token_path": f"{self._logs}/{self._number if requests else 0}",
             "requests_per_hour": requests or 1_000_000,
+            "refresh": refresh or {},
             "on_quota": "stop",
             # One after the other: what happens before a request then always happens at the same place.
             "max_parallel_requests": 1 if before_request or requests else 4,

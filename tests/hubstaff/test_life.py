@@ -13,7 +13,9 @@ from unittest import mock
 import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
+from singer_http.stream import ApiStream
 from tap_hubstaff.account import Account
+from tap_hubstaff.streams.base import HubstaffStream
 from tap_hubstaff.streams.window_base import WindowStream
 from tap_hubstaff.streams.window_streams import DailyActivities
 from tap_hubstaff.windows.filtered_bookmarks import FilteredBookmarks
@@ -117,6 +119,10 @@ def _sessions_begin_where_reads_begin() -> Any:
     return mock.patch.object(late_changes, "leading_to", return_value=[])
 
 
+def _what_failed_counts_as_read() -> Any:
+    return mock.patch.object(HubstaffStream, "_leave_out", ApiStream._leave_out)
+
+
 FAULTS: tuple[Callable[[], Any], ...] = (
     _as_of_the_run_that_went_on,
     _one_bookmark_for_all_filters,
@@ -126,6 +132,7 @@ FAULTS: tuple[Callable[[], Any], ...] = (
     _versions_of_what_is_not_kept,
     _reads_continue_from_later_than_is_wanted,
     _sessions_begin_where_reads_begin,
+    _what_failed_counts_as_read,
 )
 
 
