@@ -42,14 +42,10 @@ class Clock:
         self._leapt += seconds
 
 
+@lru_cache(maxsize=1 << 16)
 def instant(seconds: float) -> str:
     """A time as the API writes it: ISO 8601, UTC, whole seconds."""
-    return _written(math.floor(seconds))
-
-
-@lru_cache(maxsize=1 << 16)
-def _written(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, timezone.utc).isoformat().replace("+00:00", "Z")
+    return datetime.fromtimestamp(math.floor(seconds), timezone.utc).isoformat().replace("+00:00", "Z")
 
 
 def parse_instant(text: str) -> float | None:
