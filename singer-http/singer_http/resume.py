@@ -144,7 +144,7 @@ class FullTable:
         left = bookmarks.stream.get(RESUME, {})
         reason = _reason_to_drop(left, fingerprint, now, longest)
         if left and reason and not (left.get("done") and reason == _TOO_OLD):
-            logger.warning("%s: a read that was cut off starts over, as %s.", name, reason)
+            logger.warning("%s: an earlier read that did not complete starts over, as %s.", name, reason)
         self.is_resumed = not reason
         self.is_done = self.is_resumed and left.get("done", False)
         """Whether an earlier run has read it to its end, and was cut off in another stream."""
