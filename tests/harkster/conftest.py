@@ -45,9 +45,9 @@ def statements_are_compiled_once() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def sandbox() -> Iterator[RunningSandbox]:
-    """A sandbox for all tests that leave no mark on others; each has a channel of its own."""
+    """A sandbox for tests that leave no mark on others, each with a channel of its own: every run lists all of them."""
     with serve_in_thread(Scenario(harkster=HarksterScenario(requests_per_second=None))) as running:
         running.harkster.set_quota("Acme Inc.", quota=1_000_000)
         yield running
