@@ -90,8 +90,8 @@ def account(
 def test_whatever_the_history_it_takes_little_more_than_the_best_fixed_length(spec: WindowSpec, **shape: float) -> None:
     found = account(spec, **shape)  # type: ignore[arg-type]
     # The best length is only known afterwards, the first window knows nothing, and none foresees a burst. Of a hundred
-    # histories drawn like this, the mean is 1.04 times and the worst 1.25: one that grows and never varies.
-    assert found.requests(spec) <= 1.25 * found.best_fixed(spec) + 2
+    # histories drawn like this, the mean is 1.04 times and the worst 1.19.
+    assert found.requests(spec) <= 1.2 * found.best_fixed(spec) + 2
 
 
 def test_people_at_work_take_fewer_than_the_best_fixed_length() -> None:
@@ -142,7 +142,7 @@ def read(density: Density, start: int, rows: Sequence[int]) -> None:
 
 
 def test_a_steady_list_needs_little_room_and_a_restless_one_much() -> None:
-    steady, restless = Density(page=510, slots=1), Density(page=550, slots=1)
+    steady, restless = Density(page=525, slots=1), Density(page=550, slots=1)
     for week in range(20):
         read(steady, 7 * week, [100] * 7)
         read(restless, 7 * week, [160 if week % 2 else 40] * 7)

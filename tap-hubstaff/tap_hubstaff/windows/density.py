@@ -5,7 +5,7 @@ too short, its only page is half empty; if it is a few rows too long, they take 
 
 - Exponential smoothing expects the rows of each hour of the week (weekday, of lists asked by day): 0 if never read.
 - Counts are quasi-Poisson: where ``mean`` rows are expected, ``mean + K * sqrt(dispersion * mean)`` may come. The index
-  of dispersion (variance / mean) of a day is smoothed too: below 1 people work alike every week, above it they do not.
+  of dispersion (variance / mean) of a day is smoothed too: it is low where people work alike every week.
 
 Time is counted in slots: hours or days.
 """
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 WEEK = 7
-K = 1.5
-"""A window leaves room for so many standard deviations."""
+K = 1.5  # standard deviations that a window leaves room for
+LEAST_DISPERSION = 0.5  # even the steadiest list may grow
 MOST_PAGES = 20
 """A window ends after so many full pages: work sessions hold the rows of a window in memory."""
 LAST_ROWS = 20
@@ -109,7 +109,7 @@ class Density:
             mean += self._rate(slot).mean
             rest = max(1e-9, mean - there)
             # Only one page is uncertain: the end is judged again before the page after it is asked for.
-            deviation = math.sqrt(self._dispersion.mean * min(rest, self.page))
+            deviation = math.sqrt(max(LEAST_DISPERSION, self._dispersion.mean) * min(rest, self.page))
             pages = math.ceil((rest + K * deviation) / self.page)
             cost = (seen / self.page + pages) / (seen + rest)
             if slot >= earliest and cost <= fewest:
