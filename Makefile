@@ -1,7 +1,7 @@
 # Everything a contributor types. Needs Python 3.10 or newer and git; brings its own uv where there is none.
 
 PYTHON ?= python3
-TEST_WORKERS ?= 3
+TEST_WORKERS ?= 4
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 SCALE_ARGS ?=

@@ -91,7 +91,7 @@ def test_what_was_read_lately_or_is_left_out_is_not_claimed(
     assert (len(projects["partitions"]), projects["ended"], projects["whole"]) == (1, "complete", False)
     assert projects["remark"] == "lists that were read lately were not read again"
 
-    sandbox.faults.replace(Fault(kind="status", status=403, path="/members", organization=1))
+    sandbox.faults.replace(Fault(kind="status", status=403, path="*", organization=1))
     third = read(sandbox, config | {"refresh": {}}, first.states[-1], "projects")
     assert third.code == 1
     report = agreeing(path, third, OWNER)
