@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-HANGING = 60
+HANGING = 300
 """Seconds after which what should have come, or have ended, hangs."""
 
 

@@ -30,7 +30,7 @@ PAGE_KINDS: frozenset[FaultKind] = frozenset(get_args(PageKind))
 Operation = Literal["read", "write", "create", "update", "publish", "delete"]
 """What a request does; `write` is any that is not `read`."""
 
-HELD_PATIENCE = 60.0
+HELD_PATIENCE = 300.0
 """Seconds after which a request that was to be held has not come."""
 
 
