@@ -127,17 +127,20 @@ def test_versions_are_those_of_whole_reads(read: Read, serve: Serve, settings: S
 @pytest.mark.parametrize(
     ("status", "expected"), [(403, ("activities",)), (403, ("activities", "time_sessions")), (404, ())]
 )
-def test_work_sessions_that_their_activities_brought_down_are_read_again(
-    read: Read, serve: Serve, settings: Settings, status: int, expected: tuple[str, ...]
+def test_work_sessions_that_their_activities_brought_down_are_read_again(  # noqa: PLR0917 - fixtures
+    read: Read, serve: Serve, settings: Settings, tmp_path: Path, status: int, expected: tuple[str, ...]
 ) -> None:
     sandbox = serve(clock="stopped", history_days=2, organizations=1, shared_members=0)
-    config = settings(sandbox, refresh={"*": 24 * HOUR}, skip_forbidden=[*expected])
+    report = tmp_path / "report.json"
+    config = settings(sandbox, refresh={"*": 24 * HOUR}, skip_forbidden=[*expected], report_path=str(report))
     streams = ("activities", "time_sessions")
     sandbox.faults.replace(Fault(kind="status", path="/activities", status=status))
     failed = read(sandbox, config, None, *streams)
     named = {line.split()[2] for line in failed.said("ERROR") if line.startswith("Not read")}
     assert named == {*streams} - {*expected}
     assert failed.code == bool(named)
+    for stream, told in json.loads(report.read_text())["streams"].items():
+        assert (told["remark"] == "a part of it could not be read") == (stream in named)
     sandbox.faults.replace()
     sandbox.hubstaff.advance(HOUR)
     again = read(sandbox, config, failed.states[-1], *streams)

@@ -72,8 +72,7 @@ class TimeSessions(NamedStream):
     Builds them again after every later change. What was deleted is noticed in the ``lookback``.
     """
 
-    work_updates: WorkUpdates
-    """Tells which sessions to build again."""
+    work_updates: WorkUpdates  # tells which sessions to build again
     name = "time_sessions"
     path = "/organizations/{organization_id}/activities"
     envelope = ("activities",)
@@ -113,9 +112,10 @@ class TimeSessions(NamedStream):
                 yield page
                 can_go_on = can_go_on and self._build_from(ours, page)
         except BaseException as failure:  # or the run ends, or the activities fail at what is in a page
-            if can_go_on and isinstance(failure, ApiError) and not isinstance(failure, FatalError):
+            if not isinstance(failure, ApiError) or isinstance(failure, FatalError):
+                self.not_done = ApiError.not_done
+            elif can_go_on:
                 self._leave_out(ours, failure)
-            self.not_done = ApiError.not_done
             self._not_read.add(organization_of(ours.partition))
             raise
 
