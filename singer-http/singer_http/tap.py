@@ -11,6 +11,7 @@ import signal
 import sys
 from contextlib import ExitStack
 from copy import deepcopy
+from dataclasses import replace
 from functools import cached_property
 from itertools import chain
 from typing import IO, TYPE_CHECKING, Any, cast
@@ -18,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 import click
 from singer_sdk import Tap
 from singer_sdk.plugin_base import _ConfigInput
-from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
+from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE, Catalog
 from singer_sdk.tap_base import CliTestOptionValue
 from typing_extensions import override
 
@@ -41,7 +42,22 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import FrameType
 
+    from singer_sdk.mapper import StreamMap
+
     from singer_http.http.session import Session
+
+
+class _Maps(dict[str, list["StreamMap"]]):
+    """The maps of the streams that ask for them: what is not selected has no properties that maps could be made of."""
+
+    def __init__(self, tap: ApiTap) -> None:
+        super().__init__()
+        self._tap = tap
+
+    def __missing__(self, name: str) -> list[StreamMap]:
+        catalog = self._tap.input_catalog or self._tap.streams[name]._singer_catalog  # noqa: SLF001 - as the SDK does
+        self._tap.mapper.register_raw_streams_from_catalog(Catalog({name: replace(catalog[name], stream=name)}))
+        return self[name]
 
 
 class ApiTap(CheckedSettings, Tap):
@@ -96,6 +112,14 @@ class ApiTap(CheckedSettings, Tap):
     def state_folder(self) -> Path:
         """The folder for what outlives a run; raises :class:`RuntimeError` where the user has no home."""
         return user_folder(self.name)
+
+    @override
+    def setup_mapper(self) -> None:
+        super(Tap, self).setup_mapper()
+        self.mapper.stream_maps = _Maps(self)
+        if self.config.get("stream_maps"):  # what is wrong with them is told now
+            for stream in self.api_streams:
+                _ = stream.selected and stream.stream_maps
 
     @override
     def load_state(self, state: dict[str, Any]) -> None:
@@ -173,8 +197,8 @@ class ApiTap(CheckedSettings, Tap):
     def _leave_to_other_shards(self) -> None:
         """Leave what cannot be divided to the first shard."""
         shard = Shard.of(self.config)
-        for stream in self.api_streams:
-            stream.selected = stream.selected and (stream.is_by_organization or shard.is_first)
+        for stream in () if shard.is_first else self.api_streams:
+            stream.selected = stream.selected and stream.is_by_organization
         if not shard.is_whole and self.config.get("emit_activate_version_messages"):
             self.logger.warning(
                 "With shard, no ACTIVATE_VERSION is sent for lists of organizations: rows that are gone from them stay."

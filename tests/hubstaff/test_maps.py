@@ -1,0 +1,109 @@
+"""Stream maps: made when a stream needs them, they are those that the SDK makes of all streams at once."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+import pytest
+from singer_http.tap import ApiTap
+from singer_sdk import Tap
+from singer_sdk.exceptions import StreamMapConfigError
+from tap_hubstaff.tap import TapHubstaff
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Entry = dict[str, Any]
+
+STREAMS = {"activities", "clients", "members", "time_sessions"}
+"""What is selected."""
+
+
+def tap_of(catalog: Any, **config: Any) -> TapHubstaff:
+    given = {"access_token": "hsoat_token", "start_date": "2026-01-01", **config}
+    tap = TapHubstaff(config=copy.deepcopy(given), catalog=copy.deepcopy(catalog))
+    for name, stream in tap.streams.items():
+        if catalog is None:
+            stream.selected = name in STREAMS
+    return tap
+
+
+def maps_of(tap: TapHubstaff) -> dict[str, Any]:
+    """All that decides what is written of each stream."""
+    return {
+        name: [
+            (type(one), one.stream_alias, one.raw_schema, one.transformed_schema, one.transformed_key_properties)
+            for one in stream.stream_maps
+        ]
+        for name, stream in tap.streams.items()
+        if stream.selected
+    }
+
+
+def catalog_of(change: Callable[[Entry], Any]) -> dict[str, Any]:
+    """What is discovered, with what is selected, and each entry changed."""
+    catalog = tap_of(None).catalog_dict
+    for entry in catalog["streams"]:
+        (root,) = (item["metadata"] for item in entry["metadata"] if not item["breadcrumb"])
+        root["selected"] = entry["stream"] in STREAMS
+        change(entry)
+    return catalog
+
+
+def leave_out_properties(entry: Entry) -> None:
+    """Leave some out, the keys among them, which are read all the same."""
+    for item in entry["metadata"]:
+        if item["breadcrumb"] and item["breadcrumb"][-1] in {"id", "user_id", "created_at", "name"}:
+            item["metadata"]["selected"] = False
+
+
+def override_keys(entry: Entry) -> None:
+    entry["key_properties"] = ["organization_id", "user_id"] if entry["stream"] == "members" else []
+
+
+def narrow_schema(entry: Entry) -> None:
+    for name in ("metadata", "name", "status"):
+        entry["schema"]["properties"].pop(name, None)
+
+
+@pytest.mark.parametrize(
+    ("config", "change"),
+    [
+        ({}, None),
+        ({}, override_keys),
+        ({"flattening_enabled": True, "flattening_max_depth": 2}, leave_out_properties),
+        ({"stream_maps": {"__else__": None}}, dict),
+        ({"stream_maps": {"clients": {"__alias__": "customers", "about": "str(id)"}, "__else__": None}}, narrow_schema),
+        (
+            {"stream_maps": {"people": {"__source__": "members", "user_id": "user_id"}, "activities": None}},
+            override_keys,
+        ),
+        ({"stream_maps": {"clien?s": {"__alias__": "__stream_name__ + '_raw'", "emails": None}}}, None),
+    ],
+    ids=["none", "other keys", "flat", "nothing", "renamed", "two of one", "by pattern"],
+)
+def test_they_are_those_of_the_sdk(config: dict[str, Any], change: Callable[[Entry], Any] | None) -> None:
+    catalog = None if change is None else catalog_of(change)
+    found = maps_of(tap_of(catalog, **config))
+    with mock.patch.object(ApiTap, "setup_mapper", Tap.setup_mapper):
+        wanted = maps_of(tap_of(catalog, **config))
+    assert found.keys() == STREAMS
+    assert found == wanted
+
+
+def test_a_pattern_may_meet_streams_that_are_not_selected() -> None:
+    tap = tap_of(catalog_of(dict), stream_maps={"*": {"__alias__": "'raw_' + __stream_name__"}})
+    assert {one[1] for (one,) in maps_of(tap).values()} == {f"raw_{name}" for name in STREAMS}
+
+
+def test_a_map_that_is_wrong_is_told_before_the_run() -> None:
+    with pytest.raises(StreamMapConfigError, match="is not permitted"):
+        tap_of(None, stream_maps={"members": {"user_id": None}})
+
+
+def test_a_stream_that_nobody_asks_for_has_none() -> None:
+    tap = tap_of(None)
+    assert tap.mapper.stream_maps == {}
+    assert maps_of(tap).keys() == tap.mapper.stream_maps.keys() == STREAMS
