@@ -3,6 +3,7 @@
 import inspect
 import types
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import cache
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api_sandbox.harkster.html_page import render
 from api_sandbox.harkster.routes import ROOT as HARKSTER
@@ -24,23 +26,32 @@ CONTROL_PREFIX = "/_sandbox"
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def application(sandbox: Sandbox) -> Starlette:
-    """The ASGI application of a sandbox."""
+def application(sandbox: Sandbox) -> ASGIApp:
+    """The ASGI application of a sandbox: its APIs at once, and what is beside them when it is first asked for."""
+    apis: Mapping[str, ASGIApp] = {
+        "/hustle": sandbox.hustle,
+        "/hubstaff": sandbox.hubstaff,
+        HARKSTER: sandbox.harkster,
+    }
+    beside = cache(lambda: _beside(sandbox))
+
+    async def routed(scope: Scope, receive: Receive, send: Send) -> None:
+        root, _, path = scope["path"][1:].partition("/")
+        api = apis.get(f"/{root}") if path else None
+        await (api or beside())(scope, receive, send)
+
+    return routed
+
+
+def _beside(sandbox: Sandbox) -> Starlette:
+    """What is beside the APIs: how another process steers them, and Harkster's page."""
 
     async def page(_request: Request) -> Response:
         return HTMLResponse(render(sandbox.harkster.service))
 
     routes: list[BaseRoute] = [Route(path, _endpoint(work), methods=["GET"]) for path, work in _to_ask(sandbox).items()]
     routes += [Route(path, _endpoint(work), methods=["POST"]) for path, work in _to_tell(sandbox).items()]
-    return Starlette(
-        routes=[
-            Mount(CONTROL_PREFIX, routes=routes),
-            Mount("/hustle", app=sandbox.hustle),
-            Mount("/hubstaff", app=sandbox.hubstaff),
-            Route(f"{HARKSTER}/", page),
-            Mount(HARKSTER, app=sandbox.harkster),
-        ]
-    )
+    return Starlette(routes=[Mount(CONTROL_PREFIX, routes=routes), Route(f"{HARKSTER}/", page)])
 
 
 def _to_ask(sandbox: Sandbox) -> Mapping[str, Callable[..., Any]]:

@@ -95,6 +95,7 @@ class _Server(uvicorn.Server):
                 lifespan="off",
                 log_config=None,
                 access_log=False,
+                proxy_headers=False,
                 server_header=False,
                 date_header=False,  # each API has a clock of its own
                 timeout_keep_alive=_IDLE_SECONDS,
