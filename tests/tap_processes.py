@@ -18,6 +18,8 @@ from itertools import count, islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+import msgspec
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -47,7 +49,7 @@ class Run:
     @cached_property
     def messages(self) -> list[dict[str, Any]]:
         assert self.stdout == b"" or self.stdout.endswith(b"\n"), "the output ends with half a line"
-        return [json.loads(line) for line in self.stdout.splitlines()]
+        return [msgspec.json.decode(line) for line in self.stdout.splitlines()]
 
     def of_type(self, kind: str, stream: str | None = None) -> list[dict[str, Any]]:
         return [

@@ -116,7 +116,9 @@ def warm_up(package: str) -> None:
         for name, found in vars(importlib.import_module(f"{package}.tap")).items()
         if name.lower() == package.replace("_", "")
     )
-    tap(config={}, validate_config=False).setup_mapper()
+    warm = tap(config={}, validate_config=False)
+    for stream in warm.streams.values():
+        _ = stream.stream_maps
 
 
 if __name__ == "__main__":

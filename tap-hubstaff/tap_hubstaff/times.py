@@ -16,7 +16,7 @@ WEST = dt.timedelta(hours=12)
 
 def iso(moment: dt.datetime) -> str:
     """A time as the API reads it: UTC, whole seconds."""
-    return moment.astimezone(dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{moment.astimezone(dt.timezone.utc).isoformat(timespec='seconds').removesuffix('+00:00')}Z"
 
 
 def parse_iso(text: str) -> dt.datetime:

@@ -104,7 +104,7 @@ def read(
         try:
             tap = TapHubstaff(config=config, state=state, clock=clock)
             for name, stream in tap.streams.items():
-                stream.selected = not streams or name in streams
+                stream.metadata.root.selected = not streams or name in streams
                 if name in full:
                     stream.forced_replication_method, stream.replication_key = "FULL_TABLE", None
             tap.sync_all()

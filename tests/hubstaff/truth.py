@@ -80,7 +80,7 @@ class Wish:
 
     def start_of(self, began: dt.datetime) -> str:
         """When what is wanted begins, in a life that began then."""
-        return iso(began - dt.timedelta(seconds=self.start))
+        return _earlier(began, self.start)
 
     @property
     def lookback(self) -> int:
@@ -271,6 +271,11 @@ def _key(stream: str, row: Row) -> tuple[Any, ...]:
 @cache
 def _day(began: dt.datetime, days: int) -> str:
     return (began + dt.timedelta(days=days)).date().isoformat()
+
+
+@cache
+def _earlier(began: dt.datetime, seconds: int) -> str:
+    return iso(began - dt.timedelta(seconds=seconds))
 
 
 def _seconds(text: str) -> int:

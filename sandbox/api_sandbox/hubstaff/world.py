@@ -44,6 +44,7 @@ class World:
         self._pending: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = count()
         self._changes = 0
+        self._records: tuple[object, dict[str, bytes]] = (None, {})
 
     # Made when they are asked for first: most sandboxes are asked for one vendor's things only.
     @cached_property
@@ -132,8 +133,13 @@ class World:
 
     def records(self, stream: str) -> list[dict[str, Any]]:
         """Every record of a stream, as a sound API answers it if nothing is hidden."""
-        rows = msgspec.json.encode([row.fields() for _owner, row in self.rows(stream)])
-        return msgspec.json.decode(rows, type=list[dict[str, Any]])
+        self.catch_up()
+        if self._records[0] != self.version:
+            self._records = self.version, {}
+        made = self._records[1]
+        if stream not in made:
+            made[stream] = msgspec.json.encode([row.fields() for _owner, row in self.rows(stream)])
+        return msgspec.json.decode(made[stream], type=list[dict[str, Any]])
 
     def _owners(self, listing: Listing, organization: Organization) -> list[int]:
         if listing.scope == "organization":
