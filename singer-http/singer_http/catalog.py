@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +59,7 @@ def with_chosen_methods(catalog: dict[str, Any]) -> dict[str, Any]:
         raise ConfigurationError(f"The catalog is not valid: {error}. Discover it again.") from None
     if twice := [name for name, times in Counter(stream.tap_stream_id for stream in streams).items() if times > 1]:
         raise ConfigurationError(f"The catalog lists {', '.join(twice)} more than once: leave one of them.")
-    catalog = copy.deepcopy(catalog)
+    catalog = {**catalog, "streams": [dict(stream) for stream in catalog["streams"]]}
     for stream, one in zip(catalog["streams"], streams, strict=True):
         for entry in one.metadata:
             if not entry.breadcrumb and entry.metadata.replication_method:

@@ -12,7 +12,7 @@ from dataclasses import fields
 from io import UnsupportedOperation
 from typing import TYPE_CHECKING
 
-from singer_sdk.batch import Batcher, lazy_chunked_generator
+from singer_sdk.batch import BaseBatcher, lazy_chunked_generator
 from singer_sdk.contrib.msgspec import encoder
 from singer_sdk.helpers._batch import SDKBatchMessage
 from singer_sdk.singerlib.encoding.base import GenericSingerWriter
@@ -158,7 +158,7 @@ class BufferedWriter(GenericSingerWriter["bytes", "Message"]):
         self.written += len(lines)
 
 
-def batches(messages: Iterator[dict[str, Any]], batcher: Batcher, config: BatchConfig) -> Iterator[list[Any]]:
+def batches(messages: Iterator[dict[str, Any]], batcher: BaseBatcher, config: BatchConfig) -> Iterator[list[Any]]:
     """Write the records of RECORD messages to files, each of one stream whatever stream maps make of it.
 
     Yields the BATCH messages of all records taken so far: a STATE is good behind them. Raises :class:`Stopped` where a

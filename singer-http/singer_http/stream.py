@@ -236,7 +236,8 @@ class ApiStream(Stream, abc.ABC):
 
     @override
     def _sync_batches(self, batch_config: BatchConfig, context: Context | None = None) -> None:
-        batcher = Batcher(self.tap_name, self.name, batch_config)
+        # A Batcher of the SDK looks through all that is installed, for each batch.
+        batcher = Batcher.get_batcher(batch_config.encoding.format)(self.tap_name, self.name, batch_config)
         with self.get_batch_counter() as counter:
             for written in batches(self._sync_records(context, write_messages=False), batcher, batch_config):
                 for message in written:

@@ -96,7 +96,7 @@ class FileLog(RequestLog):
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX)
             try:
-                written = os.pread(self._file, LONGEST, 0)
+                written = os.pread(self._file, min(os.fstat(self._file).st_size, LONGEST), 0)
                 now = self._clock.time()
                 sent = read_at(now, written, str(self._path))
                 outcome = change(now, sent)
