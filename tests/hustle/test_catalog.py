@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 import pytest
 from api_sandbox import Fault
 
+from tests.hustle.running import discovered
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -26,13 +28,12 @@ if TYPE_CHECKING:
     Complete = Callable[..., None]
 
 
-@pytest.fixture
-def discover(tap: Tap, standing: RunningSandbox, settings: Settings) -> Discover:
+@pytest.fixture(scope="module")
+def discover() -> Discover:
     """A catalog with only some streams selected, and its entries changed by a function."""
 
-    def discovered(*streams: str, change: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
-        run = tap("--discover", config=settings(standing))
-        catalog: dict[str, Any] = json.loads(run.stdout)
+    def chosen(*streams: str, change: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
+        catalog = discovered()
         for entry in catalog["streams"]:
             (root,) = [item for item in entry["metadata"] if item["breadcrumb"] == []]
             root["metadata"]["selected"] = not streams or entry["stream"] in streams
@@ -40,7 +41,7 @@ def discover(tap: Tap, standing: RunningSandbox, settings: Settings) -> Discover
                 change(entry)
         return catalog
 
-    return discovered
+    return chosen
 
 
 def property_metadata(entry: dict[str, Any], *path: str) -> dict[str, Any]:
@@ -62,7 +63,7 @@ def test_only_selected_streams_are_read(
 
 
 def test_nothing_selected_reads_nothing(tap: Tap, standing: RunningSandbox, settings: Settings) -> None:
-    catalog = json.loads(tap("--discover", config=settings(standing)).stdout)
+    catalog = discovered()
     for entry in catalog["streams"]:
         for item in entry["metadata"]:
             if item["breadcrumb"] == []:

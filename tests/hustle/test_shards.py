@@ -203,18 +203,18 @@ def assert_no_more_than_a_page_each(account: RunningSandbox, leads: set[str]) ->
 
 
 class Tables:
-    """What all shards load, each with the STATE that its loader acknowledged."""
+    """What all shards load."""
 
     def __init__(self, postgres: Postgres) -> None:
         self._postgres = postgres
         self._settings = {"sqlalchemy_url": postgres.sqlalchemy_url, "default_target_schema": "sharded"}
 
-    def load(self, run: Run) -> Any:
-        """Load what a run wrote, up to where it was killed; the last STATE that the loader acknowledged."""
-        whole = run.stdout[: run.stdout.rfind(b"\n") + 1]
+    def load(self, *runs: Run) -> Any:
+        """Load what runs wrote, each up to where it was killed; the last STATE that the loader acknowledged."""
+        whole = [run.stdout[: run.stdout.rfind(b"\n") + 1] for run in runs]
         loader = TargetPostgres(config=self._settings)
         with redirect_stdout(io.StringIO()) as acknowledged:
-            loader.listen(io.BytesIO(whole))
+            loader.listen(io.BytesIO(b"".join(whole)))
         for sink in loader._sinks_active.values():
             sink.connector._engine.dispose()  # it leaves its connections open, and the server has few
         return json.loads(acknowledged.getvalue().splitlines()[-1])
@@ -284,9 +284,8 @@ def test_one_of_eight_is_killed_and_runs_again(  # noqa: PLR0917 - fixtures
     others = {number: start(number) for number in (1, *range(3, 9))}
     killed = kill(Shard(2, 8), of(2), catalog=chosen)
     state = tables.load(killed)
-    for number, other in others.items():
-        assert other.wait(HANGING) == 0
-        tables.load(Run(0, (tmp_path / f"{number}.out").read_bytes(), ""))
+    assert [other.wait(HANGING) for other in others.values()] == [0] * 7
+    tables.load(*(Run(0, (tmp_path / f"{number}.out").read_bytes(), "") for number in others))
     assert 0 < len(tables.rows("leads")) < len(account.truth.ids["leads"])
     again = tap(config=of(2), state=state, catalog=chosen)
     tables.load(again)
@@ -308,14 +307,15 @@ def test_tables_stay_true_when_the_count_changes_after_a_kill(  # noqa: PLR0917 
     config = settings(account, changes_only=changes_only)
     chosen = catalog(tap, config, methods={"leads": "FULL_TABLE" if changes_only else "INCREMENTAL"})
     before = [tap(config={**config, "shard": f"{number}/4"}, catalog=chosen) for number in (1, 3, 4)]
+    tables.load(*before)
     before.insert(1, kill(Shard(2, 4), config, catalog=chosen))
-    states = [tables.load(run) for run in before]
+    tables.load(before[1])
+    states = [run.states[-1] for run in before]
     known = set().union(*map(covered, before))
     for organization in range(12):
         account.add_leads(organization, 3)
     served = account.report().served["leads"]
-    for run in shards(tap, config, 6, resharded(states, 6, tmp_path), catalog=chosen):
-        tables.load(run)
+    tables.load(*shards(tap, config, 6, resharded(states, 6, tmp_path), catalog=chosen))
     tables.assert_true(account, "leads")
     if not changes_only:  # which reads all again
         again = {own for own, times in account.report().served["leads"].items() if times > served.get(own, 0)}
