@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PROJECT = Path(__file__).parents[1]
-# The user's own settings, with which Meltano or a plugin might talk to something real.
-FOREIGN_PREFIXES = ("MELTANO_", "TAP_", "TARGET_", "SINGER_", "AIRFLOW_", "PG")
+# All that a run is told of the user's environment: with the rest, Meltano or a plugin might talk to something real.
+# Meltano also copies its environment thousands of times, for each setting that it looks up.
+OF_MACHINE = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "TZ")
 CHATTER = re.compile(r"METRIC|Inserting with SQL|Skipping parse of env var")  # what says nothing about a failure
 
 
@@ -94,9 +95,8 @@ class Meltano:
     @property
     def environment(self) -> dict[str, str]:
         """What commands run with."""
-        own = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN_PREFIXES)}
         return {
-            **own,
+            **{name: os.environ[name] for name in OF_MACHINE if name in os.environ},
             "PATH": os.pathsep.join([str(self.scripts), PATH_WITH_SCRIPTS]),
             "MELTANO_PROJECT_ROOT": str(PROJECT),
             "MELTANO_SYS_DIR_ROOT": str(self.directory / "system"),

@@ -104,12 +104,13 @@ class Sandbox:
 
 
 @contextmanager
-def running_sandbox(scenario: Path, directory: Path) -> Iterator[Sandbox]:
+def running_sandbox(scenario: Path, directory: Path, scripts: Path = SCRIPTS) -> Iterator[Sandbox]:
     """Run a sandbox for as long as the block lasts.
 
     Args:
         scenario: What it simulates.
         directory: Where its output goes.
+        scripts: Where its program is.
 
     Yields:
         The sandbox, ready for requests.
@@ -117,7 +118,7 @@ def running_sandbox(scenario: Path, directory: Path) -> Iterator[Sandbox]:
     ready_line = directory / "sandbox.json"
     program = Program(
         name="the sandbox",
-        command=[SCRIPTS / "api-sandbox", "serve", "--port", "0", "--scenario", scenario],
+        command=[scripts / "api-sandbox", "serve", "--port", "0", "--scenario", scenario],
         log=directory / "sandbox.log",
         output=ready_line,
     )

@@ -21,12 +21,13 @@ from singer_http.http.clock import Clock, Stopped
 from typing_extensions import override
 
 from demo.postgres import Postgres, embedded_postgres
-from tests.programs import look_up_versions_once, warm_programs
+from tests.programs import look_up_versions_once, share_programs, warm_programs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 T = TypeVar("T")
+pytest_configure = share_programs
 
 HANGING = 300
 """Seconds after which what should have come, or have ended, hangs."""
@@ -181,10 +182,9 @@ class FakeClock(Clock):
         until = time.monotonic() + HANGING
         for thread in threads:
             thread.join(max(0.0, until - time.monotonic()))
-        hang = any(thread.is_alive() for thread in threads)
-        if hang:
+        if any(thread.is_alive() for thread in threads):
             self.stop()
-        assert not hang, "a thread hangs"
+            pytest.fail("a thread hangs")
         if errors:
             raise errors[0]
         return [results[number] for number in range(len(work))]

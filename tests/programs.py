@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+import os
 import socket
 import subprocess
 import sys
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,8 +17,13 @@ from unittest import mock
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import pytest
+
 HERE = Path(__file__).parent
+SHARED = "TESTS_SHARED_PROGRAMS"
+"""The variable that tells the workers of a test run where its programs are."""
 PROGRAMS = (
+    "api-sandbox",
     "harkster",
     "meltano",
     "singer-http",
@@ -34,6 +40,14 @@ def look_up_versions_once() -> AbstractContextManager[Any]:
     return mock.patch.object(metadata, "version", functools.cache(metadata.version))
 
 
+def share_programs(config: pytest.Config) -> None:
+    """Have all workers use the same programs: to import them takes four seconds."""
+    if config.getoption("numprocesses", None):  # this process starts the workers
+        shared = ExitStack()
+        config.add_cleanup(shared.close)
+        os.environ[SHARED] = str(shared.enter_context(warm_programs()))
+
+
 @contextmanager
 def warm_programs() -> Iterator[Path]:
     """A folder with programs that take the place of those in `.venv/bin` for as long as the block lasts.
@@ -41,6 +55,9 @@ def warm_programs() -> Iterator[Path]:
     They differ in this: what starts one has a stub for a child process, and the run itself is none of its descendants.
     A run whose stub is killed ends too, but a moment later. Tests that look at processes need the real ones.
     """
+    if shared := os.environ.get(SHARED):
+        yield Path(shared)
+        return
     with TemporaryDirectory(prefix="programs-") as name:  # a short path, as a socket needs
         folder = Path(name)
         stub = folder / "stub"

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from demo.postgres import Postgres
 
 SMALL: dict[str, Any] = {"organizations": 3, "leads": 300}
+NO_HUBSTAFF = {"organizations": 0}
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,9 @@ def start_pipeline(tmp_path: Path, postgres: Postgres, programs: Path) -> Iterat
 
         def start(*faults: Mapping[str, object], **hustle: object) -> Pipeline:
             scenario = tmp_path / "scenario.yml"
-            scenario.write_text(yaml.safe_dump({"hustle": SMALL | hustle, "faults": [dict(fault) for fault in faults]}))
-            sandbox = services.enter_context(running_sandbox(scenario, tmp_path))
+            chosen = {"hustle": SMALL | hustle, "hubstaff": NO_HUBSTAFF, "faults": [dict(fault) for fault in faults]}
+            scenario.write_text(yaml.safe_dump(chosen))
+            sandbox = services.enter_context(running_sandbox(scenario, tmp_path, programs))
             variables = {**sandbox.variables, "SANDBOX_POSTGRES_URL": postgres.sqlalchemy_url}
             return Pipeline(sandbox, postgres, Meltano(tmp_path / "meltano", variables, programs))
 

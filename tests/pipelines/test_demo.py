@@ -32,7 +32,9 @@ import sys
 from functools import partial
 from pathlib import Path
 from demo import __main__ as demo
-demo.Meltano = partial(demo.Meltano, scripts=Path(sys.argv.pop(1)))
+scripts = Path(sys.argv.pop(1))
+demo.Meltano = partial(demo.Meltano, scripts=scripts)
+demo.running_sandbox = partial(demo.running_sandbox, scripts=scripts)
 demo.main()
 """
 
