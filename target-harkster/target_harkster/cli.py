@@ -23,7 +23,7 @@ from singer_http.operator_errors import exit_on_operator_error
 from singer_sdk.exceptions import ConfigValidationError
 
 from target_harkster.layout.inference import inferred_fields
-from target_harkster.ledger.store import Phase
+from target_harkster.ledger.phases import Phase
 from target_harkster.messages import BAD_INPUT, MessageReader, check_shape
 from target_harkster.report.diff import print_diff
 from target_harkster.report.plan import print_plan

@@ -12,8 +12,8 @@ from target_harkster.delivery.parcel import Lane, Parcel
 from target_harkster.layout.errors import RowError
 from target_harkster.ledger.digests import DigestRow
 from target_harkster.ledger.model import UNVERSIONED
+from target_harkster.ledger.phases import Phase
 from target_harkster.ledger.rejects import Reject
-from target_harkster.ledger.store import Phase
 from target_harkster.sinks import HarksterSink
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import requests
 from api_sandbox import AccountPlan, ChannelPlan, Fault, RunningSandbox, WorkspacePlan
-from target_harkster.ledger.store import Entry, Ledger, Phase
+from target_harkster.ledger.phases import Phase
+from target_harkster.ledger.store import Entry, Ledger
 from target_harkster.target import TargetHarkster
 from target_harkster.vendor.posts import marker_of, stream_marker
 from typing_extensions import override

@@ -15,7 +15,8 @@ from singer_http.http.transport import Transport
 from target_harkster.delivery.decision import Decision, decide
 from target_harkster.ledger.database import LedgerError
 from target_harkster.ledger.model import LEASES, LEDGER_VERSION, VERSION
-from target_harkster.ledger.store import Entry, Ledger, Phase
+from target_harkster.ledger.phases import Phase
+from target_harkster.ledger.store import Entry, Ledger
 
 from demo.postgres import Postgres
 from tests.conftest import HANGING
@@ -111,8 +112,8 @@ def test_leases_are_renewed_while_nothing_happens(
     renewed = threading.Event()
     original = ledger.database.change
 
-    def change(statement: Any) -> None:
-        original(statement)
+    def change(statement: Any, parameters: Any = None) -> None:
+        original(statement, parameters)
         renewed.set()
 
     ledger.database.change = change  # type: ignore[method-assign]

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from target_harkster.delivery.found_posts import enter_shown, is_accounted_for, is_as_known, stays
 from target_harkster.ledger.database import LedgerError
 from target_harkster.ledger.keys import spellings
-from target_harkster.ledger.store import Entry, Phase
+from target_harkster.ledger.phases import Phase
+from target_harkster.ledger.store import Entry
 from target_harkster.vendor.posts import marker_of, prefix_of, stream_marker
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from singer_http.http.errors import ForbiddenError, NotFoundError, ServerFailedE
 
 from target_harkster.delivery.exactly_once import TRIES
 from target_harkster.ledger.model import GONE
+from target_harkster.ledger.phases import UNFINISHED, Phase
 from target_harkster.ledger.rejects import Reject, row_of
-from target_harkster.ledger.store import UNFINISHED, Phase
 from target_harkster.vendor.client import PostRefusedError, UncertainError
 
 if TYPE_CHECKING:

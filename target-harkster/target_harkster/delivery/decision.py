@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from target_harkster.delivery.parcel import Parcel
 from target_harkster.layout.errors import RowError
-from target_harkster.ledger.store import Entry, Phase
+from target_harkster.ledger.phases import Phase
+from target_harkster.ledger.store import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence

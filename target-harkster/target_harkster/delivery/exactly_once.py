@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from singer_http.http.errors import MalformedAnswerError, NotFoundError
 
 from target_harkster.delivery.found_posts import enter_shown, own_post
-from target_harkster.ledger.store import Phase
+from target_harkster.ledger.phases import Phase
 from target_harkster.vendor.client import PostQuotaReachedError, PostRefusedError, UncertainError
 from target_harkster.vendor.posts import Content, stream_marker
 

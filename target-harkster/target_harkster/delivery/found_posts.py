@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from target_harkster.ledger.store import Phase
+from target_harkster.ledger.phases import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

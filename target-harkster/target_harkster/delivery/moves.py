@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from target_harkster.ledger.store import Phase
+from target_harkster.ledger.phases import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from singer_sdk.contrib.msgspec import encoder
 
-from target_harkster.ledger.store import Phase
+from target_harkster.ledger.phases import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from target_harkster.delivery.decision import Decision
 from target_harkster.delivery.parcel import Parcel, State
 from target_harkster.ledger.digests import DigestRow
-from target_harkster.ledger.store import Phase
+from target_harkster.ledger.phases import Phase
 from target_harkster.vendor.client import PostRefusedError
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from singer_http.http.errors import ForbiddenError
 
 from target_harkster.layout.errors import RowError
-from target_harkster.ledger.store import Phase
+from target_harkster.ledger.phases import Phase
 from target_harkster.vendor.field_types import data_value
 from target_harkster.vendor.posts import Content
 

@@ -86,10 +86,10 @@ class Database:
         except sa.exc.SQLAlchemyError as error:
             raise _unusable(error) from None
 
-    def change(self, statement: sa.Executable) -> None:
+    def change(self, statement: sa.Executable, parameters: Any = None) -> None:
         """Make one change, in a transaction of its own."""
         with self.transaction() as connection:
-            connection.execute(statement)
+            connection.execute(statement, parameters)
 
     def next_seq(self) -> int:
         """The next number in the order of posts and rows of digests."""
@@ -98,8 +98,10 @@ class Database:
 
     def catch_up(self) -> None:
         """Continue the numbers behind those that other runs have used."""
-        query = sa.union_all(sa.select(sa.func.max(POSTS.c.seq)), sa.select(sa.func.max(GROUP_NEWS.c.seq)))
-        self._seq = max(self._seq, *(row[0] or 0 for row in self.rows(query)))
+        self._seq = max(self._seq, *(row[0] or 0 for row in self.rows(_LAST)))
+
+
+_LAST = sa.union_all(sa.select(sa.func.max(POSTS.c.seq)), sa.select(sa.func.max(GROUP_NEWS.c.seq)))
 
 
 def put(

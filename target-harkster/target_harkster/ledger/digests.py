@@ -118,13 +118,7 @@ class Digests:
 
     def changed(self, stream: str) -> list[tuple[str, str, str]]:
         """The groups of a stream whose posts lack rows: channel, marker and key, oldest first."""
-        news = sa.select(GROUP_NEWS.c.number, sa.func.min(GROUP_NEWS.c.seq).label("seq"))
-        first = news.group_by(GROUP_NEWS.c.number).subquery()
-        query = sa.select(GROUPS.c.channel, GROUPS.c.marker, GROUPS.c.key).join(
-            first, first.c.number == GROUPS.c.number
-        )
-        rows = self.database.rows(query.where(GROUPS.c.stream == stream).order_by(first.c.seq))
-        return [(row[0], row[1], row[2]) for row in rows]
+        return [(row[0], row[1], row[2]) for row in self.database.rows(_CHANGED, {"stream": stream})]
 
     def keep_schema(
         self, stream: str, channels: Collection[str], schema: Mapping[str, Any], key_properties: Sequence[str]
@@ -140,10 +134,7 @@ class Digests:
 
     def waiting(self) -> dict[str, tuple[dict[str, Any], list[str]]]:
         """The streams with groups whose posts lack rows, each with SCHEMA and primary key."""
-        of_group = sa.and_(GROUP_SCHEMAS.c.channel == GROUPS.c.channel, GROUP_SCHEMAS.c.stream == GROUPS.c.stream)
-        query = sa.select(GROUP_SCHEMAS.c.stream, GROUP_SCHEMAS.c.content).distinct()
-        news = GROUPS.c.number.in_(sa.select(GROUP_NEWS.c.number))
-        return {row[0]: decoder.decode(row[1]) for row in self.database.rows(query.where(of_group, news))}
+        return {row[0]: decoder.decode(row[1]) for row in self.database.rows(_WAITING)}
 
     def rows(self, channel: str, marker: str) -> list[bytes]:
         """All rows of a group, in the order in which they first came."""
@@ -185,15 +176,13 @@ class Digests:
 
 
 def _group(connection: sa.Connection, channel: str, marker: str) -> tuple[int, bytes | None]:
-    query = sa.select(GROUPS.c.number, GROUPS.c.rows)
-    row = connection.execute(query.where(GROUPS.c.channel == channel, GROUPS.c.marker == marker)).one()
+    row = connection.execute(_GROUP, {"channel": channel, "marker": marker}).one()
     return row[0], row[1]
 
 
 def _merged(connection: sa.Connection, number: int, packed: bytes | None) -> dict[str, bytes]:
     rows = {_canonical(row_key): record for row_key, record in unpack(packed).items()}
-    query = sa.select(GROUP_NEWS.c.row_key, GROUP_NEWS.c.record).where(GROUP_NEWS.c.number == number)
-    for row_key, record in connection.execute(query.order_by(GROUP_NEWS.c.seq)):
+    for row_key, record in connection.execute(_NEWS, {"number": number}):
         if record is None:
             rows.pop(_canonical(row_key), None)
         else:
@@ -222,6 +211,29 @@ def _groups(connection: sa.Connection, markers: Collection[str]) -> dict[tuple[s
     return found
 
 
+_FIRST_NEWS = (
+    sa.select(GROUP_NEWS.c.number, sa.func.min(GROUP_NEWS.c.seq).label("seq")).group_by(GROUP_NEWS.c.number).subquery()
+)
+_CHANGED = (
+    sa.select(GROUPS.c.channel, GROUPS.c.marker, GROUPS.c.key)
+    .join(_FIRST_NEWS, _FIRST_NEWS.c.number == GROUPS.c.number)
+    .where(GROUPS.c.stream == sa.bindparam("stream"))
+    .order_by(_FIRST_NEWS.c.seq)
+)
+_WAITING = (
+    sa.select(GROUP_SCHEMAS.c.stream, GROUP_SCHEMAS.c.content)
+    .where(GROUP_SCHEMAS.c.channel == GROUPS.c.channel, GROUP_SCHEMAS.c.stream == GROUPS.c.stream)
+    .where(GROUPS.c.number.in_(sa.select(GROUP_NEWS.c.number)))
+    .distinct()
+)
+_GROUP = sa.select(GROUPS.c.number, GROUPS.c.rows).where(
+    GROUPS.c.channel == sa.bindparam("channel"), GROUPS.c.marker == sa.bindparam("marker")
+)
+_NEWS = (
+    sa.select(GROUP_NEWS.c.row_key, GROUP_NEWS.c.record)
+    .where(GROUP_NEWS.c.number == sa.bindparam("number"))
+    .order_by(GROUP_NEWS.c.seq)
+)
 _SEEN = sa.select(GROUP_INDEX).where(GROUP_INDEX.c.row.in_(sa.bindparam("rows", expanding=True)))
 _GROUPS = sa.select(GROUPS.c.channel, GROUPS.c.marker, GROUPS.c.number).where(
     GROUPS.c.marker.in_(sa.bindparam("markers", expanding=True))

@@ -50,13 +50,13 @@ class History:
         """Note that a run has begun."""
         nothing = asdict(RunResult()) | {"started_at": self.clock.time()}
         with self.database.transaction() as connection:
-            (self._number,) = connection.execute(RUNS.insert().values(nothing)).inserted_primary_key or (None,)
+            (self._number,) = connection.execute(RUNS.insert(), nothing).inserted_primary_key or (None,)
 
     def end(self, result: RunResult) -> None:
         """Note how the run has ended, if one has begun."""
         if self._number is not None:
-            here = RUNS.c.number == self._number
-            self.database.change(RUNS.update().where(here).values(asdict(result) | {"ended_at": self.clock.time()}))
+            ended = {"run": self._number, "ended_at": self.clock.time()}
+            self.database.change(_END, asdict(result) | ended)
             self._number = None
 
     def runs(self) -> list[dict[str, Any]]:
@@ -64,3 +64,6 @@ class History:
         columns = [column for column in RUNS.c if column is not RUNS.c.number]
         rows = self.database.rows(sa.select(*columns).order_by(RUNS.c.number.desc()))
         return [dict(row._mapping) for row in rows]  # noqa: SLF001 - the documented way to the columns by name
+
+
+_END = RUNS.update().where(RUNS.c.number == sa.bindparam("run"))

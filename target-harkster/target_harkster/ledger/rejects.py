@@ -117,6 +117,10 @@ class Reject:
 _EXPORTED = ("channel", "stream", "key", "kind", "field", "reason", "record", "redacted", "schema", "key_properties")
 _CONTENT = ("record", "redacted", "schema", "key_properties", "first_run", "key_columns")
 _COLUMNS = ("channel", "stream", "row", "key", "kind", "field", "reason", "version", "changed_at")
+_KEPT = sa.select(*(REJECTS.c[name] for name in (*_COLUMNS, "content"))).order_by(
+    REJECTS.c.changed_at, REJECTS.c.stream, REJECTS.c.row
+)
+_KEPT_OF_CHANNEL = _KEPT.where(REJECTS.c.channel == sa.bindparam("channel"))
 
 
 def row_of(key: str) -> str:
@@ -177,10 +181,7 @@ class Rejects:
         yield from (reject.without(self.redaction) for reject in self._kept(channel))
 
     def _kept(self, channel: str | None) -> Iterator[Reject]:
-        query = sa.select(*(REJECTS.c[name] for name in _COLUMNS), REJECTS.c.content)
-        if channel is not None:
-            query = query.where(REJECTS.c.channel == channel)
-        for row in self.database.rows(query.order_by(REJECTS.c.changed_at, REJECTS.c.stream, REJECTS.c.row)):
+        for row in self.database.rows(_KEPT if channel is None else _KEPT_OF_CHANNEL, {"channel": channel}):
             columns = dict(row._mapping)  # noqa: SLF001 - the documented way to the columns by name
             yield Reject(**columns | decoder.decode(columns.pop("content")))
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import enum
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from target_harkster.ledger import statements
 from target_harkster.ledger.database import Database, LedgerError, chunks, put
 from target_harkster.ledger.digests import Digests
 from target_harkster.ledger.history import History
-from target_harkster.ledger.keys import OLD_TEXT
 from target_harkster.ledger.locks import FileLocks, Leases
 from target_harkster.ledger.lookup_rows import LookupRows
 from target_harkster.ledger.model import (
@@ -20,60 +19,17 @@ from target_harkster.ledger.model import (
     EARLIER,
     FIRST_POSTS,
     GONE,
-    GROUPS,
     KEYS,
     POSTS,
-    REJECTS,
     STREAMS,
     UNVERSIONED,
 )
+from target_harkster.ledger.phases import UNFINISHED, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from singer_http.http.clock import Clock
-
-
-class Phase(str, enum.Enum):
-    """How far a post has come."""
-
-    COUNTED = "counted"
-    """Nothing was sent. A new row of a first run, until all new rows are counted."""
-    DEFERRED = "deferred"
-    """Nothing was sent. It waits for the quota."""
-    INTENT = "intent"
-    """A draft is created next, or was."""
-    DRAFT = "draft"
-    """There is a draft. It waits for the quota, or for people if it is held."""
-    PUBLISHING = "publishing"
-    """The draft is published next, or was."""
-    RENEWING = "renewing"
-    """The draft is deleted next, or was, and a new one replaces it."""
-    PUBLISHED = "published"
-    UPDATING = "updating"
-    """The post gets new content next, or has it."""
-    MOVING = "moving"
-    """Its row went to another channel. The post stays as it is until the new one is published."""
-    DELETING = "deleting"
-    """The post is deleted next, or was."""
-    DELETED = "deleted"
-    """Its row is gone, and so is the post."""
-    BASELINE = "baseline"
-    """The row was there in the first run and is not posted."""
-    REMOVED = "removed"
-    """People deleted the post. It is not posted again."""
-
-
-UNFINISHED = (
-    Phase.DEFERRED,
-    Phase.INTENT,
-    Phase.DRAFT,
-    Phase.PUBLISHING,
-    Phase.RENEWING,
-    Phase.UPDATING,
-    Phase.DELETING,
-)
-"""Phases with something left to do. Held drafts are the exception."""
 
 
 @dataclass(slots=True)
@@ -152,8 +108,7 @@ class Ledger:
         # Another run may have written since this ledger was opened.
         self.database.catch_up()
         # Rows that a run only counted are new again.
-        counted = sa.and_(POSTS.c.channel == channel, POSTS.c.phase == Phase.COUNTED.value)
-        self.database.change(POSTS.delete().where(counted))
+        self.database.change(statements.UNCOUNT, {"channel": channel})
 
     def next_seq(self) -> int:
         """The next number in the order of posts."""
@@ -163,7 +118,7 @@ class Ledger:
         """The entries of some markers."""
         found: dict[str, Entry] = {}
         for some in chunks(markers):
-            rows = self.database.rows(_FIND, {"channel": channel, "markers": some})
+            rows = self.database.rows(statements.FIND, {"channel": channel, "markers": some})
             found |= {row[1]: _entry(row) for row in rows}
         return found
 
@@ -172,7 +127,9 @@ class Ledger:
         over = [phase.value for phase in (Phase.DELETING, Phase.DELETED, Phase.REMOVED)]
         found: list[Entry] = []
         for some in chunks(markers):
-            query = _SELECT.where(POSTS.c.channel.in_(channels), POSTS.c.marker.in_(some), POSTS.c.phase.not_in(over))
+            query = sa.select(POSTS).where(
+                POSTS.c.channel.in_(channels), POSTS.c.marker.in_(some), POSTS.c.phase.not_in(over)
+            )
             found += map(_entry, self.database.rows(query))
         return found
 
@@ -180,17 +137,14 @@ class Ledger:
         """The sources of known posts that are neither deleted nor left by their rows, by marker."""
         found: dict[str, str] = {}
         for some in chunks(markers):
-            found.update(self.database.rows(_SOURCES, {"channel": channel, "markers": some}))  # type: ignore[arg-type]
+            found.update(self.database.rows(statements.SOURCES, {"channel": channel, "markers": some}))  # type: ignore[arg-type]
         return found
 
-    def entries(self, channel: str | None = None, phases: Iterable[Phase] | None = None) -> Iterator[Entry]:
+    def entries(self, channel: str | None = None, phases: Iterable[Phase] = tuple(Phase)) -> Iterator[Entry]:
         """Posts in the order in which they came."""
-        query = _SELECT.order_by(POSTS.c.seq)
-        if channel is not None:
-            query = query.where(POSTS.c.channel == channel)
-        if phases is not None:
-            query = query.where(POSTS.c.phase.in_([phase.value for phase in phases]))
-        yield from map(_entry, self.database.rows(query))
+        query = statements.ENTRIES if channel is None else statements.ENTRIES_OF_CHANNEL
+        parameters = {"channel": channel, "phases": [phase.value for phase in phases]}
+        yield from map(_entry, self.database.rows(query, parameters))
 
     def old_markers(self, prefix: str, channels: Collection[str]) -> set[str]:
         """The markers of a stream that an earlier version may have made of a key with numbers as text.
@@ -198,15 +152,9 @@ class Ledger:
         They are told by the key. A post that was found by its marker has none before its row comes.
         """
         found: set[str] = set()
-        for table, is_there in ((POSTS, POSTS.c.phase != Phase.DELETED.value), (GROUPS, sa.true())):
-            of_stream = sa.and_(table.c.channel.in_(channels), table.c.marker.startswith(prefix, autoescape=True))
-            # Expressions are slow: they are for keys of several columns.
-            are_numbers = sa.func.rtrim(table.c.key, '[]",.-0123456789') == ""
-            has_number = sa.and_(table.c.key.contains(","), table.c.key.regexp_match(OLD_TEXT))
-            is_old = sa.and_(table.c.key.contains('"'), sa.or_(are_numbers, has_number))
-            markers = sa.select(sa.func.aggregate_strings(table.c.marker, " "))
-            query = markers.where(of_stream, is_there, sa.or_(table.c.key == "", is_old))
-            found.update((self.database.rows(query)[0][0] or "").split())
+        for query in statements.OLD_MARKERS:
+            rows = self.database.rows(query, {"channels": channels, "prefix": prefix})
+            found.update((rows[0][0] or "").split())
         return found
 
     def keys(self, stream: str, channel: str) -> Iterator[tuple[str, str]]:
@@ -247,25 +195,11 @@ class Ledger:
             By stream, whether posts are known, and not only what is still to be done. Otherwise the ledger may never
             have seen its posts.
         """
-        begun = [phase.value for phase in (Phase.COUNTED, Phase.INTENT)]
-        done = sa.or_(POSTS.c.post_id.is_not(None), POSTS.c.phase.not_in(begun))
-        known = sa.case((done, 1), else_=0).label("known")
-        parts = [sa.select(POSTS.c.stream, known).where(POSTS.c.channel == channel, POSTS.c.stream != "")]
-        parts += [
-            sa.select(table.c.stream, sa.literal(0)).where(table.c.channel == channel)
-            for table in (STREAMS, GROUPS, REJECTS)
-        ]
-        whole = sa.union_all(*parts).subquery()
-        rows = self.database.rows(sa.select(whole.c.stream, sa.func.max(whole.c.known)).group_by(whole.c.stream))
-        return {row[0]: bool(row[1]) for row in rows}
+        return {row[0]: bool(row[1]) for row in self.database.rows(statements.KNOWN_STREAMS, {"channel": channel})}
 
     def key_columns(self, stream: str, channel: str) -> str | None:
         """The columns by which the posts and groups of a stream in a channel were made; None if there are none."""
-        posts = (POSTS.c.channel == channel, POSTS.c.stream == stream, POSTS.c.phase != Phase.COUNTED.value)
-        groups = (GROUPS.c.channel == channel, GROUPS.c.stream == stream)
-        has_some = sa.or_(sa.exists().where(*posts), sa.exists().where(*groups))
-        query = sa.select(KEYS.c.columns).where(KEYS.c.channel == channel, KEYS.c.stream == stream, has_some)
-        rows = self.database.rows(query)
+        rows = self.database.rows(statements.KEY_COLUMNS, {"channel": channel, "stream": stream})
         return rows[0][0] if rows else None
 
     def note_key_columns(self, stream: str, channel: str, columns: str) -> None:
@@ -275,14 +209,11 @@ class Ledger:
 
     def channels_of(self, stream: str) -> set[str]:
         """Ids of the channels where the ledger knows posts of a stream, or future posts."""
-        return {
-            row[0] for row in self.database.rows(sa.select(POSTS.c.channel).where(POSTS.c.stream == stream).distinct())
-        }
+        return {row[0] for row in self.database.rows(statements.CHANNELS, {"stream": stream})}
 
     def is_first_run_over(self, stream: str, channel: str) -> bool:
         """Whether the first run of a stream into a channel is over."""
-        query = sa.select(STREAMS.c.stream).where(STREAMS.c.stream == stream, STREAMS.c.channel == channel)
-        return bool(self.database.rows(query))
+        return bool(self.database.rows(statements.FIRST_RUN_OVER, {"channel": channel, "stream": stream}))
 
     def end_first_run(self, stream: str, channel: str) -> None:
         """Note that the first run of a stream into a channel is over."""
@@ -291,8 +222,7 @@ class Ledger:
 
     def first_posts(self, stream: str, channel: str) -> int:
         """How many posts the first run of a stream into a channel has made so far."""
-        here = sa.and_(FIRST_POSTS.c.stream == stream, FIRST_POSTS.c.channel == channel)
-        return sum(row[0] for row in self.database.rows(sa.select(FIRST_POSTS.c.posts).where(here)))
+        return sum(row[0] for row in self.database.rows(statements.MADE_FIRST, {"channel": channel, "stream": stream}))
 
     def add_first_posts(self, stream: str, channel: str, posts: int) -> None:
         """Count posts that the first run of a stream into a channel makes."""
@@ -302,7 +232,7 @@ class Ledger:
 
     def channel_of(self, name: str) -> str | None:
         """The channel that a name stood for when a run last used it; None if none did."""
-        rows = self.database.rows(sa.select(CHANNEL_NAMES.c.channel).where(CHANNEL_NAMES.c.name == name))
+        rows = self.database.rows(statements.NAMED, {"name": name})
         return rows[0][0] if rows else None
 
     def name_channel(self, name: str, channel: str) -> None:
@@ -340,16 +270,17 @@ class Ledger:
     def gone(self, stream: str, channels: Collection[str]) -> tuple[list[Entry], int]:
         """The posts of a stream in these channels whose rows are gone, and the number of all its posts there."""
         over = [phase.value for phase in (Phase.DELETING, Phase.DELETED, Phase.REMOVED)]
-        query = _SELECT.where(POSTS.c.stream == stream, POSTS.c.channel.in_(channels), POSTS.c.phase.not_in(over))
+        query = sa.select(POSTS).where(
+            POSTS.c.stream == stream, POSTS.c.channel.in_(channels), POSTS.c.phase.not_in(over)
+        )
         total = self.database.rows(sa.select(sa.func.count()).select_from(query.subquery()))[0][0]
         rows = self.database.rows(query.where(POSTS.c.version == GONE).order_by(POSTS.c.seq))
         return [_entry(row) for row in rows], total
 
     def forget_gone(self, channels: Collection[str], stream: str | None = None) -> None:
         """Forget which rows are gone: of a stream, or of all. A table that is complete tells it anew."""
-        here = sa.and_(POSTS.c.channel.in_(channels), POSTS.c.version == GONE)
-        of_stream = sa.true() if stream is None else POSTS.c.stream == stream
-        self.database.change(POSTS.update().where(here, of_stream).values(version=EARLIER))
+        statement = statements.FORGET_GONE if stream is None else statements.FORGET_GONE_OF_STREAM
+        self.database.change(statement, {"channels": channels, "of": stream})
 
     # Doubts
 
@@ -360,23 +291,12 @@ class Ledger:
 
     def in_doubt(self, channel: str) -> float | None:
         """For how many seconds a channel has been in doubt; None if it is not."""
-        rows = self.database.rows(sa.select(DOUBTS.c.since).where(DOUBTS.c.channel == channel))
+        rows = self.database.rows(statements.DOUBTED_SINCE, {"channel": channel})
         return self._clock.time() - rows[0][0] if rows else None
 
     def trust(self, channel: str) -> None:
         """Note that a channel is no longer in doubt."""
         self.database.change(DOUBTS.delete().where(DOUBTS.c.channel == channel))
-
-
-_SELECT = sa.select(POSTS)
-_SOURCES = sa.select(POSTS.c.marker, POSTS.c.source).where(
-    POSTS.c.channel == sa.bindparam("channel"),
-    POSTS.c.marker.in_(sa.bindparam("markers", expanding=True)),
-    POSTS.c.phase.not_in([Phase.DELETED.value, Phase.MOVING.value]),
-)
-_FIND = _SELECT.where(
-    POSTS.c.channel == sa.bindparam("channel"), POSTS.c.marker.in_(sa.bindparam("markers", expanding=True))
-)
 
 
 def _entry(row: Sequence[Any]) -> Entry:

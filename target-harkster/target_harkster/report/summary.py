@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from target_harkster.ledger.store import Phase
+from target_harkster.ledger.phases import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
