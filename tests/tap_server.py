@@ -16,14 +16,16 @@ import threading
 import time
 import traceback
 import warnings
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from tempfile import TemporaryFile
+from typing import IO, TYPE_CHECKING, Any
 
 from singer_http.http.clock import Clock
 
 from tests.programs import look_up_versions_once
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 
 def leap_when_waiting() -> None:
@@ -71,11 +73,24 @@ def become_the_tap(job: dict[str, Any]) -> None:
         runpy.run_path(program)["prepare"](*arguments)
 
 
-def serve() -> dict[str, Any] | None:
-    """Take jobs; returns None at the end of them, and in each child process its job."""
+def import_all(modules: Iterable[str]) -> None:
+    """Import what a run had to import, lest the next ones have to."""
+    for module in modules:
+        with suppress(Exception):
+            importlib.import_module(module)
+    assert threading.active_count() == 1, "a thread would be missing in the child processes"
     # What is here by now stays: no child has to look through it, which would copy it too.
     gc.collect()
     gc.freeze()
+
+
+def serve(imported: IO[str]) -> dict[str, Any] | None:
+    """Take jobs; returns None at the end of them, and in each child process its job.
+
+    Args:
+        imported: Where runs leave the names of the modules that they had to import.
+    """
+    import_all(())
     while line := sys.stdin.readline():
         job: dict[str, Any] = json.loads(line)
         # Before it answers: who reads from a pipe finds that there is somebody who writes to it.
@@ -87,6 +102,12 @@ def serve() -> dict[str, Any] | None:
             os.close(descriptor)
         print(pid, flush=True)  # noqa: T201 - this is how it answers
         _, status = os.waitpid(pid, 0)
+        imported.seek(0)
+        modules = imported.read().split()
+        imported.seek(0)
+        imported.truncate()
+        if modules:
+            import_all(modules)
         print(os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201
     return None
 
@@ -127,7 +148,11 @@ if __name__ == "__main__":
     tap = importlib.import_module(f"{sys.argv[1]}.__main__")
     with look_up_versions_once():
         warm_up(sys.argv[1])
-        if (own := serve()) is not None:
-            become_the_tap(own)
-            # At once, without taking apart what was imported for all.
-            os._exit(exit_code_of(tap.main))
+        with TemporaryFile("w+") as imported:
+            if (own := serve(imported)) is not None:
+                known = {*sys.modules}
+                become_the_tap(own)
+                code = exit_code_of(tap.main)
+                print(*(module for module in sys.modules if module not in known), file=imported, flush=True)
+                # At once, without taking apart what was imported for all.
+                os._exit(code)
