@@ -10,9 +10,7 @@ from unittest import mock
 
 from singer_http.http import transport
 from singer_http.http.transport import Transport
-from tap_hubstaff import auth, shared_tokens, tap, token_store
-from tap_hubstaff.streams import window_streams
-from tap_hubstaff.work_sessions import stream as session_stream
+from tap_hubstaff import auth, shared_tokens, token_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,8 +67,6 @@ def prepare(point: str, may_die: Callable[[], bool] = lambda: True) -> None:
         point: Where; any other word for nowhere.
         may_die: Asked there.
     """
-    # So that a process begins quickly.
-    _put(tap, "STREAMS", (window_streams.Activities, session_stream.TimeSessions))
 
     def die() -> None:
         if may_die():
