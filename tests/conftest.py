@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import heapq
 import itertools
+import logging
 import os
 import shutil
 import socket
@@ -76,6 +77,15 @@ def versions_are_looked_up_once() -> Iterator[None]:
 def state_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep what plugins keep across runs out of the home of whoever tests."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture(autouse=True)
+def own_log() -> Iterator[None]:
+    """Take away what a command has the log written to: it would complain of its closed stderr in all later tests."""
+    yield
+    root = logging.getLogger()
+    for handler in [one for one in root.handlers if type(one) is logging.StreamHandler]:  # not pytest's own kinds
+        root.removeHandler(handler)
 
 
 @pytest.fixture(scope="session")
