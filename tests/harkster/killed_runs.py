@@ -91,6 +91,7 @@ class Run:
         timeout: Seconds that a request may take.
         batch: Rows that are looked up together: with few, a row can change after it was posted.
         clock_offset: Seconds by which the clock is ahead.
+        is_watched: Whether it may be killed from outside.
     """
 
     config: dict[str, Any]
@@ -100,6 +101,7 @@ class Run:
     timeout: float = 60
     batch: int = 2
     clock_offset: float = 0
+    is_watched: bool = False
 
     @property
     def is_in_file(self) -> bool:
@@ -130,7 +132,7 @@ class End:
 
 
 class Runs:
-    """Runs, one after the other, each in a process of its own."""
+    """Runs, one after the other; each that is to be killed in a process of its own."""
 
     def __init__(self) -> None:
         self._server = subprocess.Popen(
@@ -147,12 +149,13 @@ class Runs:
         """A run that is killed as soon as something has happened, if it has not ended by then."""
         assert self._server.stdin is not None
         assert self._server.stdout is not None
-        self._server.stdin.write(json.dumps(asdict(run)).encode() + b"\n")
-        pid = int(self._server.stdout.readline())
-        while until is not None and not select.select([self._server.stdout], [], [], POLL_INTERVAL)[0]:
-            if until():
-                os.kill(pid, signal.SIGKILL)
-                break
+        self._server.stdin.write(json.dumps(asdict(run) | {"is_watched": until is not None}).encode() + b"\n")
+        if until is not None:
+            pid = int(self._server.stdout.readline())
+            while not select.select([self._server.stdout], [], [], POLL_INTERVAL)[0]:
+                if until():
+                    os.kill(pid, signal.SIGKILL)
+                    break
         return End(**json.loads(self._server.stdout.readline()))
 
     def close(self) -> None:
@@ -183,7 +186,7 @@ class Database:
 
 
 def serve() -> None:
-    """Fork a run for each line of the input."""
+    """Do a run for each line of the input: in a fork if it is to be killed, and here otherwise, as forks are slow."""
     database = Database()
     with tempfile.TemporaryDirectory() as folder:
         database.path = empty = f"{folder}/empty.db"
@@ -198,11 +201,12 @@ def serve() -> None:
                     _warm_up(run)
                 if run.is_in_file and not Path(run.ledger).exists():
                     shutil.copy(empty, run.ledger)
-                sys.stdout.write(_forked(run) + "\n")
+                end = _forked(run) if run.kill_at or run.is_watched else _run(run)
+                sys.stdout.write(json.dumps(end) + "\n")
                 sys.stdout.flush()
 
 
-def _forked(run: Run) -> str:
+def _forked(run: Run) -> dict[str, Any]:
     report_from, report_to = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -210,13 +214,14 @@ def _forked(run: Run) -> str:
             _run_in_fork(run, report_to)
         finally:
             os._exit(2)
-    sys.stdout.write(f"{pid}\n")
-    sys.stdout.flush()
+    if run.is_watched:
+        sys.stdout.write(f"{pid}\n")
+        sys.stdout.flush()
     os.close(report_to)
     with os.fdopen(report_from) as end:
         last = end.read()
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    return json.dumps({"code": code, **json.loads(last or "{}")})
+    return {"code": code, **json.loads(last or "{}")}
 
 
 def _warm_up(run: Run) -> None:
@@ -235,10 +240,15 @@ def kill_self(*_: object, **__: object) -> None:
 def _run_in_fork(run: Run, report_to: int) -> None:
     """Run the target in this process, and kill it at its point."""
     gc.disable()
-    signal.alarm(HANGS_AFTER)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.dup2(os.open(run.states, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    end = _run(run)
+    os.write(report_to, json.dumps(end).encode())
+    os._exit(end["code"])
+
+
+def _run(run: Run) -> dict[str, Any]:
+    """Run the target in this process. Returns what there is to tell of its end."""
     passed = itertools.count(1)
 
     def point() -> None:
@@ -248,31 +258,36 @@ def _run_in_fork(run: Run, report_to: int) -> None:
         elif at == -run.kill_at:
             mock.patch.object(urllib3.connection.HTTPConnection, "getresponse", kill_self).start()
 
-    for owner, name in (
-        (Transport, "send"),
-        (DefaultDialect, "do_commit"),
-        (HarksterRun, "_acknowledge"),
-        (RejectFile, "write"),
-        (Path, "replace"),
-    ):
-        _surround(owner, name, point)
-    parcel_queue.BATCH = run.batch
-    parcel_queue.CHECKPOINT_POSTS = 0  # so that each STATE goes out as soon as it may
     clock = FastClock()
     clock.sleep(run.clock_offset)
     error = ""
-    try:
-        target = TargetHarkster(config=run.config, clock=clock)
-        target.run.api._session.transport._timeout = run.timeout
-        target.listen(io.BytesIO(run.lines.encode()))  # type: ignore[arg-type]
-    except Exception as raised:  # noqa: BLE001 - the exit code and the name of the error are what is looked at
-        error = type(raised).__name__
-    sys.stdout.flush()
-    os.write(report_to, json.dumps({"points": next(passed) - 1, "error": error}).encode())
-    os._exit(bool(error))
+    signal.alarm(HANGS_AFTER)
+    with contextlib.ExitStack() as patched:
+        patched.callback(signal.alarm, 0)
+        for owner, name in (
+            (Transport, "send"),
+            (DefaultDialect, "do_commit"),
+            (HarksterRun, "_acknowledge"),
+            (RejectFile, "write"),
+            (Path, "replace"),
+        ):
+            patched.enter_context(_surrounded(owner, name, point))
+        patched.enter_context(mock.patch.object(parcel_queue, "BATCH", run.batch))
+        # So that each STATE goes out as soon as it may.
+        patched.enter_context(mock.patch.object(parcel_queue, "CHECKPOINT_POSTS", 0))
+        states = patched.enter_context(Path(run.states).open("a"))
+        patched.enter_context(contextlib.redirect_stdout(states))
+        patched.enter_context(contextlib.redirect_stderr(io.StringIO()))
+        try:
+            target = TargetHarkster(config=run.config, clock=clock)
+            target.run.api._session.transport._timeout = run.timeout
+            target.listen(io.BytesIO(run.lines.encode()))  # type: ignore[arg-type]
+        except Exception as raised:  # noqa: BLE001 - the exit code and the name of the error are what is looked at
+            error = type(raised).__name__
+    return {"code": int(bool(error)), "points": next(passed) - 1, "error": error}
 
 
-def _surround(owner: Any, name: str, point: Any) -> None:
+def _surrounded(owner: Any, name: str, point: Callable[[], None]) -> Any:
     original = getattr(owner, name)
 
     def surrounded(*args: Any, **kwargs: Any) -> Any:
@@ -281,7 +296,7 @@ def _surround(owner: Any, name: str, point: Any) -> None:
         point()
         return result
 
-    setattr(owner, name, surrounded)
+    return mock.patch.object(owner, name, surrounded)
 
 
 if __name__ == "__main__":
