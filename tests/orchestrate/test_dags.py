@@ -8,8 +8,10 @@ from __future__ import annotations
 import os
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 from api_sandbox import Fault, Forbidden, HustleScenario, RunningSandbox, Scenario, serve_in_thread
 from psycopg import sql
@@ -18,7 +20,6 @@ from singer_http.http.shard import Shard
 from bench.airflow import DAG, Airflow
 from demo.comparison import HUSTLE_SCHEMA
 from demo.processes import RunningProgram, running
-from tests.pipelines.test_cut_off import process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -114,7 +115,8 @@ def assert_complete(sandbox: RunningSandbox, warehouse: Postgres, *, without: fr
 
 def kill_meltano(airflow: Airflow, run: RunningProgram) -> None:
     """Kill Meltano with all that it has started, and let its five minutes go by before Airflow tries again."""
-    meltano = process(run, "meltano")
+    processes = psutil.Process(run.guard.pid).children(recursive=True)
+    meltano = next(one for one in processes if "meltano" in [Path(word).name for word in one.cmdline()[:2]])
     task = meltano.parent()
     assert task is not None
     task.suspend()

@@ -8,6 +8,7 @@ import signal
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -18,10 +19,10 @@ from psycopg import sql
 
 from demo.comparison import HUSTLE_SCHEMA
 from demo.meltano import Meltano
-from demo.processes import SCRIPTS, RunningProgram, running
+from demo.processes import SCRIPTS, running
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator, Sequence
 
     from demo.postgres import Postgres
 
@@ -54,6 +55,7 @@ class Pipeline:
                 "TAP_HUSTLE_REQUESTS_PER_SECOND": "5000",
             },
         )
+        self.directory = directory
         self._states = f"file://{directory / 'states'}"
         self.is_in_files = False
 
@@ -63,25 +65,43 @@ class Pipeline:
         return {"MELTANO_STATE_BACKEND_URI": self._states} if self.is_in_files else {}
 
     @contextmanager
-    def cut_off(self, programs: Path = SCRIPTS) -> Iterator[Callable[[str], psutil.Process]]:
+    def cut_off(self, *names: str) -> Iterator[list[psutil.Process]]:
         """Have a run held in the middle, do to it what the block does, and let it end.
 
         Args:
-            programs: The real ones, where something is to be done to one of their processes.
+            names: The programs that something is to be done to. They are started as they are, the others warm.
 
         Yields:
-            What finds a process of the run by the name of its program.
+            Their processes.
         """
         self.sandbox.faults.replace(HELD)
-        self.meltano.scripts = programs
-        program = self.meltano.program("run", "--force", "tap-hustle", "target-postgres", variables=self.variables)
+        self.meltano.scripts = SCRIPTS if "meltano" in names else self.programs
+        path = os.pathsep.join([str(self.folder_of(names)), str(self.programs), os.environ["PATH"]])
+        variables = {**self.variables, "PATH": path}
+        program = self.meltano.program("run", "--force", "tap-hustle", "target-postgres", variables=variables)
         with running(program) as run:
             self.sandbox.faults.wait_until_held()
             with self.warehouse.connect() as connection:
                 run.wait_until(lambda: is_loading(connection), timeout=300.0)
-            yield lambda name: process(run, name)
+            yield [self.process(name) for name in names]
             self.sandbox.faults.clear()
             assert run.wait() != 0
+
+    def folder_of(self, names: Sequence[str]) -> Path:
+        """A new folder that has these programs alone, as they are installed."""
+        folder = Path(mkdtemp(dir=self.directory))
+        for name in names:
+            (folder / name).symlink_to(SCRIPTS / name)
+        return folder
+
+    def process(self, name: str) -> psutil.Process:
+        """The process that executes a program with the files of this pipeline."""
+        for one in psutil.process_iter():
+            with suppress(psutil.Error):  # it has ended by now
+                command = one.cmdline()
+                if name in [Path(word).name for word in command[:2]] and str(self.meltano.directory) in str(command):
+                    return one
+        raise LookupError(name)
 
     def finish(self) -> dict[str, Any]:
         """Let a run come to its end, and verify it; returns the report of the tap."""
@@ -124,14 +144,6 @@ def is_loading(connection: psycopg.Connection[Any]) -> bool:
     return found != (None,) and connection.execute(CONNECTIONS).fetchone() is not None
 
 
-def process(run: RunningProgram, name: str) -> psutil.Process:
-    """The process of a run that executes a program."""
-    for one in psutil.Process(run.guard.pid).children(recursive=True):
-        if name in [Path(word).name for word in one.cmdline()[:2]]:
-            return one
-    raise LookupError(name)
-
-
 def restart(pipeline: Pipeline) -> None:
     """Have the database restart as after a crash: it ends all connections, and comes back by itself."""
     os.kill(pipeline.connections()[0], signal.SIGKILL)
@@ -151,12 +163,12 @@ def pipeline(postgres: Postgres, programs: Path, tmp_path: Path) -> Iterator[Pip
 
 def test_whatever_ends_in_the_middle_the_next_run_goes_on(pipeline: Pipeline) -> None:
     # The loader writes and acknowledges what it has when the tap is gone.
-    with pipeline.cut_off() as of_run:
-        of_run("tap-hustle").kill()
+    with pipeline.cut_off("tap-hustle") as (tap,):
+        tap.kill()
     before = pipeline.tables()
     assert 0 < len(before["leads"]) < LEADS
     # A loader that loses its database ends, and has acknowledged nothing.
-    with pipeline.cut_off(pipeline.programs):
+    with pipeline.cut_off():
         restart(pipeline)
     assert pipeline.tables() == before
     goes_on(pipeline.finish())
@@ -168,10 +180,9 @@ def test_whatever_ends_in_the_middle_the_next_run_goes_on(pipeline: Pipeline) ->
     (edited, *_) = pipeline.sandbox.records("agents")
     change = {**edited, "fullName": "Renamed"}
     pipeline.sandbox.run(lambda running: running.hustle.selector.account.put("agents", change))
-    with pipeline.cut_off() as of_run:
-        of_run("tap-hustle").terminate()
-    with pipeline.cut_off() as of_run:
-        loader, meltano = of_run("target-postgres"), of_run("meltano")
+    with pipeline.cut_off("tap-hustle") as (tap,):
+        tap.terminate()
+    with pipeline.cut_off("target-postgres", "meltano") as (loader, meltano):
         loader.kill()
         meltano.kill()
     goes_on(pipeline.finish())

@@ -131,7 +131,7 @@ def test_interrupted_demo_leaves_nothing_behind(
 
 def test_killed_demo_leaves_no_process_behind(tmp_path: Path, survivors: Survivors) -> None:
     with start_demo(tmp_path, faults=[HELD]) as demo:
-        interior = while_running("tap-hustle", demo)
+        interior = while_running("meltano", demo)
         demo.kill()
     assert survivors(interior.processes) == []
     for directory in interior.directories:
