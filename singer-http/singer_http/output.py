@@ -12,7 +12,7 @@ from dataclasses import fields
 from io import UnsupportedOperation
 from typing import TYPE_CHECKING
 
-from singer_sdk.batch import BaseBatcher, lazy_chunked_generator
+from singer_sdk.batch import Batcher, lazy_chunked_generator
 from singer_sdk.contrib.msgspec import encoder
 from singer_sdk.helpers._batch import SDKBatchMessage
 from singer_sdk.singerlib.encoding.base import GenericSingerWriter
@@ -158,12 +158,16 @@ class BufferedWriter(GenericSingerWriter["bytes", "Message"]):
         self.written += len(lines)
 
 
-def batches(messages: Iterator[dict[str, Any]], batcher: BaseBatcher, config: BatchConfig) -> Iterator[list[Any]]:
+def batches(
+    messages: Iterator[dict[str, Any]], tap_name: str, stream_name: str, config: BatchConfig
+) -> Iterator[list[Any]]:
     """Write the records of RECORD messages to files, each of one stream whatever stream maps make of it.
 
     Yields the BATCH messages of all records taken so far: a STATE is good behind them. Raises :class:`Stopped` where a
     file cannot be written; its cause says so.
     """
+    # A Batcher itself looks through all that is installed, for each batch.
+    batcher = Batcher.get_batcher(config.encoding.format)(tap_name, stream_name, config)
     for some in lazy_chunked_generator(messages, config.batch_size):
         by_stream: defaultdict[str, list[Any]] = defaultdict(list)
         for message in some:

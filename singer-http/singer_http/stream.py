@@ -8,7 +8,6 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from singer_sdk.batch import Batcher
 from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
 from singer_sdk.streams import Stream
 from typing_extensions import override
@@ -236,10 +235,9 @@ class ApiStream(Stream, abc.ABC):
 
     @override
     def _sync_batches(self, batch_config: BatchConfig, context: Context | None = None) -> None:
-        # A Batcher of the SDK looks through all that is installed, for each batch.
-        batcher = Batcher.get_batcher(batch_config.encoding.format)(self.tap_name, self.name, batch_config)
+        messages = self._sync_records(context, write_messages=False)
         with self.get_batch_counter() as counter:
-            for written in batches(self._sync_records(context, write_messages=False), batcher, batch_config):
+            for written in batches(messages, self.tap_name, self.name, batch_config):
                 for message in written:
                     counter.increment()
                     self.run.writer.write_message(message)
