@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import decimal
+import functools
 import re
 from typing import TYPE_CHECKING, Any
 
 import babel
 import jinja2
 import jinja2.environment
+import jinja2.filters
 import jinja2.meta
 from jinja2 import nodes
 from jinja2.runtime import LoopContext
@@ -178,12 +180,10 @@ class Expressions:
         )
         environment.cost = cost
         environment.globals |= {"range": numbers}
-        del environment.globals["lipsum"], environment.filters["pprint"]
-        environment.filters |= {**FILTERS, **locale_filters(found)}
-        environment.filters |= {name: narrow(environment.filters[name]) for name in NARROW}
-        environment.filters |= {"replace": replaced, "string": cost.shown, "tojson": cost.json}
-        environment.filters = {name: null_stays(take) for name, take in environment.filters.items()}
-        environment.filters |= {**NULL_FILTERS, "shown": cost.shown, "counted": cost.counted, "lookup": lookup}
+        del environment.globals["lipsum"]
+        own = {"string": null_stays(cost.shown), "tojson": null_stays(cost.json), **NULL_FILTERS}
+        own |= {"shown": cost.shown, "counted": cost.counted, "lookup": lookup}
+        environment.filters = {**_filters(found), **own}
         environment.tests |= TESTS
 
     def text(self, text: str) -> Source:
@@ -262,6 +262,15 @@ class Expressions:
                 raise _refusal(error, is_check=isinstance(context, Sample)) from None
 
         return evaluated
+
+
+@functools.cache
+def _filters(locale: str) -> Mapping[str, Callable[..., Any]]:
+    """The filters that are the same for all expressions of a locale."""
+    filters = {**jinja2.filters.FILTERS, **FILTERS, **locale_filters(locale), "replace": replaced}
+    filters |= {name: narrow(filters[name]) for name in NARROW}
+    del filters["pprint"]
+    return {name: null_stays(take) for name, take in filters.items()}
 
 
 def _refusal(error: Exception, *, is_check: bool) -> FieldError:
