@@ -123,6 +123,17 @@ def settings() -> Callable[..., dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
+def sound(
+    tap_server: TapServer,
+    standing: RunningSandbox,
+    settings: Callable[..., dict[str, Any]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Run:
+    """A run that read all there is, for tests that look at what it wrote."""
+    return starter(tap_server, tmp_path_factory.mktemp("sound"))(config=settings(standing)).wait()
+
+
+@pytest.fixture(scope="session")
 def assert_complete() -> Callable[..., None]:
     """Compare what was delivered with the sandbox's truth: everything, once, and nothing else."""
 

@@ -91,8 +91,8 @@ def assert_one_sentence(run: Run, *words: str) -> None:
     ids=str,
 )
 def test_a_wrong_setting_is_named(tap: Tap, config: dict[str, Any], words: list[str]) -> None:
-    assert_one_sentence(tap(config={"api_url": NOWHERE, **config}), *words)
-    assert "123456" not in tap(config={"api_url": NOWHERE, **config}).stderr
+    assert_one_sentence(run := tap(config={"api_url": NOWHERE, **config}), *words)
+    assert "123456" not in run.stderr
 
 
 @pytest.mark.parametrize(

@@ -290,7 +290,7 @@ def test_batches_hold_everything_once(
 
 
 def test_state_is_never_ahead_of_the_batches(tap: Tap, serve: Serve, settings: Settings, tmp_path: Path) -> None:
-    sandbox = serve(leads=150)
+    sandbox = serve(leads=60)
     config = settings(sandbox, page_size=3, **batch_settings(tmp_path, 10))
     whole = tap(config=config)
     states = [place for place, message in enumerate(whole.messages) if message["type"] == "STATE"]
@@ -443,10 +443,9 @@ def test_versions_are_activated_when_a_table_is_complete(
         assert run.messages.index(activation) > run.messages.index(records[-1])
 
 
-def test_no_versions_unless_asked_for(tap: Tap, standing: RunningSandbox, settings: Settings) -> None:
-    run = tap(config=settings(standing))
-    assert run.of_type("ACTIVATE_VERSION") == []
-    assert all("version" not in message for message in run.of_type("RECORD"))
+def test_no_versions_unless_asked_for(sound: Run) -> None:
+    assert sound.of_type("ACTIVATE_VERSION") == []
+    assert all("version" not in message for message in sound.of_type("RECORD"))
 
 
 def test_a_table_that_is_not_complete_is_not_activated(tap: Tap, serve: Serve, settings: Settings) -> None:
