@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,6 @@ from tap_hubstaff.tap import TapHubstaff
 from docs.picture import PICTURE, picture
 from tests.documents.blocks import DOCUMENTS, ROOT, Block, blocks
 
-SCRIPTS = Path(sys.executable).parent
 LANGUAGES = {"", "sh", "json", "yaml", "python", "sql", "mermaid"}
 
 
@@ -59,7 +57,7 @@ def run_the_tap(api_url: str, organization_token: str) -> None:
 
 
 def run(program: str, *options: str, given: str = "", **variables: str) -> None:
-    command = [str(SCRIPTS / program), "--config=ENV", *options]
+    command = [program, "--config=ENV", *options]
     environment = {"PATH": os.environ["PATH"], "HOME": str(Path.cwd()), **variables}
     done = subprocess.run(command, env=environment, input=given, text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -78,8 +76,9 @@ def post_everything(api_url: str, access_token: str, channel: str) -> None:
 
 
 @pytest.mark.parametrize("block", blocks(ROOT / "sandbox" / "README.md", "python"), ids=lambda block: block.place)
-def test_python_runs(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_runs(block: Block, programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(programs), prepend=os.pathsep)
     exec(  # noqa: S102
         compile(block.text, block.place, "exec"),
         {"read_everything": read_everything, "run_the_tap": run_the_tap, "post_everything": post_everything},
