@@ -67,10 +67,8 @@ def compare(
     warehouse: Postgres, schema: str, truth: Mapping[str, int], keys: Mapping[str, Sequence[str]] | None = None
 ) -> list[StreamCount]:
     """Count every stream in the warehouse, beside its true number of records."""
-    return [
-        StreamCount(stream, warehouse.count(schema, stream, (keys or {}).get(stream, ("id",))), expected)
-        for stream, expected in truth.items()
-    ]
+    loaded = warehouse.counts(schema, {stream: (keys or {}).get(stream, ("id",)) for stream in truth})
+    return [StreamCount(stream, loaded[stream], expected) for stream, expected in truth.items()]
 
 
 def compare_hustle(warehouse: Postgres, sandbox: Sandbox) -> list[StreamCount]:

@@ -24,7 +24,7 @@ from psycopg import sql
 from demo.processes import DemoError, Program, running
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from typing_extensions import LiteralString
 
@@ -88,15 +88,26 @@ class Postgres:
     def count(self, schema: str, table: str, key: Sequence[str] = ("id",), where: LiteralString = "true") -> TableCount:
         """Count the rows and the distinct keys of a table; a table that is not there has none."""
         with self.connect() as connection:
-            found = connection.execute("SELECT to_regclass(%s)", [f'"{schema}"."{table}"']).fetchone()
-            if found is None or found[0] is None:
-                return TableCount(rows=0, ids=0)
-            columns = sql.SQL(", ").join(map(sql.Identifier, key))
-            query = sql.SQL("SELECT count(*), count(DISTINCT ({})) FROM {} WHERE {}").format(
-                columns, sql.Identifier(schema, table), sql.SQL(where)
-            )
-            rows, ids = connection.execute(query).fetchone() or (0, 0)
-            return TableCount(rows=rows, ids=ids)
+            return _count(connection, schema, table, key, where)
+
+    def counts(self, schema: str, keys: Mapping[str, Sequence[str]]) -> dict[str, TableCount]:
+        """Count the rows and the distinct keys of many tables, given with their keys."""
+        with self.connect() as connection:
+            return {table: _count(connection, schema, table, key) for table, key in keys.items()}
+
+
+def _count(
+    connection: psycopg.Connection, schema: str, table: str, key: Sequence[str], where: LiteralString = "true"
+) -> TableCount:
+    found = connection.execute("SELECT to_regclass(%s)", [f'"{schema}"."{table}"']).fetchone()
+    if found is None or found[0] is None:
+        return TableCount(rows=0, ids=0)
+    columns = sql.SQL(", ").join(map(sql.Identifier, key))
+    query = sql.SQL("SELECT count(*), count(DISTINCT ({})) FROM {} WHERE {}").format(
+        columns, sql.Identifier(schema, table), sql.SQL(where)
+    )
+    rows, ids = connection.execute(query).fetchone() or (0, 0)
+    return TableCount(rows=rows, ids=ids)
 
 
 @dataclass(frozen=True)
