@@ -88,7 +88,7 @@ EARLIER = (("a day earlier", 1, 41), ("daily", 24, 41), ("a month earlier", 1, 7
 def test_it_is_near_what_the_run_takes(
     tap: Tap, serve: Serve, settings: Settings, steps: tuple[tuple[str, int, int], ...], page_size: int
 ) -> None:
-    sandbox = serve(clock="stopped", organizations=1, members=8, activities_per_day=20, history_days=100)
+    sandbox = serve(clock="stopped", organizations=1, members=4, activities_per_day=12, history_days=100)
     state: dict[str, Any] | None = None
     off: dict[str, float] = {}
     for name, hours, days in (("first", 0, 40), *steps):
