@@ -162,10 +162,10 @@ class HubstaffLife(RuleBasedStateMachine):
         self._hubstaff.add_late(pause.beside, days=pause.days, beside=True)
 
     def _move(self, start: int | tuple[int, int]) -> None:
-        worked = sorted(row["starts_at"] for row in self._hubstaff.records("activities"))
         if isinstance(start, int):
             before = start * DAY
         else:
+            worked = sorted(row["starts_at"] for row in self._hubstaff.records("activities"))
             moment = parse_iso(worked[start[0] % len(worked)]) + dt.timedelta(minutes=start[1])
             before = int((self._began - moment).total_seconds())
         if self._wish.end is None or self._wish.end * DAY > -before:

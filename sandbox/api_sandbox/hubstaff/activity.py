@@ -55,13 +55,14 @@ class Activity:
 
     def seconds(self) -> Mapping[str, int]:
         """How long there was input, by kind; days sum it up."""
-        overall = 0 if self.manual else self.tracked * (self.spread % 101) // 100
+        manual = self.manual
+        overall = 0 if manual else self.tracked * (self.spread % 101) // 100
         return {
             "keyboard": overall // 2,
             "mouse": overall - overall // 3,
             "overall": overall,
             "tracked": self.tracked,
-            "input_tracked": 0 if self.manual else self.tracked,
+            "input_tracked": 0 if manual else self.tracked,
         }
 
     def values(self, path: str) -> Sequence[Any]:
@@ -76,6 +77,7 @@ class Activity:
 
     def fields(self) -> Fields:
         """What the API answers."""
+        manual = self.manual
         return {
             "id": self.key,
             "date": self.date.isoformat(),
@@ -87,12 +89,12 @@ class Activity:
             "project_id": self.project.id,
             "task_id": None if self.task is None else self.task.id,
             **self.seconds(),
-            "tracks_input": not self.manual,
+            "tracks_input": not manual,
             "billable": self.project.billable,
             "paid": self.spread % 7 == 0,
             "client_invoiced": self.spread % 11 == 0,
             "team_invoiced": self.spread % 13 == 0,
             "immutable": self.spread % 17 == 0,
-            "time_type": "manual" if self.manual else "normal",
+            "time_type": "manual" if manual else "normal",
             "client": _CLIENTS[self.spread % len(_CLIENTS)],
         }
