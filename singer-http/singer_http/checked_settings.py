@@ -245,7 +245,11 @@ def api_errors(config: Mapping[str, Any], limit: str, most: int) -> Iterator[str
 def _sharing_errors(config: Mapping[str, Any]) -> Iterator[str]:
     """Say what is wrong with the settings of runs that share their work."""
     try:
-        Shard.of(config)
+        if not Shard.of(config).is_whole and config["changes_only"]:
+            yield (
+                "changes_only and shard cannot be used together, as shards write the same tables and none knows what"
+                " another has sent: leave out one of them."
+            )
     except ValueError:
         yield "shard is not valid: it must be such as 2/8, for the second of eight."
     if not re.match(r"(postgres(ql)?(\+psycopg)?://|file:///)[!-~]+$", config.get("budget_url") or "file:///tmp"):

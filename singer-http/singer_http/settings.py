@@ -112,7 +112,8 @@ def shared_settings(parallel: int = DEFAULT_PARALLEL) -> tuple[th.Property[Any],
             title="Changed rows only",
             description=(
                 "Of a full table, send only the rows that are new or changed since the loader took them, and those that"
-                " are gone once more, with `_sdc_deleted_at`. The API is read whole all the same."
+                " are gone once more, with `_sdc_deleted_at`. The API is read whole all the same. It cannot be used"
+                " with `shard`, and no other job may write to the same tables."
             ),
         ),
         th.Property(

@@ -223,7 +223,7 @@ class ApiStream(Stream, abc.ABC):
                         raise
                     except ApiError as failure:
                         self._leave_out(slice_, failure)
-                for partition, messages in self.changes.gone(0 if self._is_part else self._count_partitions()):
+                for partition, messages in self.changes.gone(self._count_partitions()):
                     yield from self._write(self._slice(partition), messages, is_written=write_messages)
             except TooManyGoneError as failure:
                 self._leave_out(self._slice(failure.partition), failure)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from singer_http.http.shard import Shard
 from singer_http.shard_states import merged, split
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     Settings = Callable[..., dict[str, Any]]
     Serve = Callable[..., RunningSandbox]
     Read = Callable[..., Run]
+    Tap = Callable[..., Run]
 
 STREAMS = (
     "organizations",
@@ -66,6 +68,19 @@ def test_shards_read_the_whole_and_their_number_changes_without_reading_again(
     # Each shard asks for the list of organizations and for its user; nothing else is asked for twice.
     assert sandbox.report().requests == requests + 2 * 5
     assert len(keys(second, "activities")) < len(keys(first, "activities")) / 2
+
+
+@pytest.mark.parametrize("args", [(), ("--test",)])
+def test_changes_only_is_refused_as_no_shard_knows_what_another_has_sent(
+    tap: Tap, serve: Serve, settings: Settings, args: tuple[str, ...]
+) -> None:
+    sandbox = serve(history_days=1, organizations=1, shared_members=0)
+    run = tap(*args, config=settings(sandbox, changes_only=True, shard="1/2"))
+    assert (run.code, run.messages) == (1, [])
+    (sentence,) = run.said("ERROR")
+    assert sentence.startswith("changes_only and shard cannot be used together, ")
+    assert sentence.endswith(": leave out one of them.")
+    assert sandbox.report().requests == 0
 
 
 def test_an_organization_stays_where_it_is_when_others_come_and_go() -> None:

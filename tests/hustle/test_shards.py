@@ -106,18 +106,23 @@ def test_only_what_one_shard_reads_whole_is_activated(tap: Tap, account: Running
     assert activated[1] == []
 
 
-def test_each_shard_knows_what_it_has_sent_and_takes_no_row_of_another_for_gone(
-    tap: Tap, account: RunningSandbox, settings: Settings
+@pytest.mark.parametrize("args", [(), ("--test",)])
+def test_changes_only_is_refused_as_no_shard_knows_what_another_has_sent(
+    tap: Tap, account: RunningSandbox, settings: Settings, args: tuple[str, ...]
 ) -> None:
-    config = settings(account, changes_only=True)
-    first = shards(tap, config, 2)
-    assert sorted(own for run in first for own in run.ids("leads")) == sorted(account.truth.ids["leads"])
-    second = shards(tap, config, 2, [run.states[-1] for run in first])
-    assert [run.of_type("RECORD") for run in second] == [[], []]
-    # With another number of shards, all is sent once more, and nothing is taken for gone.
-    third = shards(tap, config, 3, [second[0].states[-1], second[1].states[-1], None])
-    assert sorted(own for run in third for own in run.ids("leads")) == sorted(account.truth.ids["leads"])
-    assert not any(row.get("_sdc_deleted_at") for run in third for row in run.records("leads"))
+    run = tap(*args, config=settings(account, changes_only=True, shard="2/2"))
+    assert (run.code, run.messages) == (1, [])
+    (sentence,) = run.said("ERROR")
+    assert sentence.startswith("changes_only and shard cannot be used together, ")
+    assert sentence.endswith(": leave out one of them.")
+    assert account.report().requests == 0
+
+
+def test_a_shard_that_is_the_whole_may_send_changes_only(tap: Tap, account: RunningSandbox, settings: Settings) -> None:
+    (first,) = shards(tap, config := settings(account, changes_only=True), 1)
+    assert sorted(first.ids("leads")) == sorted(account.truth.ids["leads"])
+    (second,) = shards(tap, config, 1, [first.states[-1]])
+    assert second.of_type("RECORD") == []
 
 
 @pytest.mark.parametrize("shard", ["0/3", "4/3", "1/0", "2", "two/3", "1/2/3", ""])
@@ -255,7 +260,6 @@ def kill(start_tap: Starter, account: RunningSandbox) -> Callable[..., Run]:
     return run
 
 
-@pytest.mark.parametrize("changes_only", [False, True])
 def test_one_of_eight_is_killed_and_runs_again(  # noqa: PLR0917 - fixtures
     tap: Tap,
     programs: Path,
@@ -264,12 +268,9 @@ def test_one_of_eight_is_killed_and_runs_again(  # noqa: PLR0917 - fixtures
     tables: Tables,
     kill: Callable[..., Run],
     tmp_path: Path,
-    *,
-    changes_only: bool,
 ) -> None:
     def of(number: int) -> dict[str, Any]:
-        changes_url = f"sqlite:///{tmp_path}/{number}.db"  # each has a file of its own
-        return settings(account, shard=f"{number}/8", changes_only=changes_only, changes_url=changes_url)
+        return settings(account, shard=f"{number}/8")
 
     chosen = catalog(tap, settings(account), methods=dict.fromkeys(("groups", "leads", "tags"), "FULL_TABLE"))
     (tmp_path / "chosen.json").write_text(json.dumps(chosen))
@@ -293,7 +294,6 @@ def test_one_of_eight_is_killed_and_runs_again(  # noqa: PLR0917 - fixtures
     assert_no_more_than_a_page_each(account, covered(killed) & {*again.ids("leads")})
 
 
-@pytest.mark.parametrize("changes_only", [False, True])
 def test_tables_stay_true_when_the_count_changes_after_a_kill(  # noqa: PLR0917 - fixtures
     tap: Tap,
     account: RunningSandbox,
@@ -301,11 +301,9 @@ def test_tables_stay_true_when_the_count_changes_after_a_kill(  # noqa: PLR0917 
     tables: Tables,
     kill: Callable[..., Run],
     tmp_path: Path,
-    *,
-    changes_only: bool,
 ) -> None:
-    config = settings(account, changes_only=changes_only)
-    chosen = catalog(tap, config, methods={"leads": "FULL_TABLE" if changes_only else "INCREMENTAL"})
+    config = settings(account)
+    chosen = catalog(tap, config, methods=INCREMENTAL)
     before = [tap(config={**config, "shard": f"{number}/4"}, catalog=chosen) for number in (1, 3, 4)]
     tables.load(*before)
     before.insert(1, kill(Shard(2, 4), config, catalog=chosen))
@@ -317,9 +315,8 @@ def test_tables_stay_true_when_the_count_changes_after_a_kill(  # noqa: PLR0917 
     served = account.report().served["leads"]
     tables.load(*shards(tap, config, 6, resharded(states, 6, tmp_path), catalog=chosen))
     tables.assert_true(account, "leads")
-    if not changes_only:  # which reads all again
-        again = {own for own, times in account.report().served["leads"].items() if times > served.get(own, 0)}
-        assert_no_more_than_a_page_each(account, again & known)
+    again = {own for own, times in account.report().served["leads"].items() if times > served.get(own, 0)}
+    assert_no_more_than_a_page_each(account, again & known)
 
 
 def test_a_read_that_one_shard_has_ended_and_another_has_not_goes_on(  # noqa: PLR0917 - fixtures
