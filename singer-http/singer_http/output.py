@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING
 from singer_sdk.batch import Batcher, lazy_chunked_generator
 from singer_sdk.contrib.msgspec import encoder
 from singer_sdk.helpers._batch import SDKBatchMessage
+from singer_sdk.singerlib import StateMessage
 from singer_sdk.singerlib.encoding.base import GenericSingerWriter
 from typing_extensions import override
 
 from singer_http.http.clock import Stopped
 from singer_http.http.errors import FatalError
+from singer_http.merged_state import sealed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -128,8 +130,10 @@ class BufferedWriter(GenericSingerWriter["bytes", "Message"]):
     @override
     def serialize_message(self, message: Message) -> bytes:
         # The message's own to_dict copies the whole of it first: with many partitions, a STATE is large.
-        every = ((one.name, getattr(message, one.name)) for one in fields(message))
-        return encoder.encode_lines([{name: value for name, value in every if value is not None}])
+        every = {one.name: getattr(message, one.name) for one in fields(message)}
+        if isinstance(message, StateMessage):
+            every["value"] = sealed(message.value)
+        return encoder.encode_lines([{name: value for name, value in every.items() if value is not None}])
 
     @override
     def write_message(self, message: Message) -> None:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
+from singer_http.merged_state import unsealed
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -61,6 +63,7 @@ def fingerprint(*parts: Any) -> str:
 
 def validated(name: str, state: Any, kind: type[Bookmark]) -> dict[str, Any]:
     """Keep of a stream's incoming state only what this tap could have written."""
+    state = unsealed(state)
     rows = state.get("partitions") if isinstance(state, dict) else None
     of_stream = _validated(state, kind)
     found: dict[_Key, dict[str, Any] | None] = {}

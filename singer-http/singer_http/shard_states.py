@@ -6,6 +6,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from singer_http.http.shard import Shard
+from singer_http.merged_state import sealed, unsealed
 from singer_http.resume import RESUME
 
 if TYPE_CHECKING:
@@ -23,9 +24,9 @@ def merged(states: Sequence[State]) -> State:
     What a shard's STATE says of organizations that are not its own is of an earlier number of shards, and is left out.
     """
     shards = [Shard(number, len(states)) for number in range(1, len(states) + 1)]
-    streams = [state.get("bookmarks", {}) for state in states]
+    streams = [_bookmarks(state) for state in states]
     parts = {name: [stream.get(name, {}) for stream in streams] for name in chain.from_iterable(streams)}
-    return {"bookmarks": {name: _merged(shards, part) for name, part in parts.items()}}
+    return sealed({"bookmarks": {name: _merged(shards, part) for name, part in parts.items()}})
 
 
 def _merged(shards: Sequence[Shard], parts: Sequence[State]) -> State:
@@ -53,17 +54,23 @@ def split(state: State, count: int) -> list[State]:
     """Divide the STATE of one run, or of merged shards, among so many shards."""
     shards = [Shard(number, count) for number in range(1, count + 1)]
     return [
-        {
-            "bookmarks": {
-                name: part | {"partitions": [one for one in part["partitions"] if _holds(shard, one)]}
-                if part.get("partitions")
-                else part
-                for name, part in state.get("bookmarks", {}).items()
-                if part.get("partitions") or shard.is_first
+        sealed(
+            {
+                "bookmarks": {
+                    name: part | {"partitions": [one for one in part["partitions"] if _holds(shard, one)]}
+                    if part.get("partitions")
+                    else part
+                    for name, part in _bookmarks(state).items()
+                    if part.get("partitions") or shard.is_first
+                }
             }
-        }
+        )
         for shard in shards
     ]
+
+
+def _bookmarks(state: State) -> State:
+    return {name: unsealed(one) for name, one in state.get("bookmarks", {}).items()}
 
 
 def _holds(shard: Shard, bookmark: State) -> bool:

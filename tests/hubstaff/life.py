@@ -18,6 +18,7 @@ from api_sandbox import Fault, HubstaffScenario, Scenario
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from singer_http.http import transport
+from singer_http.merged_state import unsealed
 from singer_http.run import Run as TapRun
 from tap_hubstaff import tap
 from tap_hubstaff.streams import list_streams, window_streams
@@ -28,8 +29,9 @@ from typing_extensions import override
 
 from tests.hubstaff.direct import DirectSandbox
 from tests.hubstaff.pauses import Pause, following, pauses
-from tests.hubstaff.reading import SandboxClock, read
+from tests.hubstaff.reading import SandboxClock, is_cut_off, read
 from tests.hubstaff.truth import DAY, HISTORY, STREAMS, Table, Truth, Unseen, Wish
+from tests.merging import merged
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,17 +85,17 @@ class HubstaffLife(RuleBasedStateMachine):
     # The account
 
     @initialize(
-        beginning=st.sampled_from(BEGINNINGS),
+        now=st.sampled_from(BEGINNINGS),
         seed=st.integers(0, 5),
-        updates=st.sampled_from(("last_month", "all")),
-        delay=st.sampled_from((0.0, 1200.0)),
+        daily_updates_of=st.sampled_from(("last_month", "all")),
+        activity_delay=st.sampled_from((0.0, 1200.0)),
         zones=st.lists(st.sampled_from(ZONES), min_size=1, max_size=3, unique=True),
         pages=st.sampled_from((1, 4, 10**6)),
+        merges=st.booleans(),
     )
-    def begin(
-        self, *, beginning: dt.datetime, seed: int, updates: Any, delay: float, zones: list[str], pages: int
-    ) -> None:
-        """An account, and a tap that leaves a STATE after so many pages, if not sooner."""
+    def begin(self, *, seed: int, zones: list[str], pages: int, merges: bool, **account: Any) -> None:
+        """An account, and a tap that leaves a STATE after so many pages; what keeps it may merge it with others."""
+        self._merges = merges
         scenario = HubstaffScenario(
             organizations=len(zones),
             zones=tuple(zones),
@@ -105,12 +107,10 @@ class HubstaffLife(RuleBasedStateMachine):
             history_days=HISTORY,
             activities_per_day=2,
             late_share=0.05,
-            daily_updates_of=updates,
-            activity_delay=delay,
-            now=beginning,
             clock="stopped",
             requests_per_hour=None,
             exchanges_per_hour=None,
+            **account,
         )
         logging.disable(logging.INFO)  # of whole lives nobody wants to read all that runs say
         self._stack.callback(logging.disable, logging.NOTSET)
@@ -122,7 +122,7 @@ class HubstaffLife(RuleBasedStateMachine):
         is_due = (number % pages == 0 for number in count(1))
         put(mock.patch.object(TapRun, "is_due", side_effect=is_due))
         self._hubstaff = self._sandbox.hubstaff
-        self._began = beginning
+        self._began = account["now"]
         self._zones = zones
         self._owners = {
             int(project): int(organization)
@@ -235,7 +235,7 @@ class HubstaffLife(RuleBasedStateMachine):
         run = self._run(requests=requests)
         assert run.code == 0, run.said("ERROR")
         self._load(run)
-        if not _is_cut_off(run):
+        if not is_cut_off(run):
             self._compare()
         self._go_on(following)
 
@@ -362,23 +362,24 @@ class HubstaffLife(RuleBasedStateMachine):
         self._least_lookback = min(self._least_lookback, self._wish.lookback)
         clock = SandboxClock(self._hubstaff, off)
         state, streams = self._states[-1][1], self._wish.streams
-        bookmarks = (state or {}).get("bookmarks", {})
+        bookmarks = {stream: unsealed(one) for stream, one in (state or {}).get("bookmarks", {}).items()}
         versions = {stream: bookmarks.get(stream, {}).get("resume", {}).get("version") for stream in self._wish.full}
         self._unseen.begun = {stream: iso(_moment(begun / 1000) - DELAY) for stream, begun in versions.items() if begun}
         return read(clock, config, state, streams, full=self._wish.full, before_request=before_request)
 
     def _load(self, run: Run, messages: int | None = None) -> None:
         """Take the first messages of a run, as a loader does; the last STATE among them is the next run's."""
-        known = self._states[-1][0]
+        known, kept = self._states[-1]
         for message in run.messages[:messages]:
             self._table.load(message)
             if message["type"] == "STATE":
-                self._states.append((known, message["value"]))
+                kept = merged(message["value"], kept if self._merges else None)
+                self._states.append((known, kept))
             elif message["type"] == "ACTIVATE_VERSION":
                 self._first_state = len(self._states) + 1
         if "time_sessions" in self._wish.full:
             self._unseen.deleted += self._unseen.gone
-        is_whole = run.code == 0 and messages is None and not _is_cut_off(run)
+        is_whole = run.code == 0 and messages is None and not is_cut_off(run)
         if is_whole and self._wish.is_wide:
             self._unseen.moved.clear()
         if is_whole and not self._wish.is_filtered:
@@ -393,7 +394,3 @@ class HubstaffLife(RuleBasedStateMachine):
 
 def _moment(seconds: float) -> dt.datetime:
     return dt.datetime.fromtimestamp(seconds, dt.timezone.utc)
-
-
-def _is_cut_off(run: Run) -> bool:
-    return any("The run ends here" in line or "the quota is short" in line for line in run.said("WARNING"))

@@ -147,3 +147,8 @@ def _logged() -> Iterator[list[logging.LogRecord]]:
     finally:
         root.removeHandler(handler)
         root.setLevel(level)
+
+
+def is_cut_off(run: Run) -> bool:
+    """Whether the run ended before its end, as the quota is short."""
+    return any("The run ends here" in line or "the quota is short" in line for line in run.said("WARNING"))

@@ -12,6 +12,7 @@ from api_sandbox import HustleScenario, Scenario, serve_in_thread
 from tests.hustle.account import ORGANIZATIONS, STREAMS, Account, Edit, life_settings
 from tests.hustle.running import Ending, MachineClock, Pipe, Ran, discovered, run
 from tests.hustle.warehouse import Fields, Saved, Tables, Warehouse, copied
+from tests.merging import merged
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -43,6 +44,7 @@ class Life:
         pace: int = 6,
         activate: bool = True,
         removes: Literal["other", "older"] = "other",
+        merges: bool = False,
     ) -> None:
         scenario = HustleScenario(
             organizations=ORGANIZATIONS, groups=5, agents=3, tags=1, leads=0, requests_per_second=None
@@ -54,6 +56,7 @@ class Life:
         self._pace = pace
         self._wrong = 0.0
         self._removes = removes
+        self._merges = merges
         self._tables: Tables = {}
         self._saved = Saved(None, {}, {})
         self._history: list[Saved] = []
@@ -151,7 +154,8 @@ class Life:
             warehouse.load(message)
         for number, (state, tables) in enumerate(warehouse.states):
             if number > 0 or state != given.state:  # the first is the one that was given
-                self._saved = Saved(state, tables, {**given.began, **run_of.began})
+                kept = merged(state, self._saved.state if self._merges else None)
+                self._saved = Saved(kept, tables, {**given.began, **run_of.began})
                 self._history.append(self._saved)
             self._check_state(state)
         if ran.is_cut and not (is_kept and self._removes == "older"):

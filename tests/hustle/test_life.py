@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 from unittest import mock
 
 import hypothesis.strategies as st
@@ -85,9 +85,10 @@ class Lives(RuleBasedStateMachine):
         pace=st.sampled_from([0, 6]),
         activate=st.booleans(),
         removes=st.sampled_from(["other", "older"]),
+        merges=st.booleans(),
     )
-    def begin(self, *, parallel: int, pace: int, activate: bool, removes: Literal["other", "older"]) -> None:
-        self.life = Life(parallel=parallel, pace=pace, activate=activate, removes=removes)
+    def begin(self, **chosen: Any) -> None:
+        self.life = Life(**chosen)
 
     @rule(edits=st.lists(edits, min_size=1, max_size=4))
     def happen(self, edits: Sequence[Edit]) -> None:
@@ -153,9 +154,9 @@ TestLives.settings = lives(30, steps=14)
 
 
 @contextmanager
-def living(*, activate: bool = True) -> Iterator[Life]:
+def living(**chosen: Any) -> Iterator[Life]:
     """A life with nine agents, three in each of three organizations, in pages of two."""
-    life = Life(activate=activate)
+    life = Life(**chosen)
     try:
         yield life
     finally:
@@ -201,6 +202,14 @@ def test_no_organization_at_all_removes_nothing() -> None:
     with living() as life:
         life.read()
         life.happen(*(Edit("hide", organization=number) for number in range(ORGANIZATIONS)))
+        assert life.read().code == 0
+
+
+def test_a_full_table_that_is_over_where_states_are_merged() -> None:
+    with living(merges=True) as life:
+        life.read(ending=Ending("closed", 2, "tags"))
+        life.read()
+        life.happen(Edit("add", "agents", 1, rows=2))
         assert life.read().code == 0
 
 
@@ -274,6 +283,11 @@ def test_a_life_finds_what_is_put_back(fault: str) -> None:
     place, replacement, happens = PUT_BACK[fault]
     with mock.patch(place, replacement), pytest.raises((AssertionError, TypeError)):
         test_a_full_table_that_is_gone_on_with(happens, activate=happens != "versions are sent from now on")
+
+
+def test_a_life_finds_what_a_merged_state_still_has() -> None:
+    with mock.patch("singer_http.resume.unsealed", lambda state: state), pytest.raises(AssertionError):
+        test_a_full_table_that_is_over_where_states_are_merged()
 
 
 def test_a_life_finds_versions_of_half_a_list() -> None:

@@ -384,7 +384,7 @@ def test_rows_without_their_replication_key_leave_none(account: Account, read: C
     for row in account.rows["agents"]:
         del row["createdAt"]
     bookmark = read("agents", method="INCREMENTAL").states[-1]["bookmarks"]["agents"]
-    assert bookmark.keys() == {"cursor", "begins_with", "fingerprint"}
+    assert bookmark.keys() == {"cursor", "begins_with", "fingerprint", "holds"}
 
 
 @pytest.mark.parametrize("missing", ["id", "createdAt"])
