@@ -37,6 +37,7 @@ def _merged(shards: Sequence[Shard], parts: Sequence[State]) -> State:
     if not any(own):
         return parts[0]  # the first shard reads what has no partitions
     stream = {name: value for part in reversed(parts) for name, value in part.items()}
+    stream.pop("changes", None)  # it does not cover what other shards sent since
     if versions := [part["version"] for part in parts if "version" in part]:
         stream["version"] = max(versions)
     # Reads under way become one, as old as the oldest of them. Those with other settings than the first are given up.

@@ -125,6 +125,19 @@ def test_a_shard_that_is_the_whole_may_send_changes_only(tap: Tap, account: Runn
     assert second.of_type("RECORD") == []
 
 
+def test_after_shards_changes_only_sends_all_once_more_as_a_row_may_have_moved_between_them(
+    tap: Tap, account: RunningSandbox, settings: Settings, tmp_path: Path
+) -> None:
+    config = settings(account)
+    chosen = catalog(tap, config, methods={"leads": "FULL_TABLE"})
+    before = tap(config={**config, "changes_only": True}, catalog=chosen)
+    one, two = resharded([before.states[-1]], 2, tmp_path)
+    shard = tap(config={**config, "shard": "1/2"}, state=one, catalog=chosen)  # the second does not run
+    (state,) = resharded([shard.states[-1], two], 1, tmp_path)
+    after = tap(config={**config, "changes_only": True}, state=state, catalog=chosen)
+    assert sorted(after.ids("leads")) == sorted(account.truth.ids["leads"])
+
+
 @pytest.mark.parametrize("shard", ["0/3", "4/3", "1/0", "2", "two/3", "1/2/3", ""])
 def test_a_shard_that_is_none_is_told_of(tap: Tap, account: RunningSandbox, settings: Settings, shard: str) -> None:
     run = tap(config=settings(account, shard=shard))
