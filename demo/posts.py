@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
@@ -19,10 +20,9 @@ Week = tuple[str, str]
 """The name of an organization, and the Monday that a week of it begins with."""
 
 _TRACKED = """
-    SELECT name, date_trunc('week', date::date)::date::text, sum(tracked)::bigint
+    SELECT name, date_trunc('week', date::date)::date::text, round(sum(tracked) / 3600.0, 2)
     FROM {activities} JOIN {organizations} ON organizations.id = organization_id GROUP BY 1, 2 ORDER BY 1, 2
 """
-_ROUNDED = 0.0051  # hours have two decimals in a post
 
 
 @dataclass(frozen=True)
@@ -32,17 +32,17 @@ class WeekCount:
     Attributes:
         week: Whose, and which.
         posts: What was posted of it, deleted posts included.
-        tracked: Hours, by the warehouse; None where there is no work to post.
+        tracked: Hours, by the warehouse, with two decimals as in a post; None where there is no work to post.
     """
 
     week: Week
     posts: Sequence[Mapping[str, Any]]
-    tracked: float | None
+    tracked: Decimal | None
 
     @property
-    def posted(self) -> list[float]:
+    def posted(self) -> list[Decimal]:
         """The hours that its posts tell of."""
-        return [float(_data(post, "hours") or 0) for post in self.posts]
+        return [Decimal(str(_data(post, "hours") or 0)) for post in self.posts]
 
     @property
     def agrees(self) -> bool:
@@ -51,7 +51,7 @@ class WeekCount:
             return False
         (post,), (hours,) = self.posts, self.posted
         is_seen_once = post["status"] == "published" and post["publications"] == 1
-        return is_seen_once and abs(hours - self.tracked) < _ROUNDED
+        return is_seen_once and hours == self.tracked
 
     @property
     def updates(self) -> int:
@@ -70,7 +70,7 @@ def compare_posts(warehouse: Postgres, sandbox: Sandbox) -> list[WeekCount]:
     return [WeekCount(week, posts.get(week, []), hours.get(week)) for week in sorted(posts.keys() | hours.keys())]
 
 
-def _hours(warehouse: Postgres) -> dict[Week, float]:
+def _hours(warehouse: Postgres) -> dict[Week, Decimal]:
     if not warehouse.count(HUBSTAFF_SCHEMA, "daily_activities").rows:
         return {}
     with warehouse.connect() as connection:
@@ -78,7 +78,7 @@ def _hours(warehouse: Postgres) -> dict[Week, float]:
             activities=sql.Identifier(HUBSTAFF_SCHEMA, "daily_activities"),
             organizations=sql.Identifier(HUBSTAFF_SCHEMA, "organizations"),
         )
-        return {(row[0], row[1]): row[2] / 3600 for row in connection.execute(query)}
+        return {(row[0], row[1]): row[2] for row in connection.execute(query)}
 
 
 def _data(post: Mapping[str, Any], field: str) -> Any:
