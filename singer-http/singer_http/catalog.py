@@ -11,9 +11,9 @@ from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE, REPLICATION_INC
 from singer_http.http.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable
+    from collections.abc import Container, Iterable, Sequence
 
-    from singer_sdk.singerlib import MetadataMapping
+    from singer_sdk.singerlib import CatalogEntry, MetadataMapping
 
 
 class _Metadata(msgspec.Struct, rename="kebab"):
@@ -90,6 +90,22 @@ def with_keys(metadata: MetadataMapping, keys: Iterable[str | None]) -> Metadata
         if key is not None:
             metadata.setdefault(("properties", key), Metadata()).inclusion = Metadata.InclusionType.AUTOMATIC
     return metadata
+
+
+def set_primary_keys(entry: CatalogEntry | None, keys: Sequence[str]) -> None:
+    """Give a stream of a catalog its primary keys, which are the API's and no choice.
+
+    Raises :class:`ConfigurationError` where the catalog has others.
+    """
+    if entry is None:
+        return
+    for asked in (entry.key_properties, entry.metadata.root.table_key_properties):
+        if asked is not None and set(asked) != set(keys):
+            raise ConfigurationError(
+                f"The catalog has {', '.join(asked) or 'no property'} as the key of stream {entry.tap_stream_id}; it is"
+                f" {', '.join(keys)}: discover the catalog again."
+            )
+    entry.key_properties = list(keys)
 
 
 def check_keys(stream: str, keys: Iterable[str | None], known: Container[str]) -> None:

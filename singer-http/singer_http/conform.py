@@ -42,7 +42,7 @@ class Conformer:
         unknown: How often each property came that the schema does not know.
         lost: How often each property had a value that does not fit, and is null now.
         replaced: How many characters could not be read.
-        keeps: Whether both are kept in a column.
+        keeps: Whether both are kept in a column; never what a deselected property may be in.
     """
 
     def __init__(self, schema: Schema, mask: SelectionMask, *, is_strict: bool = False) -> None:
@@ -56,6 +56,7 @@ class Conformer:
         self._schema = schema
         self._fits = SchemaCheck(schema)
         self._deselected = [at[1::2] for at, is_selected in mask.items() if at and not is_selected]
+        self._private = {path[:depth] for path in self._deselected for depth in range(1, len(path))}
         self._strangers = [UNKNOWN_FIELDS] if has_column else []  # unknown names that came before
 
     def __call__(self, records: list[Record]) -> list[Record]:
@@ -123,7 +124,7 @@ class Conformer:
         """Count what has no place in its record, and remember it if it is to be kept."""
         name = _dotted(path)
         counter[name if name in counter or len(counter) < MOST_NAMES else OTHERS] += 1
-        if self.keeps:
+        if self.keeps and tuple(step for step in path if isinstance(step, str)) not in self._private:
             self._kept[".".join(map(str, path))] = value
 
     def _keep(self, record: Record) -> None:

@@ -12,7 +12,7 @@ from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
 from singer_sdk.streams import Stream
 from typing_extensions import override
 
-from singer_http.catalog import check_keys, chosen_key, with_keys
+from singer_http.catalog import check_keys, chosen_key, set_primary_keys, with_keys
 from singer_http.changes.all_rows import AllRows
 from singer_http.conform import UNKNOWN_FIELDS, Conformer
 from singer_http.http.clock import Stopped
@@ -55,6 +55,7 @@ class ApiStream(Stream, abc.ABC):
     cursor_param: ClassVar[str] = "cursor"  # what a page is asked for with
     incremental_key: ClassVar[str | None] = None
     """The property that an INCREMENTAL read is said to follow; None where the stream cannot be read so."""
+    always_sent: ClassVar[tuple[str, ...]] = ()  # besides the keys, what no row can be understood without
     slice_type: ClassVar[type[Slice]] = Slice  # what its slices are
     is_never_empty: ClassVar[bool] = False
     """Whether an empty list is more likely to be a fault of the API than the truth."""
@@ -130,16 +131,17 @@ class ApiStream(Stream, abc.ABC):
         metadata = super().metadata
         if self.incremental_key and metadata.root.valid_replication_keys is None:
             metadata.root.valid_replication_keys = [self.incremental_key]
-        return with_keys(metadata, (*self.primary_keys, self.replication_key))
+        return with_keys(metadata, (*self.primary_keys, self.replication_key, *self.always_sent))
 
     @override
     def apply_catalog(self, catalog: Catalog) -> None:
+        set_primary_keys(catalog.get_stream(self.name), self.primary_keys)
         super().apply_catalog(catalog)
-        chosen = chosen_key(self.name, self.replication_method, self.replication_key, self.incremental_key)
-        self.replication_key = chosen
+        key, method = self.replication_key, self.replication_method
+        self.replication_key = chosen_key(self.name, method, key, self.incremental_key)
         known = (self._input_schema or self.schema).get("properties", {})
         column = UNKNOWN_FIELDS if self.config["unknown_fields"] == "keep" else None
-        check_keys(self.name, (*self.primary_keys, chosen, column), known)
+        check_keys(self.name, (*self.primary_keys, self.replication_key, column, *self.always_sent), known)
 
     # Slices
 
@@ -212,8 +214,7 @@ class ApiStream(Stream, abc.ABC):
         self.tally.begin()
         self._begin()
         self.run.stream = self.name
-        counter = self.get_record_counter()
-        with counter, self.get_sync_timer():
+        with self.get_record_counter() as counter, self.get_sync_timer():
             try:
                 for slice_, pages in self.read():
                     counter.with_context(slice_.partition)

@@ -245,6 +245,30 @@ def test_the_column_may_be_deselected() -> None:
     assert Conformer(KEEPING, mask)([{"id": "1", "new": 1, "count": "many"}]) == [{"id": "1", "count": None}]
 
 
+@pytest.mark.parametrize("value", [[{"known": "Jane"}], '{"known": "Jane"}', 7])
+def test_nothing_is_kept_of_what_a_deselected_property_may_be_in(value: Any) -> None:
+    deep = {"type": ["object", "null"], "properties": {"nested": SCHEMA["properties"]["nested"]}}
+    schema = {**KEEPING, "properties": {**KEEPING["properties"], "deep": deep}}
+    inner = ("properties", "nested", "properties", "known")
+    out = {inner, ("properties", "deep", *inner)}
+    conform = Conformer(schema, SelectionMask({place: place not in out for place in breadcrumbs(schema)}))
+    records = conform(
+        [
+            {"id": "1", "nested": value},
+            {"id": "2", "deep": {"nested": value}},
+            {"id": "3", "deep": [{"nested": value}]},
+            {"id": "4", "nested": {"new": value}},
+        ]
+    )
+    assert records == [
+        {"id": "1", "nested": None},
+        {"id": "2", "deep": {"nested": None}},
+        {"id": "3", "deep": None},
+        {"id": "4", "nested": {}, UNKNOWN_FIELDS: {"nested.new": value}},
+    ]
+    assert conform.lost == {"nested": 1, "deep.nested": 1, "deep": 1}
+
+
 def test_unknown_properties_fail_by_their_names_alone() -> None:
     conform = Conformer(SCHEMA, EVERYTHING, is_strict=True)
     assert conform([{"id": "1", "count": "many"}]) == [{"id": "1", "count": None}]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
@@ -44,7 +45,7 @@ def maps_of(tap: TapHubstaff) -> dict[str, Any]:
 
 def catalog_of(change: Callable[[Entry], Any]) -> dict[str, Any]:
     """What is discovered, with what is selected, and each entry changed."""
-    catalog = tap_of(None).catalog_dict
+    catalog: dict[str, Any] = json.loads(json.dumps(tap_of(None).catalog_dict))
     for entry in catalog["streams"]:
         (root,) = (item["metadata"] for item in entry["metadata"] if not item["breadcrumb"])
         root["selected"] = entry["stream"] in STREAMS
@@ -59,8 +60,10 @@ def leave_out_properties(entry: Entry) -> None:
             item["metadata"]["selected"] = False
 
 
-def override_keys(entry: Entry) -> None:
-    entry["key_properties"] = ["organization_id", "user_id"] if entry["stream"] == "members" else []
+def leave_out_keys(entry: Entry) -> None:
+    del entry["key_properties"]
+    for item in entry["metadata"]:
+        item["metadata"].pop("table-key-properties", None)
 
 
 def narrow_schema(entry: Entry) -> None:
@@ -72,17 +75,17 @@ def narrow_schema(entry: Entry) -> None:
     ("config", "change"),
     [
         ({}, None),
-        ({}, override_keys),
+        ({}, dict),
         ({"flattening_enabled": True, "flattening_max_depth": 2}, leave_out_properties),
         ({"stream_maps": {"__else__": None}}, dict),
         ({"stream_maps": {"clients": {"__alias__": "customers", "about": "str(id)"}, "__else__": None}}, narrow_schema),
         (
             {"stream_maps": {"people": {"__source__": "members", "user_id": "user_id"}, "activities": None}},
-            override_keys,
+            dict,
         ),
         ({"stream_maps": {"clien?s": {"__alias__": "__stream_name__ + '_raw'", "emails": None}}}, None),
     ],
-    ids=["none", "other keys", "flat", "nothing", "renamed", "two of one", "by pattern"],
+    ids=["none", "all", "flat", "nothing", "renamed", "two of one", "by pattern"],
 )
 def test_they_are_those_of_the_sdk(config: dict[str, Any], change: Callable[[Entry], Any] | None) -> None:
     catalog = None if change is None else catalog_of(change)
@@ -107,3 +110,7 @@ def test_a_stream_that_nobody_asks_for_has_none() -> None:
     tap = tap_of(None)
     assert tap.mapper.stream_maps == {}
     assert maps_of(tap).keys() == tap.mapper.stream_maps.keys() == STREAMS
+
+
+def test_a_catalog_without_keys_leaves_them_to_the_tap() -> None:
+    assert maps_of(tap_of(catalog_of(leave_out_keys))) == maps_of(tap_of(catalog_of(dict)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import re
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from singer_http.http.errors import ConfigurationError
 from tap_hubstaff.all_streams import STREAMS
 from tap_hubstaff.streams import list_streams
 from tap_hubstaff.streams.base import HubstaffStream
@@ -217,9 +219,22 @@ def test_sessions_and_activities_take_the_same_windows() -> None:
 def test_a_catalog_saved_before_a_property_came_is_taken() -> None:
     catalog = TapHubstaff(config={"access_token": "a-token"}).catalog_dict
     for stream in catalog["streams"]:
-        kept = {*stream["key_properties"], stream.get("replication_key")}
+        kept = {*stream["key_properties"], stream.get("replication_key"), *ANY[stream["stream"]].always_sent}
         properties = stream["schema"]["properties"]
         stream["schema"]["properties"] = {name: properties[name] for name in properties if name in kept}
         stream["metadata"] = [entry for entry in stream["metadata"] if {*entry["breadcrumb"][1:]} <= kept]
     older = TapHubstaff(config={"access_token": "a-token"}, catalog=catalog)
     assert older.streams["rates"].effective_schema["properties"].keys() == {*older.streams["rates"].primary_keys}
+
+
+def test_whether_a_session_counts_is_in_every_row() -> None:
+    catalog = TapHubstaff(config={"access_token": "a-token"}).catalog_dict
+    (sessions,) = (stream for stream in catalog["streams"] if stream["stream"] == "time_sessions")
+    for entry in sessions["metadata"]:
+        entry["metadata"]["selected"] = not entry["breadcrumb"]
+    chosen = TapHubstaff(config={"access_token": "a-token"}, catalog=copy.deepcopy(catalog))
+    (sent,) = chosen.streams["time_sessions"].stream_maps
+    assert sent.transformed_schema["properties"].keys() == {"id", "started_at", "superseded_by"}
+    del sessions["schema"]["properties"]["superseded_by"]
+    with pytest.raises(ConfigurationError, match="leaves superseded_by out of the schema of stream time_sessions"):
+        TapHubstaff(config={"access_token": "a-token"}, catalog=catalog)

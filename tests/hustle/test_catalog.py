@@ -35,13 +35,16 @@ def discover() -> Discover:
     def chosen(*streams: str, change: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
         catalog = discovered()
         for entry in catalog["streams"]:
-            (root,) = [item for item in entry["metadata"] if item["breadcrumb"] == []]
-            root["metadata"]["selected"] = not streams or entry["stream"] in streams
+            root_metadata(entry)["selected"] = not streams or entry["stream"] in streams
             if change is not None and entry["stream"] in streams:
                 change(entry)
         return catalog
 
     return chosen
+
+
+def root_metadata(entry: dict[str, Any]) -> dict[str, Any]:
+    return property_metadata(entry)
 
 
 def property_metadata(entry: dict[str, Any], *path: str) -> dict[str, Any]:
@@ -65,9 +68,7 @@ def test_only_selected_streams_are_read(
 def test_nothing_selected_reads_nothing(tap: Tap, standing: RunningSandbox, settings: Settings) -> None:
     catalog = discovered()
     for entry in catalog["streams"]:
-        for item in entry["metadata"]:
-            if item["breadcrumb"] == []:
-                item["metadata"]["selected"] = False
+        root_metadata(entry)["selected"] = False
     run = tap(config=settings(standing), catalog=catalog)
     assert run.of_type("RECORD") == run.of_type("SCHEMA") == []
     assert run.said("WARNING") == ["No stream is selected: nothing is read."]
@@ -91,6 +92,9 @@ def unknown(entry: dict[str, Any]) -> None:
         (lambda entry: entry["metadata"][-1]["metadata"].update(selected="false"), "metadata.selected"),
         (lambda entry: entry["metadata"][-1]["metadata"].update({"replication-method": 5}), "replication-method"),
         (lambda entry: entry.update(key_properties="id"), "key_properties"),
+        (lambda entry: entry.update(key_properties=[]), "has no property as the key of stream tags; it is id"),
+        (lambda entry: entry.update(key_properties=["id", "name"]), "has id, name as the key of stream tags"),
+        (lambda entry: root_metadata(entry).update({"table-key-properties": ["name"]}), "has name as the key"),
         (lambda entry: entry.update(replication_method=["FULL_TABLE"]), "replication_method"),
         (lambda entry: entry.pop("schema"), "`schema`"),
         (lambda entry: entry["schema"].pop("properties"), "`properties`"),
@@ -326,14 +330,11 @@ def test_a_batch_that_is_cut_off_loses_nothing(
 
 
 def by_metadata(entry: dict[str, Any]) -> None:
-    (root,) = [item for item in entry["metadata"] if item["breadcrumb"] == []]
-    root["metadata"]["replication-method"] = "INCREMENTAL"
-    root["metadata"]["replication-key"] = "createdAt"
+    root_metadata(entry).update({"replication-method": "INCREMENTAL", "replication-key": "createdAt"})
 
 
 def by_metadata_alone(entry: dict[str, Any]) -> None:
-    (root,) = [item for item in entry["metadata"] if item["breadcrumb"] == []]
-    root["metadata"]["replication-method"] = "INCREMENTAL"
+    root_metadata(entry)["replication-method"] = "INCREMENTAL"
 
 
 def by_entry(entry: dict[str, Any]) -> None:
@@ -413,8 +414,7 @@ def test_a_catalog_that_asks_for_what_there_is_not_is_refused(
     where: str,
 ) -> None:
     def change(entry: dict[str, Any]) -> None:
-        (root,) = [item for item in entry["metadata"] if item["breadcrumb"] == []]
-        into, mark = (entry, "_") if where == "entry" else (root["metadata"], "-")
+        into, mark = (entry, "_") if where == "entry" else (root_metadata(entry), "-")
         into[f"replication{mark}method"] = method
         if key:
             into[f"replication{mark}key"] = key

@@ -76,6 +76,7 @@ class TimeSessions(NamedStream):
     name = "time_sessions"
     path = "/organizations/{organization_id}/activities"
     envelope = ("activities",)
+    always_sent = ("superseded_by",)  # without it, a session that became a part of another would count twice
     spec = WindowSpec("time_slot", "time_slot", longest=7, months=6)
     filters = frozenset({"user_ids", "project_ids", "task_ids"})
 
@@ -149,9 +150,7 @@ class TimeSessions(NamedStream):
 
     @override
     def slices(self) -> Iterator[Slice]:
-        for slice_ in super().slices():
-            if organization_of(slice_.partition) not in self._sharing:
-                yield slice_
+        yield from (one for one in super().slices() if organization_of(one.partition) not in self._sharing)
 
     @override
     def read(self) -> Iterator[tuple[Slice, Iterator[Page]]]:
