@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import harkster_rows, hubstaff_requests, report, sandbox, warehouse
+from bench import harkster_rows, hubstaff_requests, report, sandbox, unread, warehouse
 from bench.goals import Resumable
 from bench.lines import LINES, Line
 from bench.measure import run
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 RESULTS = HERE / "RESULTS.md"
 EXTRAS: Mapping[str, Callable[[Path, int], str]] = {
+    "unread": unread.section,
     "hubstaff-requests": hubstaff_requests.section,
     "harkster-rows": harkster_rows.section,
     "warehouse": warehouse.section,

@@ -41,7 +41,6 @@ _ABOUT = """\
 Rows that the target has in its ledger, in mode upsert, read from a file and validated; the plain sink reads and
 validates the same rows and does nothing with them. Rows a second are those of the whole process."""
 _HEAD = "program", "rows", "wall s", "spread", "rows/s", "CPU s", "peak MB", "requests", "runs"
-_GOAL_HEAD = "goal", "measured", ""
 
 
 @dataclass
@@ -190,15 +189,13 @@ def section(directory: Path, runs: int) -> str:
             f"### {ROWS:,} unchanged rows into target-harkster",
             _ABOUT,
             report.written(lines),
-            report.written([_GOAL_HEAD, *_goals(ours, plain, few, rejected)]),
+            report.written([report.GOAL_HEAD, *_goals(ours, plain, few, rejected)]),
         )
     )
 
 
 def _goals(ours: Measured, plain: Measured, few: Measured, rejected: int) -> Iterator[tuple[str, str, str]]:
-    def goal(text: str, measured: str, *, is_met: bool) -> tuple[str, str, str]:
-        return text, measured, "met" if is_met else "**not met**"
-
+    goal = report.of_goal
     requests = max(ours.requests)
     is_quiet = requests == max(few.requests) and ours.changes == few.changes == 0
     same = (

@@ -305,20 +305,20 @@ def _of_streams(windows: list[Windows]) -> report.Table:
 def _of_goals(windows: list[Windows], mean: float, whole: int, again: int) -> report.Table:
     fixed = whole + sum(one.best - one.ours for one in windows)
     return [
-        ("goal", "measured", ""),
-        _goal(f"a full sync: at most {FULL_SYNC}", str(whole), is_met=whole <= FULL_SYNC),
-        _goal("no more than with the best fixed length for each stream", f"{whole} to {fixed}", is_met=whole <= fixed),
-        _goal(
+        report.GOAL_HEAD,
+        report.of_goal(f"a full sync: at most {FULL_SYNC}", str(whole), is_met=whole <= FULL_SYNC),
+        report.of_goal(
+            "no more than with the best fixed length for each stream", f"{whole} to {fixed}", is_met=whole <= fixed
+        ),
+        report.of_goal(
             f"large streams: at most {FULL_PAGES}x completely full pages, in the mean of {ACCOUNTS} accounts",
             f"{mean:.3f}x",
             is_met=mean <= FULL_PAGES,
         ),
-        _goal(f"a run with nothing new: at most {IDLE}", f"{again} for {len(STREAMS)} streams", is_met=again <= IDLE),
+        report.of_goal(
+            f"a run with nothing new: at most {IDLE}", f"{again} for {len(STREAMS)} streams", is_met=again <= IDLE
+        ),
     ]
-
-
-def _goal(text: str, measured: str, *, is_met: bool) -> tuple[str, str, str]:
-    return text, measured, "met" if is_met else "**not met**"
 
 
 def _of_programs(programs: Mapping[str, tuple[int, int] | None]) -> report.Table:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _PACKAGES = "singer-sdk", "dlt", "airbyte-cdk"
 _HEAD = "program", "wall s", "spread", "ours is", "CPU s", "peak MB", "requests", "429", "records", "runs"
-_GOAL_HEAD = "goal", "measured", ""
+GOAL_HEAD = "goal", "measured", ""
 
 Table = list[tuple[str, ...]]
 
@@ -38,12 +38,16 @@ def of_line(line: Line, results: Results) -> Table:
 
 def of_goals(line: Line, results: Results) -> Table:
     """A row for each goal."""
-    rows: Table = [_GOAL_HEAD]
+    rows: Table = [GOAL_HEAD]
     for goal in line.goals:
         verdict = goal.judge(line.key, results)
-        word = {True: "met", False: "**not met**", None: "—"}[verdict.is_met]
-        rows.append((goal.text, verdict.measured, word))
+        rows.append(of_goal(goal.text, verdict.measured, is_met=verdict.is_met))
     return rows
+
+
+def of_goal(text: str, measured: str, *, is_met: bool | None) -> tuple[str, str, str]:
+    """The row of one goal; None where what it compares was not measured."""
+    return text, measured, {True: "met", False: "**not met**", None: "—"}[is_met]
 
 
 def _row(program: str, runs: Sequence[Run], ours: float | None) -> tuple[str, ...]:

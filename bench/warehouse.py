@@ -51,7 +51,6 @@ program begins with an empty database, and its table is compared with the truth.
 `meltano.yml` behind tap-hustle, and its own defaults behind the plain tap. dlt writes CSV, which it loads with COPY. By
 default it makes tables of the lists in a lead; as columns of JSON they are what the others write."""
 _HEAD = "program", "wall s", "CPU s", "of which server", "rows", "runs"
-_GOAL_HEAD = "goal", "measured", ""
 
 
 @dataclass(frozen=True)
@@ -160,7 +159,7 @@ def section(directory: Path, runs: int) -> str:
             _tell(NIGHT, night)
     rows = [_HEAD, *(_row(name, found) for name, found in loads.items())]
     parts = (f"### {LEADS:,} leads into PostgreSQL", _ABOUT, report.written(rows))
-    return "\n\n".join((*parts, report.written([_GOAL_HEAD, *_goals(loads)])))
+    return "\n\n".join((*parts, report.written([report.GOAL_HEAD, *_goals(loads)])))
 
 
 @contextmanager
@@ -251,6 +250,6 @@ def _goal(loads: dict[str, list[Load]], what: str, names: tuple[str, str], times
     name, other = names
     ours, theirs = (median(getattr(load, what) for load in loads[each]) for each in names)
     is_fair = all(load.is_true for each in names for load in loads[each])
-    word = "met" if is_fair and ours <= times * theirs else "**not met**"
+    measured = f"{ours / theirs:.2f}x" if is_fair else "a table is not the truth"
     text = f"{name}: {what} time at most {times:g}x that of {other}"
-    return text, f"{ours / theirs:.2f}x" if is_fair else "a table is not the truth", word
+    return report.of_goal(text, measured, is_met=is_fair and ours <= times * theirs)
