@@ -56,7 +56,7 @@ def section(directory: Path, runs: int) -> str:  # noqa: ARG001 - one run says i
         report.of_goal("every record once", f"{records:,} records, {len(ids):,} of them different", is_met=is_whole),
     ]
     about = (
-        f"tap-hustle writes into a pipe that nobody reads for {UNREAD:.0f} seconds, and makes {requests} requests in them."
+        f"tap-hustle writes into a pipe that nobody reads for {UNREAD:.0f} seconds, and makes {requests} requests."
         "\nThen all is read, and compared with the truth."
     )
     return f"### {LEADS:,} leads; the pipe is not read for a minute\n\n{about}\n\n{report.written(goals)}"
