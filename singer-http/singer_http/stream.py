@@ -110,7 +110,7 @@ class ApiStream(Stream, abc.ABC):
         left_out = sorted(".".join(breadcrumb) for breadcrumb, is_selected in self.mask.items() if not is_selected)
         written = {setting: value for setting, value in self.config.items() if setting.startswith(_WRITING)}
         written |= {"emit_activate_version_messages": self.is_versioned, **({"is_part": True} if self._is_part else {})}
-        known = fingerprint(rows, self.primary_keys, left_out, written)
+        known = fingerprint(rows, self.config.get("client_id"), self.primary_keys, left_out, written)
         return FullTable(self.name, self.bookmarks, known, self.run.session.now(), self.config["resume_max_age"])
 
     @property

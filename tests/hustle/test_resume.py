@@ -231,6 +231,7 @@ def test_an_api_that_fails_everywhere_loses_no_place(account: Account, read: Cal
 
 CHANGES: dict[str, dict[str, Any]] = {
     "organizations": {"organization_ids": None},
+    "credentials": {"client_id": "those of another account"},
     "page size": {"page_size": PAGE - 1},
     "maps": {"stream_maps": {"leads": {"name": "id"}}},
     "filters of maps": {"stream_maps": {"leads": {"__filter__": "id != 'lead-a-0'"}}},
