@@ -190,17 +190,19 @@ class Reader(AbstractContextManager["Reader"]):
         # One more waits for its turn, so that the budget never waits for a request. What is needed in any case may
         # also use at once what the budget has left over.
         has_room = self._waiting == 0 or self._in_flight <= in_use
-        may_send = has_room or self._in_flight < budget.left
-        tracks = self._by_need()
-        for track in tracks if may_send else ():
-            if (request := track.certain()) is not None and self._has_memory_for(track):
+        if not has_room and self._in_flight >= budget.left:
+            return None
+        ahead = sum(track.pages_ahead for track in self._tracks)
+        tracks = [track for track in self._by_need() if self._has_memory_for(track, ahead)]
+        for track in tracks:
+            if (request := track.certain()) is not None:
                 return self._sent(track, request)
-        if may_declare and may_send and self._has_memory_for(None):
+        if may_declare and self._has_memory_for(None, ahead):
             return self._declaration()
-        if self._predict and has_room and self._tracks and not (self._is_declaring or self.predictions.are_refused):
+        if self._predict and has_room and tracks and not (self._is_declaring or self.predictions.are_refused):
             deepest = math.ceil(in_use / self._interleaved())
             for track in tracks:
-                if self._has_memory_for(track) and (request := track.predicted(deepest)) is not None:
+                if (request := track.predicted(deepest)) is not None:
                     return self._sent(track, request)
         return None
 
@@ -226,14 +228,14 @@ class Reader(AbstractContextManager["Reader"]):
             *islice(self._tracks, interleaved, None),
         ]
 
-    def _has_memory_for(self, track: Track | None) -> bool:
-        """Whether memory allows one more page, of this track or of one to come (None)."""
+    def _has_memory_for(self, track: Track | None, ahead: int) -> bool:
+        """Whether memory allows one more page, of this track or of one to come (None), besides those ahead."""
         most = PAGES_PER_REQUEST * self._parallel
         if track is not None and track is self._tracks[0]:
             if self._is_awaited and not track.requests[0].is_sent:
                 return True
             most *= 2
-        return sum(each.pages_ahead for each in self._tracks) < most
+        return ahead < most
 
     # The threads' side
 
