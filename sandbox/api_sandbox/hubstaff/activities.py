@@ -1,6 +1,6 @@
 """All activities: made day by day when somebody asks, and what tests do to them."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -21,17 +21,20 @@ class ActivityBook:
     """All activities of an account.
 
     Those of a day that are of chance depend on the seed and the day alone: it does not matter when they are asked for.
+
+    Attributes:
+        changes: How many there were of the activities of a date, by index of the organization.
     """
 
     seed: int
     scenario: HubstaffScenario
     account: Account
     clock: Clock
+    changes: Counter[tuple[int, date]] = field(default_factory=Counter)
     _shifts: Shifts = field(init=False)
     _days: dict[tuple[int, date], list[Activity]] = field(default_factory=dict)
     _touched: defaultdict[int, dict[int, Activity]] = field(default_factory=lambda: defaultdict(dict))
     _last_id: int = 0
-    _changes: int = 0
     _extra: defaultdict[tuple[int, date], list[Activity]] = field(default_factory=lambda: defaultdict(list))
 
     def __post_init__(self) -> None:
@@ -44,7 +47,7 @@ class ActivityBook:
     @property
     def version(self) -> tuple[float, int]:
         """Differs whenever there is something else to be read."""
-        return self.clock.horizon(), self._changes
+        return self.clock.horizon(), self.changes.total()
 
     def by_slot(self, organization: Organization, start: float, stop: float) -> list[Activity]:
         """Those whose slot begins in [start, stop), in the order of ids."""
@@ -108,12 +111,12 @@ class ActivityBook:
 
     def touch(self, activity: Activity) -> None:
         """Note that an activity has changed, so that it is found by its update."""
-        self._changes += 1
+        self.changes[activity.organization, activity.date] += 1
         self._touched[activity.organization][activity.key] = activity
 
     def take_out(self, activity: Activity) -> None:
         """Delete an activity: no list knows of it any more."""
-        self._changes += 1
+        self.changes[activity.organization, activity.date] += 1
         activity.gone = True
         organization = self.account.organizations[activity.organization]
         for day in (activity.date, activity.date - _ONE_DAY):

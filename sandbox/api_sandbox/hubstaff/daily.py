@@ -1,7 +1,8 @@
 """Daily activities: what was tracked on a day of the organization, by user, project and task."""
 
+import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from operator import attrgetter
@@ -68,6 +69,20 @@ class DailyRow:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class _Day:
+    """What the activities of a day sum up to.
+
+    Attributes:
+        changes: How many there had been of them.
+        until: Seconds since 1970 at which readers see more of them.
+    """
+
+    rows: Sequence[DailyRow]
+    changes: int
+    until: float
+
+
 @dataclass(slots=True)
 class DailyBook:
     """All daily activities, from the activities that readers see."""
@@ -76,8 +91,7 @@ class DailyBook:
     _numbers: dict[tuple[int, date, Group], int] = field(default_factory=dict)
     _taken: defaultdict[tuple[int, date], int] = field(default_factory=lambda: defaultdict(int))
     _summed_again: defaultdict[int, dict[tuple[date, Group], int]] = field(default_factory=lambda: defaultdict(dict))
-    _made: dict[tuple[int, date], list[DailyRow]] = field(default_factory=dict)
-    _version: tuple[float, int] | None = None
+    _made: dict[tuple[int, date], _Day] = field(default_factory=dict)
 
     def by_date(self, organization: Organization, start: date, stop: date) -> list[DailyRow]:
         """Those of the days from start to stop, both included, in the order of ids."""
@@ -97,29 +111,32 @@ class DailyBook:
         self._summed_again[activity.organization][activity.date, _group(activity)] = now
 
     def _of_days(self, organization: Organization, days: Iterable[date]) -> list[DailyRow]:
-        if self._version != self.activities.version:
-            self._made.clear()
-            self._version = self.activities.version
-        found = []
+        now = self.activities.clock.horizon()
+        found: list[DailyRow] = []
         for day in days:
             key = (organization.index, day)
-            if key not in self._made:
-                self._made[key] = list(self._sums(organization, day))
-            found += self._made[key]
+            made = self._made.get(key)
+            if made is None or made.until <= now or made.changes != self.activities.changes[key]:
+                made = self._made[key] = self._sums(organization, day, now)
+            found += made.rows
         return sorted(found, key=attrgetter("key"))
 
-    def _sums(self, organization: Organization, day: date) -> Iterator[DailyRow]:
-        again, now = self._summed_again[organization.index], self.activities.clock.horizon()
+    def _sums(self, organization: Organization, day: date, now: float) -> _Day:
+        again, until = self._summed_again[organization.index], math.inf
         groups: defaultdict[Group, list[Activity]] = defaultdict(list)
         for activity in self.activities.of_date(organization, day):
             # Ids are given for ever, and in an order that does not hang on what readers see already.
             self._number(organization, day, activity)
             if activity.seen <= now:
                 groups[_group(activity)].append(activity)
+            else:
+                until = min(until, activity.seen)
+        made = []
         for group, rows in groups.items():
             updated = max(activity.updated for activity in rows)
             number = self._numbers[organization.index, day, group]
-            yield DailyRow(number, rows, max(updated, again.get((day, group), 0)))
+            made.append(DailyRow(number, rows, max(updated, again.get((day, group), 0))))
+        return _Day(made, self.activities.changes[organization.index, day], until)
 
     def _number(self, organization: Organization, day: date, activity: Activity) -> None:
         named, lane = (organization.index, day, _group(activity)), activity.member.lane
