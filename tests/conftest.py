@@ -40,6 +40,9 @@ if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM:
     # Ledgers wait for the disk at each commit: a third of the time that their tests take.
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
+COLLECT_EVERY = (10_000, 50, 50)
+"""New objects between two garbage collections, and how many of these between two of what is older."""
+
 # A busy machine is no failure. All runs try the same examples, but for those that are to come upon new ones.
 settings.register_profile("explore", deadline=None, max_examples=1000, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("same", settings.get_profile("explore"), max_examples=100, derandomize=True)
@@ -53,9 +56,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Spare the garbage collector the thousands of tests, which stay to the end."""
+    """Spare the garbage collector the thousands of tests, which stay to the end, and most of its rounds."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*COLLECT_EVERY)
 
 
 @pytest.fixture(autouse=True)

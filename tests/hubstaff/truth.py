@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from tap_hubstaff.times import iso, parse_iso
@@ -216,7 +216,11 @@ class Truth:
 
     def _is_kept(self, stream: str, row: Row) -> bool:
         """Whether Hubstaff still gives a row for certain."""
-        return stream not in DAYLIKE or str(row[DAYLIKE[stream]]) >= iso(self.hubstaff.now - KEPT)
+        return stream not in DAYLIKE or str(row[DAYLIKE[stream]]) >= self._kept_from
+
+    @cached_property
+    def _kept_from(self) -> str:
+        return iso(self.hubstaff.now - KEPT)
 
     def _assert_sessions(self, activities: Sequence[Row], table: Collection[Row], unseen: Unseen) -> None:
         wanted: dict[int, list[Row]] = {}
