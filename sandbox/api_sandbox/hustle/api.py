@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from functools import cached_property
 from http import HTTPStatus
 from typing import Any
 
@@ -13,7 +14,7 @@ from api_sandbox.api import Refused, VendorApi, attempt
 from api_sandbox.delivery import JSON, Answer
 from api_sandbox.dice import Dice, Ids
 from api_sandbox.faults import FaultBook, Target
-from api_sandbox.hustle.account import build_account
+from api_sandbox.hustle.account import Account, build_account
 from api_sandbox.hustle.cursors import Cursors
 from api_sandbox.hustle.leads import LeadBook
 from api_sandbox.hustle.pages import Page, Paginator
@@ -33,7 +34,6 @@ class HustleApi(VendorApi):
     """The API of one account.
 
     Attributes:
-        selector: Finds records; the truth to test against comes from it too.
         before_answer: Called with the path of each request for resources before anything is looked up for it.
     """
 
@@ -44,8 +44,6 @@ class HustleApi(VendorApi):
 
     def __init__(self, seed: int, scenario: HustleScenario, faults: FaultBook, recorder: Recorder) -> None:
         super().__init__(scenario.latency, faults, recorder)
-        ids = Ids.of_seed(seed)
-        account = build_account(seed, scenario, ids)
         secret = Dice(f"{seed}/secret").below(2**256).to_bytes(32, "big")
         self.credentials = Credentials(
             scenario.client_id or f"sandbox+{seed}@example.org", scenario.client_secret or secret.hex()[:40]
@@ -53,8 +51,6 @@ class HustleApi(VendorApi):
         guard = LoginGuard(scenario.failed_logins, scenario.failed_logins_a_day, scenario.block_seconds)
         told = scenario.token_lifetime if scenario.expires_in is None else scenario.expires_in
         self.tokens = TokenDesk(self.credentials, guard, scenario.token_lifetime, told)
-        self.book = LeadBook(seed, scenario, ids, account)
-        self.selector = Selector(account, self.book)
         cursors = Cursors(
             scenario.cursors, secret, scenario.drift_after, refuse_unissued=scenario.unissued_cursors == "refuse"
         )
@@ -62,11 +58,28 @@ class HustleApi(VendorApi):
         self._window = SlidingWindow(scenario.requests_per_second, counts=scenario.rate_limit_counts)
         self.forbidden = scenario.forbidden
         self.before_answer: Watcher = lambda _: None
+        self._seed = seed
+        self._ids = Ids.of_seed(seed)
         self._scenario = scenario
         # Not for secrets: the way there takes the same times in every run.
         self._jitter = random.Random(seed)  # noqa: S311
         if scenario.warm:
             self.book.warm()
+
+    # Made when they are asked for first: most sandboxes are asked for another vendor's things only.
+    @cached_property
+    def _account(self) -> Account:
+        return build_account(self._seed, self._scenario, self._ids)
+
+    @cached_property
+    def book(self) -> LeadBook:
+        """All leads."""
+        return LeadBook(self._seed, self._scenario, self._ids, self._account)
+
+    @cached_property
+    def selector(self) -> Selector:
+        """Finds records; the truth to test against comes from it too."""
+        return Selector(self._account, self.book)
 
     @override
     def reset(self, recorder: Recorder) -> None:
