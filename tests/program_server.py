@@ -72,6 +72,7 @@ class Server:
             self._programs[name] = script.load()
             if name == "meltano":
                 importlib.import_module("meltano.core.yaml").load(MELTANO_YML)
+                importlib.import_module("tests.quick_meltano").remember_settings()
         assert threading.active_count() == 1, "a thread would be missing in the child processes"
         # What is here by now stays: no child has to look through it, which would copy it too.
         gc.collect()

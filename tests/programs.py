@@ -54,6 +54,7 @@ def warm_programs() -> Iterator[Path]:
 
     They differ in this: what starts one has a stub for a child process, and the run itself is none of its descendants.
     A run whose stub is killed ends too, but a moment later. Tests that look at processes need the real ones.
+    Meltano looks for its settings less often: see `tests/quick_meltano.py`.
     """
     if shared := os.environ.get(SHARED):
         yield Path(shared)
