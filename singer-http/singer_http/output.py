@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from singer_sdk.helpers._batch import BatchConfig
+    from singer_sdk.helpers.types import TapState
     from singer_sdk.singerlib.encoding.simple import Message
 
 logger = logging.getLogger(__name__)
@@ -125,6 +126,7 @@ class BufferedWriter(GenericSingerWriter["bytes", "Message"]):
         self._buffer = bytearray()
         self.stdout = Stdout()
         self.written = 0  # bytes of messages so far
+        self.state = b""  # the last STATE, as it was written
         self.on_written: Callable[[], None] = lambda: None  # called when stdout has taken all of them
 
     @override
@@ -139,6 +141,14 @@ class BufferedWriter(GenericSingerWriter["bytes", "Message"]):
     def write_message(self, message: Message) -> None:
         self._add(self.serialize_message(message))
         self.flush()
+
+    def write_state(self, state: TapState) -> None:
+        """Write a STATE, unless it is the last one again: its line tells, of which nobody has to keep a copy."""
+        line = self.serialize_message(StateMessage(state))
+        if line != self.state:
+            self.state = line
+            self._add(line)
+            self.flush()
 
     def write_records(self, messages: Sequence[dict[str, Any]]) -> None:
         """Write RECORD messages, given as the dictionaries that they are encoded from."""

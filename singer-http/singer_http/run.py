@@ -7,14 +7,10 @@ from collections import Counter
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from singer_sdk.singerlib.encoding.simple import StateMessage
-
 from singer_http.reading.reader import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-
-    from singer_sdk.helpers.types import TapState
 
     from singer_http.http.clock import Clock
     from singer_http.http.errors import ApiError
@@ -53,7 +49,7 @@ class Run:
         self.reader: Reader | None = None
         self.stream = ""
         self.failures: list[tuple[str, ApiError]] = []
-        self._state_written = self._state_size = 0
+        self._state_written = 0
         self._state_time = 0.0
 
     @cached_property
@@ -80,13 +76,13 @@ class Run:
         tally.page(slice_, page)
         self.reporter.tell_progress(tally, partitions, self.session, is_in_turn=slice_.interleave == 1)
 
-    def is_due(self, state: TapState) -> bool:
+    def is_due(self) -> bool:
         """Whether a STATE is worth its size now: all of them together stay a small share of the output."""
         written = self.writer.written - self._state_written
         waited = self.clock.monotonic() - self._state_time
-        if written * STATE_SHARE < self._state_size and waited < max(STATE_INTERVAL, self._state_size / STATE_RATE):
+        size = len(self.writer.state)
+        if written * STATE_SHARE < size and waited < max(STATE_INTERVAL, size / STATE_RATE):
             return False
-        self._state_size = len(self.writer.serialize_message(StateMessage(state)))
         self._state_written = self.writer.written
         self._state_time = self.clock.monotonic()
         return True

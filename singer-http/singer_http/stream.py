@@ -325,7 +325,7 @@ class ApiStream(Stream, abc.ABC):
 
     def write_due_state(self) -> None:
         """Write a STATE message if it is worth its size."""
-        if self.run.is_due(self.tap_state):
+        if self.run.is_due():
             self._write_state_message()
 
     @override

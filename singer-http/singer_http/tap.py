@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import FrameType
 
+    from singer_sdk.helpers._state import StateWriter
     from singer_sdk.mapper import StreamMap
 
     from singer_http.http.session import Session
@@ -76,6 +77,8 @@ class ApiTap(CheckedSettings, Tap):
         if isinstance(kwargs.get("catalog"), dict):
             kwargs["catalog"] = with_chosen_methods(kwargs["catalog"])
         super().__init__(**kwargs)
+        # The SDK's own copies each STATE, to know it again: with many partitions it is large.
+        self._state_writer = cast("StateWriter", self.message_writer)
 
     @abc.abstractmethod
     def open_session(self, config: Mapping[str, Any]) -> Session:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from singer_http.http.transport import Transport
+from singer_sdk.singerlib import SelectionMask
 from tap_hubstaff import tap as tap_module
 from tap_hubstaff.client import open_session
 from tap_hubstaff.tap import TapHubstaff
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     from api_sandbox.running import RunningHubstaff
 
+NOT_SELECTED = SelectionMask({(): False})
+"""Of what is not read: to resolve the selection of all its properties takes longer than a small run."""
 KEYS = {
     "members": ("organization_id", "user_id"),
     "project_members": ("project_id", "user_id"),
@@ -104,7 +107,10 @@ def read(
         try:
             tap = TapHubstaff(config=config, state=state, clock=clock)
             for name, stream in tap.streams.items():
-                stream.metadata.root.selected = not streams or name in streams
+                if streams and name not in streams:
+                    stream._mask = NOT_SELECTED
+                else:
+                    stream.metadata.root.selected = True
                 if name in full:
                     stream.forced_replication_method, stream.replication_key = "FULL_TABLE", None
             tap.sync_all()
