@@ -87,10 +87,12 @@ class TapHubstaff(ApiTap):
         if self.config["on_quota"] == "stop":
             self._in_order = self._oldest_first()
         self.connect()
-        if self.config["on_quota"] == "stop" and _DOUBT * self._requests() > self.session.budget.left:
+        requests = self._requests()
+        if self.config["on_quota"] == "stop" and _DOUBT * requests > self.session.budget.left:
             for stream in self.shared_lists.selected:
                 stream.save_quota()
-        self._tell_forecast()
+            requests = self._requests()
+        self._tell_forecast(requests)
 
     def connect(self) -> None:
         """Show the pages of ``activities`` to what is made of them: changed work and work sessions."""
@@ -125,12 +127,12 @@ class TapHubstaff(ApiTap):
         streams = [stream for stream in self.shared_lists.selected if stream.shares is None]
         return sum(stream.forecast(organization) for stream in streams for organization in stream.due)
 
-    def _tell_forecast(self) -> None:
+    def _tell_forecast(self, requests: int) -> None:
         self.logger.info(
             "%d streams of %d organizations will take about %d requests; the budget has %d left of %d an hour.",
             len(self.shared_lists.selected),
             len(self.account.organizations),
-            self._requests(),
+            requests,
             self.session.budget.left,
             self.session.budget.requests,
         )
