@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from functools import cached_property
 from operator import attrgetter
 from typing import Any
 
@@ -23,7 +24,7 @@ Group = tuple[int, int, int | None]
 """User, project and task."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DailyRow:
     """The sum of the activities of one group on one day.
 
@@ -48,6 +49,10 @@ class DailyRow:
 
     def fields(self) -> Fields:
         """What the API answers."""
+        return self._fields
+
+    @cached_property
+    def _fields(self) -> Fields:
         rows, first = self.activities, self.activities[0]
         summed: Counter[str] = Counter()
         for row in rows:
