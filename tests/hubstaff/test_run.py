@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -47,15 +48,21 @@ def build(activities: Sequence[Activity]) -> list[WorkSession]:
     return [session for session in sessions if session.superseded_by is None]
 
 
+@cache
+def seconds(text: str) -> int:
+    """A time of a record, in seconds since 1970; lives ask for the same ones after every run."""
+    return int(parse_iso(text).timestamp())
+
+
 def sessions_of(records: list[dict[str, Any]]) -> dict[int, tuple[Any, ...]]:
     """What the sessions of all activities are, by our own reading of the vendor's words."""
     activities = [
         Activity(
             record["id"],
             (record["user_id"], record["project_id"], record["task_id"]),
-            int(parse_iso(record["starts_at"]).timestamp()),
+            seconds(record["starts_at"]),
             record["tracked"],
-            int(parse_iso(record["time_slot"]).timestamp()),
+            seconds(record["time_slot"]),
             date=record["date"],
             billable=record["tracked"] if record["billable"] else 0,
             overall=record["overall"],
@@ -92,8 +99,8 @@ def counting(rows: dict[int, dict[str, Any]]) -> dict[int, tuple[Any, ...]]:
             row["user_id"],
             row["project_id"],
             row["task_id"],
-            int(parse_iso(row["started_at"]).timestamp()),
-            int(parse_iso(row["stopped_at"]).timestamp()),
+            seconds(row["started_at"]),
+            seconds(row["stopped_at"]),
             row["tracked"],
             row["activities"],
             row["date"],

@@ -22,10 +22,10 @@ from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
-from tap_hubstaff.times import iso, parse_iso
+from tap_hubstaff.times import iso
 
 from tests.hubstaff.reading import KEYS
-from tests.hubstaff.test_run import counting, sessions_of
+from tests.hubstaff.test_run import counting, seconds, sessions_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -238,7 +238,7 @@ class Truth:
         assert not lost, f"time_sessions: {lost} are called gone"
         true, there = (self._sure(sessions, unseen) for sessions in (expected, found))
         # One that no longer reaches start_date may stay as it was.
-        start = _seconds(self.wish.start_of(self.began))
+        start = seconds(self.wish.start_of(self.began))
         there = {number: session for number, session in there.items() if number in true or session[3] >= start}
         differing = {number for number in true.keys() | there.keys() if true.get(number) != there.get(number)}
         told = [f"{number}: {there.get(number)}, not {true.get(number)}" for number in sorted(differing)]
@@ -247,12 +247,12 @@ class Truth:
     def _sure(self, sessions: dict[int, tuple[Any, ...]], unseen: Unseen) -> dict[int, tuple[Any, ...]]:
         """Those that the documentation promises to be right."""
         kept_from = int((self.hubstaff.now - KEPT).timestamp()) + DAY
-        start = _seconds(self.wish.start_of(self.began))
-        last = 10**12 if self.wish.end is None else _seconds(_day(self.began, self.wish.end))
+        start = seconds(self.wish.start_of(self.began))
+        last = 10**12 if self.wish.end is None else seconds(_day(self.began, self.wish.end))
         # What was deleted is noticed by runs with the filter that it was read with.
         is_filtered = bool(self.wish.user_ids or self.wish.project_ids or self.wish.task_ids)
         deleted = unseen.gone if is_filtered else unseen.deleted
-        around = [(row["user_id"], _seconds(row["time_slot"])) for row in deleted]
+        around = [(row["user_id"], seconds(row["time_slot"])) for row in deleted]
         return {
             number: session
             for number, session in sessions.items()
@@ -280,7 +280,3 @@ def _day(began: dt.datetime, days: int) -> str:
 @cache
 def _earlier(began: dt.datetime, seconds: int) -> str:
     return iso(began - dt.timedelta(seconds=seconds))
-
-
-def _seconds(text: str) -> int:
-    return int(parse_iso(text).timestamp())
