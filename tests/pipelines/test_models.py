@@ -80,9 +80,10 @@ def load(sandbox: RunningSandbox, postgres: Postgres, folder: Path, programs: Pa
         **settings,
     }
     loader = {"sqlalchemy_url": postgres.sqlalchemy_url, "default_target_schema": "tap_hubstaff"}
+    as_in_meltano_yml = {"use_copy": True, "validate_records": False}
     config, state, catalog = folder / "tap.json", folder / "state.json", folder / "catalog.json"
     config.write_text(json.dumps(tap))
-    (folder / "loader.json").write_text(json.dumps(loader))
+    (folder / "loader.json").write_text(json.dumps(loader | as_in_meltano_yml))
     if not catalog.exists():
         found = json.loads(subprocess.check_output([programs / "tap-hubstaff", "--config", config, "--discover"]))
         streams = [stream for stream in found["streams"] if stream["tap_stream_id"] in STREAMS]
