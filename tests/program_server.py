@@ -16,11 +16,11 @@ import socket
 import sys
 import threading
 from contextlib import suppress
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.programs import look_up_versions_once
+from tests.programs import OURS, look_up_versions_once
 from tests.tap_server import exit_code_of
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Server:
                     importlib.import_module(module)
             self._imported.unlink()
         if name not in self._programs:
-            (script,) = entry_points(group="console_scripts", name=name)
+            (script,) = entry_points(group="console_scripts", name=name) or [EntryPoint(name, OURS[name], "")]
             self._programs[name] = script.load()
             if name == "meltano":
                 importlib.import_module("meltano.core.yaml").load(MELTANO_YML)

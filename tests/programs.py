@@ -27,12 +27,15 @@ PROGRAMS = (
     "harkster",
     "meltano",
     "singer-http",
+    "stock-tap",
     "tap-hubstaff",
     "tap-hustle",
     "target-csv",
     "target-harkster",
     "target-postgres",
 )
+OURS = {"stock-tap": "tests.harkster.stock_tap:StockTap.cli"}
+"""Those of them that are not installed."""
 
 
 def look_up_versions_once() -> AbstractContextManager[Any]:

@@ -1,6 +1,6 @@
 """A tap of the stock SDK, with nothing but what the SDK does of itself: rows from a file of JSON lines.
 
-As a program, it takes ``--config`` like any other.
+As a program, of `tests/programs.py`, it takes ``--config`` like any other.
 """
 
 import json
@@ -45,7 +45,3 @@ class StockTap(Tap):
     @override
     def discover_streams(self) -> list[Stream]:
         return [Hours(self)]
-
-
-if __name__ == "__main__":
-    StockTap.cli()

@@ -20,7 +20,6 @@ from tests.harkster.running import Message, Target, data, record, schema, state
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = Path(sys.executable).parent
-STOCK_TAP = (sys.executable, "-m", "tests.harkster.stock_tap")
 TAP_POSTGRES = shutil.which("tap-postgres")
 """Its pins hold back other tools, so it is no part of this workspace: put an environment with it on PATH."""
 
@@ -63,7 +62,9 @@ def test_a_tap_of_the_stock_sdk(target: Target, programs: Path, tmp_path: Path, 
     def sends(*names: str) -> None:
         rows.write_text("".join(json.dumps({"id": int(name[0]), "name": name}) + "\n" for name in names))
         tap = {"path": str(rows), "emit_activate_version_messages": names_version, "initialized_at": next(started)}
-        assert load(programs, [*STOCK_TAP, "--config", settings(tmp_path, "tap", tap)], target, tmp_path, **mirror)
+        assert load(
+            programs, [programs / "stock-tap", "--config", settings(tmp_path, "tap", tap)], target, tmp_path, **mirror
+        )
 
     sends("1", "2", "3")
     sends("1", "2", "3")
