@@ -25,7 +25,7 @@ from demo.postgres import Postgres, embedded_postgres
 from tests.programs import look_up_versions_once, share_programs, warm_programs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
 T = TypeVar("T")
 pytest_configure = share_programs
@@ -55,11 +55,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: next((place for place, name in enumerate(long) if name in item.nodeid), len(long)))
 
 
-def pytest_collection_finish() -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
     """Spare the garbage collector the thousands of tests, which stay to the end, and most of its rounds."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*COLLECT_EVERY)
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*COLLECT_EVERY)
+        gc.enable()
 
 
 @pytest.fixture(autouse=True)
