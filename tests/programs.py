@@ -25,6 +25,7 @@ SHARED = "TESTS_SHARED_PROGRAMS"
 PROGRAMS = (
     "api-sandbox",
     "harkster",
+    "killed-runs",
     "meltano",
     "singer-http",
     "stock-tap",
@@ -34,7 +35,10 @@ PROGRAMS = (
     "target-harkster",
     "target-postgres",
 )
-OURS = {"stock-tap": "tests.harkster.stock_tap:StockTap.cli"}
+OURS = {
+    "killed-runs": "tests.harkster.killed_runs:serve",
+    "stock-tap": "tests.harkster.stock_tap:StockTap.cli",
+}
 """Those of them that are not installed."""
 
 

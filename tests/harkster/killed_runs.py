@@ -1,6 +1,6 @@
 """Runs of the target that are killed, for real, between any two things that it does or in the middle of a request.
 
-As a program: a server that forks a run for each line of its input, so that none has to begin by importing everything.
+As a program, of `tests/programs.py`: a server that forks a run for each line of its input.
 """
 
 import contextlib
@@ -134,14 +134,12 @@ class End:
 class Runs:
     """Runs, one after the other; each that is to be killed in a process of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, programs: Path) -> None:
         self._server = subprocess.Popen(
-            [sys.executable, "-m", __name__],
+            [programs / "killed-runs"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            cwd=Path(__file__).parents[2],
-            # Without certificates that whoever tests has chosen: each run would read them all.
-            env={"PYTHONPATH": os.environ.get("PYTHONPATH", "")},
+            env={},  # without certificates that whoever tests has chosen: each run would read them all
             bufsize=0,  # what is there to be read can be seen from outside
         )
 
@@ -297,7 +295,3 @@ def _surrounded(owner: Any, name: str, point: Callable[[], None]) -> Any:
         return result
 
     return mock.patch.object(owner, name, surrounded)
-
-
-if __name__ == "__main__":
-    serve()

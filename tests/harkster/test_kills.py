@@ -38,8 +38,8 @@ PLAN = AccountPlan(
 
 
 @pytest.fixture(scope="module")
-def runs() -> Iterator[Runs]:
-    made = Runs()
+def runs(programs: Path) -> Iterator[Runs]:
+    made = Runs(programs)
     yield made
     made.close()
 

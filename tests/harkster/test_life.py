@@ -40,6 +40,7 @@ from tests.lives import lives
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
 
 plans = st.builds(
@@ -218,9 +219,9 @@ chosen = settings(lives(6, steps=8), phases={Phase.generate, *([Phase.shrink] if
 
 
 @pytest.fixture(scope="module")
-def runs() -> Iterator[Runs]:
+def runs(programs: Path) -> Iterator[Runs]:
     """Runs that can be killed for real."""
-    made = Runs()
+    made = Runs(programs)
     yield made
     made.close()
 
