@@ -240,7 +240,7 @@ class Job:
             self.plan.mode == "upsert"
             and self.plan.when
             and (row.name == UNWANTED and not row.is_gone)
-            and (row.to, row.key) in self.posts
+            and bool(self._of(row.key))
         )
 
     def _forget(self, keys: Iterable[int], *, is_there: bool = False) -> None:

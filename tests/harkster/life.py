@@ -234,13 +234,13 @@ class Life:
         if not job.plan.is_plain or any(row.is_gone for row in sent):
             sent = list({row.key: row for row in sent}.values())
         gone = {row.key for row in sent if row.is_gone}
-        unwanted = {(row.to, row.key) for row in sent if job.withdraws(row)}
         seen = self._published(job)
+        unwanted = {row.key for row in sent if job.withdraws(row)} - {key for _, key in seen}
         job.sends(sent, is_table=sending != "changes", has_version=_has_version(sending))
         yield self._messages(job, sent, sending, is_named_first=is_named_first)
         if job.plan.mode in {"append", "upsert"}:
             now = self._published(job)
-            for place in [place for place in job.posts if place[1] in gone or place in unwanted]:
+            for place in [place for place in job.posts if place[1] in gone | unwanted]:
                 if job.posts[place].state == "published" and place not in now:
                     assert place not in seen, "what people have seen was deleted"
                     del job.posts[place]  # it waited, and was withdrawn

@@ -80,6 +80,38 @@ def test_what_waits_is_withdrawn_when_its_row_does_not_meet_the_condition_any_mo
     assert dict(shown(target, "id", "hours")) == dict(expected) | ({} if mode == "append" else {"1": "60"})
 
 
+@pytest.mark.parametrize("on_move", ["delete", "keep"])
+@pytest.mark.parametrize("on_quota", ["defer", "draft"])
+def test_what_waits_is_withdrawn_when_its_row_has_gone_to_another_channel_too(
+    sandbox: RunningSandbox, target: Target, tmp_path: Path, on_quota: str, on_move: str
+) -> None:
+    """Of row 2, which has gone there before, nothing is left behind; row 3 is seen, so its post follows it."""
+    other = Target.into_new_channel(sandbox, tmp_path)
+    here, there = target.channel, other.channel
+    target.config |= {"on_quota": on_quota, "on_move": on_move}
+    target.config["streams"] = {
+        "hours": {**OVERTIME, "mode": "upsert", "channel": {"column": "week", "allowed": [here, there]}}
+    }
+    target.ran([schema(PROPERTIES), worked(3, 45, here), state(1)])
+    waiting = [worked(1, 45, here), worked(2, 45, here), worked(3, 45, there)]
+    for rows in (waiting, [worked(2, 46, there)], [worked(1, 10, there), worked(2, 10, there), worked(3, 10, there)]):
+        target.ran([schema(PROPERTIES), *rows, state(2)], max_posts_per_run=0)
+    target.ran([schema(PROPERTIES), state(3)])
+    left = [("3", "45")] if on_move == "keep" else []
+    assert (shown(target, "id", "hours"), shown(other, "id", "hours")) == (left, [("3", "10")])
+    assert {post.status for one in (target, other) for post in one.posts()} == {"published"}
+    # Those that were withdrawn are as good as new.
+    target.ran([schema(PROPERTIES), worked(1, 60, here), worked(2, 10, here), state(4)])
+    assert shown(target, "id", "hours") == [*left, ("1", "60")]
+
+
+def test_a_first_run_posts_no_row_that_does_not_meet_the_condition_any_more(target: Target) -> None:
+    fields = [*OVERTIME["fields"], {"id": "before", "type": "text", "data": "{{ previous.hours }}"}]
+    target.config["streams"] = {"hours": {**OVERTIME, "mode": "upsert", "fields": fields}}
+    target.ran([schema(PROPERTIES), worked(1, 45), worked(2, 46), worked(1, 10), state(1)])
+    assert shown(target, "id", "hours") == [("2", "46")]
+
+
 def test_a_post_goes_when_its_row_meets_the_condition_no_more(target: Target) -> None:
     settings = {"streams": {"hours": {**OVERTIME, "mode": "mirror"}}, "mirror_max_share": 1}
     activate: Message = {"type": "ACTIVATE_VERSION", "stream": "hours", "version": 1}

@@ -27,11 +27,11 @@ from target_harkster.delivery.mirror import Mirror
 from target_harkster.layout.layout import Layout
 from target_harkster.ledger.database import LedgerError
 from target_harkster.ledger.rejects import Rejects
-from target_harkster.ledger.store import Ledger
+from target_harkster.ledger.store import Entry, Ledger
 from target_harkster.sinks import HarksterSink
 from typing_extensions import override
 
-from tests.harkster.jobs import Job, Mode, Plan, Row
+from tests.harkster.jobs import UNWANTED, Job, Mode, Plan, Row
 from tests.harkster.killed_runs import Runs
 from tests.harkster.life import Life, Release, Sending
 from tests.harkster.running import earlier_version
@@ -295,6 +295,15 @@ def moved(life: Life) -> None:
     life.run(job, [(1, "1", 1)], max_posts_per_run=0)
 
 
+def moved_and_unwanted(life: Life) -> None:
+    """A row waits for the quota. Then it goes to another channel, and does not meet the condition any more."""
+    job = life.jobs[0]
+    life.run(job, [(2, "1", 0)])
+    life.run(job, [(1, "1", 0)], max_posts_per_run=0)
+    life.run(job, [(1, UNWANTED, 1)], max_posts_per_run=0)
+    life.run(job, [])
+
+
 @contextmanager
 def _of_any_channel() -> Iterator[None]:
     """Rejects are known by stream and key alone."""
@@ -453,6 +462,7 @@ STORIES: dict[str, tuple[Callable[[Life], None], Plan]] = {
     "a row that came alone": (gone_since, Plan("mirror")),
     "a deletion that is refused": (refused, Plan("mirror")),
     "a move": (moved, Plan("upsert", on_move="delete")),
+    "a move of an unwanted row": (moved_and_unwanted, Plan("upsert", on_move="delete", when=True)),
     "a copy of the ledger": (put_back, Plan("upsert")),
     "a copy with a post that waits": (put_back_with_what_waited, Plan("upsert")),
     "a copy with a post that is withdrawn": (put_back_with_what_is_gone, Plan("upsert")),
@@ -494,6 +504,11 @@ PUT_BACK: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
         "a move",
         "the old post is deleted at once",
         lambda: mock.patch("target_harkster.delivery.moves._replaces", return_value=True),
+    ),
+    (
+        "a move of an unwanted row",
+        "what waits is what people see",
+        lambda: mock.patch.object(Entry, "is_unseen", property(lambda _: False)),
     ),
     (
         "a copy of the ledger",

@@ -142,16 +142,20 @@ class Decider:
         asked = [marker for marker, versions in rows.items() if versions[0].lane.is_conditional]
         if not asked:
             return dict(rows), []
-        known = self.ledger.find(channel, asked)
         others = {other for marker in asked for other in rows[marker][0].lane.others}
         elsewhere = self.ledger.elsewhere(others, asked) if others else []
-        waiting = {one.marker: one for one in known.values() if one.waits and rows[one.marker][0].lane.mode != "append"}
-        there = {one.marker for one in (*known.values(), *elsewhere) if one.phase not in _UNSEEN} - waiting.keys()
+        there: set[str] = set()
+        unseen: list[Entry] = []
+        for entry in (*self.ledger.find(channel, asked).values(), *elsewhere):
+            if entry.is_unseen and rows[entry.marker][0].lane.mode != "append":
+                unseen.append(entry)
+            elif entry.phase not in _UNSEEN:
+                there.add(entry.marker)
         wanted = dict(rows)
         for marker in asked:
             if marker not in there:
                 wanted[marker] = self._from_wanted(rows[marker])
-        withdrawn = [entry for marker, entry in waiting.items() if not wanted[marker]]
+        withdrawn = [entry for entry in unseen if not wanted[entry.marker]]
         return {marker: versions for marker, versions in wanted.items() if versions}, withdrawn
 
     def _from_wanted(self, versions: list[Parcel]) -> list[Parcel]:
@@ -195,7 +199,8 @@ class Decider:
         new, moved, held = self._from_elsewhere(new)
         found = self.ledger.find(channel, [parcel.marker for parcel, _ in new])
         changed = [replace(entry, phase=Phase.DELETING) for entry in withdrawn]
-        work = {id(last[entry.marker]): entry for entry in changed}
+        work = {id(last[entry.marker]): entry for entry in changed if entry.channel == channel}
+        self.moves.withdraw(channel, [entry for entry in changed if entry.channel != channel])
         for parcel, content in new:
             known = found.get(parcel.marker)
             decision = decide(known, {content.hash, *parcel.row_hash(known)}, parcel.lane.mode)

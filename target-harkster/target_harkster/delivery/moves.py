@@ -42,6 +42,7 @@ class Moves:
     deleted: Counter[str] = field(default_factory=Counter, init=False)
     stale: Counter[tuple[str, str]] = field(default_factory=Counter, init=False)
     _left: dict[tuple[str, str], list[Entry]] = field(default_factory=dict, init=False)
+    _withdrawn: defaultdict[tuple[str, str], list[Entry]] = field(default_factory=lambda: defaultdict(list), init=False)
 
     def elsewhere(self, parcels: Iterable[Parcel]) -> Mapping[str, list[Entry]]:
         """The posts, or future posts, that rows have in other channels, by marker."""
@@ -82,8 +83,14 @@ class Moves:
         for entry in self.ledger.elsewhere(lane.former, [parcel.marker]) if lane.former else ():
             self.stale[lane.stream, entry.channel] += entry.phase in {Phase.PUBLISHED, Phase.UPDATING, Phase.MOVING}
 
+    def withdraw(self, channel: str, entries: Iterable[Entry]) -> None:
+        """Take what nobody has seen of rows that went to a channel, and are to have no post there."""
+        for entry in entries:
+            self._withdrawn[channel, entry.marker].append(entry)
+
     def finish(self, channel: str, marker: str) -> None:
-        """Delete the old posts of a row if its new one, in this channel, is published."""
+        """Delete the old posts of a row if its new one, in this channel, is published, and what was withdrawn of it."""
+        self._delete(self._withdrawn.pop((channel, marker), ()))
         left = self._left.get((channel, marker))
         if left and _replaces(self.ledger.find(channel, [marker]).get(marker)):
             self._delete(self._left.pop((channel, marker)))

@@ -65,6 +65,12 @@ class Entry:
         """Whether the post waits for the quota, and nobody has seen it."""
         return self.phase in {Phase.DEFERRED, Phase.DRAFT} and not self.held
 
+    @property
+    def is_unseen(self) -> bool:
+        """Whether nobody has seen the post: it waits, or has waited until its row went to another channel."""
+        has_waited = self.phase is Phase.MOVING and self.content is not None
+        return self.waits or self.phase is Phase.COUNTED or (has_waited and not self.held)
+
 
 class Ledger:
     """A ledger in a database.
