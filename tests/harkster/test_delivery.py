@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import requests
@@ -9,6 +10,7 @@ from api_sandbox import AccountPlan, ChannelPlan, Fault, RunningSandbox, Workspa
 from target_harkster.ledger.phases import Phase
 from target_harkster.ledger.store import Entry, Ledger
 from target_harkster.target import TargetHarkster
+from target_harkster.vendor.client import HarksterApi, UncertainError
 from target_harkster.vendor.posts import marker_of, stream_marker
 from typing_extensions import override
 
@@ -16,6 +18,7 @@ from tests.harkster.killed_runs import FastClock
 from tests.harkster.running import Message, Target, as_input, data, pairwise, record, schema, state
 
 UPSERT: dict[str, Any] = {"streams": {"hours": {"mode": "upsert"}}}
+NAMES = [{"id": "name", "type": "text", "data": "{{ rows | map(attribute='name') | join }}"}]
 
 
 def own(serve: Any, tmp_path: Path, quota: int = 100, **details: Any) -> Target:
@@ -95,6 +98,45 @@ class Later(FastClock):
     @override
     def time(self) -> float:
         return super().time() + 10_000
+
+
+@pytest.mark.parametrize("end", ["the run ends", "there is no answer"])
+@pytest.mark.parametrize("layout", [{"mode": "upsert"}, {"group_by": ["id"], "fields": NAMES}], ids=["row", "digest"])
+def test_older_content_that_a_lost_request_brings_late_is_replaced(target: Target, end: str, layout: Any) -> None:
+    settings = {"streams": {"hours": layout}}
+    update = HarksterApi.update
+    sent: list[Any] = []
+
+    def lost(*request: Any) -> bool:
+        sent.append(request[1:])
+        if len(sent) > 1:
+            return update(*request)
+        raise SystemExit if end == "the run ends" else UncertainError("no answer")
+
+    def arrives_late() -> None:
+        made = target.make()
+        assert update(made.run.api, *sent[0])
+        made.run.close()
+
+    def shows(name: str) -> None:
+        assert [(data(post)["name"], post.publications) for post in target.posts()] == [(name, 1)]
+
+    target.ran([schema(), row(1, "one"), state(1)], **settings)
+    with mock.patch.object(HarksterApi, "update", lost):
+        target.run([schema(), row(1, "two"), state(2)], **settings)
+    target.ran([schema(), row(1, "three"), state(3)], **settings)
+    arrives_late()
+    shows("two")
+    target.ran([schema(), row(1, "three"), state(3)], **settings)
+    shows("three")
+    # It is the newest if the row comes to say the same.
+    target.ran([schema(), row(1, "two"), state(4)], **settings)
+    target.ran([schema()], **settings)
+    shows("two")
+    made = TargetHarkster(config=target.config, clock=Later())
+    made.run.channels.open("hours", [made.run.channels.find(target.channel, "channel")])
+    assert made.run.ledger.late_updates(target.channel) == {}
+    made.run.close()
 
 
 def test_a_lost_answer_and_a_draft_of_a_row_that_is_gone(target: Target) -> None:

@@ -207,10 +207,10 @@ class Channels:
         return self._found[channel.id]
 
     def clear_up(self) -> None:
-        """Delete second drafts of rows, if the API lists them by now."""
+        """Mend what lost requests have done by now."""
         for channel in self.opened.values():
             if channel.id not in self.courier.closed:
-                self.delivery.clear_up(channel)
+                self.courier.clear_up(channel)
 
     def first_run(self, stream: str, channel: Channel) -> str:
         """What becomes of new rows: the setting in a first run, ``publish`` later."""

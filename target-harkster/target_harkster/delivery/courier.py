@@ -15,7 +15,7 @@ from target_harkster.ledger.rejects import Reject, row_of
 from target_harkster.vendor.client import PostRefusedError, UncertainError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from singer_http.http.errors import ApiError
 
@@ -121,9 +121,18 @@ class Courier:
         if any(entry.phase is Phase.INTENT for entry in unfinished):
             self.ledger.doubt(channel.id)
         drafts = self.delivery.clear_up(channel)
+        unfinished = [*self.delivery.overtaken(channel), *unfinished]
         if unfinished:
             logger.info("%s: going on with %d posts of earlier runs.", channel.path, len(unfinished))
             self.forecast(channel, sum(entry.phase not in {Phase.UPDATING, Phase.DELETING} for entry in unfinished))
+        self._go_on(channel, unfinished, drafts)
+
+    def clear_up(self, channel: Channel) -> None:
+        """Mend what lost requests have done since: drafts that are there twice, and posts with older content."""
+        self.delivery.clear_up(channel)
+        self._go_on(channel, self.delivery.overtaken(channel), {})
+
+    def _go_on(self, channel: Channel, unfinished: Iterable[Entry], drafts: Mapping[str, RemotePost]) -> None:
         for entry in unfinished:
             before = replace(entry)
             found = drafts.get(entry.marker) if entry.phase is Phase.INTENT else None

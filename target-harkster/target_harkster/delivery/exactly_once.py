@@ -76,6 +76,25 @@ class Delivery:
             self.ledger.trust(channel.id)
         return found
 
+    def overtaken(self, channel: Channel) -> list[Entry]:
+        """Find posts whose content was replaced by an older one of a lost request, and note that they are updated."""
+        late = self.ledger.late_updates(channel.id)
+        entries = self.ledger.find(channel.id, list(late))
+        found: list[Entry] = []
+        for marker, entry in entries.items():
+            newer = {one.hash: one.content for one in late[marker] if one.newest == entry.hash != one.hash}
+            if entry.phase is not Phase.PUBLISHED or not newer:
+                continue
+            remote = self.api.post(channel.id, _id_of(entry))
+            # What people wrote there stays.
+            if remote is not None and (content := newer.get(remote.hash)) is not None:
+                entry.phase, entry.content = Phase.UPDATING, content
+                found.append(entry)
+        self.ledger.save(*found)
+        if late:
+            self.ledger.trust_updates(channel.id, LATEST)
+        return found
+
     def ours(self, channel: Channel, streams: Iterable[str]) -> dict[str, RemotePost]:
         """The posts of some streams in a channel, by marker. Second drafts of a row are deleted."""
         prefixes = tuple(map(stream_marker, streams))
@@ -278,6 +297,7 @@ class Delivery:
                     was_sent = True
                     self._replace(channel, entry, remote)
             except (UncertainError, NotFoundError) as error:
+                self.ledger.doubt_updates(entry)
                 self._wait(wait, error)
                 is_known = False
                 continue
@@ -287,12 +307,14 @@ class Delivery:
             except PostRefusedError:
                 # Without its source the row counts as changed when it comes again.
                 entry.hash, entry.source, entry.content = remote.hash, "", None
+                self.ledger.note_newest(entry, remote.content.encoded())
                 self._note(entry, Phase.DRAFT if remote.is_draft else Phase.PUBLISHED)
                 raise
             if remote.is_draft:
                 self._note(entry, Phase.DRAFT)
             else:
                 self.updated += was_sent
+                self.ledger.note_newest(entry, entry.content)
                 self._done(entry)
             return
 

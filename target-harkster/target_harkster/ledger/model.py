@@ -59,6 +59,16 @@ CHANNEL_NAMES = sa.Table("harkster_channel_names", METADATA, *_keys("name"), *_t
 DOUBTS = sa.Table("harkster_doubts", METADATA, *_keys("channel"), sa.Column("since", sa.Float, nullable=False))
 """The channels where drafts of lost requests may appear, and since when."""
 
+LATE_UPDATES = sa.Table(
+    "harkster_late_updates",
+    METADATA,
+    *_keys("channel", "marker", "hash"),
+    sa.Column("since", sa.Float, nullable=False),
+    sa.Column("newest", sa.Text),
+    sa.Column("content", sa.LargeBinary),
+)
+"""The contents that lost requests may still give a post, and since when; and what the post was given after them."""
+
 GROUPS = sa.Table(
     "harkster_groups",
     METADATA,

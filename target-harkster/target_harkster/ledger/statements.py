@@ -13,6 +13,7 @@ from target_harkster.ledger.model import (
     GONE,
     GROUPS,
     KEYS,
+    LATE_UPDATES,
     POSTS,
     REJECTS,
     STREAMS,
@@ -37,6 +38,10 @@ FIRST_RUN_OVER = sa.select(STREAMS.c.stream).where(STREAMS.c.stream == _STREAM, 
 MADE_FIRST = sa.select(FIRST_POSTS.c.posts).where(FIRST_POSTS.c.stream == _STREAM, FIRST_POSTS.c.channel == _CHANNEL)
 NAMED = sa.select(CHANNEL_NAMES.c.channel).where(CHANNEL_NAMES.c.name == sa.bindparam("name"))
 DOUBTED_SINCE = sa.select(DOUBTS.c.since).where(DOUBTS.c.channel == _CHANNEL)
+LATE_UPDATES_OF = sa.select(LATE_UPDATES).where(LATE_UPDATES.c.channel == _CHANNEL)
+IS_LATE = sa.select(LATE_UPDATES.c.hash).where(
+    LATE_UPDATES.c.channel == _CHANNEL, LATE_UPDATES.c.marker == sa.bindparam("marker")
+)
 FORGET_GONE = POSTS.update().where(POSTS.c.channel.in_(_IN_CHANNELS), POSTS.c.version == GONE).values(version=EARLIER)
 FORGET_GONE_OF_STREAM = FORGET_GONE.where(POSTS.c.stream == sa.bindparam("of"))
 

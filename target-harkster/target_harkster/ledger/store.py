@@ -20,6 +20,7 @@ from target_harkster.ledger.model import (
     FIRST_POSTS,
     GONE,
     KEYS,
+    LATE_UPDATES,
     POSTS,
     STREAMS,
     UNVERSIONED,
@@ -72,6 +73,23 @@ class Entry:
         return self.waits or self.phase is Phase.COUNTED or (has_waited and not self.held)
 
 
+@dataclass(frozen=True, slots=True)
+class LateUpdate:
+    """A content that a lost request may still give a post.
+
+    Attributes:
+        hash: Of that content.
+        since: When the request was given up, in seconds since the epoch.
+        newest: Hash of what the post was given after it.
+        content: The same, as JSON; None if nothing is known to have reached the post since.
+    """
+
+    hash: str
+    since: float
+    newest: str | None
+    content: bytes | None
+
+
 class Ledger:
     """A ledger in a database.
 
@@ -115,6 +133,8 @@ class Ledger:
         self.database.catch_up()
         # Rows that a run only counted are new again.
         self.database.change(statements.UNCOUNT, {"channel": channel})
+        # What it was about to change it may have sent.
+        self.doubt_updates(*self.entries(channel, [Phase.UPDATING]))
 
     def next_seq(self) -> int:
         """The next number in the order of posts."""
@@ -303,6 +323,32 @@ class Ledger:
     def trust(self, channel: str) -> None:
         """Note that a channel is no longer in doubt."""
         self.database.change(DOUBTS.delete().where(DOUBTS.c.channel == channel))
+
+    def doubt_updates(self, *entries: Entry) -> None:
+        """Note that lost requests may still give posts these contents."""
+        now = self._clock.time()
+        rows = [{"channel": one.channel, "marker": one.marker, "hash": one.hash, "since": now} for one in entries]
+        if rows:
+            with self.database.transaction() as connection:
+                put(connection, LATE_UPDATES, rows)
+
+    def note_newest(self, entry: Entry, content: bytes | None) -> None:
+        """Keep the content of a post for as long as a lost request may replace it by an older one."""
+        if self.database.rows(statements.IS_LATE, {"channel": entry.channel, "marker": entry.marker}):
+            of_post = sa.and_(LATE_UPDATES.c.channel == entry.channel, LATE_UPDATES.c.marker == entry.marker)
+            self.database.change(LATE_UPDATES.update().where(of_post).values(newest=entry.hash, content=content))
+
+    def late_updates(self, channel: str) -> dict[str, list[LateUpdate]]:
+        """What lost requests may still do to the posts of a channel, by marker."""
+        found: dict[str, list[LateUpdate]] = {}
+        for row in self.database.rows(statements.LATE_UPDATES_OF, {"channel": channel}):
+            found.setdefault(row[1], []).append(LateUpdate(*row[2:]))
+        return found
+
+    def trust_updates(self, channel: str, age: float) -> None:
+        """Forget the lost requests of so many seconds ago."""
+        is_old = LATE_UPDATES.c.since < self._clock.time() - age
+        self.database.change(LATE_UPDATES.delete().where(LATE_UPDATES.c.channel == channel, is_old))
 
 
 def _entry(row: Sequence[Any]) -> Entry:
