@@ -192,6 +192,26 @@ def test_a_row_that_is_gone_is_not_posted_later(target: Target, mode: str, named
     assert target.rejects() == []
 
 
+def test_other_columns_of_its_key_are_refused_for_a_stream_with_rejects(target: Target) -> None:
+    def rejected(key: str) -> dict[str, Any]:
+        return {"streams": {"hours": {"key": [key], "fields": [{"id": "n", "type": "number", "data": "name"}]}}}
+
+    properties = {"id": {"type": "integer"}, "other": {"type": "integer"}, "name": {"type": "string"}}
+    rows = [record(id=1, other=2, name="bad"), record(id=2, other=1, name="bad")]
+    # Rows without a key are no reason: nobody could mend the setting.
+    target.ran([schema(properties), record(id=3, name="bad")], **rejected("other"))
+    target.ran([schema(properties), *rows], **rejected("id"))
+    before = target.rejects()
+    ran = target.run([schema(properties), record(id=1, other=2, name="1"), state(1)], **rejected("other"))
+    assert "hours: its posts and rejected rows in" in ran.told
+    assert ran.states == []
+    assert target.rejects() == before
+    target.ran(
+        [schema(properties), *(record(id=key, other=3 - key, name=str(key)) for key in (1, 2))], **rejected("id")
+    )
+    assert [data(post)["n"] for post in target.posts()] == ["1", "2"]
+
+
 def test_a_row_that_was_marked_as_deleted_is_not_posted_later(target: Target) -> None:
     target.ran([schema(), record(id=1, name="one"), state(1)], **streams(NUMBER))
     target.ran([schema(), record(id=1, name="one", _sdc_deleted_at="2026-01-01"), state(2)], **streams(NUMBER))

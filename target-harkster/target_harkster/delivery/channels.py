@@ -143,7 +143,7 @@ class Channels:
             self.ledger.name_channel(channel.path, channel.id)
 
     def check_key_columns(self, stream: str, channels: Iterable[Channel], columns: str) -> None:
-        """Check that a stream has the columns by which its posts were made: by others they are not found again.
+        """Check that a stream has the columns by which its posts and rejects are known, and found again.
 
         Args:
             stream: The stream.
@@ -157,9 +157,9 @@ class Channels:
             known = self.ledger.key_columns(stream, channel.id)
             if known not in {None, columns}:
                 raise ConfigurationError(
-                    f"streams.{stream}: its posts in {channel.path} were made with {known}, and are not found again by"
-                    f" {columns}. Set what it was. To begin anew, name another channel, or give the stream another name"
-                    " (stream_maps)."
+                    f"streams.{stream}: its posts and rejected rows in {channel.path} were made with {known}, and are"
+                    f" not found again by {columns}. Set what it was. To begin anew, name another channel, or give the"
+                    " stream another name (stream_maps)."
                 )
             if known is None:
                 self.ledger.note_key_columns(stream, channel.id, columns)

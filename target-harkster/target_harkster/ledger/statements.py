@@ -78,7 +78,9 @@ KNOWN_STREAMS = _streams()
 def _key_columns() -> sa.Select[tuple[str]]:
     posts = (POSTS.c.channel == _CHANNEL, POSTS.c.stream == _STREAM, POSTS.c.phase != Phase.COUNTED.value)
     groups = (GROUPS.c.channel == _CHANNEL, GROUPS.c.stream == _STREAM)
-    has_some = sa.or_(sa.exists().where(*posts), sa.exists().where(*groups))
+    # One without a key is found by its whole row.
+    rejects = (REJECTS.c.channel == _CHANNEL, REJECTS.c.stream == _STREAM, REJECTS.c.key.is_not(None))
+    has_some = sa.or_(*(sa.exists().where(*there) for there in (posts, groups, rejects)))
     return sa.select(KEYS.c.columns).where(KEYS.c.channel == _CHANNEL, KEYS.c.stream == _STREAM, has_some)
 
 

@@ -224,7 +224,7 @@ class Ledger:
         return {row[0]: bool(row[1]) for row in self.database.rows(statements.KNOWN_STREAMS, {"channel": channel})}
 
     def key_columns(self, stream: str, channel: str) -> str | None:
-        """The columns by which the posts and groups of a stream in a channel were made; None if there are none."""
+        """The columns by which a stream's posts, groups and rejects in a channel are known; None if there are none."""
         rows = self.database.rows(statements.KEY_COLUMNS, {"channel": channel, "stream": stream})
         return rows[0][0] if rows else None
 
