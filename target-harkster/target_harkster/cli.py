@@ -9,6 +9,7 @@ import io
 import json
 import logging
 import sys
+from collections import Counter
 from dataclasses import asdict
 from typing import IO, TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from target_harkster.ledger.phases import Phase
 from target_harkster.messages import BAD_INPUT, MessageReader, check_shape
 from target_harkster.report.diff import print_diff
 from target_harkster.report.plan import print_plan
+from target_harkster.report.summary import WORDS
 from target_harkster.target import TargetHarkster
 
 if TYPE_CHECKING:
@@ -43,6 +45,10 @@ _NO_POSTS: dict[str, Any] = {"streams": {}, "preview_path": None}
 """What commands that make no posts do without: so a layout may be wrong for as long as it is being written."""
 _HELD, _REJECTED = "held", "rejected"
 """Phases that only this command shows: drafts for people to publish, and rejects."""
+_WAITING = ("now draft", "now deferred", "kept", "replace")
+"""How a run counts rows whose posts are not published yet."""
+_NOT_POSTED = ("unchanged", "leave", "superseded", "baseline", "now removed")
+"""How a run counts rows of which it posts nothing."""
 _input = click.option("--input", "source", type=click.File("rb"), default="-", help="Messages of a tap.")
 _own_channel = click.option("--channel", help="Id or Account/Workspace/Channel; the setting channel without.")
 
@@ -231,17 +237,27 @@ def retry(target: TargetHarkster, *, as_json: bool) -> None:
     rejected = len(reject_retries.left())
     target.retry()
     left = reject_retries.left()
-    posted = rejected - len(left)
-    waiting = sum(counts["now draft"] + counts["now deferred"] for counts in target.run.tally.values())
+    tally = target.run.tally
+    waiting = sum(counts[name] for counts in tally.values() for name in _WAITING)
+    others: Counter[str] = Counter()
+    for stream, counts in tally.items():
+        # What is counted of digests is groups and not rows.
+        is_digest = "group_by" in target.config["streams"].get(stream, {})
+        others.update({name: counts[name] for name in (("open",) if is_digest else _NOT_POSTED) if counts[name]})
+    posted = rejected - len(left) - sum(others[name] for name in _NOT_POSTED)
     if as_json:
         still = [{"stream": one.stream, "key": one.key, "reason": reason} for one, reason in left]
-        _print_json({"rejected": rejected, "posted": posted, "waiting": waiting, "left": still})
+        told = {"rejected": rejected, "posted": posted, "waiting": waiting, "not_posted": dict(others), "left": still}
+        _print_json(told)
         return
     if not rejected:
         click.echo("There are no rejected rows.")
         return
-    wait = f", of which {waiting} wait as drafts or for the quota" if waiting else ""
+    wait = f", of which {waiting} wait as drafts, for the quota or for their channel" if waiting else ""
     click.echo(f"{posted} of {rejected} rejected rows were posted{wait}.")
+    if others:
+        words = ", ".join(f"{number} {WORDS[name]}" for name, number in others.items())
+        click.echo(f"No longer rejected, and not posted: {words}.")
     for one, reason in left:
         click.echo(f"{one.stream} {one.key or 'without a key'}: {reason}.")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from singer_sdk.contrib.msgspec import decoder
 from typing_extensions import override
 
-from target_harkster.delivery.parcel import Lane, Parcel
+from target_harkster.delivery.parcel import LEFT_OUT, Lane, Parcel
 from target_harkster.layout.errors import RowError
 from target_harkster.ledger.digests import DigestRow
 from target_harkster.ledger.model import UNVERSIONED
@@ -55,6 +55,8 @@ class DigestSink(HarksterSink):
         if layout.is_conditional and not layout.is_wanted(layout.context(record), run.clock.time()):
             run.queue.tally[self.stream_name]["left out"] += 1
             self._keep(channel.id, "", "", key, None)
+            if refused is not None:
+                refused(None, LEFT_OUT)
             return
         self._keep(channel.id, group_marker, group, key, encoded)
 

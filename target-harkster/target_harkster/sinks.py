@@ -215,6 +215,9 @@ class HarksterSink(RowSink):
             lane = replace(lane, first_run=first_run)
         parcel = Parcel(lane, key, marker, layout.source_of(encoded), version, self, record, None, refused)
         if layout.is_conditional and layout.mode == "mirror" and not self.is_wanted(parcel):
+            if refused is not None:
+                parcel.leave_out()
+                return  # its post goes when its row comes again
             run.queue.drop(self.stream_name, marker, "left out")
             self._presence.left(marker)  # its post goes, as if its row were gone
             return

@@ -191,7 +191,7 @@ class Job:
     def tries_again(self, came: Collection[int] = ()) -> None:
         """Note what a run makes of what was rejected before, but for rows that came again, and of its groups."""
         for (at, key), (name, then) in list(self.rejected.items()):
-            if key not in came and self.takes(name):
+            if key not in came and self.takes(name) and not self._is_left_out(Row(key, name, at)):
                 del self.rejected[at, key]
                 self._post(Row(key, name, at), then)
         if self.plan.mode == "digest":

@@ -104,7 +104,9 @@ def test_rejects_are_tried_again_without_their_tap(command: Command, target: Tar
     assert len(target.rejects()) == 2
     # What was rejected is the mapped row: it is not mapped again.
     command.configure({**target.config, **maps, "on_quota": "defer", "max_posts_per_run": 1})
-    assert command("retry") == "2 of 2 rejected rows were posted, of which 1 wait as drafts or for the quota.\n"
+    assert command("retry") == (
+        "2 of 2 rejected rows were posted, of which 1 wait as drafts, for the quota or for their channel.\n"
+    )
     assert [data(post)["name"] for post in target.posts()] == ["one!"]
     command.configure({**target.config, **maps})
     assert command("retry") == "There are no rejected rows.\n"
@@ -132,6 +134,25 @@ def test_what_was_not_tried_is_said(command: Command, target: Target, sandbox: R
     assert (target.posts(), other.posts()) == ([], [])
 
 
+@pytest.mark.parametrize("layout", [{"mode": "upsert"}, {"mode": "mirror"}, {"group_by": ["id"]}], ids=str)
+def test_what_a_condition_leaves_out_stays_rejected(command: Command, target: Target, layout: dict[str, Any]) -> None:
+    value = "{{ rows | map(attribute='name') | join }}" if "group_by" in layout else "name"
+    hours = {**layout, "fields": [{"id": "name", "type": "text", "data": value}]}
+    failing = {"hours": {**hours, "when": "{{ name | float > 1 }}"}}
+    target.ran([schema(), record(id=1, name="x"), state(1)], streams=failing)
+    command.configure({**target.config, "streams": {"hours": {**hours, "when": "{{ name == 'y' }}"}}})
+    for _ in range(2):
+        assert command("retry").splitlines() == [
+            "0 of 1 rejected rows were posted.",
+            "hours [1]: it is left out by the setting `when`.",
+        ]
+        assert [one["key"] for one in target.rejects()] == ["[1]"]
+    assert target.posts() == []
+    command.configure({**target.config, "streams": {"hours": hours}})
+    assert command("retry") == "1 of 1 rejected rows were posted.\n"
+    assert [data(post)["name"] for post in target.posts()] == ["x"]
+
+
 def test_a_digest_is_tried_again(command: Command, target: Target) -> None:
     def hours(fields: str) -> dict[str, Any]:
         return {"hours": {"group_by": ["name"], "fields": [{"id": "n", "type": "number", "data": fields}]}}
@@ -151,7 +172,10 @@ def test_a_retry_ends_no_first_run(command: Command, target: Target) -> None:
     ran = target.run([schema(), record(id=1, name="one"), record(id=2, name="2"), state(2), b"{"], streams=number)
     assert "Line 5 of the input is not a JSON object." in str(ran.error)
     command.configure({**target.config, "first_run": "baseline"})
-    assert command("retry") == "1 of 1 rejected rows were posted.\n"
+    assert command("retry").splitlines() == [
+        "0 of 1 rejected rows were posted.",
+        "No longer rejected, and not posted: 1 recorded and not posted.",
+    ]
     target.ran([schema(), record(id=3, name="three")], first_run="baseline")
     assert target.posts() == []
 

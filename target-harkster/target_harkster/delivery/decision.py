@@ -164,6 +164,8 @@ class Decider:
         kept: list[Parcel] = []
         if wanted.at is not None:
             kept = versions[wanted.at :] if versions[0].lane.mode == "append" else versions[: wanted.at + 1]
+        if wanted.at is None and wanted.wrong is None:
+            versions[-1].leave_out()
         self.tally[versions[0].lane.stream]["left out"] += len(versions) - len(kept) - (wanted.wrong is not None)
         return kept
 

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     Refused = Callable[[str | None, str], None]
 
 
+LEFT_OUT = "is left out by the setting `when`"
+"""What is said of a row that was rejected, and that does not meet its condition when it is tried again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lane:
     """The way of one stream into one channel: what all its rows share.
@@ -100,6 +104,11 @@ class Parcel:
         if known is None or known.phase is not Phase.BASELINE:
             return []
         return [blake2b(encoder.encode(self.record), digest_size=16).hexdigest()]
+
+    def leave_out(self) -> None:
+        """Note that the row does not meet its condition. One that was rejected is kept, as it may meet it later."""
+        if self.refused is not None:
+            self.refused(None, LEFT_OUT)
 
     def refuse(self, field: str | None, reason: str) -> None:
         """See :meth:`Maker.refuse`."""

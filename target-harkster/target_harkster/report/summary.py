@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_WORDS = {
+WORDS = {
     "create": "new",
     "update": "changed",
     "replace": "changed while they wait",
@@ -44,7 +44,7 @@ _WORDS = {
 def tell_rows(tally: Mapping[str, Counter[str]], rows: Mapping[str, int]) -> None:
     """Log by stream what became of the rows."""
     for stream, counts in tally.items():
-        done = ", ".join(f"{counts[name]} {words}" for name, words in _WORDS.items() if counts[name])
+        done = ", ".join(f"{counts[name]} {words}" for name, words in WORDS.items() if counts[name])
         logger.info("%s: %d rows: %s.", stream, rows.get(stream, 0), done or "nothing to do")
 
 
