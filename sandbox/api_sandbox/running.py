@@ -60,6 +60,7 @@ class RunningHubstaff(HubstaffAddress, frozen=True):
     advance = _done("world", World.advance)
     edit = _done("changes", Changes.edit)
     delete = _done("changes", Changes.delete)
+    transfer = _done("changes", Changes.transfer)
     add_late = _done("changes", Changes.add_late)
     add = _done("changes", Changes.add)
     used_of_hour = _done("limit", HourlyLimit.used)

@@ -16,7 +16,7 @@ from unittest import mock
 
 from api_sandbox import Fault, HubstaffScenario, Scenario
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from singer_http.http import transport
 from singer_http.merged_state import unsealed
 from singer_http.run import Run as TapRun
@@ -137,8 +137,22 @@ class HubstaffLife(RuleBasedStateMachine):
     @rule(number=st.integers(1, 4))
     def work_is_deleted(self, number: int) -> None:
         before = {row["id"]: row for row in self._hubstaff.records("activities")}
-        deleted = map(int, self._hubstaff.delete("activities", number))
-        gone = [before[number] for number in deleted if number in before]  # others are of long ago
+        self._lose(before, self._hubstaff.delete("activities", number))
+
+    @precondition(lambda self: len(self._zones) > 1)
+    @rule(number=st.integers(1, 4), days=st.sampled_from((2, 5, 60)), following=following)
+    def work_moves_to_another_organization(self, number: int, days: int, following: Pause | None) -> None:
+        before = {row["id"]: row for row in self._hubstaff.records("activities")}
+        moved = self._hubstaff.transfer(number, days=days)
+        self._lose(before, moved)
+        self._unseen.transferred.update(map(int, moved))
+        if self._wish.project_ids or self._wish.task_ids:
+            self._unseen.moved |= {before[number]["user_id"] for number in map(int, moved) if number in before}
+        self._go_on(following)
+
+    def _lose(self, before: dict[int, Any], numbers: list[str]) -> None:
+        """Note what is no longer where it was."""
+        gone = [before[number] for number in map(int, numbers) if number in before]  # others are of long ago
         seen = iso(self._hubstaff.now - dt.timedelta(days=min(self._least_lookback, self._wish.lookback)))
         self._unseen.gone += gone
         self._unseen.deleted += [row for row in gone if row["time_slot"] < max(seen, self._latest_start)]

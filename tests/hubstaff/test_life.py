@@ -21,7 +21,7 @@ from tap_hubstaff.streams.window_base import WindowStream
 from tap_hubstaff.streams.window_streams import DailyActivities
 from tap_hubstaff.windows.filtered_bookmarks import FilteredBookmarks
 from tap_hubstaff.windows.window_resume import DELAY, GAP, Read, Wanted
-from tap_hubstaff.work_sessions import late_changes
+from tap_hubstaff.work_sessions import late_changes, stream
 from tap_hubstaff.work_sessions.stream import TimeSessions
 
 from tests.hubstaff.life import HubstaffLife
@@ -57,7 +57,7 @@ def live(number: int, lives: int, **more: Any) -> None:
 
 @pytest.mark.parametrize("part", range(PARTS))
 def test_after_every_run_the_tables_are_the_truth(part: int) -> None:
-    live(random.getrandbits(32) if LIVES else part, (LIVES or 20) // PARTS)
+    live(random.getrandbits(32) if LIVES else part, (LIVES or 40) // PARTS)
 
 
 # Faults that there were: the life finds each, or it is worth nothing.
@@ -128,6 +128,10 @@ def _merged_states_are_believed() -> Any:
     return mock.patch.object(resume, "unsealed", lambda state: state)
 
 
+def _work_that_moved_away_is_gone() -> Any:
+    return mock.patch.object(stream, "take_out")
+
+
 FAULTS: tuple[Callable[[], Any], ...] = (
     _as_of_the_run_that_went_on,
     _one_bookmark_for_all_filters,
@@ -139,6 +143,7 @@ FAULTS: tuple[Callable[[], Any], ...] = (
     _sessions_begin_where_reads_begin,
     _what_failed_counts_as_read,
     _merged_states_are_believed,
+    _work_that_moved_away_is_gone,
 )
 
 

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 
 from api_sandbox.hubstaff.account import Organization
@@ -50,6 +50,39 @@ class Changes:
             self.world.later(self.world.clock.now(), lambda: self.world.lists.forget(stream, record))
 
         return self._each(self._some(stream, count, organization), self._delete_activity, forget)
+
+    def transfer(self, count: Positive, organization: Count | None = None, days: Positive = 30) -> list[str]:
+        """Move work of so many days to another organization, as with its project: ids and users stay. Gives the ids.
+
+        In the first organization it is as if it was deleted; in the other one it changes now.
+        """
+        everyone = self.world.account.organizations
+
+        def move(activity: Activity) -> None:
+            world, now = self.world, int(self.world.clock.now())
+            other = everyone[(activity.organization + 1) % len(everyone)]
+
+            def change() -> None:
+                if activity.gone:
+                    return
+                moved = replace(
+                    activity,
+                    organization=other.index,
+                    project=other.projects[0],
+                    task=None,
+                    date=other.date_at(activity.starts),
+                    updated=now,
+                )
+                world.daily.sum_again(activity, now)
+                world.activities.take_out(activity)
+                world.activities.put(moved)
+
+            world.later(self._due(now), change)
+
+        since = self.world.clock.horizon() - days * DAY
+        recent = [one for one in self._activities(organization) if one.starts >= since]
+        chosen = self._chance.sample(recent, min(count, len(recent)))
+        return self._each(chosen, move, self._edit_record)
 
     def add_late(
         self, count: Positive, organization: Count | None = None, days: Positive = 30, *, beside: bool = False

@@ -39,6 +39,10 @@ class FilteredBookmarks(Bookmarks):
         """All bookmarks of a partition, whatever the filter."""
         return [one for one in self._partitions.values() if one["context"].items() >= (partition or {}).items()]
 
+    def of_others(self, partition: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """All bookmarks of other partitions, whatever the filter."""
+        return [one for one in self._partitions.values() if not one["context"].items() >= partition.items()]
+
     def drop_old_filters(self, partition: Mapping[str, Any] | None) -> None:
         """Forget the filters that were not read by for longest; never that of this run."""
         if not self._filter:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 
 from tap_hubstaff.work_sessions.late_changes import Region
-from tap_hubstaff.work_sessions.model import ANY_ID, Builder, Carryover, WorkSession
+from tap_hubstaff.work_sessions.model import ANY_ID, Builder, Carryover, WorkSession, slot_of
 from tap_hubstaff.work_sessions.rows import NEVER
 
 if TYPE_CHECKING:
@@ -93,6 +93,21 @@ def given_in(bookmarks: Iterable[Mapping[str, Any]]) -> frozenset[int]:
         with suppress(LookupError, ValueError, TypeError, AttributeError):
             found |= unflat_carryover(bookmark["sessions"]).given.keys()
     return frozenset(found)
+
+
+def take_out(bookmarks: Iterable[Mapping[str, Any]], sessions: Sequence[WorkSession]) -> None:
+    """Let bookmarks no longer say that they wrote sessions which count elsewhere now."""
+    counting = [(session.id, str(slot_of(session.starts))) for session in sessions if session.superseded_by is None]
+    for bookmark in bookmarks:
+        left = bookmark.get("resume", {}).get("sessions")  # by a read that was cut off
+        after = left.get("after") if isinstance(left, dict) else None
+        for carryover in (bookmark.get("sessions"), left, after):
+            given = carryover.get("given") if isinstance(carryover, dict) else None
+            if not isinstance(given, dict):
+                continue
+            for number, slot in counting:
+                if isinstance(numbers := given.get(slot), list) and number in numbers:
+                    numbers.remove(number)
 
 
 def flat_regions(regions: Sequence[Region]) -> list[Any]:

@@ -39,6 +39,7 @@ from tap_hubstaff.work_sessions.carryover_json import (
     flat_carryover,
     flat_regions,
     given_in,
+    take_out,
     unflat_builder,
     unflat_carryover,
     unflat_regions,
@@ -195,10 +196,8 @@ class TimeSessions(NamedStream):
         ):
             yield cut_off
             begin, start = after.at, cut_off.claim.start
-        if begin is None:
-            yield wanted.everything
-        else:
-            yield Read(WINDOWS, moment(begin), wanted.end, wanted.now, replace(wanted.claim, start=start))
+        claim = replace(wanted.claim, start=start)
+        yield wanted.everything if begin is None else Read(WINDOWS, moment(begin), wanted.end, wanted.now, claim)
 
     @override
     def _cut_off(self, bookmark: Mapping[str, Any], covered: Coverage | None) -> Read | None:
@@ -338,6 +337,8 @@ class TimeSessions(NamedStream):
     ) -> list[Record]:
         """The rows of sessions; keeps the names of those that continue."""
         names, own = self._names[organization], {"organization_id": organization}
+        # Work that moved here, as with its project, kept its ids: where it was, it must not be called gone.
+        take_out(self.bookmarks.of_others(own), sessions)
         rows = [{**record_of(session), **names.of(session.work), **own} for session in sessions]
         names.keep([session.work for session in going_on])
         return self._conform(rows)
