@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from singer_http.http.errors import ConfigurationError
 from singer_http.http.shard import Shard
 from singer_http.merged_state import sealed, unsealed
 from singer_http.resume import RESUME
@@ -22,9 +23,17 @@ def merged(states: Sequence[State]) -> State:
     """Make one STATE of those of all shards, given in their order.
 
     What a shard's STATE says of organizations that are not its own is of an earlier number of shards, and is left out.
+    Raises :class:`ConfigurationError` where that is all it says.
     """
     shards = [Shard(number, len(states)) for number in range(1, len(states) + 1)]
     streams = [_bookmarks(state) for state in states]
+    for shard, stream in zip(shards, streams, strict=True):
+        partitions = [one for part in stream.values() for one in part.get("partitions", ())]
+        if partitions and not any(_holds(shard, one) for one in partitions):
+            raise ConfigurationError(
+                f"The STATE at place {shard.number} has no organization of shard {shard.number}/{shard.count}. Give the"
+                " STATE of each shard once, in the order of the shards."
+            )
     parts = {name: [stream.get(name, {}) for stream in streams] for name in chain.from_iterable(streams)}
     return sealed({"bookmarks": {name: _merged(shards, part) for name, part in parts.items()}})
 

@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 import click
 from singer_sdk import Tap
+from singer_sdk.mapper import RemoveRecordTransform
 from singer_sdk.plugin_base import _ConfigInput
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE, Catalog
 from singer_sdk.tap_base import CliTestOptionValue
@@ -175,6 +176,7 @@ class ApiTap(CheckedSettings, Tap):
     def _read_all(self) -> None:
         self._check_stream_names()
         self._leave_to_other_shards()
+        self._check_tables()
         if not any(stream.selected for stream in self.streams.values()):
             self.logger.warning("No stream is selected: nothing is read.")
         if self.config.get("changes_only"):
@@ -238,6 +240,20 @@ class ApiTap(CheckedSettings, Tap):
             )
         for name, rule in self.config.get("stream_maps", {}).items():
             self._check_map(name, rule if isinstance(rule, dict) else {})
+
+    def _check_tables(self) -> None:
+        """Refuse versions in a table of several streams: each stream's would remove the rows of the others."""
+        owners: dict[str, ApiStream] = {}
+        for stream in self.api_streams:
+            for one in stream.stream_maps if stream.selected else ():
+                table = one.stream_alias
+                other = stream if isinstance(one, RemoveRecordTransform) else owners.setdefault(table, stream)
+                full = [each for each in (other, stream) if each.replication_method == REPLICATION_FULL_TABLE]
+                if other is not stream and any(each.is_versioned for each in full):
+                    raise ConfigurationError(
+                        f"stream_maps writes {other.name} and {stream.name} to one table, {table}. With"
+                        " emit_activate_version_messages each would remove the rows of the other: give them two tables."
+                    )
 
     def _check_map(self, name: str, rule: Mapping[str, Any]) -> None:
         """Refuse a map that names what does not exist: it would leave out nothing."""

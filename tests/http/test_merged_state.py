@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from meltano.core import utils
+from singer_http.http.errors import ConfigurationError
 from singer_http.merged_state import sealed, unsealed
 from singer_http.resume import Bookmark, validated
 from singer_http.shard_states import merged as of_shards
@@ -67,3 +69,14 @@ def test_shards_take_over_only_what_is_held() -> None:
     kept = merged(sealed({"bookmarks": {"tags": {"version": 7}}}), old)
     for state in (*split(kept, 1), of_shards([kept])):
         assert unsealed(state["bookmarks"]["tags"]) == {"version": 7}
+
+
+@pytest.mark.parametrize("order", [(1, 0), (0, 0), (1, 1)])
+def test_states_of_shards_in_another_order_are_refused(order: tuple[int, int]) -> None:
+    partitions = [{"context": {"organizationId": str(number)}, "cursor": "1"} for number in range(8)]
+    whole = sealed({"bookmarks": {"leads": {"partitions": partitions}}})
+    states = split(whole, 2)
+    kept = of_shards(states)["bookmarks"]["leads"]["partitions"]
+    assert sorted(map(str, kept)) == sorted(map(str, partitions))
+    with pytest.raises(ConfigurationError, match="in the order of the shards"):
+        of_shards([states[place] for place in order])

@@ -89,6 +89,22 @@ def test_another_way_to_read_is_not_left_out(read: Read, serve: Serve, settings:
     assert found == [1, 0, len(sandbox.hubstaff.ids("projects")), 0]
 
 
+@pytest.mark.parametrize("setting", ["lookback_days", "reread_days"])
+def test_another_part_that_is_read_again_is_read_at_once(
+    read: Read, serve: Serve, settings: Settings, setting: str
+) -> None:
+    sandbox = serve(clock="stopped", history_days=3, organizations=1, shared_members=0)
+    config = settings(sandbox, refresh={"*": 24 * HOUR})
+    state, found = None, []
+    for days in (1, 1, 2, 2):
+        sandbox.hubstaff.advance(60)
+        run = read(sandbox, {**config, setting: days}, state, "notes", "daily_activities", "time_sessions")
+        state = run.states[-1]
+        found.append({stream for stream in ("notes", "daily_activities", "time_sessions") if run.ids(stream)})
+    assert found[1] == found[3] == set()
+    assert found[2] >= {"lookback_days": {"notes"}, "reread_days": {"daily_activities", "time_sessions"}}[setting]
+
+
 def test_what_failed_is_not_taken_for_read(read: Read, serve: Serve, settings: Settings) -> None:
     sandbox = serve(clock="stopped", history_days=1)
     first, second = sandbox.hubstaff.ids("organizations")

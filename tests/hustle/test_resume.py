@@ -328,6 +328,21 @@ def test_two_reads_have_two_versions(account: Account, read: Callable[..., Run])
     assert sorted(table("agents", *runs)) == account.ids("agents")
 
 
+@pytest.mark.parametrize("more", [{}, {"method": "INCREMENTAL"}, {"emit_activate_version_messages": False}])
+def test_two_streams_of_one_table_cannot_have_versions(
+    read: Callable[..., Run], account: Account, more: dict[str, Any]
+) -> None:
+    maps = {"agents": {"__alias__": "people"}, "leads": {"__alias__": "people"}, "tags": {"__alias__": "people"}}
+    run = read("agents", "leads", stream_maps=maps, **more)
+    if more:  # no version removes anything then
+        assert run.code == 0
+        assert len(run.ids("people")) == len(account.ids("agents")) + len(account.ids("leads"))
+    else:
+        assert (run.code, run.stdout) == (1, b"")
+        assert any("writes agents and leads to one table, people" in line for line in run.said("ERROR"))
+        assert read("agents", stream_maps=maps).code == 0
+
+
 def test_a_stream_that_was_not_selected_is_not_taken_for_read(
     account: Account, read: Callable[..., Run], read_and_cut: Callable[..., Run]
 ) -> None:

@@ -243,12 +243,17 @@ class HubstaffStream(ApiStream):
         is_whole = isinstance(self.resume, FullTable) and self.is_kept and is_sought
         return tuple(organizations) if due and is_whole else due
 
+    @property
+    def read_as(self) -> str:
+        """Changes with all that decides what a read brings."""
+        return self.resume.fingerprint
+
     def _is_due(self, organization: int) -> bool:
         """Whether a list was read too long ago, or with other settings, or not to its end."""
         refresh = self.config.get("refresh") or {}
         longest = dt.timedelta(seconds=refresh.get(self.name, refresh.get(EVERY_OTHER, 0)))
         bookmark = self.bookmarks.get({"organization_id": organization})
-        if not longest or RESUME in bookmark or bookmark.get("read_as") != self.resume.fingerprint:
+        if not longest or RESUME in bookmark or bookmark.get("read_as") != self.read_as:
             return True
         read = age(bookmark, self._account.began)
         return read is None or read >= longest
@@ -286,7 +291,7 @@ class HubstaffStream(ApiStream):
     def _note_read(self, organization: int | None, at: dt.datetime) -> None:
         if organization not in self._not_read:
             self.bookmarks.of(_partition(organization)).update(
-                read_at=iso(at), read_as=self.resume.fingerprint, requests=self._pages[organization]
+                read_at=iso(at), read_as=self.read_as, requests=self._pages[organization]
             )
 
     @property

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 import msgspec
 from singer_http.http.errors import ApiError
 from singer_http.reading.reader import Reader
-from singer_http.resume import RESUME, FullTable, Natural
+from singer_http.resume import RESUME, FullTable, Natural, fingerprint
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 from typing_extensions import override
 
@@ -115,6 +115,11 @@ class WindowStream(HubstaffStream):
     def lookback(self) -> dt.timedelta:
         """How much before the bookmark is read again, if there are no updates."""
         return cast("int", self.config["lookback_days"]) * DAY
+
+    @property
+    @override
+    def read_as(self) -> str:
+        return fingerprint(super().read_as, self.config["lookback_days"], self.config["reread_days"])
 
     @override
     def slices(self) -> Iterator[Slice]:
