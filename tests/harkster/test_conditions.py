@@ -3,9 +3,12 @@
 import datetime as dt
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from api_sandbox import RunningSandbox
+from target_harkster.ledger.database import LedgerError
+from target_harkster.ledger.lookup_rows import LookupRows
 from target_harkster.target import TargetHarkster
 from typing_extensions import override
 
@@ -444,6 +447,39 @@ def test_digests_of_a_layout_that_has_changed_wait_for_their_own_tap(
     target.ran([USERS, user(1, "Ann"), state(2)], streams=streams)
     assert "hours: its digests wait for its own tap. streams.hours: group_by names the column weeks" in caplog.text
     assert shown(target, "who") == ["?: 8 h"]
+
+
+@pytest.mark.parametrize("is_postgres", [True, False])
+def test_nul_in_a_key_of_a_lookup_stream_does_no_harm(
+    request: pytest.FixtureRequest, target: Target, *, is_postgres: bool
+) -> None:
+    if is_postgres:
+        target.config["ledger_url"] = request.getfixturevalue("postgres_url")
+    streams = {
+        "users": {"mode": "lookup"},
+        "hours": {"fields": [{"id": "who", "type": "text", "data": "{{ of | lookup('users', 'name') }}"}]},
+    }
+    names = ["a\0b", "a\\u0000b", '"a\\u0000b"', "plain"]
+    users = [schema({"id": {"type": "string"}, "name": {"type": "string"}}, stream="users")]
+    users += [record("users", id=name, name=str(number)) for number, name in enumerate(names)]
+    hours = [schema({"id": {"type": "integer"}, "of": {"type": "string"}, "x\0": {"type": "integer"}})]
+    hours += [record(id=number, of=name) for number, name in enumerate([*names, "not\0there"])]
+    wrong: Message = {"type": "RECORD", "stream": "hours", "record": {"id": 9, "of": "plain", "x\0": "text"}}
+    assert target.ran([*users, *hours, wrong, state(1)], streams=streams) == [1]
+    assert shown(target, "who") == ["0", "1", "2", "3", None]
+    assert [reject["key"] for reject in target.rejects()] == ["[9]"]
+
+
+def test_a_ledger_that_fails_while_an_expression_asks_it_rejects_no_row(target: Target) -> None:
+    fields = [{"id": "who", "type": "text", "data": "{{ user_id | lookup('users', 'name') }}"}]
+    streams = {"users": {"mode": "lookup"}, "hours": {"fields": fields}}
+    rows = [USERS, user(1, "Ann"), schema(PROPERTIES), worked(1, 8), state(1)]
+    with mock.patch.object(LookupRows, "find", side_effect=LedgerError("it fails")):
+        ran = target.run(rows, streams=streams)
+    assert isinstance(ran.error, LedgerError)
+    assert (ran.states, target.rejects(), target.posts()) == ([], [], [])
+    target.ran(rows, streams=streams)
+    assert shown(target, "who") == ["Ann"]
 
 
 def test_rows_of_a_lookup_stream_are_not_posted(target: Target) -> None:

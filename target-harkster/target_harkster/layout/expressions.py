@@ -16,7 +16,7 @@ from jinja2 import nodes
 from jinja2.runtime import LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
-from singer_http.http.errors import ConfigurationError
+from singer_http.http.errors import ApiError, ConfigurationError
 from typing_extensions import override
 
 from target_harkster.layout.arithmetic import (
@@ -258,6 +258,8 @@ class Expressions:
                     if isinstance(value, jinja2.Undefined):
                         str(value)  # raises, and says why
                     return self._cost.weighed(value)
+            except ApiError:
+                raise  # it is the ledger's, which was asked for a name
             except Exception as error:  # noqa: BLE001 - whatever a row makes of an expression is that row's fault
                 raise _refusal(error, is_check=isinstance(context, Sample)) from None
 

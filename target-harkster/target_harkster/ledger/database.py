@@ -267,5 +267,9 @@ def _unusable(error: Exception) -> ApiError:
             "ledger_url is not a URL of a database that can be used here: SQLite, or PostgreSQL where"
             " target-harkster[postgres] is installed. A password in it must be percent-encoded: %40 for @, %25 for %."
         )
+    if isinstance(error, sa.exc.DataError):
+        return LedgerError(
+            "The ledger cannot store a text that came, such as the name of a stream with NUL: rename it (stream_maps)."
+        )
     reason = database_reason(getattr(error, "orig", None) or error)
     return LedgerError(f"The ledger cannot be used ({reason}); check ledger_url and the database.")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from singer_sdk.contrib.msgspec import decoder
+from singer_sdk.contrib.msgspec import decoder, encoder
 
 from target_harkster.ledger.database import put
 from target_harkster.ledger.model import LOOKUPS
@@ -35,6 +35,11 @@ class LookupRow:
     record: bytes
 
 
+def _stored(key: str) -> str:
+    """A key as it is stored. PostgreSQL stores no NUL, so such keys are stored as JSON, and those that look like it."""
+    return encoder.encode(key).decode() if "\0" in key or "\\u0000" in key else key
+
+
 @dataclass(slots=True, eq=False)
 class LookupRows:
     """The rows of lookup streams.
@@ -51,9 +56,10 @@ class LookupRows:
         """Make rows durable. The last one of each key counts."""
         if not rows:
             return
-        latest = {(row.stream, row.key): {"stream": row.stream, "key": row.key, "record": row.record} for row in rows}
+        latest = {(row.stream, _stored(row.key)): row.record for row in rows}
         with self.database.transaction() as connection:
-            put(connection, LOOKUPS, list(latest.values()))
+            kept = [{"stream": stream, "key": key, "record": record} for (stream, key), record in latest.items()]
+            put(connection, LOOKUPS, kept)
         self._found.clear()
 
     def find(self, stream: str, key: str) -> dict[str, Any] | None:
@@ -62,7 +68,7 @@ class LookupRows:
         if at not in self._found:
             if len(self._found) >= MOST_KEPT:
                 self._found.clear()
-            query = sa.select(LOOKUPS.c.record).where(LOOKUPS.c.stream == stream, LOOKUPS.c.key == key)
+            query = sa.select(LOOKUPS.c.record).where(LOOKUPS.c.stream == stream, LOOKUPS.c.key == _stored(key))
             rows = self.database.rows(query)
             self._found[at] = decoder.decode(rows[0][0]) if rows else None
         self.missed += self._found[at] is None

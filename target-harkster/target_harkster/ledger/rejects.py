@@ -267,4 +267,6 @@ class Rejects:
 
 def _row(reject: Reject) -> dict[str, Any]:
     content = encoder.encode({name: getattr(reject, name) for name in _CONTENT})
-    return {name: getattr(reject, name) for name in _COLUMNS} | {"content": content}
+    row = {name: getattr(reject, name) for name in _COLUMNS} | {"content": content}
+    # PostgreSQL stores no NUL, which the name of a property may have.
+    return row | {name: text and text.replace("\0", "\\u0000") for name in ("field", "reason") if (text := row[name])}
