@@ -10,7 +10,7 @@ from api_sandbox import AccountPlan, ChannelPlan, Fault, RunningSandbox, Workspa
 from target_harkster.ledger.phases import Phase
 from target_harkster.ledger.store import Entry, Ledger
 from target_harkster.target import TargetHarkster
-from target_harkster.vendor.client import HarksterApi, UncertainError
+from target_harkster.vendor.client import Channel, HarksterApi, UncertainError
 from target_harkster.vendor.posts import marker_of, stream_marker
 from typing_extensions import override
 
@@ -55,6 +55,40 @@ def phases(target: Target) -> list[str]:
         return [entry.phase.value for entry in opened.entries()]
     finally:
         opened.close()
+
+
+# Drafts that are not known everywhere yet
+
+
+@pytest.mark.parametrize("unknown", [1, 3])
+@pytest.mark.parametrize("kind", ["status", "reset"])
+def test_a_draft_that_is_not_known_everywhere_yet_is_published_once(target: Target, unknown: int, kind: Any) -> None:
+    """A part of the API lags behind, and does not know the draft that was just created."""
+    publish, lag = (
+        HarksterApi.publish,
+        [
+            Fault(kind=kind, operation="publish", status=404, when="after" if kind == "reset" else "before", times=1),
+            Fault(kind="status", operation="read", status=404, times=unknown),
+        ],
+    )
+
+    def publishing(api: HarksterApi, channel: Channel, post_id: str) -> bool:
+        target.sandbox.faults.add(*lag)
+        lag.clear()
+        return publish(api, channel, post_id)
+
+    with mock.patch.object(HarksterApi, "publish", publishing):
+        assert target.ran([schema(), row(1), row(2), state(1)]) == [1]
+    shown = [(data(post)["id"], post.publications) for post in target.posts() if post.status == "published"]
+    assert sorted(shown) == [("1", 1), ("2", 1)]
+    assert phases(target) == ["published", "published"]
+
+
+def test_a_post_that_the_api_does_not_know_counts_as_deleted_by_people(target: Target) -> None:
+    target.ran([schema(), row(1), state(1)], **UPSERT, max_posts_per_run=0)
+    target.delete(target.posts()[0])
+    target.ran([schema(), row(1, "changed"), state(2)], **UPSERT)
+    assert (target.posts(), phases(target)) == ([], ["removed"])
 
 
 # Drafts that turn up

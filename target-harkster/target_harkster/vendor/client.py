@@ -18,7 +18,7 @@ import msgspec
 from singer_http.http.auth import fixed_token
 from singer_http.http.budget import Budget
 from singer_http.http.errors import ApiError, MalformedAnswerError, NotFoundError, RefusedRequestError
-from singer_http.http.rules import RULES, Action, Fault, Rule
+from singer_http.http.rules import RULES, TRIES, Action, Fault, Rule, Rules
 from singer_http.http.session import UNREADABLE, Session
 from singer_http.http.transport import Request, Transport
 
@@ -79,6 +79,8 @@ _POST_RULES = (
     *(Rule(range(status, status + 1), Action.FAIL, PostRefusedError, "HTTP {status}") for status in _REFUSALS),
     *WRITE_RULES,
 )
+_DRAFT_RULES = (Rule(range(404, 405), Action.RETRY, NotFoundError, "HTTP 404, {tries} times", TRIES), *RULES)
+"""What to do about a failed look at a draft that was just created: a part of the API may not know it yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,7 @@ class HarksterApi:
             inspect=self._inspect,
         )
         self._field_index: int | None = None
+        self._newest: str | None = None
         self.usages: dict[str, Usage] = {}
 
     def close(self) -> None:
@@ -199,9 +202,9 @@ class HarksterApi:
                 continue
 
     def post(self, channel_id: str, post_id: str) -> RemotePost | None:
-        """One post; None if it is not there."""
+        """One post; None if it is not there. Of the draft that was created last, that is not believed at once."""
         try:
-            found = self._read(_posts(channel_id, post_id))
+            found = self._read(_posts(channel_id, post_id), _DRAFT_RULES if post_id == self._newest else RULES)
             return remote_post(found)
         except NotFoundError:
             return None
@@ -213,7 +216,8 @@ class HarksterApi:
     def create(self, channel: Channel, body: Mapping[str, Any]) -> str | None:
         """Create a draft. Returns its id, if the answer has one."""
         _, found = self._write(channel, Request("POST", _posts(channel.id), body=body))
-        return str(found["id"]) if isinstance(found, dict) and found.get("id") else None
+        self._newest = str(found["id"]) if isinstance(found, dict) and found.get("id") else None
+        return self._newest
 
     def update(self, channel: Channel, post_id: str, body: Mapping[str, Any]) -> bool:
         """Replace the content of a post. Returns whether the answer says anything."""
@@ -227,11 +231,12 @@ class HarksterApi:
 
     def delete(self, channel: Channel, post_id: str, *, recall: bool) -> bool:
         """Delete a post, from the followers' timelines too if wanted. Returns as :meth:`publish` does."""
+        self._newest = None
         status, _ = self._write(channel, Request("DELETE", _posts(channel.id, post_id), body={"recallMessage": recall}))
         return status == _DONE
 
-    def _read(self, path: str) -> dict[str, Any]:
-        return self._session.exchange(Request("GET", path), lambda answer: _decode_object(answer.body))
+    def _read(self, path: str, rules: Rules = RULES) -> dict[str, Any]:
+        return self._session.exchange(Request("GET", path), lambda answer: _decode_object(answer.body), rules)
 
     def _list(self, path: str) -> Iterator[dict[str, Any]]:
         continuation: str | None = None
