@@ -271,12 +271,15 @@ def test_a_number_and_the_same_as_text_are_one_key(target: Target, first: str, t
     assert len(target.posts()) == 5
 
 
-def test_a_template_is_filled_by_id_name_and_label(sandbox: RunningSandbox, target: Target) -> None:
+def test_a_template_is_filled_by_id_name_and_label(
+    sandbox: RunningSandbox, target: Target, caplog: pytest.LogCaptureFixture
+) -> None:
     fields = (
         {"type": "header", "id": "1", "label": "Summary"},
         {"type": "text", "id": "name", "label": "Who"},
         {"type": "number", "id": "3", "label": "Hours spent"},
         {"type": "status", "id": "4", "label": "Status", "data": "grey"},
+        {"type": "number", "id": "5", "label": "Costs", "data": None},
     )
     sandbox.harkster.add_template(target.channel, TemplatePlan(name="Weekly", fields=fields))
     properties = {"id": {"type": "integer"}, "name": {"type": "string"}, "hours_spent": {"type": "number"}}
@@ -290,7 +293,10 @@ def test_a_template_is_filled_by_id_name_and_label(sandbox: RunningSandbox, targ
         {"type": "text", "id": "name", "label": "Who", "data": "Ann"},
         {"type": "number", "id": "3", "label": "Hours spent", "data": "7.5"},
         {"type": "status", "id": "4", "label": "Status", "data": "grey"},
+        {"type": "number", "id": "5", "label": "Costs", "data": None},
     ]
+    told = "hours: nothing fills these fields of the template: Status (shows the template's own value), Costs."
+    assert caplog.messages.count(told) == 2
 
 
 @pytest.mark.parametrize("answers", ["post", "id", "nothing"])

@@ -64,6 +64,9 @@ def _string(values: Shape) -> FieldConfig:
     return {"type": "note" if values.longest > LONG else "text"}
 
 
+_OWN_VALUE = " (shows the template's own value)"
+
+
 @dataclass(frozen=True, slots=True)
 class Template:
     """A template of a channel.
@@ -88,7 +91,8 @@ class Template:
             columns: The properties of the stream.
 
         Returns:
-            The fields, the labels of those that nothing fills, and the columns that fill nothing.
+            The fields, the labels of those that nothing fills, with what they show then, and the columns that fill
+            nothing.
 
         Raises:
             LayoutError: A field of the settings is not in the template, or nothing fills any.
@@ -108,9 +112,9 @@ class Template:
         if not filling:
             raise LayoutError(self.stream, None, f"no column has the name of a field of the template {self.name}")
         unfilled = [
-            str(field.get("label") or field.get("id"))
+            str(field.get("label") or field.get("id")) + ("" if field.get("data") is None else _OWN_VALUE)
             for place, field in enumerate(self.fields)
-            if place not in filling and self._takes_data(field) and field.get("data") is None
+            if place not in filling and self._takes_data(field)
         ]
         fields = [self._field(field, filling.get(place)) for place, field in enumerate(self.fields)]
         return fields, unfilled, unused
