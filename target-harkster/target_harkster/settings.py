@@ -247,7 +247,7 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         th.IntegerType(minimum=1),
         default=REQUESTS_PER_SECOND,
         title="Requests per second",
-        description="The most requests in any second. The vendor names no limit.",
+        description="The most requests in any second of a run: each run counts its own. The vendor names no limit.",
     ),
     *client_settings("target"),
 ).to_dict()
