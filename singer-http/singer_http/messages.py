@@ -51,6 +51,15 @@ def record_messages(
             "A record is nested too deep to be flattened or mapped: deselect the property."
         ) from None
     except Exception as error:  # noqa: BLE001 - an expression may raise anything
-        # Without its message, which can quote the record and the expression.
-        name = type(error.__cause__ or error).__name__
-        raise ConfigurationError(f"stream_maps: {stream}: an expression fails on a record ({name}).") from None
+        raise ConfigurationError(
+            f"stream_maps: {stream}: an expression fails on a record ({map_failure(error)})."
+        ) from None
+
+
+def map_failure(error: Exception) -> str:
+    """Why an expression of a stream map fails. The error's own text can quote the record and the expression."""
+    cause = error.__cause__ or error
+    kind = type(cause).__name__
+    if kind == "NameNotDefined" and getattr(cause, "name", None) == "fake":
+        return f"{kind}: fake needs the package faker, which is not installed"
+    return kind

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from singer_sdk.exceptions import ConfigValidationError, StreamMapConfigError
+from singer_sdk.exceptions import ConfigValidationError, MapExpressionError, StreamMapConfigError
 
 from singer_http.http.errors import ApiError, ConfigurationError
+from singer_http.messages import map_failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,8 +39,10 @@ def exit_on_operator_error(logger: logging.Logger) -> Iterator[None]:
         sentences = error.errors
     except ApiError as error:
         sentences = [str(error)]
-    except StreamMapConfigError as error:
-        sentences = [f"stream_maps is not valid: {error}"]
+    except (StreamMapConfigError, MapExpressionError) as error:
+        is_expression = isinstance(error, MapExpressionError)
+        reason = f"an expression fails ({map_failure(error)})." if is_expression else error
+        sentences = [f"stream_maps is not valid: {reason}"]
     except click.ClickException:
         raise
     except BrokenPipeError:  # of --about or --discover; a run has its own word for it

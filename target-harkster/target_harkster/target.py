@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar, cast
 from singer_http.checked_settings import SQLITE_BESIDE, CheckedSettings, file_errors, url_errors
 from singer_http.http.clock import Clock, Stopped
 from singer_http.http.errors import ApiError, ConfigurationError
+from singer_http.messages import map_failure
 from singer_http.operator_errors import exit_on_operator_error
 from singer_http.output import Stdout
 from singer_sdk import Target
@@ -213,10 +214,9 @@ class TargetHarkster(CheckedSettings, Target):
         for stream_map in self.mapper.stream_maps[stream]:
             try:
                 mapped = stream_map.transform(dict(record))
-            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-                # Its text may repeat what is in the row.
+            except Exception as error:  # noqa: BLE001 - an expression may raise anything
                 raise ConfigurationError(
-                    f"stream_maps is not valid: an expression for {stream} fails on a row ({type(error).__name__})."
+                    f"stream_maps is not valid: an expression for {stream} fails on a row ({map_failure(error)})."
                 ) from None
             if mapped is not None:
                 if isinstance(record, Unreadable):

@@ -4,10 +4,12 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from api_sandbox import Fault, RunningSandbox, TemplatePlan
 from singer_http.http.errors import ConfigurationError
+from singer_sdk.mapper import CustomStreamMap
 from target_harkster.vendor.client import HarksterApi
 from target_harkster.vendor.posts import marker_of, stream_marker
 
@@ -331,6 +333,22 @@ def test_what_a_loader_or_mapper_adds_makes_no_new_row(target: Target) -> None:
     for moment in ("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"):
         target.ran([schema(key=()), record(id=1, name="one", _sdc_batched_at=moment)])
     assert names(target) == ["one"]
+
+
+@pytest.mark.parametrize(
+    ("expression", "reason"),
+    [
+        ("fake.name()", "NameNotDefined: fake needs the package faker, which is not installed"),
+        ("name.__class__", "FeatureNotAvailable"),
+    ],
+)
+def test_a_stream_map_that_the_sdk_refuses_is_a_mistake_in_the_settings(
+    target: Target, expression: str, reason: str
+) -> None:
+    with mock.patch.object(CustomStreamMap, "_init_faker_instance", return_value=None):
+        ran = target.run([schema(), record(id=1, name="1"), state(1)], stream_maps={"hours": {"n": expression}})
+    assert isinstance(ran.error, ConfigurationError)
+    assert ran.told == f"stream_maps is not valid: an expression for hours fails on a row ({reason})."
 
 
 def test_a_stream_map_that_fails_on_a_row_ends_the_run_in_a_sentence(target: Target) -> None:

@@ -389,6 +389,7 @@ def test_half_a_character_is_no_json(
         {"leads": {"name": f"md5('{SECRET} + name)"}},
         {"leads": {"name": "'\0'"}},
         {"leads": {"name": "(" * 5000}},
+        {"leads": {"__alias__": "9**9**9"}},
         {"leads": {"__else__": "x"}},
         *({"leads": {option: name}} for option in ("__alias__", "__source__") for name in (None, "")),
         {"__else__": "x"},
