@@ -23,6 +23,7 @@ from api_sandbox import AccountPlan, ChannelPlan, Fault, HarksterScenario, Scena
 from singer_http.http.errors import IncompleteError
 from singer_http.http.transport import Transport
 from target_harkster.ledger.model import LEASES, METADATA
+from target_harkster.vendor.client import HarksterApi, UncertainError
 
 from tests.harkster.jobs import Job, Plan, Row
 from tests.harkster.killed_runs import Run
@@ -221,6 +222,22 @@ class Life:
                 self._ran(job, messages)
             self.sandbox.faults.clear()
             self._ran(job, [job.schema])
+
+    def run_whose_update_comes_late(self, job: Job, rows: Sequence[Row], newer: Sequence[Row]) -> None:
+        """A run whose first update is given up, and is carried out when a run with newer rows is over."""
+        update, sent = HarksterApi.update, list[Any]()
+
+        def lost(*request: Any) -> bool:
+            sent.append(request[1:])
+            if len(sent) == 1:
+                raise UncertainError("no answer")
+            return update(*request)
+
+        with mock.patch.object(HarksterApi, "update", lost):
+            self.run(job, rows)
+        self.run(job, newer)
+        with contextlib.closing(job.target.make().run) as run:
+            update(run.api, *sent[0])
 
     def _is_held(self) -> bool:
         return self.sandbox.run(lambda sandbox: sandbox.faults.gate)._held > 0

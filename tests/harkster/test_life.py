@@ -23,6 +23,7 @@ from hypothesis.stateful import (
 from singer_http.http.transport import Transport
 from sqlalchemy.engine.default import DefaultDialect
 from target_harkster.delivery.adoption import Adoption
+from target_harkster.delivery.exactly_once import Delivery
 from target_harkster.delivery.mirror import Mirror
 from target_harkster.layout.layout import Layout
 from target_harkster.ledger.database import LedgerError
@@ -453,6 +454,12 @@ def beside(life: Life) -> None:
     life.run(one, [(1, "2")])
 
 
+def overtaken(life: Life) -> None:
+    """An update of which no answer came is carried out after a newer one."""
+    life.run(life.jobs[0], [Row(1, "1")])
+    life.run_whose_update_comes_late(life.jobs[0], [Row(1, "2")], [Row(1, "3")])
+
+
 STORIES: dict[str, tuple[Callable[[Life], None], Plan]] = {
     "a reject of another job": (rejected_elsewhere, Plan("upsert")),
     "a correction": (corrected, Plan("digest")),
@@ -471,6 +478,7 @@ STORIES: dict[str, tuple[Callable[[Life], None], Plan]] = {
     "a key of another type": (retyped, Plan("upsert")),
     "a key of another type in a digest": (retyped, Plan("digest")),
     "a job beside it": (beside, Plan("upsert")),
+    "an update that comes late": (overtaken, Plan("upsert")),
     "an upgrade": (upgraded, Plan("mirror")),
     "an upgrade of a digest": (upgraded, Plan("digest")),
     "an upgrade without a ledger": (upgraded_without_a_ledger, Plan("upsert")),
@@ -533,6 +541,11 @@ PUT_BACK: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
         "a job beside it",
         "all posts are its own",
         lambda: mock.patch("target_harkster.delivery.channels.stream_marker", return_value="hk-"),
+    ),
+    (
+        "an update that comes late",
+        "what is published is done",
+        lambda: mock.patch.object(Delivery, "overtaken", return_value=[]),
     ),
     ("an upgrade", "old markers are unknown", lambda: mock.patch.object(Ledger, "old_markers", return_value=set())),
     (
