@@ -26,94 +26,15 @@ _decode = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal).decode
 _HALVES = re.compile("[\ud800-\udfff]")
 
 
-MOST_NESTED = 500
-"""Levels of arrays and objects in a row. What encodes and decodes it, here and in later runs, gives up before 1,000."""
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
-_OPENING, _CLOSING = b"[{", b"]}"
-
-
-class Unreadable(dict[str, Any]):
-    """A row that lacks something, as it cannot be read: only good for being rejected.
-
-    Attributes:
-        reason: Why it cannot be read.
-    """
-
-    def __init__(self, row: Mapping[str, Any], reason: str) -> None:
-        super().__init__(row)
-        self.reason = reason
-
-
-def decode(line: bytes | str, *, is_row: bool = False) -> dict[str, Any]:
+def decode(line: bytes | str) -> dict[str, Any]:
     """Read a JSON object, also one that breaks the standard a little.
 
     It may begin with a byte order mark. Half a character, as the software of some vendors cuts them, becomes U+FFFD.
     NaN and Infinity become the texts that they are: where a number is wanted that row is at fault, and no other one.
 
-    Args:
-        line: The object.
-        is_row: It is no message, but a row. A row that is nested too deeply, or has a number of too many digits, is
-            :class:`Unreadable`, also that of a message.
-
     Raises:
         InvalidInputLine: It is not one.
     """
-    if isinstance(line, bytes) and line.count(b"[") + line.count(b"{") > MOST_NESTED:
-        shallow = _cut(line)
-        if len(shallow) < len(line):
-            read = _read(shallow, [])
-            reason = f"is nested more than {MOST_NESTED} levels deep, and is not kept"
-            if (found := _with_unreadable_row(read, reason, is_row=is_row)) is not None:
-                return found
-    long_numbers: list[str] = []
-    read = _read(line, long_numbers)
-    if not long_numbers:
-        return read
-    found = _with_unreadable_row(read, "has a number of too many digits, and is not kept", is_row=is_row)
-    if found is None:
-        raise InvalidInputLine("JSON with a number of too many digits")
-    return found
-
-
-def _with_unreadable_row(read: dict[str, Any], reason: str, *, is_row: bool) -> dict[str, Any] | None:
-    """A row, or a message with its row, that cannot be read; None for other messages, of which nothing may be lost."""
-    if is_row:
-        return Unreadable(read, reason)
-    # A text as the version would be a number of too many digits.
-    if read.get("type") == "RECORD" and isinstance(read.get("record"), dict) and type(read.get("version")) is not str:
-        return {**read, "record": Unreadable(read["record"], reason)}
-    return None
-
-
-def _cut(line: bytes) -> bytes:
-    """A line without what is nested too deeply in it."""
-    strings = [match.span() for match in _STRING.finditer(line)]
-    kept, depth, at, begins = [], 0, 0, 0
-    for start, end in [*strings, (len(line), len(line))]:
-        for place in range(at, start):
-            if line[place] in _OPENING:
-                depth += 1
-                if depth == MOST_NESTED + 1:
-                    kept.append(line[begins:place])
-            elif line[place] in _CLOSING:
-                depth -= 1
-                if depth == MOST_NESTED:
-                    kept.append(b"null")
-                    begins = place + 1
-        at = end
-    return b"".join([*kept, line[begins:] if depth <= MOST_NESTED else b""])
-
-
-def _read(line: bytes | str, long_numbers: list[str]) -> dict[str, Any]:
-    """Read an object. Numbers with more digits than Python takes become text, and are noted."""
-
-    def integer(digits: str) -> int | str:
-        try:
-            return int(digits)
-        except ValueError:
-            long_numbers.append(digits)
-            return digits
-
     try:
         return _decode(line)
     except (msgspec.DecodeError, UnicodeError):
@@ -122,9 +43,11 @@ def _read(line: bytes | str, long_numbers: list[str]) -> dict[str, Any]:
         raise InvalidInputLine("nested too deeply") from None
     try:
         text = line.decode("utf-8-sig", "replace") if isinstance(line, bytes) else line
-        read = json.loads(text, parse_float=Decimal, parse_constant=str, parse_int=integer)
+        read = json.loads(text, parse_float=Decimal, parse_constant=str)
     except (json.JSONDecodeError, RecursionError):
         raise InvalidInputLine("not a JSON object") from None
+    except ValueError:
+        raise InvalidInputLine("JSON with a number of too many digits") from None
     if not isinstance(read, dict):
         raise InvalidInputLine("not a JSON object")
     whole: dict[str, Any] = _whole(read)
@@ -253,7 +176,7 @@ def batch_rows(message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
                 lines = gzip.GzipFile(fileobj=cast("IO[bytes]", file)) if "gzip" in kind else file
                 for number, line in enumerate(lines, 1):
                     try:
-                        yield decode(line, is_row=True)
+                        yield decode(line)
                     except InvalidInputLine as error:
                         raise InvalidInputLine(f"names the file {path}, whose line {number} is {error}") from None
         except _UNREADABLE as error:

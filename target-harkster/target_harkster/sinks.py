@@ -19,8 +19,7 @@ from target_harkster.layout.schemas import checks, faults
 from target_harkster.ledger.keys import spellings
 from target_harkster.ledger.lookup_rows import LookupRow
 from target_harkster.ledger.model import UNVERSIONED
-from target_harkster.ledger.rejects import Reject, row_of
-from target_harkster.messages import MOST_NESTED, Unreadable
+from target_harkster.ledger.rejects import Reject
 from target_harkster.vendor.posts import marker_of, stream_marker
 
 if TYPE_CHECKING:
@@ -146,12 +145,6 @@ class HarksterSink(RowSink):
                 return spelling, marker
         return key, marker_of(self._prefix, key)
 
-    def _own_key(self, record: dict[str, Any]) -> str:
-        key = self._layout.own_key_of(record)
-        if isinstance(record, Unreadable) and len(key) > MOST_NESTED:
-            raise RowError(None, record.reason)  # the key may be what is missing
-        return key
-
     @property
     @override
     def stream_channels(self) -> list[tuple[str, str]]:
@@ -163,7 +156,7 @@ class HarksterSink(RowSink):
         version = UNVERSIONED if version is None else version
         key: str | None = None
         try:
-            key, marker = self._known_as(self._own_key(record))
+            key, marker = self._known_as(self._layout.own_key_of(record))
             # Durable before any STATE behind it, so that no older version is posted over a newer one.
             self._run.rejects.came_again(self.stream_name, key, self._channel_ids, self._kinds)
             if version != UNVERSIONED and not self._presence.has_rows:
@@ -236,8 +229,6 @@ class HarksterSink(RowSink):
         """A row as JSON, and its channel."""
         if "\ufffd" in key and self._layout.row_key:
             raise UnclearKeyError
-        if isinstance(record, Unreadable):
-            raise RowError(None, record.reason)
         for check in self._checks:
             if not check.is_valid(record):
                 for path, keyword in faults(self._checks, record):
@@ -301,13 +292,12 @@ class HarksterSink(RowSink):
                 kind,
                 field,
                 reason,
-                None if isinstance(record, Unreadable) else record,
+                record,
                 schema=self.original_schema,
                 key_properties=self._key_properties,
                 first_run=self._lane(channel).first_run,
                 version=version,
                 key_columns=self._layout.row_key,
-                row=row_of(encoder.encode(record).decode()) if key is None else "",
             )
         )
 

@@ -25,7 +25,7 @@ from target_harkster.digest_sink import DigestSink
 from target_harkster.layout.expressions import Expressions
 from target_harkster.layout.stream_settings import check_stream
 from target_harkster.ledger.database import LedgerError, ledger_file
-from target_harkster.messages import BAD_INPUT, MessageReader, Unreadable, batch_rows, check_shape
+from target_harkster.messages import BAD_INPUT, MessageReader, batch_rows, check_shape
 from target_harkster.report.summary import tell_quota
 from target_harkster.run import Run
 from target_harkster.settings import SETTINGS
@@ -219,8 +219,6 @@ class TargetHarkster(CheckedSettings, Target):
                     f"stream_maps is not valid: an expression for {stream} fails on a row ({map_failure(error)})."
                 ) from None
             if mapped is not None:
-                if isinstance(record, Unreadable):
-                    mapped = Unreadable(mapped, record.reason)
                 self._sink(stream_map.stream_alias).take(mapped, version)
 
     @override

@@ -13,7 +13,7 @@ from singer_sdk.exceptions import ConfigValidationError
 from target_harkster.delivery.channels import find_channel
 from target_harkster.vendor.client import Channel
 
-from tests.harkster.running import Message, Target, data, record, schema, state
+from tests.harkster.running import Message, Target, record, schema, state
 
 TEXT = {"id": "a", "type": "text", "data": "name"}
 
@@ -313,47 +313,11 @@ def test_a_channel_that_may_not_be_posted_to_ends_the_run(target: Target) -> Non
         (b'{"type": "RECORD", "stream": "teams", "record": {}}', "A record of teams came before its SCHEMA"),
         (b'{"a": ' + b"9" * 5000 + b"}", "Line 2 of the input is JSON with a number of too many digits."),
         (b'{"a":' * 5000, "Line 2 of the input is n"),
-        (
-            b'{"type": "STATE", "value": ' + b"[" * 5000 + b"]" * 5000 + b"}",
-            "Line 2 of the input is nested too deeply.",
-        ),
-        (b'{"type": "STATE", "value": ' + b"9" * 5000 + b"}", "Line 2 of the input is JSON with a number of too many"),
     ],
 )
 def test_a_bad_message_ends_the_run(target: Target, line: bytes, reason: str) -> None:
     ran = target.run([schema(), line])
     assert reason in str(ran.error)
-
-
-DEEP = b'{"x": [' * 300 + b'"]}\\""' + b"]}" * 300
-LONG = b"9" * 5000
-
-
-@pytest.mark.parametrize("way", ["messages", "batch", "mapped", "digest"])
-def test_a_row_that_cannot_be_read_is_rejected_alone(target: Target, tmp_path: Path, way: str) -> None:
-    rows = [b'{"name": %s, "id": 1}' % DEEP, b'{"id": 2, "name": "fine"}', b'{"id": 3, "name": [%s]}' % LONG]
-    rows += [b'{"name": "no key", "id": %s}' % DEEP, b'{"name": "no key", "id": %s}' % LONG]
-    lines: list[Message | bytes] = [b'{"type": "RECORD", "stream": "hours", "record": %s}' % row for row in rows]
-    if way == "batch":
-        path = tmp_path / "rows.jsonl"
-        path.write_bytes(b"\n".join(rows))
-        encoding = {"format": "jsonl", "compression": "none"}
-        lines = [{"type": "BATCH", "stream": "hours", "encoding": encoding, "manifest": [path.as_uri()]}]
-    settings: dict[str, Any] = {"stream_maps": {"hours": {"more": "'x'"}}} if way == "mapped" else {}
-    if way == "digest":
-        fields = [{"id": "name", "type": "text", "data": "{{ rows | map(attribute='name') | join }}"}]
-        settings = {"streams": {"hours": {"group_by": ["id"], "fields": fields}}}
-    messages = [schema({"id": {"type": "integer"}, "name": {}}), *lines, state(1)]
-    for _ in range(2):
-        assert target.ran(messages, **settings) == [1]
-        assert [data(post)["name"] for post in target.posts()] == ["fine"]
-        told = sorted((reject["key"] or "", reject["reason"], reject["record"]) for reject in target.rejects())
-        deep, long = "is nested more than 500 levels deep", "has a number of too many digits"
-        reasons = [(key, reason.split(",")[0], row) for key, reason, row in told]
-        assert reasons == [("", long, None), ("", deep, None), ("[1]", deep, None), ("[3]", long, None)]
-    # What is not kept of them is not posted either.
-    target.ran(messages[:1], **settings)
-    assert len(target.posts()) == 1
 
 
 def test_what_is_durable_is_acknowledged_before_a_bad_line(target: Target) -> None:
