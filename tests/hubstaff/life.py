@@ -359,7 +359,8 @@ class HubstaffLife(RuleBasedStateMachine):
         refresh: dict[str, int] | None = None,
     ) -> Run:
         self._number += 1
-        self._hubstaff.advance(1)  # so that what was done until now is before the second in which the run begins
+        if refresh is None:  # what was done until now is then before the second in which the run begins
+            self._hubstaff.advance(1)
         self._since = iso(self._hubstaff.now)
         config = {
             "access_token": self._hubstaff.organization_token,
