@@ -29,6 +29,9 @@ class Clock:
         self._is_ended = False
         # A signal handler wakes sleepers with it. An event has a lock, which the thread that it interrupts may hold.
         self._wake: SimpleQueue[None] = SimpleQueue()
+        # Before Python 3.13, the first waiting get of a queue never ends if its time is over before it really waits.
+        with suppress(Empty):
+            self._wake.get_nowait()
 
     def monotonic(self) -> float:
         """A clock that never goes back, for durations."""
