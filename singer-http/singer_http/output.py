@@ -52,7 +52,7 @@ class Stdout:
         self._is_within_line = False
         self.is_closed = False
 
-    def write(self, lines: bytes | bytearray) -> None:
+    def write(self, lines: bytes) -> None:
         """Write all of it, or raise :class:`FatalError`; after a failure everything is dropped.
 
         Raises :class:`Stopped` when a signal has asked for the end, and the reader of stdout takes nothing.
@@ -78,7 +78,7 @@ class Stdout:
             self._exit_code = code
             self._exit_between_lines()
 
-    def _write(self, lines: bytes | bytearray) -> None:
+    def _write(self, lines: bytes) -> None:
         if sys.stdout is None:  # it was closed when the process began
             raise BrokenPipeError
         sys.stdout.flush()
@@ -123,7 +123,8 @@ class BufferedWriter(GenericSingerWriter["bytes", "Message"]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._buffer = bytearray()
+        self._buffer: list[bytes] = []
+        self._size = 0  # of the buffer, in bytes
         self.stdout = Stdout()
         self.written = 0  # bytes of messages so far
         self.state = b""  # the last STATE, as it was written
@@ -153,12 +154,12 @@ class BufferedWriter(GenericSingerWriter["bytes", "Message"]):
     def write_records(self, messages: Sequence[dict[str, Any]]) -> None:
         """Write RECORD messages, given as the dictionaries that they are encoded from."""
         self._add(encoder.encode_lines(messages))
-        if len(self._buffer) >= BUFFER:
+        if self._size >= BUFFER:
             self.flush()
 
     def flush(self) -> None:
         """Hand everything to the reader of stdout."""
-        lines, self._buffer = self._buffer, bytearray()
+        lines, self._buffer, self._size = b"".join(self._buffer), [], 0
         if lines:
             try:
                 self.stdout.write(lines)
@@ -168,7 +169,8 @@ class BufferedWriter(GenericSingerWriter["bytes", "Message"]):
                 self.on_written()
 
     def _add(self, lines: bytes) -> None:
-        self._buffer += lines
+        self._buffer.append(lines)
+        self._size += len(lines)
         self.written += len(lines)
 
 

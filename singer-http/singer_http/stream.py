@@ -152,9 +152,8 @@ class ApiStream(Stream, abc.ABC):
         """
         if self.resume.is_done:
             return
-        partitions: Sequence[Partition | None]
         try:
-            partitions = [None] if self.partitions is None else self.partitions
+            partitions: Sequence[Partition | None] = [None] if self.partitions is None else self.partitions
         except ApiError as failure:
             yield replace(self._slice(None), failure=failure)
             return
@@ -207,8 +206,8 @@ class ApiStream(Stream, abc.ABC):
     ) -> Generator[Record, Any, None]:
         """Write the records of every slice; a slice that fails is reported, and the next one is read.
 
-        Their RECORD messages are yielded as they are written, for batches to be made of them. A page's bookmark
-        moves when the record after it is asked for, so never past what was written.
+        Where they are not to be written, their RECORD messages are yielded, for batches to be made of them: a page's
+        bookmark moves when the record after it is asked for, so never past what was taken.
         """
         self._written = 0
         self.tally.begin()
@@ -275,17 +274,18 @@ class ApiStream(Stream, abc.ABC):
                 self.write_due_state()
 
     def _sent(self, slice_: Slice, records: Sequence[Record], at: dt.datetime, *, is_written: bool) -> Iterator[Record]:
-        """Write the RECORD messages of records, and give them."""
+        """Write the RECORD messages of records, or give them."""
         messages = record_messages(self.name, self.stream_maps, records, self._stream_version, at)
         yield from self._write(slice_, self.changes.select(slice_.partition, messages), is_written=is_written)
 
     def _write(self, slice_: Slice, messages: list[dict[str, Any]], *, is_written: bool) -> Iterator[Record]:
-        """Write RECORD messages and give them; only give them, one by one, where they go into batches."""
+        """Write RECORD messages, or give them one by one where they go into batches."""
         for some in [messages] if is_written else ([message] for message in messages):
             self.tally.sent(slice_, some)
             if is_written:
                 self.run.writer.write_records(some)
-            yield from some
+            else:
+                yield from some
 
     def _records(self, page: Page, slice_: Slice) -> list[Record]:
         """The records of a page, complete and conformed."""

@@ -140,10 +140,12 @@ class Transport:
 
 
 def _read(response: requests.Response) -> bytes:
-    body = bytearray()
-    while len(body) <= MOST_BYTES:
+    pieces: list[bytes] = []
+    size = 0
+    while size <= MOST_BYTES:
         # A bit at a time: what is small on the way may be huge when it is decompressed.
         if not (piece := response.raw.read1(_CHUNK, decode_content=True)):
-            return bytes(body.removeprefix(codecs.BOM_UTF8))
-        body += piece
+            return b"".join(pieces).removeprefix(codecs.BOM_UTF8)
+        pieces.append(piece)
+        size += len(piece)
     raise DecodeError(f"more than {MOST_BYTES} bytes")
