@@ -69,7 +69,7 @@ def validated(name: str, state: Any, kind: type[Bookmark]) -> dict[str, Any]:
     found: dict[_Key, dict[str, Any] | None] = {}
     for row in rows if isinstance(rows, list) else [rows] if rows else []:
         bookmark = _validated(row, kind)
-        key = _key((bookmark or {}).get("context", {}))
+        key = bookmark_key(bookmark)
         # Of two that contradict each other neither is believed.
         found[key] = bookmark if found.get(key, bookmark) == bookmark else None
     partitions = [bookmark for key, bookmark in found.items() if key and bookmark is not None]
@@ -92,14 +92,14 @@ class Bookmarks:
     def __init__(self, state: dict[str, Any]) -> None:
         self.stream = state
         self._partitions: dict[_Key, dict[str, Any]] = {
-            _key(bookmark["context"]): bookmark for bookmark in state.get("partitions", [])
+            bookmark_key(bookmark): bookmark for bookmark in state.get("partitions", [])
         }
 
     def of(self, partition: Mapping[str, Any] | None) -> dict[str, Any]:
         """Return the bookmark of a partition, a new one where there is none; the stream's own for None."""
         if partition is None:
             return self.stream
-        key = _key(partition)
+        key = partition_key(partition)
         if key not in self._partitions:
             self._partitions[key] = {"context": {**partition}}
             self.stream.setdefault("partitions", []).append(self._partitions[key])
@@ -107,7 +107,7 @@ class Bookmarks:
 
     def get(self, partition: Mapping[str, Any] | None) -> dict[str, Any]:
         """Return the bookmark of a partition, empty where there is none."""
-        return self.stream if partition is None else self._partitions.get(_key(partition), {})
+        return self.stream if partition is None else self._partitions.get(partition_key(partition), {})
 
     @property
     def is_any_written(self) -> bool:
@@ -256,5 +256,11 @@ def _put(left: dict[str, Any], point: ResumePoint) -> None:
             left[name] = value
 
 
-def _key(context: Mapping[str, Any]) -> _Key:
-    return tuple(sorted(context.items()))
+def partition_key(partition: Mapping[str, Any] | None) -> _Key:
+    """What a partition is known by, whatever the order of its properties; None is the whole stream."""
+    return tuple(sorted((partition or {}).items()))
+
+
+def bookmark_key(bookmark: Mapping[str, Any] | None) -> _Key:
+    """What the partition of a bookmark is known by, its filter included."""
+    return partition_key((bookmark or {}).get("context"))

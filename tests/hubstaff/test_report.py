@@ -65,6 +65,30 @@ def test_first_and_second_run(
     assert activities["partitions"][0]["bookmark_before"] == after
 
 
+def test_a_run_with_a_filter_tells_of_its_own_bookmark(
+    read: Callable[..., Run],
+    serve: Callable[..., RunningSandbox],
+    settings: Callable[..., dict[str, Any]],
+    tmp_path: Path,
+) -> None:
+    sandbox = serve(**LITTLE)
+    path = tmp_path / "report.json"
+    config = settings(sandbox, days=20, report_path=str(path))
+    whole = read(sandbox, config, None, "activities")
+    config["user_ids"] = [whole.records("activities")[0]["user_id"]]
+
+    first = read(sandbox, config, whole.states[-1], "activities")
+    (before, *_), (after, *_) = _bookmarks(agreeing(path, first, OWNER))
+    assert before == {}
+    second = read(sandbox, config, first.states[-1], "activities")
+    assert _bookmarks(agreeing(path, second, OWNER))[0][0] == after
+
+
+def _bookmarks(report: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    parts = report["streams"]["activities"]["partitions"]
+    return [part["bookmark_before"] for part in parts], [part["bookmark_after"] for part in parts]
+
+
 def test_what_was_read_lately_or_is_left_out_is_not_claimed(
     read: Callable[..., Run],
     serve: Callable[..., RunningSandbox],

@@ -14,6 +14,7 @@ from singer_http.http.errors import ForbiddenError
 from singer_http.messages import DELETED_AT
 from singer_http.report.document import Ended, PartitionReport, StreamReport
 from singer_http.report.keys import distinct, hasher
+from singer_http.resume import bookmark_key, partition_key
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -100,7 +101,7 @@ class Tally:
         self._now = now
         self._unwritten = unwritten
         state = bookmarks.stream
-        self._before = {_key(one.get("context")): scalars(one) for one in (state, *state.get("partitions", ()))}
+        self._before = {bookmark_key(one): scalars(one) for one in (state, *state.get("partitions", ()))}
         sent = [each for each in maps if not isinstance(each, RemoveRecordTransform)]
         self.keys = {each.stream_alias: list(each.transformed_key_properties or ()) for each in sent}
         self._hashers = {
@@ -154,13 +155,14 @@ class Tally:
 
     def part(self, partition: Mapping[str, Any] | None) -> PartitionTally | None:
         """The tally of a partition; None before its first page."""
-        return self.parts.get(_key(partition))
+        return self.parts.get(partition_key(partition))
 
     def _part(self, slice_: Slice) -> PartitionTally:
-        key = _key(slice_.partition)
+        key = partition_key(slice_.partition)
         if key not in self.parts:
             now = self._now()
-            before = self._before.get(key, {}) if self.bookmarks.get(slice_.partition) else {}
+            bookmark = self.bookmarks.get(slice_.partition)
+            before = self._before.get(bookmark_key(bookmark), {}) if bookmark else {}
             self.parts[key] = PartitionTally(slice_.partition, slice_.label, now, before, now)
         return self.parts[key]
 
@@ -232,10 +234,6 @@ def _keys(key: Sequence[str], sent: Sequence[SentRows]) -> Keys | None:
 
 def _worst(ends: Sequence[Ended], otherwise: Ended) -> Ended:
     return next((one for one in _WORST if one in ends), otherwise)
-
-
-def _key(partition: Mapping[str, Any] | None) -> Any:
-    return tuple(sorted((partition or {}).items()))
 
 
 def scalars(bookmark: Mapping[str, Any]) -> dict[str, Any]:
