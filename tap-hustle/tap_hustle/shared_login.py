@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 from singer_http.http.auth import Token
 from singer_http.http.errors import CredentialsRefusedError
-from singer_http.http.request_log import Login
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +23,16 @@ LOGIN_PATIENCE = 60.0
 """Seconds to wait for a run that is logging in, which may have died, and to believe a refusal of the credentials."""
 GLANCE = 0.2
 """Seconds after which to look whether it is through."""
+
+
+class Login(msgspec.Struct, omit_defaults=True):
+    """A login whose token others may take, or one that is under way, as the log holds it."""
+
+    credential: str  # a hash
+    token: str = ""
+    ends_at: float = 0.0
+    busy_until: float = 0.0  # for so long others wait for it ...
+    refusal: str = ""  # ... or believe that the credential is refused
 
 
 class SharedLogin:
@@ -59,7 +70,7 @@ class SharedLogin:
 
     def _look(self, now: float, sent: Sent) -> tuple[Token | None, bool]:
         """The token of another run, and whether it is this run's turn to log in."""
-        login = sent.login
+        login = _found(sent.login)
         if login is not None and login.credential == self._credential:
             if now < login.ends_at and login.token != self._last:
                 return Token(login.token, self._clock.monotonic() + login.ends_at - now), False
@@ -70,7 +81,7 @@ class SharedLogin:
                         f" these credentials for another {login.busy_until - now:.0f} s."
                     )
                 return None, False
-        sent.login = Login(self._credential, busy_until=now + LOGIN_PATIENCE)
+        sent.login = msgspec.to_builtins(Login(self._credential, busy_until=now + LOGIN_PATIENCE))
         return None, True
 
     def _log_in(self) -> Token:
@@ -79,7 +90,8 @@ class SharedLogin:
         def tell(now: float, sent: Sent) -> None:
             lasting = token.expires_at - self._clock.monotonic()
             busy = LOGIN_PATIENCE if refusal else 0.0
-            sent.login = Login(self._credential, token.value, now + lasting, now + busy, refusal)
+            login = Login(self._credential, token.value, now + lasting, now + busy, refusal)
+            sent.login = msgspec.to_builtins(login)
 
         try:
             token = self._fetch()
@@ -89,3 +101,9 @@ class SharedLogin:
         finally:
             self._log.update(tell)
         return token
+
+
+def _found(kept: Any) -> Login | None:
+    with suppress(msgspec.ValidationError):
+        return msgspec.convert(kept, Login)
+    return None

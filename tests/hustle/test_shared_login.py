@@ -78,6 +78,19 @@ def logins(clock: FakeClock, tmp_path: Path) -> Logins:
     return Logins(clock, tmp_path)
 
 
+def test_a_login_that_cannot_be_read_is_none_and_what_was_sent_still_counts(clock: FakeClock, tmp_path: Path) -> None:
+    log = FileLog(tmp_path / "log", clock)
+
+    def spoil(now: float, sent: Sent) -> None:
+        sent.times, sent.login = [now], {"credential": 7}
+
+    log.update(spoil)
+    logins = Logins(clock, tmp_path)
+    assert logins.run().get() == "token-1"
+    assert len(log.update(lambda _, sent: sent.times)) == 1
+    assert logins.run().get() == "token-1"
+
+
 def test_eight_runs_log_in_once(logins: Logins, clock: FakeClock) -> None:
     runs = logins.runs()
     assert logins.tokens(runs) == {"token-1": WORKERS}

@@ -224,9 +224,6 @@ class _Table:
 
     def keys_of(self, records: Sequence[Mapping[str, Any]]) -> list[bytes]:
         """The keys of records."""
-        if len(self._keys) == 1:
-            (only,) = self._keys
-            return [_encode((record.get(only),)) for record in records]
         return [_encode([record.get(name) for name in self._keys]) for record in records]
 
     def unseen(self) -> Iterator[int]:

@@ -8,12 +8,13 @@ import threading
 from bisect import bisect_right, insort
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from singer_http.http.request_log import MemoryLog, RequestLog, Sent
+from singer_http.http.request_log import Sent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from singer_http.http.clock import Clock
+    from singer_http.http.request_log import RequestLog
 
 T = TypeVar("T")
 
@@ -43,7 +44,7 @@ class Budget:
         self.requests = requests
         self.period = period
         self._clock = clock
-        self._log = log or MemoryLog(clock)
+        self._log = log
         self._width = period * (1 + MARGIN)
         self._apart = self._width / requests / 2  # so that what was lost to a late request can be made up for
         self._turn = threading.Lock()
@@ -125,8 +126,9 @@ class Budget:
     def close(self) -> None:
         """Close what the count is kept in; requests that are still under way are counted no more."""
         with self._lock:
-            self._log.close()
-            self._log = MemoryLog(self._clock)
+            if self._log:
+                self._log.close()
+            self._log, self._seen = None, Sent()
 
     def _reserve(self, mine: float | None) -> tuple[float, float]:
         """Take the next free slot, or look whether the one that was taken has come; also the seconds until then."""
@@ -157,7 +159,7 @@ class Budget:
             return outcome
 
         with self._lock:
-            return self._log.update(changed)
+            return self._log.update(changed) if self._log else changed(self._clock.monotonic(), self._seen)
 
 
 def _remove(times: list[float], slot: float) -> None:

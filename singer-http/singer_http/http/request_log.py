@@ -1,11 +1,11 @@
-"""When requests were sent, for a budget to count: in memory, or in a file that all processes of a machine share."""
+"""When requests were sent, for a budget to count: in a file that all processes of a machine share."""
 
 from __future__ import annotations
 
 import fcntl
 import logging
 import os
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 import platformdirs
@@ -24,16 +24,6 @@ LONGEST = 1 << 24  # bytes of a log: no limit has so many requests
 PUT_BACK = 1.0  # seconds that a clock is behind the log's last writer when it was put back
 
 
-class Login(msgspec.Struct, omit_defaults=True):
-    """A login whose token others may take, or one that is under way."""
-
-    credential: str  # a hash
-    token: str = ""
-    ends_at: float = 0.0
-    busy_until: float = 0.0  # for so long others wait for it ...
-    refusal: str = ""  # ... or believe that the credential is refused
-
-
 class Sent(msgspec.Struct, omit_defaults=True):
     """What a log holds, in seconds of the log's own clock."""
 
@@ -41,7 +31,7 @@ class Sent(msgspec.Struct, omit_defaults=True):
     paused_until: float = 0.0
     kept_back: int = 0  # requests of each period that are left to other runs
     written_at: float = 0.0
-    login: Login | None = None  # where a setting allows a token here
+    login: Any = None  # of those who share one
 
 
 encode = msgspec.json.encode
@@ -60,22 +50,6 @@ class RequestLog(Protocol):
 
     def close(self) -> None:
         """Close what it is kept in."""
-
-
-class MemoryLog(RequestLog):
-    """A log of one budget alone."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._sent = Sent()
-
-    @override
-    def update(self, change: Callable[[float, Sent], T]) -> T:
-        return change(self._clock.monotonic(), self._sent)
-
-    @override
-    def close(self) -> None:
-        pass
 
 
 class FileLog(RequestLog):
