@@ -105,6 +105,7 @@ class Run:
             self._expressions = Expressions(config["locale"], self.lookup)
             self.api = api = (PlanningApi if self._is_dry else HarksterApi)(config, clock)
             opened.callback(self.api.close)
+            api.before_write = self.ledger.database.check  # who has lost its locks sends nothing
             self._planner = Planner(api, self.ledger) if isinstance(api, PlanningApi) else None
             spelling = Spelling(config["heading_type"], config["numbers_as"] == "number", config["marker"])
             self.previous = PreviousPosts(self.api, self.ledger)

@@ -1,5 +1,6 @@
 """The ledger in SQLite and in PostgreSQL: the same, and for one writer at a time."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import sqlalchemy as sa
@@ -17,6 +19,7 @@ from target_harkster.ledger.database import LedgerError
 from target_harkster.ledger.model import LEASES, LEDGER_VERSION, VERSION
 from target_harkster.ledger.phases import Phase
 from target_harkster.ledger.store import Entry, Ledger
+from target_harkster.vendor.client import HarksterApi
 
 from demo.postgres import Postgres
 from tests.conftest import HANGING
@@ -105,18 +108,74 @@ def test_a_run_that_lost_its_lease_writes_nothing_more(target: Target, postgres_
     other.close()
 
 
+def test_a_run_that_was_held_up_before_an_update_does_not_send_it(target: Target, postgres_url: str) -> None:
+    """Another one has taken over and updated the posts, between the look at a post and its update."""
+    settings: dict[str, Any] = {"ledger_url": postgres_url, "streams": {"hours": {"mode": "upsert"}}}
+    target.ran([schema(), record(id=1, name="0"), record(id=2, name="0"), state(0)], **settings)
+    other = Ledger(postgres_url, FastClock())
+    newer = [schema(), record(id=1, name="2"), record(id=2, name="2"), state(2)]
+    original = HarksterApi.update
+
+    def update(api: HarksterApi, *args: Any) -> bool:
+        run_out(other)
+        with mock.patch.object(HarksterApi, "update", original):
+            assert target.ran(newer, **settings) == [2]
+            return original(api, *args)
+
+    with mock.patch.object(HarksterApi, "update", update):
+        outcome = target.run([schema(), record(id=1, name="1"), record(id=2, name="1"), state(1)], **settings)
+    other.close()
+    assert isinstance(outcome.error, LedgerError)
+    assert outcome.states == []
+    assert [data(post)["name"] for post in target.posts()] == ["2", "2"]
+
+
+def test_a_run_that_was_held_up_changes_nothing_in_the_ledger(target: Target, postgres_url: str) -> None:
+    one, other = Ledger(postgres_url, FastClock()), Ledger(postgres_url, FastClock())
+    one.lock(target.channel)
+    entry = Entry(target.channel, "m", "hours", "[1]", Phase.UPDATING, "old", 1, "p1", b"old")
+    one.save(entry)
+    run_out(one)
+    other.lock(target.channel)
+    entry.hash = "new"
+    other.note_newest(entry, b"new")
+    entry.hash = "old"
+    changes: list[Callable[[], None]] = [
+        lambda: one.note_newest(entry, b"old"),
+        lambda: one.doubt_updates(entry),
+        lambda: one.trust_updates(target.channel, -60.0),
+        lambda: one.doubt(target.channel),
+        lambda: one.trust(target.channel),
+        lambda: one.forget(target.channel, "m"),
+        one.database.check,
+        lambda: one.touch([target.channel], ["m"], 7),
+        lambda: one.digests.keep_schema("hours", [target.channel], {}, ["id"]),
+    ]
+    for change in changes:
+        with pytest.raises(LedgerError, match="Another run has taken over a channel"):
+            change()
+    ((late,),) = other.late_updates(target.channel).values()
+    assert (late.hash, late.newest, late.content) == ("old", "new", b"new")
+    assert other.in_doubt(target.channel) is None
+    assert [found.marker for found in other.entries(target.channel)] == ["m"]
+    one.close()
+    other.close()
+
+
 def test_leases_are_renewed_while_nothing_happens(
     target: Target, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger = Ledger(postgres_url, FastClock())
     renewed = threading.Event()
-    original = ledger.database.change
+    original = ledger.database.transaction
 
-    def change(statement: Any, parameters: Any = None) -> None:
-        original(statement, parameters)
+    @contextlib.contextmanager
+    def transaction(**options: bool) -> Iterator[sa.Connection]:
+        with original(**options) as connection:
+            yield connection
         renewed.set()
 
-    ledger.database.change = change  # type: ignore[method-assign]
+    ledger.database.transaction = transaction  # type: ignore[method-assign]
     monkeypatch.setattr("target_harkster.ledger.locks.RENEWED", 0.01)
     ledger.lock(target.channel)
     run_out(ledger)

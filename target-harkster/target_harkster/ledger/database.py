@@ -16,7 +16,7 @@ from singer_http.http.errors import ApiError, ConfigurationError, FatalError, da
 from target_harkster.ledger.model import GROUP_NEWS, LEDGER_VERSION, METADATA, POSTS, VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 T = TypeVar("T")
 
@@ -38,6 +38,7 @@ class Database:
     Attributes:
         path: Of the SQLite file that others may use too; None for any other database.
         is_sqlite: Which of the two it is.
+        confirm: Called in each transaction, before its changes; what it raises, it prevents. None does nothing.
 
     Raises:
         LedgerError: It cannot be used.
@@ -45,6 +46,7 @@ class Database:
 
     def __init__(self, url: str, *, is_dry: bool = False) -> None:
         self._seq = 0
+        self.confirm: Callable[[sa.Connection], None] | None = None
         with contextlib.ExitStack() as opened:
             try:
                 self._engine, self.path = _engine(sa.make_url(url), opened, is_dry=is_dry)
@@ -62,14 +64,16 @@ class Database:
         self._opened.close()
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[sa.Connection]:
+    def transaction(self, *, is_confirmed: bool = True) -> Iterator[sa.Connection]:
         """A transaction: all its changes become durable at its end, or none.
 
         Raises:
-            LedgerError: The database fails.
+            LedgerError: The database fails, or the changes are not confirmed.
         """
         try:
             with self._engine.begin() as connection:
+                if is_confirmed and self.confirm is not None:
+                    self.confirm(connection)
                 yield connection
         except sa.exc.SQLAlchemyError as error:
             raise _unusable(error) from None
@@ -90,6 +94,12 @@ class Database:
         """Make one change, in a transaction of its own."""
         with self.transaction() as connection:
             connection.execute(statement, parameters)
+
+    def check(self) -> None:
+        """Make sure that changes would be confirmed now; raises as :meth:`transaction` does."""
+        if self.confirm is not None:
+            with self.transaction():
+                pass
 
     def next_seq(self) -> int:
         """The next number in the order of posts and rows of digests."""

@@ -56,7 +56,9 @@ class History:
         """Note how the run has ended, if one has begun."""
         if self._number is not None:
             ended = {"run": self._number, "ended_at": self.clock.time()}
-            self.database.change(_END, asdict(result) | ended)
+            # Also of a run that another one has taken its channels from.
+            with self.database.transaction(is_confirmed=False) as connection:
+                connection.execute(_END, asdict(result) | ended)
             self._number = None
 
     def runs(self) -> list[dict[str, Any]]:

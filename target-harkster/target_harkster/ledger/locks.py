@@ -18,8 +18,6 @@ from target_harkster.ledger.database import LedgerError
 from target_harkster.ledger.model import LEASES
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from singer_http.http.clock import Clock
 
     from target_harkster.ledger.database import Database
@@ -54,9 +52,6 @@ class FileLocks:
             return False
         return True
 
-    def confirm(self, connection: sa.Connection, channels: Collection[str]) -> None:
-        """Do nothing: such a lock is not lost."""
-
     def close(self) -> None:
         """Let go of all."""
         self._locks.close()
@@ -71,8 +66,10 @@ class Leases:
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
+        self._database.confirm = self._confirm
         self._clock = clock
         self._owner = uuid.uuid4().hex
+        self._locked: set[str] = set()
         self._is_closing = threading.Event()
         self._renewing: threading.Thread | None = None
 
@@ -99,20 +96,20 @@ class Leases:
             self._clock.sleep(LOOK)
         else:
             return False
+        self._locked.add(channel)
         if self._renewing is None:
             self._renewing = threading.Thread(target=self._renew, name="leases", daemon=True)
             self._renewing.start()
         return True
 
-    def confirm(self, connection: sa.Connection, channels: Collection[str]) -> None:
-        """Make sure, in a transaction, that channels are still locked, and renew their leases.
+    def _confirm(self, connection: sa.Connection) -> None:
+        """Make sure, in a transaction, that all channels are still locked, and renew their leases.
 
         Raises:
             LedgerError: One is not.
         """
-        ours = sa.and_(LEASES.c.owner == self._owner, LEASES.c.channel.in_(channels))
-        renewed = connection.execute(LEASES.update().where(ours).values(until=_NOW + LEASE))
-        if renewed.rowcount < len(channels):
+        locked = len(self._locked)
+        if locked and connection.execute(_RENEW, {"of": self._owner}).rowcount < locked:
             raise LedgerError(
                 "Another run has taken over a channel that this one writes to, as this one did not renew its lease in"
                 f" the ledger for {LEASE:.0f} s; nothing more is sent. Run again."
@@ -123,16 +120,17 @@ class Leases:
         self._is_closing.set()
         if self._renewing is not None:
             self._renewing.join()
-            with contextlib.suppress(LedgerError):
-                self._database.change(LEASES.delete().where(LEASES.c.owner == self._owner))
+            with contextlib.suppress(LedgerError), self._database.transaction(is_confirmed=False) as connection:
+                connection.execute(LEASES.delete().where(LEASES.c.owner == self._owner))
 
     def _renew(self) -> None:
         while not self._is_closing.wait(RENEWED):
             try:
-                self._database.change(LEASES.update().where(LEASES.c.owner == self._owner).values(until=_NOW + LEASE))
+                self._database.check()
             except LedgerError as error:
                 # Tried again later. A run without its lease sends nothing.
                 logger.warning("The lease of the run's channels could not be renewed. %s", error)
 
 
 _NOW = sa.func.extract("epoch", sa.func.clock_timestamp())
+_RENEW = LEASES.update().where(LEASES.c.owner == sa.bindparam("of")).values(until=_NOW + LEASE)

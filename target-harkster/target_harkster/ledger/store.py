@@ -203,8 +203,6 @@ class Ledger:
             now = self._clock.time()
             rows = [{**asdict(entry), "phase": entry.phase.value, "changed_at": now} for entry in entries]
             with self.database.transaction() as connection:
-                # Only the run that has locked a channel writes its intentions, and acts after that.
-                self._locks.confirm(connection, {entry.channel for entry in entries})
                 put(connection, POSTS, rows)
 
     def forget(self, channel: str, marker: str) -> None:

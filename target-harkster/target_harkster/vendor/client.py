@@ -120,6 +120,7 @@ class HarksterApi:
 
     Attributes:
         usages: By account, its quota and usage as last seen.
+        before_write: Called right before a write is sent; what it raises, it prevents.
     """
 
     def __init__(self, config: Mapping[str, Any], clock: Clock) -> None:
@@ -134,6 +135,7 @@ class HarksterApi:
         self._field_index: int | None = None
         self._newest: str | None = None
         self.usages: dict[str, Usage] = {}
+        self.before_write: Callable[[], None] = lambda: None
 
     def close(self) -> None:
         """Close the connections."""
@@ -268,7 +270,7 @@ class HarksterApi:
                 ) from None
 
         try:
-            return self._session.exchange(request, parse, _POST_RULES)
+            return self._session.exchange(request, parse, _POST_RULES, on_turn=self.before_write)
         except PostRefusedError as error:
             refused = PostRefusedError(f"was refused by the API ({error})")
             refused.field_index = self._field_index
