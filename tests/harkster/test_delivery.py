@@ -1,5 +1,8 @@
 """What would make a target post twice, lose a row, or mix up their order: each case by itself."""
 
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -15,7 +18,7 @@ from target_harkster.vendor.posts import marker_of, stream_marker
 from typing_extensions import override
 
 from tests.harkster.killed_runs import FastClock
-from tests.harkster.running import Message, Target, as_input, data, pairwise, record, schema, state
+from tests.harkster.running import Command, Message, Target, as_input, data, pairwise, record, schema, state
 
 UPSERT: dict[str, Any] = {"streams": {"hours": {"mode": "upsert"}}}
 NAMES = [{"id": "name", "type": "text", "data": "{{ rows | map(attribute='name') | join }}"}]
@@ -236,6 +239,85 @@ def test_adopt_tells_an_older_ledger_what_was_posted_since(target: Target) -> No
     made.run.close()
     target.ran([schema(), row(1, "two"), state(2)], **UPSERT)
     assert [(data(post)["name"], post.publications) for post in target.posts()] == [("two", 1)]
+
+
+# Lists that shift while they are read
+
+
+def by_hand(target: Target) -> str:
+    """A post of a person."""
+    api = target.sandbox.harkster
+    answer = requests.post(
+        f"{api.api_url}/channels/{target.channel}/posts",
+        json={"data": {"type": "fields", "dataset": [{"type": "text", "data": "by hand"}]}, "name": "by hand"},
+        headers={"Authorization": f"Bearer {api.access_token}"},
+        timeout=60,
+    )
+    return str(answer.json()["id"])
+
+
+@contextlib.contextmanager
+def after_the_first_page(do: Callable[[], Any], *, reading: int) -> Iterator[None]:
+    """Do something between the first two pages, of two posts each, of a reading of the posts, counted from 1."""
+    raw_posts, readings, done = HarksterApi.raw_posts, itertools.count(1), []
+
+    def read(api: HarksterApi, channel_id: str) -> Iterator[dict[str, Any]]:
+        at = next(readings)
+        for number, post in enumerate(raw_posts(api, channel_id), 1):
+            yield post
+            if (at, number) == (reading, 2):
+                done.append(do())
+
+    with mock.patch.object(HarksterApi, "raw_posts", read):
+        yield
+    assert done
+
+
+@pytest.mark.parametrize(
+    ("by", "reading"), [("a lost answer", 2), ("a lost answer", 3), ("a lost ledger", 2), ("adopt", 1)]
+)
+def test_a_draft_that_is_listed_twice_is_one_draft(serve: Any, tmp_path: Path, by: str, reading: int) -> None:
+    """A person posts between the requests for two pages, so that the second begins with what the first ended with."""
+    target = own(serve, tmp_path, quota=1, page_size=2, posts_paging="offset")
+    rows = [row(key) for key in range(1, 5)]
+    target.ran([schema(), *rows, state(1)], max_posts_per_run=0, **UPSERT)
+    with after_the_first_page(lambda: by_hand(target), reading=reading):
+        if by == "adopt":
+            Command(target, tmp_path)("adopt")
+        elif by == "a lost ledger":
+            (tmp_path / "ledger.db").unlink()
+            target.ran([schema(), *rows, state(2)], max_posts_per_run=0, **UPSERT)
+        else:
+            target.sandbox.faults.replace(Fault(kind="reset", operation="create", when="after", times=1))
+            target.ran([schema(), row(5), state(2)], max_posts_per_run=0, **UPSERT)
+            target.sandbox.faults.clear()
+    target.sandbox.harkster.set_quota("Acme Inc.", quota=10)
+    target.ran([schema(), *rows, row(5), state(3)], **UPSERT)
+    shown = [(data(post)["id"], post.publications) for post in target.posts() if post.name == "hours"]
+    assert shown == [(str(key), 1) for key in range(1, 6)]
+
+
+@pytest.mark.parametrize(("by", "reading"), [("a lost ledger", 2), ("adopt", 1)])
+def test_a_post_that_one_reading_leaves_out_is_not_made_again(
+    serve: Any, tmp_path: Path, by: str, reading: int
+) -> None:
+    """A person deletes a post between the requests for two pages, so that the second begins one post later."""
+    target = own(serve, tmp_path, page_size=2, posts_paging="offset")
+    rows = [row(key) for key in range(1, 5)]
+    target.ran([schema(), rows[0], state(1)], **UPSERT)
+    copy = (tmp_path / "ledger.db").read_bytes()
+    target.ran([schema(), *rows, state(2)], **UPSERT)
+    by_hand(target)
+    *_, newest = target.posts()
+    (tmp_path / "ledger.db").unlink()
+    with after_the_first_page(lambda: target.delete(newest), reading=reading):
+        if by == "adopt":
+            (tmp_path / "ledger.db").write_bytes(copy)
+            assert Command(target, tmp_path)("adopt") == "3 posts were entered into the ledger.\n"
+        else:
+            target.ran([schema(), *rows, state(3)], **UPSERT)
+    target.ran([schema(), *rows, state(4)], **UPSERT)
+    assert [(data(post)["id"], post.publications) for post in target.posts()] == [(str(key), 1) for key in range(1, 5)]
 
 
 # Answers that say nothing

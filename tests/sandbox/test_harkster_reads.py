@@ -176,6 +176,21 @@ def test_posts_that_come_between_two_pages_disturb_nothing(serve: Serve, call: C
     assert len({post["id"] for post in first.json() + second.json()}) == 7
 
 
+@pytest.mark.parametrize("change", ["come", "go"])
+def test_pages_by_offset_shift(serve: Serve, call: Call, change: str) -> None:
+    sandbox = serve(scenario(page_size=5, posts_paging="offset"))
+    path = f"channels/{sandbox.harkster.channel('Open')}/posts"
+    every = [post["id"] for page in walk(call, sandbox, path) for post in page.json()]
+    assert len(every) == 7
+    first = call(sandbox, "GET", path)
+    if change == "come":
+        call(sandbox, "POST", path, json={"data": {"type": "fields", "dataset": [{"type": "divider"}]}})
+    else:
+        call(sandbox, "DELETE", f"{path}/{every[0]}", json={"recallMessage": False})
+    second = call(sandbox, "GET", path, headers={NEXT: first.headers[NEXT]})
+    assert [post["id"] for post in second.json()] == (every[4:] if change == "come" else every[6:])
+
+
 @pytest.mark.parametrize(
     ("kind", "lengths"),
     [

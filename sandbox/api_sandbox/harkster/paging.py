@@ -37,7 +37,8 @@ class Item:
     """An item of a list.
 
     Attributes:
-        key: Orders the list. Items may come and go between two pages; no other is then lost or given twice.
+        key: Orders the list. Items may come and go between two pages; if it is of the item itself, and not of its place
+            in the list, no other is then lost or given twice.
         content: Gives what the API shows of it, which is asked for on its page only.
     """
 

@@ -72,6 +72,7 @@ class HarksterScenario(Settings, frozen=True, kw_only=True):
     page_size: Positive = 50
     continuation_end: ContinuationEnd = "missing"
     posts_order: Literal["newest", "oldest"] = "newest"
+    posts_paging: Literal["stable", "offset"] = "stable"
     drafts_listed: bool = True
 
     heading: HeadingName = "both"

@@ -1,7 +1,7 @@
 """What each operation of the API does, once the request is let in."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -152,6 +152,8 @@ class Service:
             items = [Item(post.number, partial(self._shown, post)) for post in listed]
         else:
             items = [Item(-post.number, partial(self._shown, post)) for post in reversed(listed)]
+        if self._scenario.posts_paging == "offset":
+            items = [replace(item, key=place) for place, item in enumerate(items)]
         return page_of(call.path, items, sent.continuation, self._scenario.page_size)
 
     def _create(self, call: Call, sent: Sent) -> Found:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from singer_http.http.errors import MalformedAnswerError, NotFoundError
 
-from target_harkster.delivery.found_posts import enter_shown, own_post
+from target_harkster.delivery.found_posts import enter_shown, listed_posts, own_post
 from target_harkster.ledger.phases import Phase
 from target_harkster.vendor.client import PostQuotaReachedError, PostRefusedError, UncertainError
-from target_harkster.vendor.posts import Content, stream_marker
+from target_harkster.vendor.posts import Content
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -97,11 +97,7 @@ class Delivery:
 
     def ours(self, channel: Channel, streams: Iterable[str]) -> dict[str, RemotePost]:
         """The posts of some streams in a channel, by marker. Second drafts of a row are deleted."""
-        prefixes = tuple(map(stream_marker, streams))
-        listed: dict[str, list[RemotePost]] = {}
-        for remote in self.api.posts(channel.id):
-            if remote.marker is not None and remote.marker.startswith(prefixes):
-                listed.setdefault(remote.marker, []).append(remote)
+        listed = listed_posts(self.api, channel.id, streams)
         drafts = [marker for marker, posts in listed.items() if any(post.is_draft for post in posts)]
         known = self.ledger.find(channel.id, drafts)
         found: dict[str, RemotePost] = {}

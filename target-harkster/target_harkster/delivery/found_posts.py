@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from target_harkster.ledger.phases import Phase
+from target_harkster.vendor.posts import stream_marker
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from target_harkster.ledger.store import Entry
+    from target_harkster.vendor.client import HarksterApi
     from target_harkster.vendor.posts import RemotePost
 
 _WITHOUT_POST = frozenset({Phase.DEFERRED, Phase.BASELINE, Phase.DELETED, Phase.RENEWING})
@@ -18,6 +20,24 @@ _LEAVING = frozenset({Phase.MOVING, Phase.DELETING})
 """Phases in which a post is there that is to go."""
 _OVER = frozenset({Phase.DELETED, Phase.REMOVED})
 """Phases in which there must be no post."""
+
+
+def listed_posts(api: HarksterApi, channel_id: str, streams: Iterable[str]) -> dict[str, list[RemotePost]]:
+    """The posts of some streams in a channel, by marker.
+
+    If a post goes between the requests for two pages, the list may leave another one out, which would then be made
+    again. So it is read until it shows nothing new.
+    """
+    prefixes = tuple(map(stream_marker, streams))
+    found: dict[str, RemotePost] = {}
+    before = -1
+    while before < len(found):
+        before = len(found)
+        found |= {post.id: post for post in api.posts(channel_id) if (post.marker or "").startswith(prefixes)}
+    listed: dict[str, list[RemotePost]] = {}
+    for post in found.values():
+        listed.setdefault(str(post.marker), []).append(post)
+    return listed
 
 
 def own_post(posts: Sequence[RemotePost], entry: Entry | None) -> RemotePost | None:

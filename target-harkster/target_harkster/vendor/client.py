@@ -241,12 +241,18 @@ class HarksterApi:
         return self._session.exchange(Request("GET", path), lambda answer: _decode_object(answer.body), rules)
 
     def _list(self, path: str) -> Iterator[dict[str, Any]]:
+        """Each item of a list once: pages overlap if something is added between two requests."""
         continuation: str | None = None
         seen: set[str] = set()
+        given: set[str] = set()
         while True:
             headers = {CONTINUATION: continuation} if continuation else None
             items, continuation = self._session.exchange(Request("GET", path, headers=headers), _page)
-            yield from items
+            for item in items:
+                item_id = item.get("id")
+                if item_id is None or str(item_id) not in given:
+                    given.add(str(item_id))
+                    yield item
             if not continuation:
                 return
             if continuation in seen:
