@@ -256,9 +256,10 @@ class ApiTap(CheckedSettings, Tap):
                     )
 
     def _check_map(self, name: str, rule: Mapping[str, Any]) -> None:
-        """Refuse a map that names what does not exist: it would leave out nothing."""
+        """Refuse a map that names what does not exist, as it leaves out nothing, and one that leaves out too much."""
         source = rule.get("__source__", name)
-        schemas = [self.streams[met].schema for met in fnmatch.filter(self.streams, source)]
+        met = [self.streams[stream] for stream in fnmatch.filter(self.streams, source)]
+        schemas = [stream.schema for stream in met]
         if not schemas and name != "__else__":
             raise ConfigurationError(f"stream_maps names {source}, which is no stream of {self.name}.")
         known = MAP_OPTIONS.union(*(schema["properties"] for schema in schemas))
@@ -267,6 +268,15 @@ class ApiTap(CheckedSettings, Tap):
             is_left_out = value in (None, "__NULL__") and not is_open
             if key not in known and (is_left_out or key.startswith("__")):
                 raise ConfigurationError(f"stream_maps: {name}: there is no {key}: check its spelling.")
+        for stream in met:
+            for needed in stream.always_sent if isinstance(stream, ApiStream) and stream.selected else ():
+                left_out = needed if needed in rule else "__else__"
+                if "__filter__" in rule or (left_out in rule and rule[left_out] in (None, "__NULL__")):
+                    option = "__filter__" if "__filter__" in rule else left_out
+                    raise ConfigurationError(
+                        f"stream_maps: {name}: {option} may leave out {needed}, which says that a row of {stream.name}"
+                        " counts no longer: choose rows and columns where the table is used."
+                    )
 
     def _end_run(self, *, complete: bool) -> None:
         """End the run: nothing more is fetched, and the last STATE says how far it got."""

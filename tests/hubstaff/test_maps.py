@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import pytest
+from singer_http.http.errors import ConfigurationError
 from singer_http.tap import ApiTap
 from singer_sdk import Tap
 from singer_sdk.exceptions import StreamMapConfigError
@@ -114,3 +115,38 @@ def test_a_stream_that_nobody_asks_for_has_none() -> None:
 
 def test_a_catalog_without_keys_leaves_them_to_the_tap() -> None:
     assert maps_of(tap_of(catalog_of(leave_out_keys))) == maps_of(tap_of(catalog_of(dict)))
+
+
+@pytest.mark.parametrize(
+    ("maps", "option"),
+    [
+        ({"time_sessions": {"__filter__": "superseded_by is None"}}, "__filter__"),
+        ({"*": {"__filter__": "project_id == 7"}}, "__filter__"),
+        ({"worked": {"__source__": "time_sessions", "__filter__": "tracked > 0"}}, "__filter__"),
+        ({"time_sessions": {"superseded_by": None}}, "superseded_by"),
+        ({"time_sessions": {"superseded_by": "__NULL__"}}, "superseded_by"),
+        ({"time_sessions": {"id": "id", "__else__": None}}, "__else__"),
+    ],
+)
+def test_no_map_leaves_out_that_a_session_counts_no_longer(maps: dict[str, Any], option: str) -> None:
+    """Two sessions that were joined would count three times: as they were, and as one."""
+    with pytest.raises(
+        ConfigurationError, match=rf"^stream_maps: .*: {option} may leave out superseded_by, which says"
+    ):
+        tap_of(None, stream_maps=maps).sync_all()
+
+
+@pytest.mark.parametrize(
+    "maps",
+    [
+        {"time_sessions": {"superseded_by": "superseded_by", "id": "id", "__else__": None}},
+        {"time_sessions": {"__alias__": "sessions", "user_id": "md5(str(user_id))", "task_id": None}},
+        {"time_sessions": None},
+        {"activities": {"__filter__": "project_id == 7"}},
+        {"notes": {"__filter__": "project_id == 7"}},
+    ],
+)
+def test_other_maps_are_taken(maps: dict[str, Any]) -> None:
+    tap = tap_of(None, stream_maps=maps)
+    for name, rule in maps.items():
+        tap._check_map(name, rule or {})
