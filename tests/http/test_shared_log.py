@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
+from singer_http.http import postgres_log
 from singer_http.http.budget import MARGIN, Budget
 from singer_http.http.errors import ConfigurationError
 from singer_http.http.postgres_log import PostgresLog
@@ -17,7 +22,7 @@ from typing_extensions import override
 from tests.http.test_budget import most_in_any_period
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from demo.postgres import Postgres
@@ -238,12 +243,87 @@ def test_a_database_that_cannot_be_reached_is_said_without_its_url() -> None:
         log.update(lambda _, sent: sent)
 
 
+@contextmanager
+def silent_database() -> Iterator[str]:
+    """The URL of a server that lets clients in, and then answers nothing and keeps the connection."""
+    let_in = b"R\0\0\0\x08\0\0\0\0" + b"Z\0\0\0\x05I"
+    clients: list[socket.socket] = []
+
+    def serve() -> None:
+        while True:
+            try:
+                client, _ = server.accept()
+            except OSError:  # the test is over
+                return
+            clients.append(client)
+            client.recv(4096)
+            client.sendall(let_in)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"postgresql://someone@127.0.0.1:{port}/b?sslmode=disable&gssencmode=disable"
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+            for client in clients:
+                client.close()
+
+
+def test_a_database_that_answers_nothing_is_out_of_reach(
+    clock: FakeClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert postgres_log._ANSWER_TIMEOUT <= 10
+    monkeypatch.setattr(postgres_log, "_ANSWER_TIMEOUT", 0.3)
+    with silent_database() as url:
+        budget = Budget(LIMIT, 1.0, clock, SharedLog(PostgresLog(url, "a"), LIMIT, 1.0, Shard(1, 8), clock))
+        began = clock.monotonic()
+        budget.spend()
+        budget.close()
+    assert 1.0 <= clock.monotonic() - began < 2
+    (warning,) = caplog.messages
+    assert warning.startswith("The request log is out of reach (budget_url: timeout expired): after 1 s without any,")
+
+
+def test_a_database_that_falls_silent_is_given_up(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = PostgresLog(url, "a")
+    log.update(lambda _, sent: sent.times.append(1.0))
+    monkeypatch.setattr(postgres_log, "_ANSWER_TIMEOUT", -1.0)  # it has no time to answer
+    with pytest.raises(LogError, match=r"^budget_url: timeout expired$"):
+        log.update(lambda _, sent: sent.times)
+    monkeypatch.undo()
+    assert log.update(lambda _, sent: sent.times) == [1.0]
+    log.close()
+
+
+def test_the_url_is_blamed_only_until_it_has_led_to_the_database(url: str) -> None:
+    log = PostgresLog(url, "a")
+    log.update(lambda _, sent: sent.times)
+    assert log._connection is not None
+    with socket.socket(fileno=os.dup(log._connection.pgconn.socket)) as broken:
+        broken.shutdown(socket.SHUT_RDWR)
+    with pytest.raises(LogError, match=r"^budget_url: server closed the connection$"):
+        log.update(lambda _, sent: sent.times)
+    log.close()
+
+
+def test_a_crash_of_the_database_leaves_the_count(url: str, postgres: Postgres) -> None:
+    log = PostgresLog(url, "a")
+    log.update(lambda _, sent: sent.times)
+    with postgres.connect() as connection:
+        kept = connection.execute("SELECT relpersistence FROM pg_class WHERE relname = 'singer_budget'").fetchone()
+    assert kept == ("p",)  # and not "u", which PostgreSQL empties after a crash
+    log.close()
+
+
 def test_a_database_that_lost_its_tables_is_begun_anew(url: str, postgres: Postgres) -> None:
     log = PostgresLog(url, "a")
     log.update(lambda _, sent: sent.times.append(1.0))
     with postgres.connect() as connection:
-        connection.execute("TRUNCATE singer_budget")  # as it is after a crash
-    with pytest.raises(LogError):
+        connection.execute("TRUNCATE singer_budget")
+    with pytest.raises(LogError, match=r"^budget_url: the row is gone$"):
         log.update(lambda _, sent: sent.times)
     assert log.update(lambda _, sent: sent.times) == []
     log.close()

@@ -70,14 +70,16 @@ class IncompleteError(ApiError):
 _KNOWN = (
     *("Connection refused", "Name or service not known", "timeout expired", "authentication failed", "does not exist"),
     *("no pg_hba.conf entry", "too many clients", "starting up", "shutting down"),
+    *("server closed the connection", "the row is gone"),
 )
 """What a driver may be quoted with. The rest of its words may repeat parts of the URL, and so of a password."""
 
 
-def database_reason(error: Exception) -> str:
-    """Why a database cannot be used, in words that hold nothing of its URL."""
+def database_reason(error: Exception, *, may_be_url: bool = True) -> str:
+    """Why a database cannot be used, in words that hold nothing of its URL, which may be the cause or not."""
     diag = getattr(error, "diag", None)  # PostgreSQL alone has one: what the server said of a query
     if diag is None or diag.message_primary:
         return type(error).__name__ if diag is None else str(diag.message_primary)
     reason = next((words for words in _KNOWN if words in str(error)), type(error).__name__)
-    return f"{reason}; check the URL, where a password must be percent-encoded: %40 for @, %25 for %"
+    hint = "; check the URL, where a password must be percent-encoded: %40 for @, %25 for %"
+    return reason + hint * may_be_url
