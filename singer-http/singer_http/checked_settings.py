@@ -7,6 +7,7 @@ import ast
 import contextlib
 import difflib
 import functools
+import importlib
 import importlib.util
 import itertools
 import logging
@@ -165,6 +166,12 @@ def batch_errors(config: Mapping[str, Any]) -> Iterator[str]:
         yield "batch_config is not valid: parquet needs pyarrow, which is not installed; use jsonl."
     elif type(size) is not int or size < 1:
         yield "batch_config is not valid: batch_size must be a number of records."
+    else:
+        fsspec = importlib.import_module("fsspec")  # only for those who use it
+        try:
+            fsspec.get_filesystem_class(fsspec.utils.get_protocol(str(storage["root"])))
+        except (ImportError, ValueError):
+            yield "batch_config is not valid: storage.root is of a kind that is not known, or whose package is missing."
 
 
 def setting_sentence(error: Any, secret_settings: Container[str]) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import click
 from singer_http.checked_settings import json_object
+from singer_http.http.errors import ConfigurationError
 from singer_http.operator_errors import exit_on_operator_error
 from singer_http.tap import ApiTap
 from singer_sdk.plugin_base import _ConfigInput
@@ -153,6 +154,13 @@ class TapHubstaff(ApiTap):
     def give_up(self, cause: BaseException) -> None:
         if not isinstance(cause, RequestQuotaReachedError):
             super().give_up(cause)
+        sent, most = self.session.requests.total(), self.session.budget.requests
+        if not self.run.stream and 2 * sent > most:  # every run would end here
+            raise ConfigurationError(
+                f"on_quota is stop, and {sent} of the hour's {most} requests were used up before the first stream, for"
+                f" the lists of {len(self.account.organizations)} organizations: nothing was read. Set on_quota to"
+                " wait, or use shard."
+            ) from None
         streams = self.shared_lists.selected
         done = next((place for place, one in enumerate(streams) if one.name == self.run.stream), 0)
         self.logger.warning(

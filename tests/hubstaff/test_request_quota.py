@@ -58,6 +58,21 @@ def test_another_token_of_the_same_user_has_no_hour_of_its_own(read: Read, serve
     assert sum(sum(found.values()) for path, found in report.outcomes.items() if "token" not in path) == LIMIT
 
 
+def test_an_hour_that_does_not_suffice_for_the_first_lists_is_an_error(
+    read: Read, serve: Serve, settings: Settings
+) -> None:
+    sandbox = serve(clock="stopped", requests_per_hour=10, activity_delay=0.0, organizations=12, history_days=2)
+    config = settings(sandbox, requests_per_hour=10, on_quota="stop")
+    run = read(sandbox, config, None, *STREAMS)
+    assert run.code == 1
+    (error,) = run.said("ERROR")
+    assert "10 of the hour's 10 requests were used up before the first stream, for the lists of 12 org" in error
+    # Another one has used the hour up: the next hour may do.
+    again = read(sandbox, config, None, *STREAMS)
+    assert (again.code, again.said("ERROR")) == (0, [])
+    assert any("before the first stream" in line for line in again.said("WARNING"))
+
+
 def test_a_backfill_at_1000_an_hour_waits_and_sees_no_429(read: Read, serve: Serve, settings: Settings) -> None:
     shape = {
         "organizations": 1,

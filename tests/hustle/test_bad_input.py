@@ -87,6 +87,8 @@ def assert_one_sentence(run: Run, *words: str) -> None:
         ({**LOGIN, "requests_per_second": 10**400}, ["requests_per_second"]),
         ({**LOGIN, "batch_config": {**BATCHES, "batch_size": "x"}}, ["batch_config", "batch_size"]),
         ({**LOGIN, "batch_config": {**BATCHES, "batch_size": 0}}, ["batch_config", "batch_size"]),
+        ({**LOGIN, "batch_config": {**BATCHES, "storage": {"root": "s3://b"}}}, ["batch_config", "storage.root"]),
+        ({**LOGIN, "batch_config": {**BATCHES, "storage": {"root": "nosuch://b"}}}, ["batch_config", "storage.root"]),
     ],
     ids=str,
 )
