@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import threading
@@ -14,7 +15,7 @@ from singer_http.http import postgres_log
 from singer_http.http.budget import MARGIN, Budget
 from singer_http.http.errors import ConfigurationError
 from singer_http.http.postgres_log import PostgresLog
-from singer_http.http.request_log import FileLog, LogError, Sent
+from singer_http.http.request_log import PATIENCE, FileLog, LogError, Sent
 from singer_http.http.shard import Shard
 from singer_http.http.shared_log import SharedLog, open_log
 from typing_extensions import override
@@ -315,6 +316,54 @@ def test_a_crash_of_the_database_leaves_the_count(url: str, postgres: Postgres) 
     with postgres.connect() as connection:
         kept = connection.execute("SELECT relpersistence FROM pg_class WHERE relname = 'singer_budget'").fetchone()
     assert kept == ("p",)  # and not "u", which PostgreSQL empties after a crash
+    log.close()
+
+
+def test_a_lock_that_is_never_given_back_is_waited_for_in_vain(
+    clock: FakeClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (tmp_path / "log").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)  # as of a process that is stopped
+        log = SharedLog(FileLog(tmp_path / "log", clock), LIMIT, 1.0, Shard(1, WORKERS), clock)
+        budget = Budget(LIMIT, 1.0, clock, log)
+        began = clock.monotonic()
+        budget.spend()
+        assert PATIENCE + 1 <= clock.monotonic() - began <= 10
+        (warning,) = caplog.messages
+        assert "holds its lock and does not go on): after 1 s without any, this run keeps to 4 of 25" in warning
+        clock.advance(10)
+        began = clock.monotonic()
+        budget.spend()
+        assert clock.monotonic() - began < 0.1  # it looks, and does not wait once more
+    clock.advance(10)
+    with caplog.at_level("INFO"):
+        budget.spend()
+    assert "The request log can be reached again." in caplog.messages
+    budget.close()
+
+
+def test_a_run_that_is_ended_waits_for_no_lock_but_gives_back_what_it_can(
+    clock: FakeClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = FileLog(tmp_path / "log", clock)
+    clock.stop()
+    with (tmp_path / "log").open() as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        tries: list[float] = []
+
+        def a_moment_later(seconds: float) -> None:
+            tries.append(seconds)
+            if len(tries) == 3:
+                fcntl.flock(other, fcntl.LOCK_UN)
+
+        with monkeypatch.context() as patched:
+            patched.setattr("singer_http.http.request_log.time.sleep", a_moment_later)
+            assert log.update(lambda _, sent: sent.times) == []
+        fcntl.flock(other, fcntl.LOCK_EX)
+        began = clock.monotonic()
+        with pytest.raises(LogError):
+            log.update(lambda _, sent: sent.times)
+        assert clock.monotonic() - began < 0.1
     log.close()
 
 

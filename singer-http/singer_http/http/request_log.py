@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import math
 import os
+import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 import platformdirs
 from typing_extensions import override
+
+from singer_http.http.clock import Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +26,10 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 LONGEST = 1 << 24  # bytes of a log: no limit has so many requests
+PATIENCE = 5.0  # seconds to wait for a process that has the lock of a file, and may have been stopped with it
+_TRY = 0.001  # seconds after which to try again; in ordinary use a lock is held for less
+_TRIES = 20  # without a look at the clock: a run that is being ended gives back what it had too
+_GLANCE = 0.01
 PUT_BACK = 1.0  # seconds that a clock is behind the log's last writer when it was put back
 
 
@@ -61,6 +70,7 @@ class FileLog(RequestLog):
     def __init__(self, path: Path, clock: Clock) -> None:
         self._path = path
         self._clock = clock
+        self._patience = PATIENCE
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         os.fchmod(self._file, 0o600)
@@ -68,7 +78,7 @@ class FileLog(RequestLog):
     @override
     def update(self, change: Callable[[float, Sent], T]) -> T:
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX)
+            self._lock()
             try:
                 written = os.pread(self._file, min(os.fstat(self._file).st_size, LONGEST), 0)
                 now = self._clock.time()
@@ -85,6 +95,29 @@ class FileLog(RequestLog):
     @override
     def close(self) -> None:
         os.close(self._file)
+
+    def _lock(self) -> None:
+        """Take the lock; after one that was not to be had, the next is not waited for."""
+        until, self._patience = self._clock.monotonic() + self._patience, 0.0
+        tries = 0
+        while not self._is_taken():
+            tries += 1
+            if tries <= _TRIES:
+                time.sleep(_TRY)
+            elif self._clock.monotonic() >= until:
+                raise LogError(f"{self._path}: another process holds its lock and does not go on")
+            else:
+                try:
+                    self._clock.sleep(_GLANCE)
+                except Stopped:  # who asks may be on its way out, and goes on without the log
+                    until = -math.inf
+        self._patience = PATIENCE
+
+    def _is_taken(self) -> bool:
+        with suppress(BlockingIOError):
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        return False
 
 
 def read_at(now: float, content: bytes | str, place: str) -> Sent:
