@@ -219,6 +219,15 @@ def url_errors(setting: str, url: str) -> Iterator[str]:
         yield f"{setting} is not valid: plain http would send the token in clear; use https."
 
 
+def is_postgres_url(url: str) -> bool:
+    """Whether a URL may lead to a PostgreSQL: what is wrong without asking it is a mistake, and no outage."""
+    if not re.fullmatch(r"postgres(ql)?(\+psycopg)?://[!-~]+", url):
+        return False
+    hosts = re.split("[/?]", re.sub("^[^@/]*@", "", url.split("//", 1)[1]))[0]  # there may be several
+    ports = (re.sub(r"^(\[[^\]]*\]|[^:]*):?", "", host) for host in hosts.split(","))
+    return all(re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) < 1 << 16 for port in ports if port)
+
+
 def file_errors(files: Mapping[str, tuple[str | Path, str]]) -> Iterator[str]:
     """Say which settings lead to one file, where one would overwrite what the other one keeps.
 
@@ -259,7 +268,8 @@ def _sharing_errors(config: Mapping[str, Any]) -> Iterator[str]:
             )
     except ValueError:
         yield "shard is not valid: it must be such as 2/8, for the second of eight."
-    if not re.match(r"(postgres(ql)?(\+psycopg)?://|file:///)[!-~]+$", config.get("budget_url") or "file:///tmp"):
+    url = config.get("budget_url", "file:///tmp")
+    if not re.fullmatch("file:///[!-~]+", url) and not is_postgres_url(url):
         yield "budget_url is not valid: it must be such as postgresql://user:password@host/database, or file:///folder."
 
 

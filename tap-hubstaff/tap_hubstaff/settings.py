@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
-from singer_http.checked_settings import api_errors
+from singer_http.checked_settings import api_errors, is_postgres_url
 from singer_http.settings import LINE, LONGEST, WORD, shared_settings
 from singer_sdk import typing as th
 
@@ -224,7 +223,7 @@ def setting_errors(config: Mapping[str, Any]) -> Iterator[str]:
     """Sentences on what is wrong with the settings; each names its setting."""
     yield from _credential_errors(config)
     yield from api_errors(config, "requests_per_hour", REQUESTS_PER_HOUR)
-    if not re.match(r"postgres(ql)?(\+psycopg)?://[!-~]+$", config.get("token_url") or "postgres://host"):
+    if not is_postgres_url(config.get("token_url", "postgres://host")):
         yield "token_url is not valid: it must be such as postgresql://user:password@host/database."
     dates = {}
     for setting in ("start_date", "end_date"):

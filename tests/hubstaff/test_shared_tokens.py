@@ -112,8 +112,9 @@ def test_a_lock_that_the_database_let_go_changes_nothing(clock: FakeClock, url: 
     assert store.read().refresh_token == "second"
 
 
-def test_a_token_url_that_is_none_is_told_of(tap: Tap, sandbox: RunningSandbox, settings: Settings) -> None:
-    run = tap("--test", config=settings(sandbox, token_url="mysql://u:s3cret@host/db"))
+@pytest.mark.parametrize("url", ["", "mysql://u:s3cret@host/db", "postgresql://u:s3cret@host:99999/db"])
+def test_a_token_url_that_is_none_is_told_of(tap: Tap, sandbox: RunningSandbox, settings: Settings, url: str) -> None:
+    run = tap("--test", config=settings(sandbox, token_url=url))
     assert run.code == 1
     (sentence,) = run.said("ERROR")
     assert sentence.startswith("token_url is not valid: ")

@@ -17,6 +17,7 @@ from api_sandbox import Fault
 from click.testing import CliRunner
 from psycopg import sql
 from singer_http.__main__ import main
+from singer_http.checked_settings import is_postgres_url
 from singer_http.http.shard import Shard
 from target_postgres.target import TargetPostgres  # type: ignore[import-untyped]
 
@@ -146,13 +147,35 @@ def test_a_shard_that_is_none_is_told_of(tap: Tap, account: RunningSandbox, sett
     assert account.report().requests == 0
 
 
-@pytest.mark.parametrize("url", ["mysql://u:s3cret@host/db", "/folder", "postgresql://u:s3 cret@host/db"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("", " ", "mysql://u:s3cret@host/db", "/folder", "postgresql://u:s3 cret@host/db"),
+        *(
+            "postgresql://u:s3cret@host:99999/db",
+            "postgresql://u:s3cret@one:1,two:0/db",
+            "postgresql://u:s3cret/@host:1/db",
+        ),
+    ],
+)
 def test_a_budget_url_that_is_none_is_told_of(tap: Tap, account: RunningSandbox, settings: Settings, url: str) -> None:
     run = tap(config=settings(account, budget_url=url))
     assert run.code == 1
     (sentence,) = run.said("ERROR")
     assert sentence.startswith("budget_url is not valid: ")
     assert "cret" not in run.stderr
+    assert account.report().requests == 0
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("postgresql:///db?host=/tmp", "postgres://one:1,[::1]:65535/db", "postgresql+psycopg://u:p%40@host:/db"),
+        "postgresql://u@host/db?application_name=me@box:prod",
+    ],
+)
+def test_any_url_of_postgresql_that_a_driver_takes_is_one(url: str) -> None:
+    assert is_postgres_url(url)
 
 
 def test_a_report_claims_no_table_of_which_others_read_a_part(
