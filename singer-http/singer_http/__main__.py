@@ -10,8 +10,9 @@ from typing import Any
 import click
 
 from singer_http.checked_settings import json_object
+from singer_http.http.errors import ConfigurationError
 from singer_http.operator_errors import exit_on_operator_error
-from singer_http.shard_states import merged, split
+from singer_http.shard_states import merged, split, valid
 from singer_http.verify.command import verify
 
 _MELTANO = "singer_state"  # Meltano keeps STATE inside of this; a plain pipe does not
@@ -39,7 +40,8 @@ def merge_files(files: tuple[Path, ...]) -> None:
     """
     with exit_on_operator_error(logging.getLogger("singer-http")):
         contents = [_read(file) for file in files]
-        click.echo(_written(merged([_state(content) for content in contents]), contents[0]))
+        states = [_state(file, content) for file, content in zip(files, contents, strict=True)]
+        click.echo(_written(merged(states), contents[0]))
 
 
 @state.command("split")
@@ -49,7 +51,7 @@ def split_file(count: int, file: Path) -> None:
     """Divide the STATE in FILE among COUNT shards: FILE.1-of-COUNT, and so on."""
     with exit_on_operator_error(logging.getLogger("singer-http")):
         content = _read(file)
-        for number, part in enumerate(split(_state(content), count), 1):
+        for number, part in enumerate(split(_state(file, content), count), 1):
             target = file.with_name(f"{file.name}.{number}-of-{count}")
             target.write_text(_written(part, content), "utf-8")
             click.echo(target)
@@ -59,9 +61,11 @@ def _read(file: Path) -> dict[str, Any]:
     return json_object("state", str(file), lambda: file.read_text("utf-8"))
 
 
-def _state(content: dict[str, Any]) -> dict[str, Any]:
-    kept: dict[str, Any] = content.get(_MELTANO, content)
-    return kept
+def _state(file: Path, content: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return valid(content.get(_MELTANO, content))
+    except ConfigurationError as error:
+        raise ConfigurationError(f"state: {file} {error}") from None
 
 
 def _written(state: dict[str, Any], like: dict[str, Any]) -> str:

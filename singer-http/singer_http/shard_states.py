@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from singer_http.http.errors import ConfigurationError
 from singer_http.http.shard import Shard
 from singer_http.merged_state import sealed, unsealed
@@ -17,6 +19,35 @@ if TYPE_CHECKING:
 
 _ORGANIZATION = ("organizationId", "organization_id")
 """What a partition may call its organization."""
+
+
+class _ReadOfShard(msgspec.Struct):
+    """A read under way, as far as it matters here."""
+
+    version: int = 0
+    fingerprint: str | None = None
+
+
+class _PartitionOfShard(msgspec.Struct):
+    context: dict[str, str | int] = {}
+
+
+class _StreamOfShard(msgspec.Struct):
+    partitions: list[_PartitionOfShard] = []
+    version: int = 0
+    resume: _ReadOfShard | None = None
+
+
+def valid(state: Any) -> State:
+    """Return what is a STATE; it may be empty. Raises :class:`ConfigurationError` where it is none, or a message."""
+    try:
+        if state:
+            msgspec.convert(state["bookmarks"], dict[str, _StreamOfShard])
+        return dict(state)
+    except (KeyError, TypeError, ValueError, msgspec.ValidationError):
+        raise ConfigurationError(
+            "does not hold a STATE: it must be an object with bookmarks, as in the value of a STATE message."
+        ) from None
 
 
 def merged(states: Sequence[State]) -> State:

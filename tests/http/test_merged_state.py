@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from meltano.core import utils
+from singer_http.__main__ import main
 from singer_http.http.errors import ConfigurationError
 from singer_http.merged_state import sealed, unsealed
 from singer_http.resume import Bookmark, validated
@@ -19,6 +22,7 @@ from tests.merging import merged
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 by_meltano: Callable[[Any, Any], Any] = utils.merge
 scalars = st.none() | st.booleans() | st.integers(0, 9) | st.sampled_from("ab")
@@ -80,3 +84,40 @@ def test_states_of_shards_in_another_order_are_refused(order: tuple[int, int]) -
     assert sorted(map(str, kept)) == sorted(map(str, partitions))
     with pytest.raises(ConfigurationError, match="in the order of the shards"):
         of_shards([states[place] for place in order])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"bookmarks": 5},
+        {"bookmarks": {"leads": []}},
+        {"bookmarks": {"leads": {"partitions": {}}}},
+        {"bookmarks": {"leads": {"partitions": [{"context": "a"}]}}},
+        {"bookmarks": {"leads": {"version": "new"}}},
+        {"bookmarks": {"leads": {"resume": 1}}},
+        {"singer_state": 5},
+        {"singer_state": {"bookmarks": []}},
+        {"type": "STATE", "value": {"bookmarks": {}}},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("command", [("merge",), ("split", "2")], ids=" ".join)
+def test_what_is_no_state_is_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, command: tuple[str, ...], content: object
+) -> None:
+    file = tmp_path / "1.json"
+    file.write_text(json.dumps(content))
+    run = CliRunner().invoke(main, ["state", *command, str(file)])
+    assert (run.exit_code, run.stdout, list(tmp_path.iterdir())) == (1, "", [file])
+    assert caplog.messages == [
+        f"state: {file} does not hold a STATE: it must be an object with bookmarks, as in the value of a STATE message."
+    ]
+
+
+@pytest.mark.parametrize("content", [{}, {"bookmarks": {}}, {"singer_state": {}}], ids=str)
+def test_a_state_may_be_empty(tmp_path: Path, content: dict[str, object]) -> None:
+    file = tmp_path / "1.json"
+    file.write_text(json.dumps(content))
+    run = CliRunner().invoke(main, ["state", "merge", str(file)])
+    state: dict[str, object] = {"bookmarks": {}}
+    assert json.loads(run.stdout) == ({"singer_state": state} if "singer_state" in content else state)
