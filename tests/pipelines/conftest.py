@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import psutil
 import pytest
 import yaml
+from api_sandbox import HustleScenario, RunningSandbox, Scenario, serve_in_thread
 from psycopg import sql
 
 from demo.comparison import HUSTLE_SCHEMA, StreamCount, compare_hustle
 from demo.meltano import Meltano, MeltanoRun
 from demo.sandbox import Sandbox, running_sandbox
+from tests.pipelines.verified_warehouse import Warehouse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -107,3 +109,15 @@ def _runs(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[RunningSandbox]:
+    scenario = HustleScenario(requests_per_second=None, leads=60, groups=2, agents=3, tags=3, custom_fields=2)
+    with serve_in_thread(Scenario(hustle=scenario)) as running:
+        yield running
+
+
+@pytest.fixture
+def new_warehouse(postgres: Postgres, sandbox: RunningSandbox, tmp_path: Path, programs: Path) -> Warehouse:
+    return Warehouse(postgres, sandbox, tmp_path, programs)

@@ -3,123 +3,26 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from array import array
-from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from api_sandbox import Fault, Forbidden, HustleScenario, RunningSandbox, Scenario, serve_in_thread
+from api_sandbox import Fault, Forbidden
 from click.testing import CliRunner
 from msgspec.structs import asdict
 from singer_http.__main__ import main
 from singer_http.report.document import Document
 from singer_http.report.keys import distinct, hasher
 
+from tests.pipelines.verified_warehouse import OWNER, SCHEMA, SOME, Warehouse, copied
 from tests.run_reports import run_report
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from demo.postgres import Postgres
 
-SCHEMA = "verified"
-OWNER = "organizationId"
-
-
-@dataclass(frozen=True)
-class Warehouse:
-    """Tables that a tap and the loader have filled, and the report of the tap's last run."""
-
-    postgres: Postgres
-    sandbox: RunningSandbox
-    folder: Path
-    programs: Path
-
-    @property
-    def report(self) -> Path:
-        return self.folder / "report.json"
-
-    def load(self, more: Sequence[dict[str, Any]] = (), code: int = 0, **settings: Any) -> None:
-        """Run the tap, and the loader on what it wrote and some more."""
-        hustle = self.sandbox.hustle
-        tap = {
-            "client_id": hustle.client_id,
-            "client_secret": hustle.client_secret,
-            "api_url": hustle.api_url,
-            "requests_per_second": 5000,
-            "page_size": 7,
-            "report_path": str(self.report),
-            **settings,
-        }
-        loader = {"sqlalchemy_url": self.postgres.sqlalchemy_url, "default_target_schema": SCHEMA, "use_copy": True}
-        for name, content in (("tap", tap), ("loader", loader)):
-            (self.folder / f"{name}.json").write_text(json.dumps(content))
-        read = subprocess.run(
-            [self.programs / "tap-hustle", "--config", self.folder / "tap.json"], capture_output=True, check=False
-        )
-        assert read.returncode == code, read.stderr.decode()[-2000:]
-        subprocess.run(
-            [self.programs / "target-postgres", "--config", self.folder / "loader.json"],
-            input=b"\n".join([read.stdout.strip(), *(json.dumps(message).encode() for message in more)]),
-            capture_output=True,
-            check=True,
-        )
-
-    def report_with(self, stream: str, **told: Any) -> Path:
-        """The report, but for what it tells of a stream."""
-        report = json.loads(self.report.read_text())
-        report["streams"][stream] |= told
-        path = self.folder / "other.json"
-        path.write_text(json.dumps(report))
-        return path
-
-    def do(self, query: str) -> None:
-        with self.postgres.connect() as connection:
-            connection.execute(f"SET search_path TO {SCHEMA}; {query}")
-
-    @contextmanager
-    def changed(self, table: str, *queries: str) -> Iterator[None]:
-        """Have a table changed in the block."""
-        self.do(f"CREATE TABLE kept AS TABLE {table}")
-        try:
-            for query in queries:
-                self.do(query)
-            yield
-        finally:
-            self.do(f"DELETE FROM {table}; INSERT INTO {table} SELECT * FROM kept; DROP TABLE kept")
-
-    def verify(self, report: Path | None = None) -> tuple[int, dict[str, str], str]:
-        """Run the command: its exit code, what it says of each stream, and its last line."""
-        path = report or self.report
-        run = CliRunner().invoke(main, ["verify", str(path), "--url", self.postgres.sqlalchemy_url, "--schema", SCHEMA])
-        *streams, last = run.output.splitlines()
-        return run.exit_code, dict(line.split(": ", 1) for line in streams), last
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[RunningSandbox]:
-    scenario = HustleScenario(requests_per_second=None, leads=60, groups=2, agents=3, tags=3, custom_fields=2)
-    with serve_in_thread(Scenario(hustle=scenario)) as running:
-        yield running
-
-
-@pytest.fixture
-def new_warehouse(postgres: Postgres, sandbox: RunningSandbox, tmp_path: Path, programs: Path) -> Warehouse:
-    return Warehouse(postgres, sandbox, tmp_path, programs)
-
-
-def copied(change: str) -> str:
-    """A query that adds a copy of a lead, with a change."""
-    one = "CREATE TABLE one AS SELECT * FROM leads ORDER BY id LIMIT 1"
-    return f"{one}; UPDATE one SET {change}; INSERT INTO leads TABLE one; DROP TABLE one"
-
-
-SOME = "(SELECT id FROM leads ORDER BY id LIMIT 1)"
 DIFFERENCES: dict[str, tuple[str, str]] = {
     "one missing": (f"DELETE FROM leads WHERE id IN {SOME}", "1 row missing of 60."),
     "one marked as deleted": (f"UPDATE leads SET _sdc_deleted_at = now() WHERE id IN {SOME}", "1 row missing of 60."),

@@ -28,6 +28,10 @@ _SUMS = sql.SQL("""
     count(*) FILTER (WHERE _v_there AND _v_at < {first}), count(*) FILTER (WHERE _v_at > {last}),
     count(*) FILTER (WHERE _v_there AND _v_at IS NULL)
 """)
+# A time without its zone is in UTC, or in the zone of the database: target-postgres stores the one with COPY, the other
+# with INSERT.
+_NO_ZONE = sql.SQL("""CASE WHEN {local} BETWEEN {first} AND {last} THEN {local} ELSE {name} END""")
+_LOCAL = sql.SQL("({} AT TIME ZONE (SELECT reset_val FROM pg_settings WHERE name = 'TimeZone'))::timestamp")
 _ROWS = sql.SQL("""
     SELECT {columns}{sums}
     FROM (SELECT *, _v_at BETWEEN {first} AND {last} AS _v_ours
@@ -73,7 +77,10 @@ class Table:
 
     def by_partition(self, stream: StreamReport, columns: tuple[str, ...]) -> dict[Partition, Holding]:
         """The same, by the values of some columns."""
-        first, last = (sql.Literal(_utc(moment or self.began)) for moment in (stream.first, stream.last))
+        # Some columns keep milliseconds only.
+        began, ended = _utc(stream.first or self.began), _utc(stream.last or self.began)
+        first = sql.Literal(began.replace(microsecond=began.microsecond // 1000 * 1000))
+        last = sql.Literal(ended + dt.timedelta(microseconds=-ended.microsecond % 1000))
         grouped = [sql.SQL("{}::text").format(sql.Identifier(name)) for name in columns]
         query = _ROWS.format(
             columns=sql.SQL("").join(sql.SQL("{}, ").format(column) for column in grouped),
@@ -81,7 +88,7 @@ class Table:
             first=first,
             last=last,
             hash=self._hash(stream.key),
-            at=sql.SQL("{}::timestamp").format(self._column(EXTRACTED_AT)),
+            at=self._extracted_at(first, last),
             there=sql.SQL("{} IS NULL").format(self._column(DELETED_AT)),
             table=sql.Identifier(self.schema, self.name),
         )
@@ -99,6 +106,13 @@ class Table:
             for name in key
         ]
         return _HASH.format(sql.Literal(SEPARATOR), sql.SQL(", ").join(texts)) if key else sql.SQL("0")
+
+    def _extracted_at(self, first: sql.Literal, last: sql.Literal) -> sql.Composable:
+        """When a row was extracted, in UTC."""
+        column = self._column(EXTRACTED_AT)
+        if self.columns.get(EXTRACTED_AT) == "timestamp without time zone":
+            return _NO_ZONE.format(local=_LOCAL.format(column), first=first, last=last, name=column)
+        return sql.SQL("{}::timestamp").format(column)
 
     def _column(self, name: str) -> sql.Composable:
         return sql.Identifier(name) if name in self.columns else sql.NULL

@@ -43,7 +43,9 @@ def judge(name: str, stream: StreamReport, table: Table) -> Verdict:
     if faults := list(_faults(stream, table, sent, held)):
         return Verdict(name, f"{' '.join(faults)}{_places(stream, table)}", agrees=False)
     stay = f" {_rows(held.older)} of earlier runs stay, which it did not find again." if held.older else ""
-    there = f"{_rows(sent.count)} sent, all there.{stay if stream.whole else _limits(stream)}"
+    untold = f" An earlier run may have sent them: they do not tell by {EXTRACTED_AT}."
+    told = untold if sent.count and held.undated == held.all.count else ""
+    there = f"{_rows(sent.count)} sent, all there.{told}{stay if stream.whole else _limits(stream)}"
     return Verdict(name, there, compared=sent.count)
 
 
@@ -54,8 +56,9 @@ def expected(stream: StreamReport | PartitionReport) -> Keys:
 
 def _faults(stream: StreamReport, table: Table, sent: Keys, held: Holding) -> Iterator[str]:
     """What is wrong with the rows of a table."""
-    if sent in (held.all, Keys(held.all.count, "")):
-        return  # it holds just what was sent, whatever the rows tell of when that was
+    if _is_exact(sent, held):
+        yield from filter(None, [_of_earlier_runs(sent, held)])
+        return
     if held.undated and not held.ours.count and sent.count:
         yield (
             f"{_rows(sent.count)} sent, {held.all.count:,} there, which do not tell by {EXTRACTED_AT} of which run they"
@@ -72,8 +75,27 @@ def _faults(stream: StreamReport, table: Table, sent: Keys, held: Holding) -> It
         yield differs
     if stream.whole and held.undated:
         yield f"{_rows(held.undated)} too many, which no run has sent."
-    if stream.whole and stream.activated and held.older:
+    if held.older and held.ours.count < sent.count:
+        yield f"{_rows(held.older)} there as earlier runs sent them, which may be among these."
+    elif stream.whole and stream.activated and held.older:
         yield f"{_rows(held.older)} too many, which the API no longer has: the loader did not heed ACTIVATE_VERSION."
+
+
+def _is_exact(sent: Keys, held: Holding) -> bool:
+    """Whether a table holds the keys that were sent, and no others, whoever sent them."""
+    return sent in (held.all, Keys(held.all.count, ""))
+
+
+def _of_earlier_runs(sent: Keys, held: Holding) -> str:
+    """What is wrong with rows that are just what was sent: a loader that stores nothing leaves those of earlier runs.
+
+    What a later run has sent again was there. Where no row tells when it was extracted, to be there must do.
+    """
+    if held.older:
+        return f"{_rows(held.older)} of {sent.count:,} there only as an earlier run sent them."
+    if held.undated and held.undated < held.all.count:
+        return f"{_rows(held.undated)} of {sent.count:,} there without {EXTRACTED_AT}, so not as this run sent them."
+    return ""
 
 
 def _difference(sent: Keys, held: Keys) -> str:
@@ -99,8 +121,12 @@ def _places(stream: StreamReport, table: Table) -> str:
     """The partitions that differ, where the table has their ids."""
     held, differing = _by_partition(stream, table), []
     for part in stream.partitions if held else ():
-        found = held[_ids(part)].ours if _ids(part) in held else Keys(0, expected(part).checksum and checksum(0))
-        if differs := _difference(expected(part), found):
+        sent, found = expected(part), held.get(_ids(part))
+        if found and _is_exact(sent, found):
+            differs = _of_earlier_runs(sent, found)
+        else:
+            differs = _difference(sent, found.ours if found else Keys(0, sent.checksum and checksum(0)))
+        if differs:
             differing.append(f"{', '.join(f'{name} {value}' for name, value in _ids(part))}: {differs}")
     return f" Of {'; of '.join(differing)}" if differing else ""
 
