@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from array import array
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from api_sandbox import Fault, Forbidden
 from click.testing import CliRunner
 from msgspec.structs import asdict
 from singer_http.__main__ import main
-from singer_http.report.document import Document
+from singer_http.report.document import Document, StreamReport
 from singer_http.report.keys import distinct, hasher
 
 from tests.pipelines.verified_warehouse import OWNER, SCHEMA, SOME, Warehouse, copied
@@ -21,6 +22,8 @@ from tests.run_reports import run_report
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from demo.postgres import Postgres
 
 
 DIFFERENCES: dict[str, tuple[str, str]] = {
@@ -208,6 +211,53 @@ def test_a_run_that_did_not_end_and_a_database_that_is_not_there(tmp_path: Path)
         assert found.exit_code == 1
         assert sentence in found.output
         assert "secret" not in found.output
+
+
+def test_a_database_without_an_encoding(postgres: Postgres, tmp_path: Path) -> None:
+    name, now = f"{postgres.database}_ascii", datetime.now(timezone.utc).isoformat()
+    rows = [{"id": text} for text in ("a", "\u00e9", "\U0001f600")]
+    keys = distinct([array("Q", map(hasher(["id"], {"id": {"type": "string"}}), rows))])
+    stream = StreamReport(
+        sources=["tags"],
+        key=["id"],
+        rows=3,
+        deleted=0,
+        keys=keys,
+        first=now,
+        last=now,
+        ended="complete",
+        whole=True,
+        remark=None,
+        activated=False,
+        warnings=[],
+        seconds=0,
+        partitions=[],
+    )
+    report = tmp_path / "report.json"
+    Document(run_report("complete"), {"tags": stream}).write(report)
+    with postgres.connect() as connection:
+        connection.execute(f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0")
+    database = replace(postgres, database=name)
+    with database.connect() as connection:
+        connection.execute("SET client_encoding TO 'UTF8'")
+        connection.execute(
+            f"CREATE SCHEMA {SCHEMA}; CREATE TABLE {SCHEMA}.tags (id text, _sdc_extracted_at timestamptz)"
+        )
+        for row in rows:
+            connection.execute(f"INSERT INTO {SCHEMA}.tags VALUES (%s, %s)", [row["id"], now])
+    run = CliRunner().invoke(main, ["verify", str(report), "--url", database.sqlalchemy_url, "--schema", SCHEMA])
+    assert run.output.startswith("tags: 3 rows sent, all there.\n")
+    assert run.exit_code == 0
+
+
+@pytest.mark.parametrize("reason", ["failed", "stopped", "incomplete", "early", "complete"])
+def test_a_run_that_did_not_come_to_its_end(new_warehouse: Warehouse, reason: str) -> None:
+    Document(run_report(reason), {}).write(new_warehouse.report)
+    code, _, last = new_warehouse.verify()
+    broken = reason in {"failed", "stopped"}
+    assert code == broken
+    assert f"({reason}) sent are stored" in last
+    assert ("It did not come to its end: its report and its log say why." in last) is broken
 
 
 KEYS: dict[str, tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]] = {

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 RUNNING = "running"
 """The reason of a run that goes on, or that was killed since the report was last written: that is every minute."""
+BROKEN_OFF = frozenset({"stopped", "failed"})
+"""The reasons of a run that did not come to its end."""
 
 Ended = Literal["complete", "in doubt", "cut off", "forbidden", "failed", "not read"]
 """How a list ended: by the API's word, or why not."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from singer_http.http.errors import ConfigurationError, database_reason
-from singer_http.report.document import RUNNING, Document
+from singer_http.report.document import BROKEN_OFF, RUNNING, Document
 
 
 @click.command()
@@ -24,7 +24,8 @@ from singer_http.report.document import RUNNING, Document
 def verify(report: Path, url: str, schema: str) -> None:
     """Compare tables in PostgreSQL with the REPORT of the run that loaded them.
 
-    Ends with exit code 0 if the keys of all rows that the run sent are there, and no others where it read everything.
+    Ends with exit code 0 if the run came to its end, the keys of all rows that it sent are there, as it sent them, and
+    no others where it read everything.
     What else is in the rows is not compared, nor whether rows are gone that it sent as deleted.
     """
     try:
@@ -45,7 +46,8 @@ def verify(report: Path, url: str, schema: str) -> None:
             " then verify it."
         )
     try:
-        with psycopg.connect(re.sub(r"^(postgres\w*)\+\w+:", r"\1:", url)) as connection:
+        # Of a database in SQL_ASCII, texts would come as bytes.
+        with psycopg.connect(re.sub(r"^(postgres\w*)\+\w+:", r"\1:", url), client_encoding="utf8") as connection:
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             connection.read_only = True
             connection.execute("SET LOCAL timezone = 'UTC'")
@@ -66,4 +68,7 @@ def verify(report: Path, url: str, schema: str) -> None:
     rows = sum(expected(stream).count for stream in document.streams.values())
     compared = sum(verdict.compared for verdict in verdicts)
     stored = f"All {rows:,}" if compared == rows else f"{compared:,} of {rows:,}"
-    click.echo(f"{stored} rows that {begun} sent are stored; it read {whole} of {len(verdicts)} streams whole.")
+    sentence = f"{stored} rows that {begun} sent are stored; it read {whole} of {len(verdicts)} streams whole."
+    if run.exit.reason in BROKEN_OFF:
+        sys.exit(f"{sentence} It did not come to its end: its report and its log say why.")
+    click.echo(sentence)
