@@ -158,8 +158,8 @@ def _sharing_settings() -> tuple[th.Property[Any], ...]:
             title="Budget URL",
             description=(
                 "Where runs on several machines count their requests together: postgresql://user:password@host/database"
-                " (needs the extra postgres), or file:///folder on a disk that all of them see. By default, the runs on"
-                " a machine count together."
+                " (needs the extra postgres). Containers on one machine may use file:///folder. By default, the runs of"
+                " a user on a machine count together."
             ),
         ),
     )
