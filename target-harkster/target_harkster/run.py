@@ -191,6 +191,7 @@ class Run:
                 self.rejects.strike((channel, stream, row_of(key), "post"))
         self.reject_retries.finish()
         self.channels.clear_up()
+        self.rejects.sync()
         self._export()
         tell_unnamed(streams, self.channels, self.moves, self.ledger)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,7 @@ class Courier:
     closed: dict[str, str] = field(default_factory=dict, init=False)
     aside: list[str] = field(default_factory=list, init=False)
     _has_failed: bool = field(default=False, init=False)
+    _held_back: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list), init=False)
 
     def close(self, channel: Channel, error: ApiError) -> None:
         """Stop delivering to a channel for the rest of the run."""
@@ -117,7 +119,12 @@ class Courier:
         What the API does not take stays in the ledger, and is tried again by the next run, as nothing else may know
         of it any more.
         """
-        unfinished = [one for one in self.ledger.unfinished(channel.id, streams) if not self._is_outdated(one)]
+        unfinished: list[Entry] = []
+        for entry in self.ledger.unfinished(channel.id, streams):
+            if self._is_outdated(entry):
+                self._held_back[channel.id].append(entry.marker)
+            else:
+                unfinished.append(entry)
         if any(entry.phase is Phase.INTENT for entry in unfinished):
             self.ledger.doubt(channel.id)
         drafts = self.delivery.clear_up(channel)
@@ -128,9 +135,15 @@ class Courier:
         self._go_on(channel, unfinished, drafts)
 
     def clear_up(self, channel: Channel) -> None:
-        """Mend what lost requests have done since: drafts that are there twice, and posts with older content."""
+        """Mend what lost requests have done since, and finish what was held back until its row came.
+
+        Lost requests leave drafts that are there twice, and posts with older content.
+        """
         self.delivery.clear_up(channel)
-        self._go_on(channel, self.delivery.overtaken(channel), {})
+        held_back = self.ledger.find(channel.id, self._held_back[channel.id]).values()
+        ready = [entry for entry in held_back if entry.waits and not self._is_outdated(entry)]
+        ready.sort(key=lambda entry: entry.seq)
+        self._go_on(channel, [*self.delivery.overtaken(channel), *ready], {})
 
     def _go_on(self, channel: Channel, unfinished: Iterable[Entry], drafts: Mapping[str, RemotePost]) -> None:
         for entry in unfinished:

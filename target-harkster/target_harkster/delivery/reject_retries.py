@@ -63,7 +63,6 @@ class RejectRetries:
         if self.failed:
             logger.warning("Rows of earlier runs that were tried again and rejected again: %d.", len(self.failed))
         self.rejects.strike(*(reject_id for reject_id, is_done in self._tried.items() if is_done))
-        self.rejects.sync()
 
     def _fail(self, reject: Reject, field: str | None, reason: str) -> None:
         self._tried[reject.id] = False
