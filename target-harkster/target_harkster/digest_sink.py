@@ -108,6 +108,8 @@ class DigestSink(HarksterSink):
             return
         done[at] = key, ledger.lookups.missed == missed
         lane = self._lane(channel)
+        if entry is not None and entry.waits:
+            lane = replace(lane, mode="upsert")  # nobody has seen it, so it shows the rows that are there
         self._run.queue.add(Parcel(lane, key, marker, content.hash, UNVERSIONED, self, rows, content, refused))
         if layout.uses_previous:
             self._run.queue.flush()  # the next post may need it as the post before

@@ -5,7 +5,8 @@ What may differ from the rows, by the documentation:
 - A row that makes no post under the layout of its run leaves the post that it has, and is tried by later runs.
 - In mode append the first version of a row that makes a post stays.
 - What cannot be published yet waits: it is there after a run with enough quota and nothing wrong. If its row is deleted
-  at its source meanwhile, it is withdrawn; what people have seen stays, but in mode mirror.
+  at its source meanwhile, or does not meet the condition any more, it is withdrawn, and its row is as good as new; what
+  people have seen stays, but in mode mirror.
 """
 
 from __future__ import annotations
@@ -237,7 +238,7 @@ class Job:
     def withdraws(self, row: Row) -> bool:
         """Whether a post of a row is withdrawn if it still waits, as the row is not wanted any more."""
         return (
-            self.plan.mode == "upsert"
+            self.plan.mode in {"append", "upsert"}
             and self.plan.when
             and (row.name == UNWANTED and not row.is_gone)
             and bool(self._of(row.key))

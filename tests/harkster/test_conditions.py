@@ -59,11 +59,19 @@ def test_a_row_is_posted_when_it_meets_the_condition(target: Target, mode: str) 
     assert target.rejects() == []
     # What was left out is posted when it meets it later, and what has a post goes with its row.
     target.ran([schema(PROPERTIES), worked(2, 41), worked(1, 30), worked(5, 50), worked(5, 39), state(2)], **settings)
-    expected = {"1": "45", "2": "41", "3": "40.1", "5": "50"}
-    if mode == "upsert":
-        expected |= {"1": "30"}
-        del expected["5"]
+    expected = {"1": "30" if mode == "upsert" else "45", "2": "41", "3": "40.1"}
     assert dict(shown(target, "id", "hours")) == expected
+
+
+@pytest.mark.parametrize(("mode", "hours"), [("append", "50"), ("upsert", "60")])
+def test_versions_of_one_run_count_if_the_last_meets_the_condition(target: Target, mode: str, hours: str) -> None:
+    layout = {**OVERTIME, "mode": mode, "when": "{{ hours is none or hours > 40 }}"}
+    bad: Any = None
+    versions = {1: [39, 50, 30, 60], 2: [39, 50, bad, 60], 3: [39, 50, 39], 4: [39, bad], 5: [39, 50, 60, bad]}
+    rows = [worked(key, one) for key, some in versions.items() for one in some]
+    target.ran([schema(PROPERTIES), *rows, state(1)], streams={"hours": layout})
+    assert shown(target, "id", "hours") == [("1", hours), ("2", hours), ("5", hours)]
+    assert [one["key"] for one in target.rejects()] == (["[4]"] if mode == "append" else ["[4]", "[5]"])
 
 
 @pytest.mark.parametrize("on_quota", ["defer", "draft"])
@@ -76,11 +84,25 @@ def test_what_waits_is_withdrawn_when_its_row_does_not_meet_the_condition_any_mo
     target.ran([schema(PROPERTIES), worked(1, 45), worked(2, 45), state(1)], **settings, max_posts_per_run=0)
     target.ran([schema(PROPERTIES), worked(1, 10), worked(2, 50), state(2)], **settings, max_posts_per_run=0)
     target.ran([schema(PROPERTIES), state(3)], **settings)
-    expected = [("1", "45"), ("2", "45")] if mode == "append" else [("2", "50")]
+    expected = [("2", "45" if mode == "append" else "50")]
     assert shown(target, "id", "hours") == expected
     assert all(post.status == "published" for post in target.posts())
     target.ran([schema(PROPERTIES), worked(1, 60), state(4)], **settings)
-    assert dict(shown(target, "id", "hours")) == dict(expected) | ({} if mode == "append" else {"1": "60"})
+    assert shown(target, "id", "hours") == [*expected, ("1", "60")]
+
+
+@pytest.mark.parametrize("mode", ["append", "upsert"])
+def test_what_waits_is_withdrawn_when_its_condition_fails(target: Target, mode: str) -> None:
+    layout = {**OVERTIME, "mode": mode, "when": "{{ week | float > 40 }}"}
+    target.config["streams"] = {"hours": layout}
+    target.ran([schema(PROPERTIES), worked(1, 45, "50"), worked(2, 45, "50"), state(1)], max_posts_per_run=0)
+    target.ran([schema(PROPERTIES), worked(1, 45, "x"), state(2)], max_posts_per_run=0)
+    target.ran([schema(PROPERTIES), state(3)])
+    assert shown(target, "id") == ["2"]
+    assert [one["key"] for one in target.rejects()] == ["[1]"]
+    target.ran([schema(PROPERTIES), worked(1, 50, "50"), state(4)])
+    assert shown(target, "id", "hours") == [("2", "45"), ("1", "50")]
+    assert target.rejects() == []
 
 
 @pytest.mark.parametrize("on_move", ["delete", "keep"])

@@ -52,6 +52,35 @@ def test_a_row_of_long_ago_changes_its_digest(target: Target) -> None:
 
 @pytest.mark.parametrize("on_quota", ["draft", "defer"])
 @pytest.mark.parametrize("left", ["deleted", "another week", "condition"])
+def test_a_digest_that_waits_shows_the_rows_that_are_there_in_append_too(
+    target: Target, left: str, on_quota: str
+) -> None:
+    """As long as it waits. What people see stays, and what was withdrawn before is as good as new."""
+    properties = {**PROPERTIES, "_sdc_deleted_at": {"type": ["string", "null"]}}
+    layout = {**WEEKLY, "mode": "append", "when": "{{ name != 'no' }}"}
+    target.config |= {"on_quota": on_quota, "streams": {"hours": layout}}
+    rows = [worked(1, "W1", "a"), worked(2, "W1", "b"), worked(3, "W2", "c"), worked(4, "W3", "d")]
+    target.ran([schema(properties), *rows[:3], state(1)], max_posts_per_run=0)
+
+    def leaves(number: int, week: str) -> Message:
+        return {
+            "deleted": record(id=number, week=week, name="x", _sdc_deleted_at="2026-01-01"),
+            "another week": worked(number, "W3", "x"),
+            "condition": worked(number, week, "no"),
+        }[left]
+
+    target.ran([schema(properties), leaves(2, "W1"), leaves(3, "W2"), rows[3], state(2)], max_posts_per_run=0)
+    target.ran([schema(properties), state(3)])
+    third = "x\nx\nd" if left == "another week" else "d"
+    assert shown(target) == {"W1": "a", "W3": third}
+    target.ran([schema(properties), leaves(1, "W1"), worked(5, "W2", "e"), worked(6, "W3", "f"), state(4)])
+    target.ran([schema(properties), worked(7, "W2", "g"), state(5)])
+    assert shown(target) == {"W1": "a", "W3": third, "W2": "e"}
+    assert [post.publications for post in target.posts()] == [1] * 3
+
+
+@pytest.mark.parametrize("on_quota", ["draft", "defer"])
+@pytest.mark.parametrize("left", ["deleted", "another week", "condition"])
 def test_a_digest_that_waits_goes_with_its_last_row(target: Target, left: str, on_quota: str) -> None:
     properties = {**PROPERTIES, "_sdc_deleted_at": {"type": ["string", "null"]}}
     target.config |= {"on_quota": on_quota, "streams": {"hours": {**WEEKLY, "when": "{{ name != 'no' }}"}}}

@@ -23,6 +23,7 @@ from hypothesis.stateful import (
 from singer_http.http.transport import Transport
 from sqlalchemy.engine.default import DefaultDialect
 from target_harkster.delivery.adoption import Adoption
+from target_harkster.delivery.decision import Decision, decide
 from target_harkster.delivery.exactly_once import Delivery
 from target_harkster.delivery.mirror import Mirror
 from target_harkster.layout.layout import Layout
@@ -305,6 +306,27 @@ def moved_and_unwanted(life: Life) -> None:
     life.run(job, [])
 
 
+def withdrawn(life: Life) -> None:
+    """Rows wait for the quota. They do not meet the condition any more, or are gone, and then they come again."""
+    job = life.jobs[0]
+    life.run(job, [(1, "1")])
+    life.run(job, [(2, "1"), (3, "1"), (4, "1")], max_posts_per_run=0)
+    life.run(job, [Row(2, UNWANTED), Row(3, "1", is_gone=True)], max_posts_per_run=0)
+    life.run(job, [(2, UNWANTED)])
+    life.run(job, [(2, "2"), (3, "2"), (4, "2")])
+
+
+@contextmanager
+def _known_for_good() -> Iterator[None]:
+    """What was withdrawn is known in mode append."""
+
+    def decide_as_known(known: Entry | None, *others: Any) -> Decision:
+        return Decision.LEAVE if known is not None else decide(known, *others)
+
+    with mock.patch("target_harkster.delivery.decision.decide", decide_as_known):
+        yield
+
+
 @contextmanager
 def _of_any_channel() -> Iterator[None]:
     """Rejects are known by stream and key alone."""
@@ -470,6 +492,7 @@ STORIES: dict[str, tuple[Callable[[Life], None], Plan]] = {
     "a deletion that is refused": (refused, Plan("mirror")),
     "a move": (moved, Plan("upsert", on_move="delete")),
     "a move of an unwanted row": (moved_and_unwanted, Plan("upsert", on_move="delete", when=True)),
+    "a post that is withdrawn": (withdrawn, Plan("append", when=True)),
     "a copy of the ledger": (put_back, Plan("upsert")),
     "a copy with a post that waits": (put_back_with_what_waited, Plan("upsert")),
     "a copy with a post that is withdrawn": (put_back_with_what_is_gone, Plan("upsert")),
@@ -518,6 +541,12 @@ PUT_BACK: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
         "what waits is what people see",
         lambda: mock.patch.object(Entry, "is_unseen", property(lambda _: False)),
     ),
+    (
+        "a post that is withdrawn",
+        "what waits is what people see",
+        lambda: mock.patch.object(Entry, "is_unseen", property(lambda _: False)),
+    ),
+    ("a post that is withdrawn", "what was withdrawn is known", _known_for_good),
     (
         "a copy of the ledger",
         "a known post is as it was known",

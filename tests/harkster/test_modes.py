@@ -78,6 +78,16 @@ def test_append_leaves_known_rows_alone(target: Target) -> None:
     assert names(target) == ["one", "two"]
 
 
+def test_append_knows_no_row_whose_post_another_mode_deleted(target: Target) -> None:
+    gone = record(id=1, name="one", _sdc_deleted_at="2026-01-01")
+    mirror = {"streams": {"hours": {"mode": "mirror"}}, "mirror_max_share": 1}
+    target.ran([schema(), record(id=1, name="one"), record(id=2, name="two"), state(1)], **mirror)
+    target.ran([schema(), gone, state(2)], **mirror)
+    for name in ("again", "changed"):
+        target.ran([schema(), record(id=1, name=name), record(id=2, name=name), state(3)])
+        assert names(target) == ["two", "again"]
+
+
 def test_upsert_changes_the_post(target: Target) -> None:
     target.ran([schema(), record(id=1, name="one"), record(id=2, name="two")], **upsert())
     target.ran([schema(), record(id=1, name="changed"), record(id=2, name="two")], **upsert())

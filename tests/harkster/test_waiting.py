@@ -69,6 +69,9 @@ def test_a_post_that_waits_goes_with_its_row(serve: Any, tmp_path: Path, mode: s
     target.ran(rows(), **settings)
     assert [data(post)["name"] for post in target.posts() if post.publications] == ["1", "3"]
     assert "draft" not in statuses(target)
+    # Nobody has seen it, so it is as good as new.
+    target.ran(rows(2), **settings)
+    assert [data(post)["name"] for post in target.posts() if post.publications] == ["1", "3", "2"]
 
 
 def test_a_waiting_post_gets_the_newest_content(serve: Any, tmp_path: Path) -> None:

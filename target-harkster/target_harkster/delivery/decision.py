@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from target_harkster.ledger.store import Ledger
     from target_harkster.vendor.posts import Content
 
+    _Finding = Callable[[list[Parcel], Callable[[Parcel], Content | bool]], "_Counting"]
+
 
 class Decision(enum.Enum):
     """What to do with a row."""
@@ -45,7 +47,7 @@ def decide(known: Entry | None, hashes: Collection[str], mode: Mode) -> Decision
     """Decide on a row by the hashes of its content and, if it has no post, of the row itself."""
     if known is None:
         return Decision.CREATE
-    if mode == "append" or known.phase is Phase.REMOVED:
+    if known.phase is Phase.REMOVED or (mode == "append" and known.phase is not Phase.DELETED):
         return Decision.LEAVE
     if known.phase in _LEFT:
         return Decision.CREATE if known.post_id is None else Decision.UPDATE
@@ -94,6 +96,13 @@ def _last_that_works(versions: list[Parcel], attempt: Callable[[Parcel], Content
         else:
             return _Counting(at if made else None, made, wrong)
     return _Counting(wrong=wrong)
+
+
+def _is_wanted(version: Parcel) -> bool:
+    try:
+        return version.is_wanted()
+    except RowError:
+        return False
 
 
 @dataclass(slots=True, eq=False)
@@ -147,7 +156,7 @@ class Decider:
         there: set[str] = set()
         unseen: list[Entry] = []
         for entry in (*self.ledger.find(channel, asked).values(), *elsewhere):
-            if entry.is_unseen and rows[entry.marker][0].lane.mode != "append":
+            if entry.is_unseen:
                 unseen.append(entry)
             elif entry.phase not in _UNSEEN:
                 there.add(entry.marker)
@@ -159,25 +168,26 @@ class Decider:
         return {marker: versions for marker, versions in wanted.items() if versions}, withdrawn
 
     def _from_wanted(self, versions: list[Parcel]) -> list[Parcel]:
-        """The versions of a row that count: from the first wanted one on, or all if the last one is wanted."""
-        wanted = self._counting(versions, Parcel.is_wanted)
+        """The versions of a row that are wanted, if the last one is: nobody has seen the others."""
+        wanted = self._counting(_last_that_works, versions, Parcel.is_wanted)
         kept: list[Parcel] = []
         if wanted.at is not None:
-            kept = versions[wanted.at :] if versions[0].lane.mode == "append" else versions[: wanted.at + 1]
+            kept = [*filter(_is_wanted, versions[: wanted.at]), versions[wanted.at]]
         if wanted.at is None and wanted.wrong is None:
             versions[-1].leave_out()
         self.tally[versions[0].lane.stream]["left out"] += len(versions) - len(kept) - (wanted.wrong is not None)
         return kept
 
     @staticmethod
-    def _counting(versions: list[Parcel], attempt: Callable[[Parcel], Content | bool]) -> _Counting:
-        """Find the version of a row that counts, as if each had come in a batch of its own, and refuse one that fails.
+    def _counting(find: _Finding, versions: list[Parcel], attempt: Callable[[Parcel], Content | bool]) -> _Counting:
+        """Find the version of a row that counts, and refuse one that fails.
 
         Args:
+            find: Chooses it.
             versions: In the order in which they came.
             attempt: What is tried with them; gives False for a version that does not count.
         """
-        found = (_first_that_works if versions[0].lane.mode == "append" else _last_that_works)(versions, attempt)
+        found = find(versions, attempt)
         if found.wrong is not None:
             parcel, error = found.wrong
             parcel.refuse(error.field, error.reason)
@@ -251,7 +261,9 @@ class Decider:
         if is_append and source is not None:
             tally[Decision.UNCHANGED.value] += len(versions)
             return None
-        found = self._counting(versions, lambda parcel: parcel.source == source or parcel.content())
+        # As if each version had come in a batch of its own.
+        find = _first_that_works if is_append else _last_that_works
+        found = self._counting(find, versions, lambda parcel: parcel.source == source or parcel.content())
         others = len(versions) - (found.at is not None) - (found.wrong is not None)
         tally[Decision.LEAVE.value if is_append else "superseded"] += others
         if found.at is None:
