@@ -144,8 +144,8 @@ def test_a_run_that_was_held_up_changes_nothing_in_the_ledger(target: Target, po
         lambda: one.note_newest(entry, b"old"),
         lambda: one.doubt_updates(entry),
         lambda: one.trust_updates(target.channel, -60.0),
-        lambda: one.doubt(target.channel),
-        lambda: one.trust(target.channel),
+        lambda: one.doubt(target.channel, "m"),
+        lambda: one.trust(target.channel, ["m"]),
         lambda: one.forget(target.channel, "m"),
         one.database.check,
         lambda: one.touch([target.channel], ["m"], 7),
@@ -156,7 +156,7 @@ def test_a_run_that_was_held_up_changes_nothing_in_the_ledger(target: Target, po
             change()
     ((late,),) = other.late_updates(target.channel).values()
     assert (late.hash, late.newest, late.content) == ("old", "new", b"new")
-    assert other.in_doubt(target.channel) is None
+    assert other.doubts(target.channel) == {}
     assert [found.marker for found in other.entries(target.channel)] == ["m"]
     one.close()
     other.close()

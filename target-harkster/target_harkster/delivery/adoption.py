@@ -68,11 +68,9 @@ class Adoption:
         newest = list(listed) if any(self.ledger.entries(channel.id, _IN_LEDGER_ALONE)) else _newest(listed)
         posts = {str(post.marker): post for post in newest}
         known = self.ledger.find(channel.id, list(posts))
-        is_in_doubt = self.ledger.in_doubt(channel.id) is not None
+        doubts = self.ledger.doubts(channel.id)
         for marker, post in posts.items():
-            if is_in_doubt and post.is_draft:
-                continue  # perhaps from a request whose answer was lost
-            if not is_accounted_for(known.get(marker), post):
+            if not is_accounted_for(known.get(marker), post, is_in_doubt=marker in doubts):
                 raise LedgerError(
                     f"{channel.path}: there are posts that the ledger does not know, as if an older copy of it had been"
                     f" put back. Enter them with `harkster adopt --channel {channel.id}`, lest they be posted again."

@@ -125,8 +125,6 @@ class Courier:
                 self._held_back[channel.id].append(entry.marker)
             else:
                 unfinished.append(entry)
-        if any(entry.phase is Phase.INTENT for entry in unfinished):
-            self.ledger.doubt(channel.id)
         drafts = self.delivery.clear_up(channel)
         unfinished = [*self.delivery.overtaken(channel), *unfinished]
         if unfinished:

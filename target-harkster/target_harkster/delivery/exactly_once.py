@@ -19,7 +19,7 @@ from target_harkster.vendor.client import PostQuotaReachedError, PostRefusedErro
 from target_harkster.vendor.posts import Content
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from singer_http.http.clock import Clock
 
@@ -68,12 +68,11 @@ class Delivery:
         Returns:
             The posts of the streams that the ledger knows, by marker; empty if no draft can have been lost.
         """
-        since = self.ledger.in_doubt(channel.id)
-        if since is None:
+        doubts = self.ledger.doubts(channel.id)
+        if not doubts:
             return {}
-        found = self.ours(channel, self.ledger.streams(channel.id))
-        if since > LATEST:
-            self.ledger.trust(channel.id)
+        found = self.ours(channel, self.ledger.streams(channel.id), doubts)
+        self.ledger.trust(channel.id, [marker for marker, age in doubts.items() if age > LATEST])
         return found
 
     def overtaken(self, channel: Channel) -> list[Entry]:
@@ -95,8 +94,11 @@ class Delivery:
             self.ledger.trust_updates(channel.id, LATEST)
         return found
 
-    def ours(self, channel: Channel, streams: Iterable[str]) -> dict[str, RemotePost]:
-        """The posts of some streams in a channel, by marker. Second drafts of a row are deleted."""
+    def ours(self, channel: Channel, streams: Iterable[str], doubts: Collection[str] = ()) -> dict[str, RemotePost]:
+        """The posts of some streams in a channel, by marker. Second drafts are deleted only of rows that are in doubt.
+
+        Others are people's: whoever copies a post copies its marker.
+        """
         listed = listed_posts(self.api, channel.id, streams)
         drafts = [marker for marker, posts in listed.items() if any(post.is_draft for post in posts)]
         known = self.ledger.find(channel.id, drafts)
@@ -106,7 +108,7 @@ class Delivery:
             if own is not None:
                 found[marker] = own
             for orphan in posts:
-                if orphan is not own and orphan.is_draft:
+                if orphan is not own and orphan.is_draft and marker in doubts:
                     logger.info("%s: deleting a draft that is there twice.", channel.path)
                     self._delete(channel, orphan.id, recall=True)
         return found
@@ -192,10 +194,12 @@ class Delivery:
                 entry.post_id = self.api.create(channel, body)
                 silent += entry.post_id is None
             except UncertainError as error:
-                self.ledger.doubt(channel.id)
+                self.ledger.doubt(channel.id, entry.marker)
                 self._wait(wait, error)
-            if entry.post_id is None and (found := self.ours(channel, [entry.stream]).get(entry.marker)) is not None:
-                self.take_over(channel, entry, found)
+            if entry.post_id is None:
+                found = self.ours(channel, [entry.stream], [entry.marker]).get(entry.marker)
+                if found is not None:
+                    self.take_over(channel, entry, found)
             if entry.post_id is not None:
                 return
             if silent == MOST_SILENT:

@@ -50,12 +50,22 @@ def own_post(posts: Sequence[RemotePost], entry: Entry | None) -> RemotePost | N
     return public or posts[0]
 
 
-def is_accounted_for(entry: Entry | None, post: RemotePost) -> bool:
-    """Whether the ledger knows of a post, so that no second one is made."""
+def is_accounted_for(entry: Entry | None, post: RemotePost, *, is_in_doubt: bool) -> bool:
+    """Whether the ledger knows of a post, so that no second one is made.
+
+    Args:
+        entry: What the ledger has of its row.
+        post: The post.
+        is_in_doubt: It may be from a request whose answer was lost.
+    """
+    if post.is_draft and is_in_doubt:
+        return True
     if entry is None:
         return False
     if entry.phase is Phase.INTENT:
         return post.is_draft  # only a post whose id the ledger has is published
+    if entry.phase is Phase.DELETED and post.is_draft:
+        return True  # of people, who copied the post while it was there
     return entry.post_id == post.id or entry.phase not in _WITHOUT_POST
 
 

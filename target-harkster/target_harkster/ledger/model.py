@@ -56,8 +56,10 @@ FIRST_POSTS = sa.Table(
 CHANNEL_NAMES = sa.Table("harkster_channel_names", METADATA, *_keys("name"), *_texts("channel"))
 """Which channel a name stood for when a run last used it."""
 
-DOUBTS = sa.Table("harkster_doubts", METADATA, *_keys("channel"), sa.Column("since", sa.Float, nullable=False))
-"""The channels where drafts of lost requests may appear, and since when."""
+LOST_DRAFTS = sa.Table(
+    "harkster_lost_drafts", METADATA, *_keys("channel", "marker"), sa.Column("since", sa.Float, nullable=False)
+)
+"""The posts of which drafts of lost requests may appear, and since when."""
 
 LATE_UPDATES = sa.Table(
     "harkster_late_updates",

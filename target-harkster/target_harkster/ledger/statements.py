@@ -7,13 +7,13 @@ import sqlalchemy as sa
 from target_harkster.ledger.keys import OLD_TEXT
 from target_harkster.ledger.model import (
     CHANNEL_NAMES,
-    DOUBTS,
     EARLIER,
     FIRST_POSTS,
     GONE,
     GROUPS,
     KEYS,
     LATE_UPDATES,
+    LOST_DRAFTS,
     POSTS,
     REJECTS,
     STREAMS,
@@ -37,7 +37,7 @@ CHANNELS = sa.select(POSTS.c.channel).where(POSTS.c.stream == _STREAM).distinct(
 FIRST_RUN_OVER = sa.select(STREAMS.c.stream).where(STREAMS.c.stream == _STREAM, STREAMS.c.channel == _CHANNEL)
 MADE_FIRST = sa.select(FIRST_POSTS.c.posts).where(FIRST_POSTS.c.stream == _STREAM, FIRST_POSTS.c.channel == _CHANNEL)
 NAMED = sa.select(CHANNEL_NAMES.c.channel).where(CHANNEL_NAMES.c.name == sa.bindparam("name"))
-DOUBTED_SINCE = sa.select(DOUBTS.c.since).where(DOUBTS.c.channel == _CHANNEL)
+LOST_DRAFTS_OF = sa.select(LOST_DRAFTS.c.marker, LOST_DRAFTS.c.since).where(LOST_DRAFTS.c.channel == _CHANNEL)
 LATE_UPDATES_OF = sa.select(LATE_UPDATES).where(LATE_UPDATES.c.channel == _CHANNEL)
 IS_LATE = sa.select(LATE_UPDATES.c.hash).where(
     LATE_UPDATES.c.channel == _CHANNEL, LATE_UPDATES.c.marker == sa.bindparam("marker")

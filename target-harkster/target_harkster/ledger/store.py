@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,12 @@ from target_harkster.ledger.locks import FileLocks, Leases
 from target_harkster.ledger.lookup_rows import LookupRows
 from target_harkster.ledger.model import (
     CHANNEL_NAMES,
-    DOUBTS,
     EARLIER,
     FIRST_POSTS,
     GONE,
     KEYS,
     LATE_UPDATES,
+    LOST_DRAFTS,
     POSTS,
     STREAMS,
     UNVERSIONED,
@@ -135,6 +136,10 @@ class Ledger:
         self.database.change(statements.UNCOUNT, {"channel": channel})
         # What it was about to change it may have sent.
         self.doubt_updates(*self.entries(channel, [Phase.UPDATING]))
+        # Drafts are created one by one, oldest first: only one can have been cut off that is not in doubt yet.
+        doubts = self.doubts(channel)
+        begun = (entry.marker for entry in self.entries(channel, [Phase.INTENT]) if entry.marker not in doubts)
+        self.doubt(channel, *itertools.islice(begun, 1))
 
     def next_seq(self) -> int:
         """The next number in the order of posts."""
@@ -308,19 +313,23 @@ class Ledger:
 
     # Doubts
 
-    def doubt(self, channel: str) -> None:
-        """Note that a draft of a lost request may appear in a channel."""
-        with self.database.transaction() as connection:
-            put(connection, DOUBTS, [{"channel": channel, "since": self._clock.time()}])
+    def doubt(self, channel: str, *markers: str) -> None:
+        """Note that drafts of lost requests may appear for posts."""
+        now = self._clock.time()
+        if markers:
+            with self.database.transaction() as connection:
+                put(connection, LOST_DRAFTS, [{"channel": channel, "marker": one, "since": now} for one in markers])
 
-    def in_doubt(self, channel: str) -> float | None:
-        """For how many seconds a channel has been in doubt; None if it is not."""
-        rows = self.database.rows(statements.DOUBTED_SINCE, {"channel": channel})
-        return self._clock.time() - rows[0][0] if rows else None
+    def doubts(self, channel: str) -> dict[str, float]:
+        """The posts of which drafts may still appear, by marker, and for how many seconds they have been in doubt."""
+        now = self._clock.time()
+        return {row[0]: now - row[1] for row in self.database.rows(statements.LOST_DRAFTS_OF, {"channel": channel})}
 
-    def trust(self, channel: str) -> None:
-        """Note that a channel is no longer in doubt."""
-        self.database.change(DOUBTS.delete().where(DOUBTS.c.channel == channel))
+    def trust(self, channel: str, markers: Sequence[str]) -> None:
+        """Note that no more drafts appear for posts."""
+        for some in chunks(markers):
+            here = sa.and_(LOST_DRAFTS.c.channel == channel, LOST_DRAFTS.c.marker.in_(some))
+            self.database.change(LOST_DRAFTS.delete().where(here))
 
     def doubt_updates(self, *entries: Entry) -> None:
         """Note that lost requests may still give posts these contents."""
