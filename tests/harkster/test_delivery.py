@@ -10,6 +10,7 @@ from unittest import mock
 import pytest
 import requests
 from api_sandbox import AccountPlan, ChannelPlan, Fault, RunningSandbox, WorkspacePlan
+from target_harkster.ledger.database import LedgerError
 from target_harkster.ledger.phases import Phase
 from target_harkster.ledger.store import Entry, Ledger
 from target_harkster.target import TargetHarkster
@@ -237,6 +238,68 @@ def test_a_draft_that_a_person_made_of_a_post_stays_when_its_row_is_gone(target:
     assert Command(target, tmp_path)("adopt") == "0 posts were entered into the ledger.\n"
     target.ran([schema(), state(3)])
     assert [(data(post)["name"], post.publications) for post in target.posts()] == [("x", 1), ("stray", 0)]
+
+
+@contextlib.contextmanager
+def cut_off_in_the_first_create() -> Iterator[None]:
+    """A run ends when the API has created a draft, before the ledger notes its id."""
+    create = HarksterApi.create
+
+    def dies(api: HarksterApi, channel: Channel, body: Any) -> str:
+        create(api, channel, body)
+        raise SystemExit
+
+    with mock.patch.object(HarksterApi, "create", dies):
+        yield
+
+
+def publish_by_hand(target: Target, post_id: str) -> None:
+    """A person publishes a draft."""
+    api = target.sandbox.harkster
+    requests.put(
+        f"{api.api_url}/channels/{target.channel}/posts/{post_id}/publish",
+        headers={"Authorization": f"Bearer {api.access_token}"},
+        timeout=60,
+    ).raise_for_status()
+
+
+@pytest.mark.parametrize("is_first", [False, True])
+@pytest.mark.parametrize("mode", ["append", "upsert"])
+@pytest.mark.parametrize("shows", ["the row", "words of a person"])
+def test_a_draft_of_a_run_that_was_cut_off_and_that_people_published_is_the_post_of_its_row(
+    target: Target, mode: str, shows: str, *, is_first: bool
+) -> None:
+    target.config |= {"streams": {"hours": {"mode": mode}}, "on_quota": "defer"}
+    if not is_first:
+        target.ran([schema(), row(0), state(0)])
+        target.ran([schema(), row(1), row(2), state(1)], max_posts_per_run=0)
+    with cut_off_in_the_first_create():
+        target.run([schema(), row(1), row(2), state(1)])
+    (draft,) = (post for post in target.posts() if post.status == "draft")
+    if shows == "words of a person":
+        target.delete(draft)
+        publish_by_hand(target, stray(target, "[1]"))
+    else:
+        publish_by_hand(target, draft.id)
+    target.ran([schema(), *([row(1), row(2)] if is_first else []), row(3), state(2)])
+    posts = {data(post).get("id", "1"): (data(post)["name"], post.publications) for post in target.posts()}
+    assert len(posts) == len(target.posts())
+    kept = "x" if shows == "the row" or (is_first and mode == "upsert") else "stray"
+    assert posts == ({} if is_first else {"0": ("x", 1)}) | {"1": (kept, 1), "2": ("x", 1), "3": ("x", 1)}
+
+
+def test_an_older_copy_of_a_run_that_was_cut_off_is_still_noticed(target: Target, tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    target.ran([schema(), row(0), state(0)], **UPSERT)
+    with cut_off_in_the_first_create():
+        target.run([schema(), row(1), row(2), state(1)], **UPSERT)
+    copy = path.read_bytes()
+    target.ran([schema(), row(1), row(2), state(1)], **UPSERT)
+    path.write_bytes(copy)
+    ran = target.run([schema(), row(1), row(2), state(1)], **UPSERT)
+    assert isinstance(ran.error, LedgerError)
+    assert "drops what waits" in str(ran.error)
+    assert [post.publications for post in target.posts()] == [1, 1, 1]
 
 
 def test_second_drafts_of_another_job_stay(target: Target, tmp_path: Path) -> None:

@@ -73,7 +73,9 @@ class Adoption:
             if not is_accounted_for(known.get(marker), post, is_in_doubt=marker in doubts):
                 raise LedgerError(
                     f"{channel.path}: there are posts that the ledger does not know, as if an older copy of it had been"
-                    f" put back. Enter them with `harkster adopt --channel {channel.id}`, lest they be posted again."
+                    " put back. Nothing was posted there, lest they be posted again. Enter them with"
+                    f" `harkster adopt --channel {channel.id}`. It drops what waits in the ledger alone, so let the tap"
+                    " send all rows once after it, without its STATE: what waited is posted when its row comes again."
                 )
 
     def adopt(self, channel: Channel) -> int:
@@ -108,7 +110,7 @@ class Adoption:
         if waiting:
             logger.warning(
                 "%s: %d posts that waited in the ledger are dropped, as they may have been posted and deleted since."
-                " They are posted when their rows come again.",
+                " They are posted when their rows come again: let the tap send all rows once, without its STATE.",
                 channel.path,
                 len(waiting),
             )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from singer_http.http.errors import ForbiddenError, NotFoundError, ServerFailedError
 
 from target_harkster.delivery.exactly_once import TRIES
+from target_harkster.delivery.found_posts import enter_shown
 from target_harkster.ledger.model import GONE
 from target_harkster.ledger.phases import UNFINISHED, Phase
 from target_harkster.ledger.rejects import Reject, row_of
@@ -147,6 +148,8 @@ class Courier:
         for entry in unfinished:
             before = replace(entry)
             found = drafts.get(entry.marker) if entry.phase is Phase.INTENT else None
+            if found is not None and not found.is_draft:
+                enter_shown(entry, found)  # people published the draft, as it is
             try:
                 is_done = self.deliver(channel, entry, found=found, is_known=False)
             except PostRefusedError as error:

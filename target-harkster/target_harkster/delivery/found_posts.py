@@ -63,7 +63,8 @@ def is_accounted_for(entry: Entry | None, post: RemotePost, *, is_in_doubt: bool
     if entry is None:
         return False
     if entry.phase is Phase.INTENT:
-        return post.is_draft  # only a post whose id the ledger has is published
+        # The target publishes only a post whose id the ledger has. Of one that it does not have, people did.
+        return post.is_draft or is_in_doubt
     if entry.phase is Phase.DELETED and post.is_draft:
         return True  # of people, who copied the post while it was there
     return entry.post_id == post.id or entry.phase not in _WITHOUT_POST
